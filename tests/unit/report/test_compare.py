@@ -94,7 +94,7 @@ def test_the_newest_run_of_a_seed_counts_and_unreadable_ones_are_named(finish_ru
     assert {run.id for run in found.excluded} == {old.id, broken.id}
 
 
-def test_the_time_of_an_epoch_is_that_of_its_steps(finish_run: FinishRun) -> None:
+def test_the_time_of_an_epoch_is_that_of_its_steps(finish_run):
     run = with_cost(finish_run("digits", "batch=64", curve=[0.5, 0.6]), seconds=8.0)  # 40 steps in 2 epochs
     (group,) = compare([run]).groups
     assert group.epoch_s == pytest.approx(4.0)

@@ -109,7 +109,7 @@ def test_a_legend_names_what_differs_between_methods(finish_run, runs):
         assert [label.split(", ")[-1] for label in labels(panel)] == ["train.epochs = 1", "train.epochs = 2"]
 
 
-def test_cost_is_the_peak_and_the_time_of_a_step_by_machine(finish_run: FinishRun, runs: Path) -> None:
+def test_cost_is_the_peak_and_the_time_of_a_step_by_machine(finish_run, runs):
     for timesteps in (2, 4):
         finish_run("digits", f"T={timesteps}", "seed=1", mem_peak=timesteps * GIB, step_ms=10.0 * timesteps)
     finish_run("digits", "T=2", "seed=2", device="NVIDIA X (cuda:1)", mem_peak=GIB, step_ms=1.0)

@@ -126,7 +126,7 @@ def named(cells):
     return [replace(renamed(cell, hostile), label={NAME: NAME}, notes=(NAME,)) for cell in cells]
 
 
-def renamed(cell: Cell, names: dict[str, str]) -> Cell:
+def renamed(cell, names):
     return replace(cell, runs=tuple(replace(run, settings=run.settings | names) for run in cell.runs))
 
 
@@ -148,7 +148,7 @@ def test_every_table_is_printable_and_has_its_rows_and_columns_whatever_the_name
     assert {len(re.findall(r"(?<!\\)&", line)) for line in body} == {9}
 
 
-def test_a_name_of_any_length_is_cut_in_tables_and_whole_in_csv(cells: list[Cell]) -> None:
+def test_a_name_of_any_length_is_cut_in_tables_and_whole_in_csv(cells):
     long = [replace(renamed(cell, {"model.name": "n" * 10_000}), notes=("m" * 10_000,)) for cell in cells]
     assert max(map(len, tables.markdown(long).splitlines())) < 4_000
     assert "…" in tables.latex(long)

@@ -140,9 +140,7 @@ def test_without_a_lock_runs_are_not_queued_and_nothing_of_them_is_left(tmp_path
     assert not list(tmp_path.glob("runs/*"))
 
 
-def test_a_run_that_waits_for_no_device_goes_on_where_there_can_be_no_queue(
-    make_run: MakeRun, ended_pid: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_that_waits_for_no_device_goes_on_where_there_can_be_no_queue(make_run, ended_pid, monkeypatch):
     (host_directory() / "lock").mkdir()
     monkeypatch.setattr(launch, "worker_command", lambda run, resources: ["true"])
     worker = start.begin(make_run("job", status="failed", attempt={"pid": ended_pid}))

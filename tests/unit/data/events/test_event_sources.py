@@ -116,7 +116,7 @@ def test_batches_that_processes_read_ahead_are_those_that_this_one_reads(workers
     assert children() == []
 
 
-def test_processes_that_read_ahead_end_with_an_epoch_that_is_left(children: Callable[[], list[psutil.Process]]) -> None:
+def test_processes_that_read_ahead_end_with_an_epoch_that_is_left(children):
     for _ in training(BatchLoader(2, CPU)).epoch(0):
         assert len(children()) == 2
         break
@@ -125,7 +125,7 @@ def test_processes_that_read_ahead_end_with_an_epoch_that_is_left(children: Call
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_samples_that_are_not_there_are_named(workers: int, children: Callable[[], list[psutil.Process]]) -> None:
+def test_samples_that_are_not_there_are_named(workers, children):
     source = event_training(samples(), np.array([0, 99]), BatchLoader(workers, CPU), batch_size=2, seed=1)
     with pytest.raises(DataError, match="index 99 is out of bounds"):
         list(source.epoch(0))
