@@ -53,6 +53,8 @@ def started(monkeypatch):
 
 @pytest.fixture
 def queue(make_run):
+    """Queue a run of this name, which takes so many devices; keywords change its entry."""
+
     def put(name: str, takes: int = 1, **changes: Any) -> RunDirectory:
         run = make_run(name, status="queued")
         asked = Asked(resources=Resources(takes), dispatch=Dispatch("none"))
