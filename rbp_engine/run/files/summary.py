@@ -36,6 +36,8 @@ from rbp_engine.run.files.run_json import load_run_json
 from rbp_engine.run.phase import Phase
 from rbp_engine.run.timesteps_needed import timesteps_needed
 
+STARTING = "starting"
+
 
 @dataclass(kw_only=True)
 class SummaryJson:
@@ -51,7 +53,7 @@ class SummaryJson:
     and `step_ms` are of the last `train.log_every` steps, and of all steps once the run has ended.
     """
 
-    status: str = "starting"
+    status: str = STARTING
     reason: Lines = NO_TEXT
     cause: str = ""
     phase: str = ""
@@ -157,9 +159,6 @@ def see(summary: Summary, event: Event) -> None:
             summary.alert = alert.message
         case RunEnd() as end:
             summary.trained_s = end.trained_s if end.trained_s is not None else summary.trained_s
-            if summary.samples_per_s and summary.step_ms and (mean := summary.mean_step_ms):
-                summary.samples_per_s *= summary.step_ms / mean
-                summary.step_ms = mean
             _end(summary, end.status, end.reason, end.cause)
     summary.updated = max(summary.updated, event.t)
     if isinstance(event.body, (RunStart, Metrics, Validation)):
@@ -183,7 +182,7 @@ def _see_evaluation(summary: SummaryJson, result: Validation) -> None:
 
 def see_attempt(summary: SummaryJson, attempt: AttemptRecord) -> None:
     """Bring a summary in step with the start of an attempt."""
-    _end(summary, "starting", NO_TEXT, "")
+    _end(summary, STARTING, NO_TEXT, "")
     summary.alert, summary.attempt, summary.host = NO_TEXT, attempt.attempt, attempt.host
     summary.progressed = summary.updated = attempt.t or summary.updated
 
@@ -196,6 +195,9 @@ def see_end(summary: SummaryJson, ended: Ended) -> None:
 
 def _end(summary: SummaryJson, status: str, reason: Lines, cause: str) -> None:
     summary.status, summary.reason, summary.cause, summary.phase = status, reason, cause, Phase.NONE
+    if status != STARTING and summary.samples_per_s and summary.step_ms and (mean := summary.mean_step_ms):
+        summary.samples_per_s *= summary.step_ms / mean
+        summary.step_ms = mean
 
 
 def fold(run: RunDirectory) -> Summary:

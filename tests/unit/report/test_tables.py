@@ -40,7 +40,7 @@ def test_methods_stand_beside_bptt_paired_by_seed_and_without_empty_columns_of_a
     assert [column.head for column in shown[4:]] == ["last %", "best %", "− BPTT", "runs", "ms/step", "MiB"]
     bptt, rate, alone = tables.rows(cells, shown)
     assert [row.words[6] for row in (bptt, rate, alone)] == ["–", "−0.67 ± 3.79", "–"]
-    assert rate.words[8:] == ("–", "–")
+    assert rate.words[8:] == ("–", "1024")
     document = tables.document(cells, [], runs)["rows"]
     assert document[1]["against_bptt"] == pytest.approx(-0.02 / 3)
     assert [row["against_bptt_interval"] for row in (document[0], document[2])] == [None, None]

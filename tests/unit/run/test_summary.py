@@ -30,7 +30,16 @@ from rbp_engine.run.files.events import (
     Validation,
 )
 from rbp_engine.run.files.layout import RunDirectory, read_json
-from rbp_engine.run.files.summary import Summary, SummaryJson, fold, load_summary, see, write_status, write_summary
+from rbp_engine.run.files.summary import (
+    Summary,
+    SummaryJson,
+    fold,
+    load_summary,
+    see,
+    see_end,
+    write_status,
+    write_summary,
+)
 from rbp_engine.run.writer import EventWriter
 from tests.run_files import write_attempt, write_identity
 
@@ -91,8 +100,9 @@ def test_what_a_worker_keeps_in_step_with_its_events_is_what_the_files_come_to(h
                 see(kept, writer.write(body, step, now))
             writer.close()
             if recorded:
-                record_end(run, attempt, Ended("killed", "request", visible("by hand"), now))
-                kept.status, kept.reason, kept.cause = "killed", visible("by hand"), "request"
+                ended = Ended("killed", "request", visible("by hand"), now)
+                record_end(run, attempt, ended)
+                see_end(kept, ended)
         assert vars(fold(run)) == vars(kept)
         write_summary(run, kept)
         assert vars(load_summary(run)) == vars(kept)
