@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rbp_tui.dashboard.app import Dashboard
-from rbp_tui.dashboard.reading.machine_watch import Cards, MachineReader, MachineReading
+from rbp_tui.dashboard.reading.machine_watch import Cards, MachineReading, MachineWatch
 from rbp_tui.dashboard.sweep.screen import SweepScreen
 from tests.dashboard.screen_pictures import at
 from tests.run_files import change_identity, change_summary
@@ -29,7 +29,7 @@ def app(home, end_run, monkeypatch):
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
     monkeypatch.setattr(time, "time", lambda: NOW)
-    monkeypatch.setattr(MachineReader, "read", lambda self: MACHINE)
+    monkeypatch.setattr(MachineWatch, "read", lambda self, records: MACHINE)
     monkeypatch.chdir(home)
     for seed, method in ((1, "rate_m"), (2, "rate_m"), (1, "bptt")):
         run = end_run(

@@ -107,10 +107,10 @@ async def test_it_says_when_no_run_is_live_and_reads_only_while_shown(dashboard,
 
 
 async def test_a_machine_that_cannot_be_read_is_told(dashboard, until, monkeypatch):
-    def fail(self):
+    def fail(self, records):
         raise OSError("no /proc here")
 
-    monkeypatch.setattr(machine_watch.MachineReader, "read", fail)
+    monkeypatch.setattr(machine_watch.MachineWatch, "read", fail)
     async with dashboard.run_test(size=(80, 24)) as pilot:
         await pilot.press("5")
         await until(pilot, lambda: "no /proc here" in str(dashboard.screen.query_one("#empty", Static).render()))

@@ -4,7 +4,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -143,42 +143,6 @@ class MachineReading:
     hosts: Mapping[str, str] = field(default_factory=dict)
 
 
-class MachineReader:
-    """Reads again and again; what processes and cores have done is counted from one reading to the next."""
-
-    def __init__(self, runs: Path) -> None:
-        self.runs = runs
-        self._cards = CardReader()
-        self._counted: set[int] = set()
-        psutil.cpu_percent(percpu=True)
-
-    def read(self) -> MachineReading:
-        """How it is now, and which run uses what, which takes most of the time."""
-        by_run = self._look_for_runs()
-        gpus = self._cards.read()
-        memory = psutil.virtual_memory()
-        return MachineReading(
-            gpus=gpus,
-            cores=tuple(core / 100.0 for core in psutil.cpu_percent(percpu=True)),
-            memory_used=memory.total - memory.available,
-            memory_total=memory.total,
-            disk_free=_disk_free(self.runs),
-            uses=by_run,
-        )
-
-    def _look_for_runs(self) -> tuple[Use, ...]:
-        found = processes_by_run()
-        new = {process.pid: process for processes in found.values() for process in processes}
-        for process in (new[pid] for pid in new.keys() - self._counted):
-            # psutil counts from its first call for a process, which it keeps for the next reading.
-            with contextlib.suppress(psutil.Error):
-                process.cpu_percent()
-        if new.keys() - self._counted:
-            time.sleep(0.1)
-        self._counted = set(new)
-        return tuple(_use(run, processes) for run, processes in found.items())
-
-
 def _use(run: RunDirectory, processes: list[psutil.Process]) -> Use:
     memory, cores, pids = 0, 0.0, set()
     for process in processes:
@@ -198,14 +162,20 @@ def _disk_free(runs: Path) -> int | None:
 
 
 class MachineWatch(Watcher):
-    """`sight` is what was seen last, `fault` what went wrong in the thread."""
+    """`sight` is what was seen last, `fault` what went wrong in the thread.
+
+    What processes and cores have done is counted from one reading to the next.
+    """
 
     def __init__(self, runs: Path) -> None:
         super().__init__("machine")
         self.sight: MachineReading | None = None
         self.fault = ""
-        self._reader = MachineReader(runs)
+        self._runs = runs
         self._records: tuple[RunRecord, ...] | None = None
+        self._cards = CardReader()
+        self._counted: set[int] = set()
+        psutil.cpu_percent(percpu=True)
 
     def look_at(self, records: tuple[RunRecord, ...] | None) -> None:
         """Read what the machine has, and where these runs are; None: nobody looks."""
@@ -218,10 +188,37 @@ class MachineWatch(Watcher):
         if (records := self._records) is None:
             return None
         try:
-            self.sight, self.fault = replace(self._reader.read(), hosts=hosts_of(records)), ""
+            self.sight, self.fault = self.read(records), ""
         except Exception as error:  # a thread that has died would leave the screen as it is, in silence
             self.fault = f"{type(error).__name__}: {error}"
         return EVERY_S
+
+    def read(self, records: Iterable[RunRecord]) -> MachineReading:
+        """How it is now, and which run uses what, which takes most of the time."""
+        by_run = self._look_for_runs()
+        gpus = self._cards.read()
+        memory = psutil.virtual_memory()
+        return MachineReading(
+            gpus=gpus,
+            cores=tuple(core / 100.0 for core in psutil.cpu_percent(percpu=True)),
+            memory_used=memory.total - memory.available,
+            memory_total=memory.total,
+            disk_free=_disk_free(self._runs),
+            uses=by_run,
+            hosts=hosts_of(records),
+        )
+
+    def _look_for_runs(self) -> tuple[Use, ...]:
+        found = processes_by_run()
+        new = {process.pid: process for processes in found.values() for process in processes}
+        for process in (new[pid] for pid in new.keys() - self._counted):
+            # psutil counts from its first call for a process, which it keeps for the next reading.
+            with contextlib.suppress(psutil.Error):
+                process.cpu_percent()
+        if new.keys() - self._counted:
+            time.sleep(0.1)
+        self._counted = set(new)
+        return tuple(_use(run, processes) for run, processes in found.items())
 
 
 def hosts_of(records: Iterable[RunRecord]) -> dict[str, str]:
