@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 
-import numpy as np
 from rich.console import Group
 from rich.text import Text
 from textual.containers import Container, VerticalScroll
@@ -11,7 +10,6 @@ from textual.widgets import Static
 
 from rbp_engine.printable import one_line
 from rbp_engine.run.files.evaluation_json import Evaluation
-from rbp_engine.run.status.samples import Floats
 from rbp_tui.charts.energy_rows import energy_report
 from rbp_tui.dashboard.network.tab import NetworkTab, foreign
 from rbp_tui.dashboard.reading.reader import Sight
@@ -34,9 +32,6 @@ class EvaluationTab(NetworkTab):
         with VerticalScroll(id="evaluation"), Container(id="evaluation_columns"):
             yield Static(id="evaluation_left")
             yield Static(id="evaluation_right")
-
-    def steps(self, sight: Sight) -> Floats:
-        return np.empty(0)
 
     def show(self, sight: Sight | None, step: float | None) -> None:
         """Show what is known of the run; it is of its weights now, not of the step that is looked at."""

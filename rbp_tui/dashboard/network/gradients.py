@@ -20,12 +20,10 @@ class GradientsTab(SampledTab[FidelityHistory]):
 
     HELP = explained("cosine", "norm ratio", "error")
     TITLE = "Gradients"
+    PROBE = "fidelity"
 
     def panes(self) -> Iterable[Widget]:
         yield LayersAndCharts(AGREEMENT)
-
-    def samples(self, sight: Sight) -> FidelityHistory | None:
-        return sight.history.fidelity
 
     def why_nothing(self, sight: Sight) -> str:
         every = setting_of(sight, "probes.gradients")

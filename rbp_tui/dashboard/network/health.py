@@ -18,6 +18,7 @@ class HealthTab(SampledTab[HealthHistory]):
 
     HELP = explained("in window", "g", "update/weight")
     TITLE = "Health"
+    PROBE = "health"
 
     def __init__(self) -> None:
         super().__init__()
@@ -28,9 +29,6 @@ class HealthTab(SampledTab[HealthHistory]):
 
     def panes(self) -> Iterable[Widget]:
         yield VerticalScroll(self.neurons, self.weights, id="health", can_focus=False)
-
-    def samples(self, sight: Sight) -> HealthHistory | None:
-        return sight.history.health
 
     def why_nothing(self, sight: Sight) -> str:
         if sight.verdict.live and setting_of(sight, "probes.health"):

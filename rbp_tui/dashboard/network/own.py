@@ -24,12 +24,10 @@ class OwnTab(SampledTab[OwnHistory]):
     """A row for each metric; the selected one over training."""
 
     TITLE = "Own"
+    PROBE = "own"
 
     def panes(self) -> Iterable[Widget]:
         yield LayersAndCharts("")
-
-    def samples(self, sight: Sight) -> OwnHistory | None:
-        return sight.history.own
 
     def why_nothing(self, sight: Sight) -> str:
         if sight.verdict.live and (own := setting_of(sight, "probes.own")):

@@ -21,13 +21,11 @@ class RatesTab(SampledTab[FiringHistory]):
 
     HELP = explained("silent", "saturated", "T needed")
     TITLE = "Rates"
+    PROBE = "firing"
 
     def panes(self) -> Iterable[Widget]:
         yield LayersAndCharts("rate %")
         yield Line(id="accuracy")
-
-    def samples(self, sight: Sight) -> FiringHistory | None:
-        return sight.history.firing
 
     def why_nothing(self, sight: Sight) -> str:
         if sight.verdict.live and setting_of(sight, "probes.firing_rates") is not False:

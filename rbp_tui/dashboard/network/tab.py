@@ -94,7 +94,7 @@ class NetworkTab(Vertical):
 
     def steps(self, sight: Sight) -> Floats:
         """The steps that have something to show, in ascending order: replay goes through them."""
-        return sight.history.firing.step if sight.history.firing is not None else np.empty(0)
+        return np.empty(0)
 
     def say_nothing_yet(self, why: str) -> None:
         """In the place of the panes, say why there is nothing, and what to do; empty shows the panes again."""
@@ -113,13 +113,17 @@ H = TypeVar("H", bound=ProbeHistory)
 class SampledTab(NetworkTab, Generic[H]):
     """Draws its tables when the cursor reaches another sample, and its charts when there are new samples."""
 
+    #: What it is in a history.
+    PROBE: ClassVar[str] = ""
+
     def __init__(self) -> None:
         super().__init__()
         self._shown: tuple[H, int] | None = None  # the samples and the number of the one that is shown
 
     def samples(self, sight: Sight) -> H | None:
         """The samples of the run; None if there are none."""
-        raise NotImplementedError
+        found: H | None = getattr(sight.history, self.PROBE)
+        return found
 
     def why_nothing(self, sight: Sight) -> str:
         """Why a run has no samples, and what to do to have some."""
