@@ -1,9 +1,9 @@
 """The rows of the table of runs as text: filtered, sorted and grouped. Independent of the screen."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from rbp_engine.run.store.query import Query, QueryError, parse_query, sort_runs
 from rbp_engine.run.store.store import RunRecord
@@ -22,6 +22,8 @@ from rbp_tui.hosts.records import host_of
 from rbp_tui.text.run_columns import PlacedColumn, longest_texts, setting_column, settings_worth_a_column
 
 Cells: TypeAlias = tuple[TableCell, ...]
+Of = TypeVar("Of")
+Made = TypeVar("Made")
 NEWEST_FIRST = "-created"
 LONGEST_SPREAD = len("99.9±10.0")
 
@@ -59,10 +61,9 @@ class RowMaker:
         self._query = parse_query("")
         self._lengths: dict[str, tuple[RunRecord, tuple[int, ...]]] = {}
         self._placed: tuple[PlacedColumn, ...] = ()
-        self._runs: dict[str, tuple[object, Cells]] = {}
+        self._runs: dict[str, tuple[tuple[RunRecord, RunView], Cells]] = {}
         self._groups: dict[str, tuple[list[RunRecord], Cells]] = {}
-        self._settings_of: object = None
-        self._settings: dict[str, int] = {}
+        self._settings: dict[str, tuple[frozenset[str], dict[str, int]]] = {}
 
     def rows(
         self, records: Sequence[RunRecord], view: TableView, marked: AbstractSet[str], trends: Mapping[str, Trend]
@@ -80,7 +81,8 @@ class RowMaker:
         def row(record: RunRecord, *, member: bool = False) -> Cells:
             trend = trends.get(record.run.id, NO_TREND)
             scale = scales.get(trend.metric, (0.0, 1.0))
-            return self._run(record, RunView(record.run.id in marked, trend, scale, member))
+            beside = RunView(record.run.id in marked, trend, scale, member)
+            return _made(self._runs, record.run.id, (record, beside), lambda of: run_cells(*of, placed))
 
         groups: dict[str, list[RunRecord]] = {}
         for record in shown if view.grouped else ():
@@ -91,7 +93,7 @@ class RowMaker:
         for name, group in groups.items():
             several = len(group) > 1
             if several:
-                cells[name] = self._group(name, group)
+                cells[name] = _made(self._groups, name, group, lambda of: group_cells(of, placed))
             cells |= {record.run.id: row(record, member=several) for record in group}
         if not view.grouped:
             cells = {record.run.id: row(record) for record in shown}
@@ -112,10 +114,11 @@ class RowMaker:
     def _widths_of_settings(self, shown: Sequence[RunRecord]) -> dict[str, int]:
         """The widths of the columns of the settings in which the runs differ."""
         asked = frozenset(record.run.id for record in shown)
-        if asked != self._settings_of:  # a run's settings never change
-            self._settings = longest_texts(map(setting_column, settings_worth_a_column(shown)), shown)
-            self._settings_of = asked
-        return self._settings
+
+        def widths(_: frozenset[str]) -> dict[str, int]:
+            return longest_texts(map(setting_column, settings_worth_a_column(shown)), shown)
+
+        return _made(self._settings, "shown", asked, widths)  # a run's settings never change
 
     def _parse_query(self, text: str, records: Sequence[RunRecord]) -> tuple[Query, str]:
         try:
@@ -127,25 +130,16 @@ class RowMaker:
         return self._query, ""
 
     def _longest(self, records: Sequence[RunRecord]) -> dict[str, int]:
-        known = self._lengths
-        self._lengths = {}
-        for record in records:
-            before = known.get(record.run.id)
-            self._lengths[record.run.id] = before if before and before[0] is record else (record, lengths(record))
-        every = [found for _, found in self._lengths.values()]
+        every = [_made(self._lengths, record.run.id, record, lengths) for record in records]
         return {column.name: max((found[i] for found in every), default=0) for i, column in enumerate(STRETCHING)}
 
-    def _run(self, record: RunRecord, view: RunView) -> Cells:
-        before = self._runs.get(record.run.id)
-        if before is None or before[0] != (record, view):
-            before = self._runs[record.run.id] = ((record, view), run_cells(record, view, self._placed))
-        return before[1]
 
-    def _group(self, name: str, group: list[RunRecord]) -> Cells:
-        before = self._groups.get(name)
-        if before is None or before[0] != group:
-            before = self._groups[name] = (group, group_cells(group, self._placed))
-        return before[1]
+def _made(known: dict[str, tuple[Of, Made]], key: str, of: Of, make: Callable[[Of], Made]) -> Made:
+    """What is made of something, the same object as before if it was made of the same."""
+    before = known.get(key)
+    if before is None or before[0] != of:
+        before = known[key] = (of, make(of))
+    return before[1]
 
 
 def _sorted(records: Sequence[RunRecord], field_name: str) -> list[RunRecord]:
