@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rbp_engine.preset import SHORT_NAMES
 from rbp_engine.printable import one_line
 from rbp_engine.report.compare import Comparison, Difference
 from rbp_engine.report.names import method, value_text
@@ -12,6 +11,7 @@ from rbp_engine.report.spread import Spread
 from rbp_engine.run.files.layout import short_id
 from rbp_tui.text import format as fmt
 from rbp_tui.text.format import GIB, MIB
+from rbp_tui.text.run_columns import setting_heading
 
 LONGEST_CELL, LONGEST_TITLE = 20, 32
 # What gives way first where there is no room: the largest number. Columns that tell the experiments apart stay longest.
@@ -77,7 +77,7 @@ def identity_columns(comparison: Comparison) -> list[ComparedColumn]:
     results = [difference for difference in comparison.differences if difference.role == "result"]
     results.sort(key=lambda difference: difference.key not in ("method.name", "method.timesteps"))  # stable
     for difference in results:
-        column = _setting(difference, results)
+        column = _setting(difference)
         splits = _parts([*columns, column]) > _parts(columns)
         columns.append(column if splits else replace(column, rank=ALSO_DIFFERS))
     if comparison.each_run:
@@ -96,19 +96,14 @@ def _parts(columns: Sequence[ComparedColumn]) -> int:
     return len(set(zip(*(column.cells for column in columns), strict=True))) if columns else 1
 
 
-def _setting(difference: Difference, all_of_them: Sequence[Difference]) -> ComparedColumn:
-    shorts = {key: name for name, key in SHORT_NAMES.items()}
-    last = difference.key.rpartition(".")[2]
-    shared = sum(other.key.rpartition(".")[2] == last for other in all_of_them) > 1
-    name = shorts.get(difference.key, difference.key if shared else last)
+def _setting(difference: Difference) -> ComparedColumn:
     words = [
         method(value) if difference.key == "method.name" and isinstance(value, str) else value_text(value)
         for value in difference.values
     ]
     numbers = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in difference.values)
     cells = _aligned(words, ".") if numbers else tuple(str(one_line(word, LONGEST_CELL)) for word in words)
-    name = str(one_line(name))
-    return ComparedColumn(name, cells, TELLS_APART, difference.key, right=numbers)
+    return ComparedColumn(setting_heading(difference.key), cells, TELLS_APART, difference.key, right=numbers)
 
 
 def _words(name: str, words: Sequence[str], rank: int, key: str = "") -> ComparedColumn:

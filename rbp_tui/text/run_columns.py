@@ -9,7 +9,6 @@ from typing import Any
 
 from rich.cells import cell_len, set_cell_size
 
-from rbp_engine.preset import SHORT_NAMES
 from rbp_engine.preset.fields import by_key
 from rbp_engine.printable import one_line
 from rbp_engine.report.names import value_text
@@ -101,10 +100,9 @@ def setting_column(name: str) -> Column:
 
 def setting_heading(key: str) -> str:
     """The short name of a setting, or the last part of its key if no other field ends with it."""
-    short = {dotted: name for name, dotted in SHORT_NAMES.items()}
     last = key.rpartition(".")[2]
     same = Counter(known.rpartition(".")[2] for known in by_key())
-    return one_line(short.get(key) or (last if same[last] == 1 or key not in by_key() else key))
+    return one_line(short_name(key) or (last if same[last] == 1 or key not in by_key() else key))
 
 
 def timesteps_needed_text(record: RunRecord) -> str:

@@ -145,6 +145,6 @@ def schema(
     if not chosen:
         raise typer.Exit(fail(f"no field or section of a preset is called '{key}'.{nearest_field(str(key))}", 2))
     if as_json:
-        print_json([asdict(info) | {"short": short_name(info)} for info in chosen])
+        print_json([asdict(info) | {"short": short_name(info.key)} for info in chosen])
     else:
         print_rich(schema_table(chosen))

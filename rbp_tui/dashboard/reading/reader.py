@@ -21,6 +21,7 @@ from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.reading.run_list import RunListing
 from rbp_tui.dashboard.reading.sparklines import Trend, TrendReader
 from rbp_tui.dashboard.reading.watcher import Watcher
+from rbp_tui.text.format import counted
 
 TICK_S = 0.1
 LIST_EVERY_S = 0.5
@@ -156,10 +157,8 @@ class _Watched:
             return frozenset()
 
     def _skipped_lines(self) -> str:
-        count = self._events.skipped_lines
-        if not count:
-            return ""
-        return f"{count} line{'s' if count > 1 else ''} of its events left out: damaged, or of another version of rbp"
+        lines = counted(count, "line") if (count := self._events.skipped_lines) else ""
+        return lines and f"{lines} of its events left out: damaged, or of another version of rbp"
 
 
 class RunsReader(Watcher):
