@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, TypeVar
 
 from rbp_engine.errors import DataError
-from rbp_engine.untrusted_files import MIB, NotAFile, TooLarge, described, open_untrusted, read_untrusted
+from rbp_engine.untrusted_files import NotAFile, TooLarge, described, open_untrusted, read_untrusted
+
+Result = TypeVar("Result")
 
 #: The folders of images to train and to evaluate on; of the user's own test folders the first that is there is taken.
 SIDES: Final = ("train", "val")
@@ -54,22 +56,25 @@ def problems_of(reads: Iterable[Callable[[], object]]) -> list[str]:
     """Why what is read cannot be used, of each that cannot."""
     problems: list[str] = []
     for read in reads:
-        try:
-            read()
-        except DataError as error:
-            problems.append(str(error))
-        except OSError as error:
-            problems.append(described(error))
+        attempted(read, problems)
     return problems
 
 
-def checksum(path: str | Path, algorithm: str, limit: int | None = None) -> str:
-    """The hexadecimal digest of a regular file of at most `limit` bytes. Raises the OSErrors of `open_untrusted`."""
-    with open_untrusted(path, limit=limit) as file:
-        digest = hashlib.new(algorithm, usedforsecurity=False)
-        while part := file.read(MIB):
-            digest.update(part)
-    return digest.hexdigest()
+def attempted(read: Callable[[], Result], problems: list[str]) -> Result | None:
+    """What is read; None if it cannot be used, and why is added to the problems."""
+    try:
+        return read()
+    except DataError as error:
+        problems.append(str(error))
+    except OSError as error:
+        problems.append(described(error))
+    return None
+
+
+def checksum(path: str | Path) -> str:
+    """The SHA-256 of a regular file. Raises the OSErrors of `open_untrusted`."""
+    with open_untrusted(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def size_of(file: BinaryIO) -> int:

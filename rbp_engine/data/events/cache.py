@@ -69,7 +69,7 @@ def verify(folder: Path) -> list[str]:
     return [
         f"{folder / name} is damaged: delete {folder} and convert again"
         for name in _FILES
-        if checksum(folder / name, "sha256") != cache.manifest["files"][name]["sha256"]
+        if checksum(folder / name) != cache.manifest["files"][name]["sha256"]
     ]
 
 
@@ -78,7 +78,7 @@ def seal(folder: Path, manifest: dict[str, Any]) -> None:
     files = {}
     for name in _FILES:
         sync(folder / name)
-        files[name] = {"bytes": (folder / name).stat().st_size, "sha256": checksum(folder / name, "sha256")}
+        files[name] = {"bytes": (folder / name).stat().st_size, "sha256": checksum(folder / name)}
     path = folder / MANIFEST
     path.write_text(json.dumps(manifest | {"files": files, "finished": True}, indent=1) + "\n", encoding="utf-8")
     sync(path)

@@ -14,9 +14,8 @@ from rbp_engine.data.events.cache import Cache, key_of, load, seal
 from rbp_engine.data.events.errors import EventDataError, Unreadable
 from rbp_engine.data.events.narrow_array import write_narrowly
 from rbp_engine.data.events.plan import PARTS, FrameSettings, Plan, fingerprint
-from rbp_engine.errors import DataError
+from rbp_engine.data.files import attempted
 from rbp_engine.lease import taken, try_take
-from rbp_engine.untrusted_files import described
 
 # Called with the number of finished recordings and their total number.
 Progress = Callable[[int, int], None]
@@ -90,12 +89,7 @@ def _build(folder: Path, plan: Plan, wanted: FrameSettings, progress: Progress |
 
     def frames(first: int, place: int) -> Any:
         number = first + place
-        try:
-            found = plan.read(recordings[number])
-        except DataError as error:
-            problems.append(str(error))
-        except OSError as error:
-            problems.append(described(error))
+        found: Any = attempted(partial(plan.read, recordings[number]), problems)
         if progress is not None:
             progress(number + 1, len(recordings))
         # A set without some of its recordings would be another one, so the rest is only tried.
