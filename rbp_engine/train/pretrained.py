@@ -42,8 +42,7 @@ class Fit:
             ("in the file and not used", self.unused),
         ):
             if names:
-                more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-                parts.append(f"{what}: {', '.join(names[:_SHOWN])}{more}")
+                parts.append(f"{what}: {_some(names)}")
         return "; ".join(parts)
 
 
@@ -127,4 +126,5 @@ def _without_prefix(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _some(names: Sequence[str]) -> str:
-    return f"{', '.join(names[:_SHOWN])}{' …' if len(names) > _SHOWN else ''}"
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"{', '.join(names[:_SHOWN])}{more}"
