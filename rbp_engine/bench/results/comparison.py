@@ -71,7 +71,12 @@ class Candidate:
     @property
     def title(self) -> str:
         """What the row is called, as in the table."""
-        return TITLES.get(self.baseline) or names.method(self.loaded.preset.method.name)
+        return in_words(self.baseline or self.loaded.preset.method.name)
+
+
+def in_words(name: str) -> str:
+    """A baseline or a method as tables and figures call it."""
+    return TITLES.get(name) or names.method(name)
 
 
 def baselines(names: Sequence[str]) -> list[str]:

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rbp_engine.bench.measure.interleave import StepMeasurement
-from rbp_engine.bench.results.comparison import TITLES, ComparisonRow
-from rbp_engine.report import figure, names
+from rbp_engine.bench.results.comparison import ComparisonRow, in_words
+from rbp_engine.report import figure
 from rbp_engine.report.panels import BLACK, GREEN, METHOD_COLOURS, PURPLE, Panel, PanelLine, memory_and_time
 from rbp_engine.report.spread import Spread
 
@@ -20,8 +20,7 @@ COLOURS = METHOD_COLOURS | {
 
 def title(row: ComparisonRow, separator: str = ", ") -> str:
     """A row's title in legends, like `rate_M, bf16, compiled`."""
-    name = TITLES.get(row.method) or names.method(row.method)
-    return separator.join([name, *filter(None, (row.precision, row.kernel))])
+    return separator.join(filter(None, (in_words(row.method), row.precision, row.kernel)))
 
 
 def draw(rows: Sequence[ComparisonRow], path: Path) -> None:
