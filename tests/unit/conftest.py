@@ -6,6 +6,15 @@ from collections.abc import Iterator
 import pytest
 
 
+@pytest.fixture(scope="session")
+def a_compiler() -> None:
+    """For tests of what torch.compile makes, which not every machine can."""
+    from rbp_engine.spiking.layers import compiler
+
+    if reason := compiler.problem("cpu"):
+        pytest.skip(f"torch.compile does not work here: {reason}")
+
+
 @pytest.fixture(autouse=True, scope="package")
 def one_thread() -> Iterator[None]:
     if (torch := sys.modules.get("torch")) is None:

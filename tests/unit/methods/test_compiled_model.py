@@ -6,7 +6,6 @@ from torch import nn
 
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.spiking import LIF
-from rbp_engine.spiking.layers import compiler
 
 pytestmark = pytest.mark.xdist_group("compiler")  # as tests/unit/spiking/test_compiled_loops.py
 T, B = 3, 4
@@ -51,9 +50,8 @@ def test_compiling_the_function_around_the_method_changes_nothing(name):
 
 
 @pytest.mark.compiles
+@pytest.mark.usefixtures("a_compiler")
 def test_a_compiled_model_with_compiled_kernels_keeps_both_compiled():
-    if reason := compiler.problem("cpu"):
-        pytest.skip(f"torch.compile does not work here: {reason}")
     torch._dynamo.reset()
     graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
     found = two_steps(torch.compile(network("compiled"), backend="aot_eager"), "rate_m")

@@ -21,7 +21,7 @@ from rbp_engine.spiking.layers import compiler
 from rbp_engine.spiking.steps import Dense, TimeConstant
 
 # One process loads the compiler and keeps the kernels that the tests share.
-pytestmark = [pytest.mark.compiles, pytest.mark.xdist_group("compiler")]
+pytestmark = [pytest.mark.compiles, pytest.mark.xdist_group("compiler"), pytest.mark.usefixtures("a_compiler")]
 # The loops are unrolled, so compile time grows with T.
 T, B, C, SIZE = 3, 2, 16, 4
 
@@ -32,12 +32,6 @@ NEURONS = {
     "hard-to-minus-0.3": {"reset": "hard", "v_reset": -0.3, "detach_reset": False, "surrogate": "atan"},
     "log-tailed": {"surrogate": "log_tailed_relu"},
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def a_compiler():
-    if reason := compiler.problem("cpu"):
-        pytest.skip(f"torch.compile does not work here: {reason}")
 
 
 def steps(*shape, layout=torch.contiguous_format, dtype=torch.float32, seed=0):

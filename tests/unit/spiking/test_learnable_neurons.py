@@ -12,7 +12,6 @@ from rbp_engine.methods import METHODS, create_method
 from rbp_engine.spiking import IF, LIF, PLIF, RateTensor, SequenceTensor
 from rbp_engine.spiking.carriers.single_step import StepState, StepTensor, TraceTensor
 from rbp_engine.spiking.fusion import Current
-from rbp_engine.spiking.layers import compiler
 from tests.unit.spiking.method_checks import RESETS
 
 BOTH = ("decay", "threshold")
@@ -174,10 +173,9 @@ COMPILED = METHODS if "RBP_EVERY_CASE" in os.environ else ["rate_m"]
 
 @pytest.mark.compiles
 @pytest.mark.xdist_group("compiler")
+@pytest.mark.usefixtures("a_compiler")
 @pytest.mark.parametrize("name", COMPILED)
 def test_a_network_that_learns_its_decay_is_trained_to_the_same_bits_by_both_kernels(name):
-    if reason := compiler.problem("cpu"):
-        pytest.skip(f"torch.compile does not work here: {reason}")
     eager, by_compiler = (trained(name, kernel) for kernel in ("eager", "compiled"))
     assert eager["2.decay_logit"] != LIF(0.6, learn=("decay",)).decay_logit
     assert {key for key in eager if not torch.equal(eager[key], by_compiler[key])} == set()
@@ -185,12 +183,11 @@ def test_a_network_that_learns_its_decay_is_trained_to_the_same_bits_by_both_ker
 
 @pytest.mark.compiles
 @pytest.mark.xdist_group("compiler")
+@pytest.mark.usefixtures("a_compiler")
 @pytest.mark.skipif("RBP_EVERY_CASE" not in os.environ, reason="RBP_EVERY_CASE=1")
 @pytest.mark.parametrize("by", ["layer", "channel"])
 @pytest.mark.parametrize("rule", ["soft-detached", "soft", "hard-detached", "hard-to-minus-0.3"])
 def test_compiled_loops_give_the_same_bits(rule, by):
-    if reason := compiler.problem("cpu"):
-        pytest.skip(f"torch.compile does not work here: {reason}")
     generator = torch.Generator().manual_seed(3)
     current, grad = torch.randn(2, 3, 2, 16, 4, 4, generator=generator)
     neurons = {k: LIF(0.6, 0.7, learn=BOTH, learn_by=by, kernel=k, **RESETS[rule]) for k in ("eager", "compiled")}

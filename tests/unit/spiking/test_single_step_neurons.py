@@ -10,7 +10,6 @@ from torch._inductor.graph import GraphLowering
 from rbp_engine.spiking import LIF
 from rbp_engine.spiking.carriers.single_step import StepState, StepTensor, TraceTensor
 from rbp_engine.spiking.fusion import membrane_dtype
-from rbp_engine.spiking.layers import compiler
 
 T, B, C, SIZE = 3, 2, 16, 4
 BOTH = ("decay", "threshold")
@@ -27,13 +26,7 @@ CARRIERS = {
 }
 
 
-COMPILED = (pytest.mark.compiles, pytest.mark.xdist_group("compiler"))
-
-
-@pytest.fixture(scope="module")
-def a_compiler():
-    if reason := compiler.problem("cpu"):
-        pytest.skip(f"torch.compile does not work here: {reason}")
+COMPILED = (pytest.mark.compiles, pytest.mark.xdist_group("compiler"), pytest.mark.usefixtures("a_compiler"))
 
 
 def currents(dtype=torch.float64, layout=torch.contiguous_format):
@@ -80,9 +73,7 @@ def by_autograd(neuron, inputs, through_time):
     ("carrier", "kernel"),
     [*((carrier, "eager") for carrier in CARRIERS), pytest.param("ottt", "compiled", marks=COMPILED)],
 )
-def test_a_neuron_carries_out_the_sum_in_front_of_it(carrier, kernel, request):
-    if kernel == "compiled":
-        request.getfixturevalue("a_compiler")
+def test_a_neuron_carries_out_the_sum_in_front_of_it(carrier, kernel):
     neuron, inputs, again = LIF(0.6, 1.2, kernel=kernel).double(), currents(), currents()
     spikes = [out.values() for out in fired_by_sums(neuron, inputs, carrier)]
     expected = by_autograd(neuron, [x_t + again[0] for x_t in again], carrier == "bptt_s")
