@@ -26,7 +26,7 @@ CARRIERS = {
 }
 
 
-COMPILED = (pytest.mark.compiles, pytest.mark.xdist_group("compiler"), pytest.mark.usefixtures("a_compiler"))
+COMPILED = (pytest.mark.compiles, pytest.mark.xdist_group("compiler"))
 
 
 def currents(dtype=torch.float64, layout=torch.contiguous_format):
@@ -73,7 +73,9 @@ def by_autograd(neuron, inputs, through_time):
     ("carrier", "kernel"),
     [*((carrier, "eager") for carrier in CARRIERS), pytest.param("ottt", "compiled", marks=COMPILED)],
 )
-def test_a_neuron_carries_out_the_sum_in_front_of_it(carrier, kernel):
+def test_a_neuron_carries_out_the_sum_in_front_of_it(carrier, kernel, request):
+    if kernel == "compiled":
+        request.getfixturevalue("a_compiler")
     neuron, inputs, again = LIF(0.6, 1.2, kernel=kernel).double(), currents(), currents()
     spikes = [out.values() for out in fired_by_sums(neuron, inputs, carrier)]
     expected = by_autograd(neuron, [x_t + again[0] for x_t in again], carrier == "bptt_s")
