@@ -10,6 +10,8 @@ from spikingjelly.activation_based.nir_exchange import import_from_nir
 import rbp_engine
 from rbp_engine.data.catalog import catalogued
 
+pytestmark = pytest.mark.xdist_group("exported runs")  # they share a run
+
 
 @pytest.fixture(scope="module")
 def hard(rbp_in, tmp_path_factory):

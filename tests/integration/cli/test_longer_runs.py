@@ -10,6 +10,7 @@ from rbp_engine.run.files.event_reader import read_events
 from rbp_engine.run.files.events import Metrics, RunStart, Validation, WarningRaised
 from rbp_engine.run.files.layout import RunDirectory
 
+pytestmark = pytest.mark.xdist_group("longer runs")  # they share runs
 SAID = "2→4 epochs"
 
 

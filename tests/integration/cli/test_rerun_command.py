@@ -9,6 +9,7 @@ from rbp_engine.report.sameness import compare_results
 from rbp_engine.run.files.layout import RunDirectory
 from tests.run_files import change_identity
 
+pytestmark = pytest.mark.xdist_group("repeated runs")  # they share runs
 HEADER = 8
 
 

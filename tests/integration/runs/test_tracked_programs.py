@@ -40,6 +40,7 @@ import rbp_engine.run
 with rbp_engine.run.track({"lr": 0.1, "seed": int(sys.argv[1])}, runs_dir=sys.argv[2]) as run:
     run.log(loss=1.0)
 """
+pytestmark = pytest.mark.xdist_group("tracked programs")  # they are started together
 NAMES = ("terminated", "interrupted", "killed", "full")
 
 
