@@ -16,6 +16,7 @@ from rbp_engine.run.store.query_fields import find_field
 from rbp_engine.run.store.run_settings import differing_settings, dotted_key
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.text import format as fmt
+from rbp_tui.text.setting_words import short_name
 
 GAP = 1
 UNKNOWN = "–"
