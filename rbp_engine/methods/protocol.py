@@ -343,7 +343,7 @@ def predict(
 def batches_counted(model: nn.Module, times: int) -> Iterator[None]:
     """Within it each batch that a batch norm counts is so many: T in a pass of a reference, 0 where it is no batch."""
     counters = [buffer for name, buffer in model.named_buffers() if name.endswith("num_batches_tracked")]
-    before = [counter.clone() for counter in counters]
+    before = torch._foreach_add(counters, 0) if counters else ()
     try:
         yield
     finally:

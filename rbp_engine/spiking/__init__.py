@@ -31,6 +31,7 @@ from rbp_engine.spiking.carrier import Carrier
 from rbp_engine.spiking.carriers.sequence import RateTensor, SequenceTensor
 from rbp_engine.spiking.convert.make_spiking import make_spiking
 from rbp_engine.spiking.errors import UnsupportedOperation
+from rbp_engine.spiking.fusion import unfused
 from rbp_engine.spiking.neuron import IF, LIF, PLIF
 from rbp_engine.spiking.own_neuron import OwnNeuron
 from rbp_engine.spiking.rules.table import register_rule
@@ -46,4 +47,5 @@ __all__ = [
     "UnsupportedOperation",
     "make_spiking",
     "register_rule",
+    "unfused",
 ]

@@ -1,8 +1,8 @@
 """Fusion: batch norms and sums before a neuron layer are deferred, and the loop over time carries them out itself.
 
 A batch norm with known statistics is a scale and a shift per channel. Where a neuron comes next, as it nearly always
-does, the loop applies them to what it reads anyway, and one [T, B, …] less is written and read. A carrier's `resolve`
-carries them out where it stands, and results agree up to rounding.
+does, the loop applies them to what it reads anyway, and one [T, B, …] less is written and read. `unfused` switches it
+off.
 
 `Neurons` is a layer of neurons as carriers see it: what it learns, and its loops over time. `spiking/neuron.py` has
 those of LIF, `spiking/own_neuron.py` those of user-defined neurons. The layer has a backward of its own, batch
@@ -19,7 +19,9 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
@@ -32,6 +34,26 @@ from rbp_engine.spiking.steps import Dense, Spikes, Steps, TimeConstant, new_gra
 
 # torch's types call every autograd.Function method untyped.
 # mypy: disable-error-code="misc, untyped-decorator"
+
+_FUSED = ContextVar("fused", default=True)
+
+
+@contextmanager
+def unfused() -> Iterator[None]:
+    """Within it batch norms and sums are computed where they stand, for inspection; results agree up to rounding.
+
+    A step of a method must begin and end within it.
+    """
+    before = _FUSED.set(False)
+    try:
+        yield
+    finally:
+        _FUSED.reset(before)
+
+
+def is_fused() -> bool:
+    """Whether batch norms and sums are left to the next neuron layer."""
+    return _FUSED.get()
 
 
 @dataclass(frozen=True)

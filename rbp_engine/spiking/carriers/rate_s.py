@@ -210,7 +210,7 @@ class RateSNorm(RateSOperation):
     def _normalised(self, x: RateSTensor, known: Normalisation) -> RateSTensor:
         """Left to the next neurons. One with running statistics commutes with the time mean: it needs no sum."""
         deferred, place = Current([Term(x.resolve(), known)], 1), None if known.fixed else self
-        return RateSTensor(deferred, x.state, static=False, place=place)
+        return RateSTensor(deferred, x.state, static=False, place=place).left_to_neurons()
 
 
 class RateSFire(RateSOperation):

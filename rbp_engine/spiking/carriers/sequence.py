@@ -15,7 +15,7 @@ from torch import Tensor
 
 from rbp_engine.spiking import fusion
 from rbp_engine.spiking.batch_norm import BatchNorm
-from rbp_engine.spiking.fusion import Current, CurrentReader, Neurons, Term
+from rbp_engine.spiking.fusion import Current, CurrentReader, Neurons, Term, is_fused
 from rbp_engine.spiking.linear import Linear, at_all_steps, layer_gradient
 from rbp_engine.spiking.nonlinear import Nonlinear
 from rbp_engine.spiking.rules.table import TensorLike
@@ -52,6 +52,12 @@ class DeferredSum(TensorLike):
         self.current = Current([Term(steps)], self.current.timesteps)
         return steps
 
+    def left_to_neurons(self) -> Self:
+        """This carrier, whose batch norm the next neuron layer carries out; without fusion it is done at once."""
+        if not is_fused():
+            self.resolve()
+        return self
+
     def _compute(self) -> Steps:
         """What the deferred sum comes to."""
         raise NotImplementedError
@@ -63,7 +69,7 @@ def deferred_terms(operation: Linear, inputs: Sequence[DeferredSum]) -> list[Ter
     An argument that is a sum already is resolved, so that a network that adds on and on does not keep every term alive.
     A sum of two values with nothing deferred is computed now: torch adds them in one go.
     """
-    if not operation.is_plain_sum(inputs) or not any(x.deferred for x in inputs):
+    if not is_fused() or not operation.is_plain_sum(inputs) or not any(x.deferred for x in inputs):
         return None
     terms: list[Term] = []
     for x in inputs:
@@ -143,7 +149,7 @@ class SequenceTensor(DeferredSum):
             values = norm.static(self.values(), self.timesteps) if norm.training else norm(self.values())
             return self.with_values(values, static=True)
         known = norm.statistics(self.values().flatten(0, 1)) if norm.training else norm.running()
-        return self.with_values(Current([Term(self.resolve(), known)], self.timesteps))
+        return self.with_values(Current([Term(self.resolve(), known)], self.timesteps)).left_to_neurons()
 
 
 class RateTensor(DeferredSum):
@@ -225,7 +231,7 @@ class RateTensor(DeferredSum):
             return self.static(norm.static(rate, self.timesteps) if norm.training else norm(rate), self.timesteps)
         steps = self.resolve()
         known = norm.statistics(steps.values().flatten(0, 1)) if norm.training else norm.running()
-        return self._of([Term(steps, known)], self.timesteps)
+        return self._of([Term(steps, known)], self.timesteps).left_to_neurons()
 
     @classmethod
     def _of(cls, terms: Sequence[Term], timesteps: int) -> Self:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from rbp_engine.spiking.batch_norm import BatchNorm
-from rbp_engine.spiking.fusion import Membrane, Neurons
+from rbp_engine.spiking.fusion import Membrane, Neurons, is_fused
 from rbp_engine.spiking.linear import Linear, layer_gradient
 from rbp_engine.spiking.nonlinear import AtMean, Nonlinear
 from rbp_engine.spiking.rules.table import TensorLike
@@ -142,7 +142,7 @@ class StepTensor(TimestepCarrier):
     @classmethod
     def linear(cls, operation: Linear, inputs: Sequence[Self]) -> Self:
         first = inputs[0]
-        if torch.is_grad_enabled() and operation.is_plain_sum(inputs):
+        if is_fused() and torch.is_grad_enabled() and operation.is_plain_sum(inputs):
             out = first.with_values(first.values())
             out._terms = tuple(x.values() for x in inputs)
             return out
