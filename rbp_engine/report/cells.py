@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from rbp_engine.preset.contradictions import RATE_METHODS
 from rbp_engine.printable import one_line
 from rbp_engine.report import names
 from rbp_engine.report.collect import ORIGIN, Experiment, ReportedRun, by_experiment, by_seed
@@ -13,6 +14,7 @@ from rbp_engine.report.paper import Published, departures, figures_by_experiment
 from rbp_engine.report.settings import differing
 from rbp_engine.report.spread import Spread, mean_of_known, paired, spread, spread_of_known
 
+LOSS_SCALE = "method.loss_scale"
 #: Settings that have their own columns.
 SHOWN = ("data.name", "model.name", "method.name", "method.timesteps")
 
@@ -101,11 +103,16 @@ def distinguish(
     places = [repr([table.get(key) for key in keys]) for table in tables]
     times = Counter(places)
     return [
-        {key: table.get(key) for key in keys if key not in shown and not (key == ORIGIN and key not in table)}
+        {key: table.get(key) for key in keys if key not in shown and not _means_nothing(key, table)}
         # Another version of rbp may have hashed the same settings differently.
         | ({"": experiment[:8]} if times[place] > 1 else {})
         for table, place, experiment in zip(tables, places, experiments, strict=True)
     ]
+
+
+def _means_nothing(key: str, table: dict[str, Any]) -> bool:
+    """Whether a setting that differs elsewhere says nothing about this experiment."""
+    return (key == ORIGIN and key not in table) or (key == LOSS_SCALE and table.get("method.name") not in RATE_METHODS)
 
 
 def _cell(group: Experiment[ReportedRun], figures: Mapping[str, Published]) -> Cell:
@@ -133,12 +140,21 @@ def _against_bptt(cells: Iterable[Cell]) -> Iterable[Cell]:
             yield cell
         else:
             ours, theirs = (by_seed(one.runs, lambda run: run.last) for one in (cell, bptt))
-            yield replace(cell, against_bptt=paired(ours, theirs))
+            yield replace(cell, against_bptt=paired(ours, theirs), notes=(*cell.notes, *_smaller_steps(cell)))
+
+
+def _smaller_steps(cell: Cell) -> Iterable[str]:
+    """What a difference to BPTT at one learning rate comes from, beside the method."""
+    settings = cell.runs[0].settings
+    scaled = cell.method in RATE_METHODS and cell.timesteps > 1 and settings.get(LOSS_SCALE) == "1/T"
+    if scaled and settings.get("optim.name") == "sgd":
+        yield f"its gradients are 1/T of BPTT's, and so are its steps: {LOSS_SCALE}=1 compares at equal steps"
 
 
 def _place(cell: Cell) -> tuple[str, str, int, str, str]:
     program = cell.runs[0].summary.program
-    return cell.data, cell.network, cell.timesteps, program, repr(sorted(cell.label.items()))
+    label = sorted((key, value) for key, value in cell.label.items() if key != LOSS_SCALE)  # it is the method's own
+    return cell.data, cell.network, cell.timesteps, program, repr(label)
 
 
 def _published(entry: ReportedRun) -> Published:

@@ -90,7 +90,7 @@ def sweep_columns(rows: Sequence[SweepRow], keys: Iterable[str], best: int | Non
 
 def row_words(row: SweepRow) -> list[str]:
     """The settings of a row, as `T=4`."""
-    return [f"{setting_heading(key)}={inside_a_run(value)}" for key, value in row.values.items()]
+    return [f"{setting_heading(key)}={inside_a_run(value)}" for key, value in row.values.items() if value]
 
 
 def legend(rows: Sequence[SweepRow]) -> list[str]:

@@ -41,9 +41,9 @@ ENDS = {
     "wrong-labels": {"overfit"},
     "stopped-early": {"unfinished"},
     "too-many-epochs": {"no_progress"},
-    "input-bound": {"input"},
+    "input-bound": {"improving", "input"},
     "memory-nearly-full": {"memory", "timesteps"},
-    "ranks": {"input"},
+    "ranks": {"improving", "input"},
     "ranks-one-paused": {"ranks"},
     # The digits are learnt in four epochs, and need no more than one or two timesteps.
     "digits-1": {"timesteps"},

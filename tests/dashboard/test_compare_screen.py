@@ -100,7 +100,7 @@ async def test_differences_are_paired_by_seed_and_settings_that_differ_are_liste
         row = next(line for line in table.splitlines() if "BPTT" in line)
         # bptt minus rate_M: +2 and +1 points for seeds 1 and 2; rate_M's seed 3 has no partner. With one degree of
         # freedom t is 12.7, and the interval 12.7 × 0.71 / √2.
-        numbers = "2 BPTT 2 93.50 ± 0.71 93.50 ± 0.71 +1.50 ± 6.35 +1.50 ± 6.35 2.00 320 5.0"
+        numbers = "2 BPTT 2 93.50 ± 0.71 93.50 ± 0.71 +1.50 ± 6.35 +1.50 ± 6.35 2.00 640 5.0"
         assert " ".join(row.split()) == numbers
         assert "train.log_every  10, 5 (1◆)  10 (2)" in table and "method.name" not in table
 

@@ -180,3 +180,16 @@ def test_runs_of_another_program_stand_beside_ours_in_the_report_and_in_figures(
     drawn = (tmp_path / "curves.svg").read_text()
     assert "<!-- Step -->" in drawn and "<!-- adjoint" in drawn
     assert "<!-- adjoint" not in (tmp_path / "cost.svg").read_text()
+
+
+def test_the_scale_of_the_loss_is_the_rate_methods_own_and_steps_that_it_makes_smaller_are_told(finish_run, runs):
+    for words in (["method=bptt"], ["method.loss_scale=1"], []):
+        finish_run("digits", *words, curve=(0.9,))
+    bptt, equal, scaled = cells_of(runs)
+    assert [cell.label for cell in (bptt, scaled, equal)] == [
+        {},
+        {"method.loss_scale": "1/T"},
+        {"method.loss_scale": "1"},
+    ]
+    assert scaled.against_bptt.mean == equal.against_bptt.mean == 0.0
+    assert [any("1/T of BPTT's" in note for note in cell.notes) for cell in (bptt, scaled, equal)] == [False, True, False]

@@ -126,7 +126,7 @@ def test_fewer_timesteps_are_not_advised_after_an_epoch_or_two():
 
 
 def test_a_run_that_still_learns_needs_epochs_and_is_not_advised_fewer_timesteps() -> None:
-    for last, rules in ((0.61, ["improving"]), (0.601, ["timesteps"])):
+    for last, rules in ((0.63, ["improving"]), (0.61, ["timesteps"])):
         scores = np.array([0.5, 0.6, last])
         curves = {"validation/top1": curve(scores)}
         found = findings(History(accuracy=evaluated(scores[:, None].repeat(4, 1)), curves=curves, classes=10))

@@ -16,6 +16,8 @@ from rbp_engine.run.timesteps_needed import timesteps_needed
 
 #: The accuracy that a run has lost since its best epoch. The presets' runs lose a quarter of that at most.
 LOST = 0.01
+#: What a run that still learns gains in its last evaluation.
+GAINED = 0.02
 #: The training accuracy above that of the evaluations, where the loss of these has risen by a part. Networks that fit
 #: their training set have such a gap and are well as long as the loss does not rise.
 GAP, RISEN = 0.1, 1.2
@@ -88,12 +90,12 @@ def unfinished(history: History) -> Iterator[Alarm]:
 
 
 def improving(history: History) -> Iterator[Alarm]:
-    """The last evaluation is better than all before it, by what would be a loss elsewhere."""
+    """The last evaluation is better than all before it, by more than chance makes of a small test set."""
     scores = history.curves.get("validation/top1")
     if scores is None or len(scores) < 2:
         return
     gain = scores.value[-1] - np.nanmax(scores.value[:-1])
-    if gain >= LOST:
+    if gain >= GAINED:
         yield alarm(
             "improving",
             scores,
