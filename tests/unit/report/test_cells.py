@@ -192,4 +192,8 @@ def test_the_scale_of_the_loss_is_the_rate_methods_own_and_steps_that_it_makes_s
         {"method.loss_scale": "1"},
     ]
     assert scaled.against_bptt.mean == equal.against_bptt.mean == 0.0
-    assert [any("1/T of BPTT's" in note for note in cell.notes) for cell in (bptt, scaled, equal)] == [False, True, False]
+    assert [any("1/T of BPTT's" in note for note in cell.notes) for cell in (bptt, scaled, equal)] == [
+        False,
+        True,
+        False,
+    ]
