@@ -297,12 +297,17 @@ class LIFNeurons:
         layout, batch = self._layout(current), current.like
         to_sum = [n for n, term in enumerate(current.terms) if term.normalisation and not term.steps.mean_is_known]
         spikes = layout.empty_steps(batch, current.timesteps, torch.uint8)
-        # In one block, for what is freed together: on a CPU another tensor of that size fits into the gap of two
-        # tensors, but not into the gap of one, which lacks bytes for its alignment. 0.93 of the memory (ResNet-18,
-        # T = 8, B = 32).
-        saved = layout.empty_steps(batch, 1 + len(self.learnt) + len(to_sum)).unbind(0)
         given = (layout.reader(current), self._neuron(layout, "threshold"), layout.for_each_channel(current.timesteps))
-        counts = self._run(loops.rate)(*given, tuple(to_sum), spikes.unbind(0), saved)
+        if self.kernel == "compiled":
+            # In one block, for what is freed together: on a CPU another tensor of that size fits into the gap of two
+            # tensors, but not into the gap of one, which lacks bytes for its alignment. 0.93 of the memory (ResNet-18,
+            # T = 8, B = 32).
+            saved = layout.empty_steps(batch, 1 + len(self.learnt) + len(to_sum)).unbind(0)
+            counts = self._run(loops.rate_into)(*given, tuple(to_sum), spikes.unbind(0), saved)
+        else:
+            none = torch.zeros_like(spikes[0], dtype=count_dtype(current.timesteps))
+            counts, totals = loops.rate(*given, tuple(to_sum), spikes.unbind(0), none)
+            saved = tuple(total.to(batch.dtype) for total in totals)
         found = list(map(layout.back, saved))
         derivatives, means = found[: 1 + len(self.learnt)], found[1 + len(self.learnt) :]
         summed = dict(zip(to_sum, means, strict=True))

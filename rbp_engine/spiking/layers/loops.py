@@ -185,29 +185,32 @@ def rate(
     divisor: Tensor | float,
     means_of: Sequence[int],
     spikes: Sequence[Tensor],
-    saved: Sequence[Tensor],
-) -> Tensor:
-    """The loop of the rate methods; the counts of spikes [F].
+    counts_F: Tensor | None = None,
+) -> tuple[Tensor, list[Tensor]]:
+    """The loop of the rate methods: counts of spikes [F], then the time means g, ∂r/∂θ of what is learnt, and of terms.
 
-    The spikes of each timestep are written, T times [F] bytes, and into `saved`, [F] each, the time means g, ∂r/∂θ of
-    what is learnt, and of the terms with the numbers `means_of`. `divisor` is T, by which sums are divided. Spikes are
-    counted in the type of membranes: inductor would otherwise write them a second time.
+    The spikes of each timestep are written, T times [F] bytes. `divisor` is T, by which sums are divided, and
+    `means_of` has the numbers of the terms whose time means are wanted. Spikes are counted in `counts_F` of zeros, or
+    without it in the type of membranes: inductor would otherwise write them a second time.
     """
     membrane_F = None
     state = state_before(spikes[0], neuron)
     rho: Tensor | float = rho_before(spikes[0], neuron)
-    counts_F, *sums = (torch.zeros_like(state.eligibility) for _ in (None, *means_of))
+    sums = [torch.zeros_like(state.eligibility) for _ in means_of]
     for t, spikes_t in enumerate(spikes):
         membrane_F = charge_(membrane_F, current.at(t), neuron)
         fired_F, _ = fire_rate(membrane_F, state, rho, neuron)
         rho = advanced(rho, neuron)
         spikes_t.copy_(fired_F)
-        counts_F.add_(fired_F)
+        if counts_F is None:
+            counts_F = fired_F
+        else:
+            counts_F.add_(spikes_t if counts_F.dtype == spikes_t.dtype else fired_F.to(counts_F.dtype))
         for number, total_F in zip(means_of, sums, strict=True):
             total_F.add_(current.values_at(number, t))
-    for mean_F, total_F in zip(saved, [state.eligibility, *state.sensitivities[1::2], *sums], strict=True):
-        mean_F.copy_(total_F.div_(divisor))
-    return counts_F.to(count_dtype(len(spikes)))
+    totals = [state.eligibility, *state.sensitivities[1::2], *sums]
+    assert counts_F is not None
+    return counts_F.to(count_dtype(len(spikes))), [total_F.div_(divisor) for total_F in totals]
 
 
 class RateState(NamedTuple):
@@ -257,6 +260,21 @@ def fire_rate(membrane_F: Tensor, state: RateState, rho: Tensor | float, neuron:
 def advanced(rho: Tensor | float, neuron: Neuron) -> Tensor | float:
     """ρ for the next timestep, if it is one number for all neurons."""
     return rho if isinstance(rho, Tensor) else 1.0 + neuron.decay * rho
+
+
+def rate_into(
+    current: Reader,
+    neuron: Neuron,
+    divisor: Tensor | float,
+    means_of: Sequence[int],
+    spikes: Sequence[Tensor],
+    saved: Sequence[Tensor],
+) -> Tensor:
+    """`rate`, whose sums are written into `saved`; the counts."""
+    counts_F, totals = rate(current, neuron, divisor, means_of, spikes)
+    for result_F, total_F in zip(saved, totals, strict=True):
+        result_F.copy_(total_F)
+    return counts_F
 
 
 def rate_step(
