@@ -38,6 +38,7 @@ slurm: $(VENV)/.installed-dev
 # files of others: half an hour on two cores. CI takes 60 eager networks and 100 mischiefs.
 fuzz: $(VENV)/.installed-dev
 	RBP_FUZZ_NETWORKS=2000 RBP_FUZZ_WRAPPED=200 RBP_FUZZ_HOSTILE=3400 $(BIN)/python -m pytest -n 2 --dist loadgroup tests/fuzz
+	RBP_EVERY_CASE=1 $(BIN)/python -m pytest -n 2 --dist loadgroup tests/unit/spiking tests/unit/models
 
 # The rate gradient of ten networks of torchvision and timm against two plain passes, in a minute. CI takes two.
 zoo: $(VENV)/.installed-dev
