@@ -20,7 +20,6 @@ from typing import Any
 from matplotlib import style
 from matplotlib.figure import Figure
 
-from rbp_engine.report import names
 from rbp_engine.report.cells import Cell, make_cells
 from rbp_engine.report.collect import collect
 from rbp_engine.report.conditions import PACKAGES
@@ -148,14 +147,14 @@ def draw_cost(cells: Sequence[Cell], path: Path) -> None:
     with style.context(["default", STYLE]):
         figure = Figure(figsize=(COLUMN, 2.4), layout="constrained")
         axes = figure.add_subplot(xlabel="Time of a training step (ms)", ylabel="Test top-1 (%)")
-        for method, marker in zip(dict.fromkeys(cell.method for cell in cells), MARKERS, strict=False):
-            line = [cell for cell in cells if cell.method == method and cell.step_ms is not None]
+        for name, marker in zip(dict.fromkeys(map(called, cells)), MARKERS, strict=False):
+            line = [cell for cell in cells if called(cell) == name and cell.step_ms is not None]
             axes.errorbar(
                 [cell.step_ms or 0.0 for cell in line],
                 [100 * cell.last.mean for cell in line],
                 yerr=[100 * (cell.last.std or 0.0) for cell in line],
-                label=names.method(method),
-                color=METHOD_COLOURS[method],
+                label=name,
+                color=METHOD_COLOURS[line[0].method],
                 marker=marker,
                 capsize=2,
             )
@@ -166,6 +165,11 @@ def draw_cost(cells: Sequence[Cell], path: Path) -> None:
         axes.set_xlim(left=0)
         axes.legend(fontsize=6)
         figure.savefig(path, metadata={"Date": None})
+
+
+def called(cell: Cell) -> str:
+    """The method of a cell, and what else sets it apart."""
+    return ", ".join(cell.words("method", "label"))
 
 
 def inside(cells: Sequence[Cell]) -> str:
@@ -179,7 +183,7 @@ def inside(cells: Sequence[Cell]) -> str:
         layers = zip(*([statistics.fmean(steps) for steps in events[0]["rates"]] for events in last), strict=True)
         rows.append(
             [
-                names.method(cell.method),
+                called(cell),
                 str(cell.timesteps),
                 *(["–"] * 4 if cell.method == "bptt" or not all(probed) else cosines(probed)),
                 ", ".join(f"{statistics.fmean(seeds):.3f}" for seeds in layers),
