@@ -8,13 +8,12 @@ from typing import Any
 from rbp_engine.preset.contradictions import RATE_METHODS
 from rbp_engine.printable import one_line
 from rbp_engine.report import names
-from rbp_engine.report.collect import ORIGIN, Experiment, ReportedRun, by_experiment, by_seed
+from rbp_engine.report.collect import LOSS_SCALE, ORIGIN, Experiment, ReportedRun, by_experiment, by_seed
 from rbp_engine.report.conditions import conditions
 from rbp_engine.report.paper import Published, departures, figures_by_experiment, published
 from rbp_engine.report.settings import differing
 from rbp_engine.report.spread import Spread, mean_of_known, paired, spread, spread_of_known
 
-LOSS_SCALE = "method.loss_scale"
 #: Settings that have their own columns.
 SHOWN = ("data.name", "model.name", "method.name", "method.timesteps")
 
@@ -140,15 +139,7 @@ def _against_bptt(cells: Iterable[Cell]) -> Iterable[Cell]:
             yield cell
         else:
             ours, theirs = (by_seed(one.runs, lambda run: run.last) for one in (cell, bptt))
-            yield replace(cell, against_bptt=paired(ours, theirs), notes=(*cell.notes, *_smaller_steps(cell)))
-
-
-def _smaller_steps(cell: Cell) -> Iterable[str]:
-    """What a difference to BPTT at one learning rate comes from, beside the method."""
-    settings = cell.runs[0].settings
-    scaled = cell.method in RATE_METHODS and cell.timesteps > 1 and settings.get(LOSS_SCALE) == "1/T"
-    if scaled and settings.get("optim.name") == "sgd":
-        yield f"its gradients are 1/T of BPTT's, and so are its steps: {LOSS_SCALE}=1 compares at equal steps"
+            yield replace(cell, against_bptt=paired(ours, theirs), notes=(*cell.notes, *cell.smaller_steps()))
 
 
 def _place(cell: Cell) -> tuple[str, str, int, str, str]:

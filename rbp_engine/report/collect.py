@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from rbp_engine.preset import PresetError, read_resolved
+from rbp_engine.preset.contradictions import RATE_METHODS
 from rbp_engine.printable import one_line
 from rbp_engine.report import names
 from rbp_engine.report.settings import SEED, settings
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 #: Beside the settings of a run that was trained longer than it was made for: the epochs that it was made for.
 ORIGIN = "origin_epochs"
+LOSS_SCALE = "method.loss_scale"
 
 AnyRun = TypeVar("AnyRun", bound=RunRecord)
 AnyRecordedRun = TypeVar("AnyRecordedRun", bound="RecordedRun")
@@ -125,6 +127,13 @@ class Experiment(Generic[AnyRun]):
             "label": label_words(self.label),
         }
         return [word for part in parts for word in known[part]]
+
+    def smaller_steps(self: "Experiment[AnyRecordedRun]") -> Iterator[str]:
+        """What a difference to BPTT at one learning rate comes from, beside the method."""
+        first = self.runs[0]
+        scaled = first.method in RATE_METHODS and first.timesteps > 1 and first.settings.get(LOSS_SCALE) == "1/T"
+        if scaled and first.settings.get("optim.name") == "sgd":
+            yield f"its gradients are 1/T of BPTT's, and so are its steps: {LOSS_SCALE}=1 compares at equal steps"
 
     def remarks(self) -> Iterator[str]:
         """Notes on runs that go on from shorter ones, or have ended early by their guard."""

@@ -98,12 +98,17 @@ def compare(
     if each_run:
         groups = [Experiment((one,)) for members in every for one in sorted(members, key=lambda one: one.summary.seed)]
     titles = _titles(groups, each_run=each_run)
-    made = tuple(_group(group, title, experiments[0]) for group, title in zip(groups, titles, strict=True))
+    bptt = any(one.runs[0].method == "bptt" for one in experiments)
+    made = tuple(
+        _group(group, title, experiments[0], beside_bptt=bptt) for group, title in zip(groups, titles, strict=True)
+    )
     excluded += [] if each_run else left_out(experiments)
     return Comparison(made, tuple(_differences(groups)), tuple(excluded), each_run)
 
 
-def _group(group: Experiment[RecordedRun], title: str, baseline: Experiment[RecordedRun]) -> Group:
+def _group(
+    group: Experiment[RecordedRun], title: str, baseline: Experiment[RecordedRun], *, beside_bptt: bool
+) -> Group:
     is_baseline = group.runs[0].experiment == baseline.runs[0].experiment
     last, best = _accuracies(group, "last"), _accuracies(group, "best")
     theirs = _accuracies(baseline, "last")
@@ -117,7 +122,11 @@ def _group(group: Experiment[RecordedRun], title: str, baseline: Experiment[Reco
         best_difference=None if is_baseline else paired(best, _accuracies(baseline, "best")),
         epoch_s=mean_of_known(map(_epoch_s, group.runs)),
         samples_per_s=mean_of_known(one.summary.samples_per_s for one in group.runs),
-        notes=(*_notes(group), *([] if is_baseline else _unpaired(last, theirs))),
+        notes=(
+            *_notes(group),
+            *([] if is_baseline else _unpaired(last, theirs)),
+            *(group.smaller_steps() if beside_bptt else []),
+        ),
     )
 
 

@@ -125,13 +125,15 @@ def test_each_run_can_be_compared_with_the_baselines_run_of_the_same_seed(finish
     titles = [group.title for group in groups]
     assert titles[1] == "digits · BPTT · T = 4 · seed 2" and len(set(titles)) == 5  # repeated: its id is in its title
     assert compare([*bptt, *rate], each_run=True).excluded == ()
-    assert groups[-1].notes == ("its difference is unknown: it shares no seed with the baseline",)
+    assert groups[-1].notes[0] == "its difference is unknown: it shares no seed with the baseline"
 
 
 def test_a_note_names_the_seeds_of_a_difference_that_does_not_cover_all(finish_run):
     runs = [finish_run("digits", "method=bptt", "seed=2"), *(finish_run("digits", f"seed={seed}") for seed in (1, 2))]
-    assert compare(runs).groups[1].notes == ("its difference is over seed 2 only, which the baseline has too",)
-    assert compare(runs[::2]).groups[1].notes == ()
+    steps = "its gradients are 1/T of BPTT's, and so are its steps: method.loss_scale=1 compares at equal steps"
+    only = "its difference is over seed 2 only, which the baseline has too"
+    assert compare(runs).groups[1].notes == (only, steps)
+    assert compare(runs[::2]).groups[1].notes == (steps,)
 
 
 def test_the_csv_has_a_line_per_measurement_without_superseded_ones(finish_run, tmp_path):
