@@ -115,7 +115,7 @@ def cells_of(sweep: str) -> list[Cell]:
     entries, excluded = collect(runs)
     if excluded:
         raise SystemExit("\n".join(f"{run.id}: {run.reason}" for run in excluded))
-    return [cell for cell in make_cells(entries) if len(cell.entries) >= SEEDS]
+    return [cell for cell in make_cells(entries) if len(cell.runs) >= SEEDS]
 
 
 def page(pictures: Path = FOLDER) -> str:
@@ -134,7 +134,7 @@ def section(name: str, pictures: Path) -> str:
     if not cells:
         return "\n\n".join([*parts, "Not trained yet.", ""])
     parts.append(markdown(cells).partition("\n\n")[0])  # its notes are the introduction's, for every table
-    draw("curves", [entry for cell in cells for entry in cell.entries], pictures / f"{name}-curves.svg")
+    draw("curves", [entry for cell in cells for entry in cell.runs], pictures / f"{name}-curves.svg")
     draw_cost(cells, pictures / f"{name}-cost.svg")
     parts.append(f"![Accuracy and training loss by epoch](results/{name}-curves.svg)")
     parts.append(f"![Accuracy against the time of a training step](results/{name}-cost.svg)")
@@ -176,8 +176,8 @@ def inside(cells: Sequence[Cell]) -> str:
     """A table of what the probes saw: where a method's gradient points, and how much the neurons fire."""
     rows = [["method", "T", "cosine, first", "last", "lowest", "norm, last", "firing rate of each layer", "silent"]]
     for cell in cells:
-        probed = [events_of(entry.run, "gradient_fidelity") for entry in cell.entries]
-        last = [events_of(entry.run, "firing_rates")[-1:] for entry in cell.entries]
+        probed = [events_of(entry.run, "gradient_fidelity") for entry in cell.runs]
+        last = [events_of(entry.run, "firing_rates")[-1:] for entry in cell.runs]
         if not all(last):
             continue
         layers = zip(*([statistics.fmean(steps) for steps in events[0]["rates"]] for events in last), strict=True)

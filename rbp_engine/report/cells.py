@@ -54,10 +54,6 @@ class Cell(Experiment[ReportedRun]):
         return self.runs[0].timesteps
 
     @property
-    def entries(self) -> tuple[ReportedRun, ...]:
-        return self.runs
-
-    @property
     def held_out(self) -> bool:
         return self.runs[0].held_out
 

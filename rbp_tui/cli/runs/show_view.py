@@ -64,7 +64,6 @@ def describe_run(run: RunDirectory, record: RunRecord, origin: RunJson, alarms: 
 
 
 def _state(record: RunRecord) -> list[tuple[str, str | Text]]:
-
     summary, verdict = record.summary, record.verdict
     reason = f"  {verdict.reason}" if verdict.reason else ""
     status: tuple[str, str | Text] = ("status", styled("{}{}", status_text(verdict.shown_status), reason))
@@ -113,7 +112,7 @@ def _origin(origin: RunJson) -> list[tuple[str, str]]:
 
 
 def everything(run: RunDirectory, *, as_json: bool) -> dict[str, Any]:
-
+    """Print all that is known about a run, or return it for JSON."""
     found = record(run)
     alarms, ended = read_alarms(run), () if found.verdict.live else read_findings(run)
     if not as_json:
@@ -130,7 +129,7 @@ def everything(run: RunDirectory, *, as_json: bool) -> dict[str, Any]:
 
 
 def layers(run: RunDirectory, epoch: float | None, *, as_json: bool) -> dict[str, Any]:
-
+    """Print the samples of its layers nearest to an epoch, by default the newest, or return them for JSON."""
     history = read_history(run)
     if as_json:
         return {"run": run.id} | layers_plain(history, epoch)
@@ -147,7 +146,7 @@ def layers(run: RunDirectory, epoch: float | None, *, as_json: bool) -> dict[str
 
 
 def why(run: RunDirectory, *, as_json: bool) -> dict[str, Any]:
-
+    """Print how it ended and what the rules find, or return that for JSON."""
     found, history = record(run), read_judged(run)
     verdict = found.verdict
     faults = alarms(history) if verdict.live else findings(history)
@@ -164,7 +163,6 @@ def why(run: RunDirectory, *, as_json: bool) -> dict[str, Any]:
 
 
 def _print_why(record: RunRecord, history: History, faults: Sequence[Alarm]) -> None:
-
     verdict = record.verdict
     named = title(record.summary) if record.readable else record.run.id
     print_styled("{} {}", status_text(verdict.shown_status), named)

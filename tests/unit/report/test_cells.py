@@ -22,7 +22,7 @@ def test_the_seeds_of_an_experiment_are_one_row(finish_run, runs):
     for seed, last in ((3, 0.9), (1, 0.94), (2, 0.92)):
         finish_run("digits", f"seed={seed}", f"run.name=n{seed}", f"train.log_every={seed}", curve=(0.96, last))
     (cell,) = cells_of(runs)
-    assert [entry.summary.seed for entry in cell.entries] == [1, 2, 3]
+    assert [entry.summary.seed for entry in cell.runs] == [1, 2, 3]
     assert (cell.last.mean, cell.last.std) == (pytest.approx(0.92), pytest.approx(0.02))
     assert (cell.best.mean, cell.best.std) == (pytest.approx(0.96), 0.0)
     assert (cell.label, cell.paper, cell.difference) == ({}, None, None)
@@ -55,7 +55,7 @@ def test_experiments_are_never_averaged_and_rows_name_what_differs(finish_run, r
     finish_run("digits", "seed=2", word, curve=(0.8,))
     cells = cells_of(runs)
     assert sorted(cell.last.mean for cell in cells) == [0.8, 0.9]
-    assert all(len(cell.entries) == 1 and len(cell.label) == 1 for cell in cells)
+    assert all(len(cell.runs) == 1 and len(cell.label) == 1 for cell in cells)
     assert len({tuple(cell.words("label")) for cell in cells}) == 2
 
 
@@ -167,7 +167,7 @@ def test_runs_of_another_program_stand_beside_ours_in_the_report_and_in_figures(
                 run.log(epoch=epoch, test_top1=0.8 + seed / 100)
     ours, theirs = cells_of(runs)
     assert (theirs.data, theirs.network, theirs.method, theirs.timesteps) == ("digits", "–", "adjoint", 0)
-    assert theirs.last.mean == pytest.approx(0.815) and len(theirs.entries) == 2
+    assert theirs.last.mean == pytest.approx(0.815) and len(theirs.runs) == 2
     assert (theirs.label, ours.label, ours.against_bptt) == ({}, {}, None)
     assert theirs.notes[0].startswith("trained by another program, ")
     for table in (markdown, latex):
