@@ -73,6 +73,8 @@ def explain(error: Mapping[str, Any], known: Sequence[FieldInfo]) -> str:
 def _unknown_choice(kind: str, location: tuple[str | int, ...], given: object, known: Sequence[FieldInfo]) -> str:
     words = next((info.choices for info in known if info.key == ".".join(map(str, location))), ())
     guess = did_you_mean(given, words) if isinstance(given, str) else ""
+    if not isinstance(given, str) and str(given) in words:
+        guess = f' Write it in quotes: "{given}"'
     if kind == "unknown_network" and str(given).rstrip(":") in LIBRARIES:
         return f"the name of a network is missing, as in {str(given).rstrip(':')}:resnet18"
     if len(words) > _MOST_WORDS:

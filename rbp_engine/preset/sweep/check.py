@@ -180,7 +180,7 @@ class _Reader:
             written_as = f"{above}.{name}" if above else str(name)
             key = SHORT_NAMES.get(written_as, written_as)
             inner = value if isinstance(value, dict) else {}
-            if inner and not (inner.keys() & set(OF_A_RANGE) if enter_tables else key in by_key()):
+            if inner and not (inner.keys() & set(OF_A_RANGE) if enter_tables else written_as in by_key()):
                 yield from self._settings(inner, place, enter_tables=enter_tables)
                 continue
             if field_of(key) is None:

@@ -154,5 +154,6 @@ def _sentence(event: Event) -> str | None:
     if isinstance(body, (WarningRaised, AlertRaised, ErrorRaised)):
         return f"{body.kind}: {body.message}"
     if isinstance(body, RunEnd):
-        return f"{body.status}{f': {body.reason}' if body.reason else ''}"
+        # Of a failure the error before it has said why.
+        return f"{body.status}: {body.reason}" if body.reason and body.status != "failed" else body.status
     return None

@@ -105,6 +105,10 @@ batch = {form = 1, to = 2.5}
         ("[sweep.random]\nlr = {from = 0, to = 1, log = true}", "more than 0.0, got the integer 0"),
         ("[sweep.random]\nneuron.v_reset = {from = 0, to = 1, log = true}", "a logarithm needs numbers over 0"),
         ("[sweep.random]\nlr = {from = -1, to = 1}", "lr.from: must be more than 0"),
+        (
+            "[[sweep.list]]\nmethod.loss_scale = 1",
+            "method.loss_scale: expected one of 1/T, 1, got the integer 1. Write it",
+        ),
     ],
 )
 def test_what_a_value_must_be_is_said_in_the_words_of_other_sections(written, told, tmp_path):
