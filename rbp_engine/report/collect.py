@@ -123,7 +123,7 @@ class Experiment(Generic[AnyRun]):
             "data": [names.data_set(first.data)],
             "network": [names.network(first.network)],
             "method": [names.method(first.method)],
-            "timesteps": [f"T = {first.timesteps}"] if first.timesteps else [],
+            "timesteps": [f"T={first.timesteps}"] if first.timesteps else [],
             "label": label_words(self.label),
         }
         return [word for part in parts for word in known[part]]

@@ -165,7 +165,10 @@ def _titles(groups: Sequence[Experiment[RecordedRun]], *, each_run: bool) -> lis
         named = replace(group, label={key: value for key in told if (value := settings.get(key)) not in shown})
         # What another program is called, its label says already.
         words = named.words(*(["method"] if first.method else []), "timesteps", "label")
-        titles.append(" · ".join([one_line(first.described), *words, *([f"seed {first.seed}"] if each_run else [])]))
+        # Of another program the runs' own name says more, where they share it.
+        called = {one.summary.called for one in group.runs} if first.program else ()
+        title = one_line(next(iter(called)) if len(called) == 1 else first.described)
+        titles.append(" · ".join([title, *words, *([f"seed {first.seed}"] if each_run else [])]))
     # Equal titles: the user's own code or the version of rbp has changed, or runs are shown separately.
     return [
         f"{title} · {group.runs[0].run.id if each_run else group.runs[0].summary.experiment[:8]}"

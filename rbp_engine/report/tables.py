@@ -24,7 +24,10 @@ AGAINST_BPTT = (
     "− BPTT: last minus BPTT's with the same settings, paired by seed, ± half of its 95 % interval, in percentage "
     "points"
 )
-COSTS = "ms/step: mean time of a training step, by the clock and with what ran beside it; MiB: largest peak of a run"
+COSTS = (
+    "ms/step: mean time of a training step, by the clock and with what ran beside it; MiB: largest peak of a run, on a "
+    "CPU of its whole process"
+)
 HELD_OUT = "best epoch chosen on held-out data; the test set was used once, with the last and the best weights"
 LEFT_COLUMNS = 3
 

@@ -291,7 +291,7 @@ def _whole(text: str | None) -> int | None:
 def _write(table: _Table, runs: Path, name: str, tags: list[str], path: Path, *, percent: bool) -> Imported:
     """The run of a table, unless it is there."""
     identity = table.identity
-    run = RunDirectory(runs / f"imported-{identity[:12]}")
+    run = RunDirectory(runs / f"imported-{identity[:8]}-{identity[8:12]}")
     places, scales, notes = _places(table, percent=percent)
     notes = [*table.notes, *notes]
     count = sum(map(len, table.curves.values()))

@@ -21,7 +21,7 @@ from textual.errors import NoWidget
 from textual.filter import LineFilter
 from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import HelpPanel
+from textual.widgets import HelpPanel, KeyPanel
 from textual.worker import WorkerFailed
 
 from rbp_engine.errors import UserError
@@ -74,7 +74,14 @@ class Dashboard(App[None]):
         Binding("4", "switch_mode('compare')", "show compare", id="screen.compare", show=False),
         Binding("5", "switch_mode('system')", "show system", id="screen.system", show=False),
         Binding("6", "switch_mode('network')", "show network", id="screen.network", show=False),
-        Binding("question_mark,f1", "help", "help", id="help", key_display="?", tooltip="with keys; again to hide"),
+        Binding(
+            "question_mark,f1",
+            "help",
+            "help",
+            id="help",
+            key_display="?",
+            tooltip="with keys; again for more, then to hide",
+        ),
         Binding("q,ctrl+c", "leave", "leave", id="leave", tooltip="while runs go on"),
     ]
 
@@ -299,11 +306,13 @@ class Dashboard(App[None]):
             self.push_screen(Palette(id="--command-palette"))
 
     def action_help(self) -> None:
-        """List what the keys do here, beside the screen, or no longer."""
-        if self.screen.query(HelpPanel):
+        """List what the keys do here, beside the screen; then the next page of it, after the last one no longer."""
+        if not self.screen.query(HelpPanel):
+            self.action_show_help_panel()
+        elif (keys := self.screen.query_one(KeyPanel)).is_vertical_scroll_end:
             self.action_hide_help_panel()
         else:
-            self.action_show_help_panel()
+            keys.scroll_page_down(animate=False)
 
     @work
     async def action_leave(self) -> None:

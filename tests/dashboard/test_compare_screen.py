@@ -161,7 +161,7 @@ async def test_a_key_pins_and_unpins_the_baseline_which_is_kept_between_visits(a
         assert screen.groups[0].title.startswith("digits · rate_M")
         await pilot.press("down", "b")
         await until(pilot, lambda: screen.groups[0].title.startswith("digits · BPTT"))
-        assert "◆ digits · BPTT · T = 4 pinned" in screen.query_one("#about", Line).shown.plain
+        assert "◆ digits · BPTT · T=4 pinned" in screen.query_one("#about", Line).shown.plain
     assert load_state().baseline == "bptt-1" and load_state().compared == ["rate-1", "bptt-1"]
     again = Dashboard(made)
     async with again.run_test(size=(120, 30)) as pilot:

@@ -222,7 +222,7 @@ def test_compare_groups_by_experiment_and_fits_the_screen(rbp, runs, width):
     shown = done.stdout
     assert max(map(len, shown.splitlines())) <= width
     headings, bptt, rate, *_ = shown.splitlines()
-    assert "◆ baseline: digits · BPTT · T = 4\n" in done.stderr
+    assert "◆ baseline: digits · BPTT · T=4\n" in done.stderr
     assert headings.split()[:2] == ["method", "n"] and "peak GiB" in headings
     assert bptt.split()[:5] == ["1◆", "BPTT", "2", "93.00", "±"] and "1.0" in bptt
     # A difference of −1 and one of −2 points: t is 12.7 with one degree of freedom, times 0.71 / √2.

@@ -138,7 +138,7 @@ def test_notes_say_where_the_best_epoch_was_chosen(finish_run, runs):
     assert not any("held-out" in note for note in notes(cells_of(runs), costs=False))
     finish_run("digits", "train.validation_split=0.1", test={"last": 0.9, "best": 0.9})
     (held_out,) = (note for note in notes(cells_of(runs), costs=False) if "held-out" in note)
-    assert held_out.endswith("digits, convnet, rate_M, T = 4, train.validation_split = 0.1")
+    assert held_out.endswith("digits, convnet, rate_M, T=4, train.validation_split = 0.1")
 
 
 def test_a_best_that_is_unknown_for_some_runs_is_noted(finish_run, runs):

@@ -36,7 +36,7 @@ def test_experiments_are_compared_with_the_baseline_over_common_seeds(finish_run
     # Only one run of the baseline was given first, but all of its seeds count.
     theirs, ours = found.groups
     assert (theirs.is_baseline, ours.is_baseline) == (True, False)
-    assert [group.title for group in found.groups] == ["digits · BPTT · T = 4", "digits · rate_M · T = 4"]
+    assert [group.title for group in found.groups] == ["digits · BPTT · T=4", "digits · rate_M · T=4"]
     assert theirs.last is not None and theirs.last.mean == pytest.approx(0.96)
     assert theirs.last_difference is None
     assert ours.last.count == 3
@@ -54,8 +54,8 @@ def test_experiments_are_compared_with_the_baseline_over_common_seeds(finish_run
 def test_the_first_run_named_is_the_baseline_unless_another_is(finish_run):
     one, other = finish_run("digits", "T=2"), finish_run("digits", "T=6")
     titles = [group.title for group in compare([one, other]).groups]
-    assert titles == ["digits · rate_M · T = 2", "digits · rate_M · T = 6"]
-    assert compare([one, other], baseline=other).groups[0].title == "digits · rate_M · T = 6"
+    assert titles == ["digits · rate_M · T=2", "digits · rate_M · T=6"]
+    assert compare([one, other], baseline=other).groups[0].title == "digits · rate_M · T=6"
 
 
 def test_without_a_common_seed_there_is_no_difference(finish_run):
@@ -68,11 +68,11 @@ def test_a_title_names_other_differing_settings_if_they_are_few(finish_run):
     assert [group.title.split(" · ")[-1] for group in found.groups] == ["optim.lr = 0.05", "optim.lr = 0.2"]
     other = compare([finish_run("digits"), finish_run("digits", "arch=resnet18")])
     assert [group.title for group in other.groups] == [
-        "digits · rate_M · T = 4 · model.name = convnet",
-        "digits · resnet18 · rate_M · T = 4",
+        "digits · rate_M · T=4 · model.name = convnet",
+        "digits · resnet18 · rate_M · T=4",
     ]
     many = compare([finish_run("digits"), finish_run("digits", "lr=1", "batch=8", "epochs=3", "optim.momentum=0.5")])
-    assert many.groups[0].title.startswith("digits · rate_M · T = 4 · ") and "optim" not in many.groups[0].title
+    assert many.groups[0].title.startswith("digits · rate_M · T=4 · ") and "optim" not in many.groups[0].title
     assert {one.key for one in many.differences} >= {"optim.lr", "data.batch_size", "train.epochs", "optim.momentum"}
 
 
@@ -123,7 +123,7 @@ def test_each_run_can_be_compared_with_the_baselines_run_of_the_same_seed(finish
     differences = [group.last_difference.mean if group.last_difference else None for group in groups]
     assert differences == [None, None, pytest.approx(-0.2), pytest.approx(-0.15), None]
     titles = [group.title for group in groups]
-    assert titles[1] == "digits · BPTT · T = 4 · seed 2" and len(set(titles)) == 5  # repeated: its id is in its title
+    assert titles[1] == "digits · BPTT · T=4 · seed 2" and len(set(titles)) == 5  # repeated: its id is in its title
     assert compare([*bptt, *rate], each_run=True).excluded == ()
     assert groups[-1].notes[0] == "its difference is unknown: it shares no seed with the baseline"
 
@@ -170,7 +170,7 @@ def test_beside_runs_of_rbp_one_of_another_program_differs_in_what_both_have(fin
     assert {one.key for one in together.differences} - {*keys, "preset", "host", "device", "python"} == {"optim.lr"}
     assert {*keys} <= {one.key for one in together.differences}
     titles = [group.title for group in together.groups]
-    assert "T = 2" in titles[0] and not any("not set" in title for title in titles)
+    assert "T=2" in titles[0] and not any("not set" in title for title in titles)
 
 
 def test_programs_differ_in_what_only_one_was_given(tmp_path):
@@ -179,3 +179,11 @@ def test_programs_differ_in_what_only_one_was_given(tmp_path):
             run.log(test_top1=0.9)
     found = compare([record.run for record in list_runs(tmp_path)])
     assert [one.values for one in found.differences if one.role == "result"] == [(None, 0.2)]
+
+
+def test_runs_of_another_program_have_the_names_that_they_were_given(tmp_path):
+    for name, value in (("theirs", 0.1), ("ours", 0.2)):
+        with track({"lr": value}, runs_dir=tmp_path, name=name) as run:
+            run.log(test_top1=0.9)
+    titles = [group.title for group in compare([record.run for record in list_runs(tmp_path)]).groups]
+    assert sorted(titles) == ["ours · optim.lr = 0.2", "theirs · optim.lr = 0.1"]

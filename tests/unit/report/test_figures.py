@@ -40,7 +40,7 @@ def test_curves_are_means_over_the_seeds_at_completed_epochs(finish_run, runs):
     finish_run("digits", "seed=2", curve=(0.7, 0.8, 0.9))
     ((top1, loss),) = panels.curves(entries_of(runs))
     assert (top1.ylabel, loss.ylabel, top1.xlabel) == ("Test top-1 (%)", "Training loss", "Epoch")
-    assert labels(top1) == labels(loss) == ["rate_M, T = 4"]
+    assert labels(top1) == labels(loss) == ["rate_M, T=4"]
     assert means(top1.lines[0].points) == {1: 0.6, 2: 0.8, 3: 0.8}
     assert list(loss.lines[0].points) == [1, 2, 3]
 
@@ -190,7 +190,7 @@ def test_a_legend_of_curves_leaves_out_what_all_lines_share(finish_run, runs):
     finish_run("cifar10-resnet18", "T=2")
     finish_run("cifar10-resnet18", "T=4")
     (cifar, _), (digits, _) = panels.curves(entries_of(runs))
-    assert labels(cifar) == ["T = 2", "T = 4"]
+    assert labels(cifar) == ["T=2", "T=4"]
     assert sorted(labels(digits)) == ["optim.lr = 0.05", "optim.lr = 0.1"]
 
 
