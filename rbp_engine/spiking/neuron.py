@@ -13,15 +13,13 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import torch
-from spikingjelly.activation_based import base
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from rbp_engine.spiking.carrier import Carrier, refuse_checkpointing
+from rbp_engine.spiking.carrier import Carrier, NeuronModule
 from rbp_engine.spiking.fusion import (
     Current,
     Membrane,
-    Neurons,
     ObservedStep,
     RatePass,
     count_dtype,
@@ -39,55 +37,6 @@ from rbp_engine.vocabulary import LearntName
 # mypy: disable-error-code="misc, untyped-decorator"
 
 LearnBy = Literal["layer", "channel"]
-
-
-class NeuronModule(base.MemoryModule):
-    """A layer of neurons as a module: for every carrier, and for plain tensors step by step.
-
-    `v` is what plain tensors have left in it: the state of its neurons, None at rest.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.v: Any
-        self.register_memory("v", None)
-
-    def forward(self, current: Any) -> Any:
-        """Spikes for input currents: a carrier for a carrier of the same kind, a tensor for a tensor."""
-        if isinstance(current, Tensor):
-            return super().forward(current)
-        refuse_checkpointing()
-        current.check_unchanged(type(self).__name__)
-        self.prepare(current)
-        return current.fire(self.neurons_for(current))
-
-    def prepare(self, current: Carrier) -> None:
-        """Called before the neurons fire."""
-
-    def neurons_for(self, current: Any) -> Neurons:
-        """The layer as carriers fire it, for an input [B, C, …]: a carrier or a tensor."""
-        raise NotImplementedError
-
-    def single_step_forward(self, current: Tensor) -> Tensor:
-        """Spikes [B, …] of one timestep; `v` keeps the state for the next.
-
-        Raises ValueError if the input's shape is not that of the state which the previous input left.
-        """
-        neurons = self.neurons_for(current)
-        before = neurons.at_rest(current) if self.v is None else self.v
-        kept = (before if isinstance(before, Tensor) else before[0]).shape
-        if kept != current.shape:
-            raise ValueError(
-                f"the state has the shape {list(kept)} of the input before, this one {list(current.shape)}: before "
-                "another batch call reset() of the neuron, or rbp_engine.methods.reset_state(model); step and predict "
-                "of a method do so"
-            )
-        spikes, self.v = neurons.timestep(before, full(current))
-        return spikes.to(current.dtype)
-
-    def multi_step_forward(self, currents: Tensor) -> Tensor:
-        """Spikes [T, B, …] of T timesteps, from what the timestep before has left."""
-        return torch.stack([self.single_step_forward(current) for current in currents.unbind(0)])
 
 
 class LIF(NeuronModule):

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, jvp
 
 from rbp_engine.errors import NeuronError
-from rbp_engine.spiking.carrier import Carrier
+from rbp_engine.spiking.carrier import Carrier, NeuronModule
 from rbp_engine.spiking.fusion import (
     Current,
     CurrentReader,
@@ -29,7 +29,6 @@ from rbp_engine.spiking.fusion import (
     full,
     membrane_dtype,
 )
-from rbp_engine.spiking.neuron import NeuronModule
 from rbp_engine.spiking.steps import Steps, empty_steps
 from rbp_engine.spiking.surrogate import Spike, Surrogate, create_surrogate
 
