@@ -4,14 +4,11 @@ The methods of the module's class are compiled anew from their source, each call
 a child of the module: `F.relu(self.fc(x), inplace=True)` becomes `self.relu_neuron(self.fc(x))`. Nothing else of them
 changes: what depends on `self.training` or on a shape still does, which a trace by torch.fx would fix forever.
 
-The new class can be imported from this module, by a name that says of which class it is made (`__getattr__`): so a
-network can be pickled, and is rewritten again where it is loaded.
+Such a network can be pickled: its class is rewritten again where it is loaded.
 """
 
 import ast
 import inspect
-import pickle
-import pkgutil
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -26,7 +23,7 @@ from rbp_engine.spiking.convert.activations import ACTIVATION_FUNCTIONS, ACTIVAT
 
 _NAMES: Final = {function.__name__ for function in ACTIVATION_FUNCTIONS} | ACTIVATION_METHODS
 # Where classes are whose methods stay as they are.
-_NOT_REWRITTEN: Final = ("torch.nn.", "builtins.", f"{__name__}.")
+_NOT_REWRITTEN: Final = ("torch.nn.", "builtins.")
 
 
 @dataclass(frozen=True)
@@ -42,61 +39,46 @@ class Rewritten:
     problem: str
 
 
-class RewrittenModule(nn.Module):
-    """A base of all classes that `rewrite` makes."""
-
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        """For pickle. Raises PicklingError if what the author's class makes for it is of another class."""
-        reduced = super().__reduce_ex__(protocol)
-        if not any(part is type(self) for part in (reduced[0], *reduced[1])):
-            raise pickle.PicklingError(
-                f"{type(self).__name__} pickles itself in its own way, without the neurons that make_spiking put into "
-                "its methods: save its state_dict()"
-            )
-        return reduced
+def _reduced(network: nn.Module, protocol: Any) -> Any:
+    """For pickle and copies: the author's class, and the state."""
+    return _remade, (type(network).__mro__[1],), network.__getstate__()
 
 
-def __getattr__(name: str) -> type[nn.Module]:
-    """The rewritten class whose `__qualname__` this is: `module:class` of the author's, with "/" for each dot."""
-    if ":" not in name or "<" in name:  # as <locals>: nobody can import a class that is inside a function
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return rewrite(pkgutil.resolve_name(name.replace("/", "."))).kind
+def _remade(kind: type[nn.Module]) -> nn.Module:
+    made = rewrite(kind).kind  # type: ignore[arg-type]  # mypy takes the instances' __hash__ for the class's
+    return made.__new__(made)
 
 
-@cache  # pickle wants to find the very class that an object has
+@cache
 def rewrite(kind: type[nn.Module]) -> Rewritten:
     """A subclass of a module's class, of the same name, that calls children in the place of activations.
 
-    Without such a call it is the class itself.
+    Without such a call it is the class itself, and so it is for one that has been rewritten.
     """
+    if vars(kind).get("__reduce_ex__") is _reduced:
+        return Rewritten(kind, {}, "")
     owners = [owner for owner in kind.__mro__ if not f"{owner.__module__}.".startswith(_NOT_REWRITTEN)]
     used = _used_by_forward(owners)
-    methods: dict[str, FunctionType] = {}
+    methods: dict[str, Any] = {}
     children: dict[str, str] = {}
     problems: list[str] = []
     places = [(owner, name) for owner in owners for name in vars(owner) if name in used]
     for owner, name in places:
-        value, override = vars(owner)[name], inspect.getattr_static(kind, name)
-        method = _function_of(value)
-        if method is None or (override is not value and "super" not in _names(_function_of(override))):
+        method = vars(owner)[name]
+        if not isinstance(method, FunctionType) or method is not inspect.getattr_static(kind, name):
             continue
         where, source = f"{owner.__name__}.{name}", _Source(method, len(children))
         if not source.calls:
             continue
-        if override is not value:
-            problems.append(f"{where} is called by super()")
-        elif method is not value:
-            problems.append(f"{where} is a {type(value).__name__}")
-        elif not isinstance(source.definition, ast.FunctionDef) or not method.__code__.co_argcount:
+        if not isinstance(source.definition, ast.FunctionDef) or not method.__code__.co_argcount:
             problems.append(f"{where} has no source that can be read, or no argument for the module")
-        else:
-            problems += [f"{where} names {function} without calling it" for function in source.named]
-            if source.children:
-                children |= source.children
-                methods[name] = _compiled(method, source.definition)
-    path = f"{kind.__module__}:{kind.__qualname__}".replace(".", "/")
-    namespace = {**methods, "__module__": __name__, "__qualname__": path, "__doc__": kind.__doc__}
-    made = type(kind.__name__, (RewrittenModule, kind), namespace) if methods else kind
+            continue
+        problems += [f"{where} names {function} without calling it" for function in source.named]
+        if source.children:
+            children |= source.children
+            methods[name] = _compiled(method, source.definition)
+    namespace = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__}
+    made = type(kind.__name__, (kind,), {**namespace, **methods, "__reduce_ex__": _reduced}) if methods else kind
     return Rewritten(made, children, "; ".join(problems))
 
 
@@ -105,15 +87,9 @@ def _used_by_forward(owners: Sequence[type]) -> set[str]:
     used, new = set[str](), {"forward"}
     while new:
         used |= new
-        functions = [_function_of(vars(owner).get(name)) for name in new for owner in owners]
-        new = set().union(*map(_names, functions)) - used
+        functions = [vars(owner).get(name) for name in new for owner in owners]
+        new = set().union(*(_names(function) for function in functions if isinstance(function, FunctionType))) - used
     return used
-
-
-def _function_of(value: Any) -> FunctionType | None:
-    """The function of a method as its class has it, also of a static or class method; None if it is no method."""
-    function = getattr(value, "__func__", value)
-    return function if isinstance(function, FunctionType) else None
 
 
 def _codes(code: CodeType) -> Iterator[CodeType]:
@@ -124,10 +100,8 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
             yield from _codes(constant)
 
 
-def _names(function: FunctionType | None) -> set[str]:
+def _names(function: FunctionType) -> set[str]:
     """The names in a function that are not local, attributes among them."""
-    if function is None:
-        return set()
     return set(function.__code__.co_freevars).union(*(code.co_names for code in _codes(function.__code__)))
 
 

@@ -46,10 +46,9 @@ def make_spiking(network: nn.Module, neuron: Callable[[], nn.Module] = LIF) -> t
     """Put neurons in the place of activations and of SpikingJelly's neurons; changes the network and returns it.
 
     Activations are the ReLU family of torch and timm, as modules, as attributes (`self.act = F.relu`) and as functions
-    that a module's methods call (`F.relu(x)`). Those that a function outside the class or a static method calls stay,
-    and so do gates, softmax and norms of each timestep: no spiking network has them, but all methods here train them.
-    The report lists what stays, except for functions outside a class: of their activations a step warns. Names of
-    parameters stay, too.
+    that a module's methods call (`F.relu(x)`). Those stay that a function outside the class, a static method or a
+    method called by super() calls: a step warns of them. So do gates, softmax and norms of each timestep, which the
+    report lists: no spiking network has them, but all methods here train them. Names of parameters stay, too.
 
     `neuron` is called without arguments for each place. Where it is `LIF` itself, a neuron of SpikingJelly becomes the
     LIF with its parameters, if there is one.
@@ -90,7 +89,7 @@ class _Conversion:
         functions = {name: function for name, value in vars(module).items() if (function := activation_name(value))}
         if isinstance(module, nn.TransformerEncoderLayer):
             module.activation_relu_or_gelu = 0  # else torch's fast path computes the activation that it found
-        found = rewrite(type(module))  # type: ignore[arg-type]  # mypy takes the instances' __hash__ for the class's
+        found = rewrite(type(module))  # type: ignore[arg-type]  # as there
         if found.problem:
             self.kept.append(NetworkPart(class_name(module), f"calls activations as functions: {found.problem}", path))
         if found.children:
