@@ -8,17 +8,15 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-# Looked up along the classes of a module, so that subclasses count, and by name, so that timm need not be installed
-# and scripted modules, whose class is torch's, are found by the name that they had.
+# Looked up along the classes of a module, so that subclasses count, and by name, so that timm need not be installed.
 _ACTIVATIONS: Final = {
     *("ReLU", "ReLU6", "LeakyReLU", "PReLU", "RReLU", "ELU", "SELU", "CELU", "GELU", "SiLU", "Mish", "Hardswish"),
     *("Softplus", "Threshold"),
-    # timm's own, those that save memory (Me), and those of its earlier releases that are scripted (Jit)
+    # timm's own, those that save memory (Me), and those of its earlier releases that call scripted functions (Jit)
     *("Swish", "HardSwish", "HardMish", "GELUTanh", "QuickGELU", "SwishMe", "MishMe", "HardSwishMe", "HardMishMe"),
     *("SwishJit", "MishJit", "HardSwishJit", "HardMishJit"),
 }
 _LIBRARIES: Final = ("torch.nn.", "timm.", "torchvision.")
-_SCRIPTED: Final = "RecursiveScriptModule"
 
 _NAMES_OF_FUNCTIONS: Final = (
     *("relu", "relu6", "leaky_relu", "prelu", "rrelu", "elu", "selu", "celu", "gelu", "silu", "mish", "hardswish"),
@@ -49,8 +47,8 @@ _GATES_OF_TIMM: Final = ("Sigmoid", "Tanh", "HardSigmoid", "HardSigmoidMe")
 
 
 def is_activation(module: nn.Module) -> bool:
-    """Whether a neuron belongs in the place of this module: the ReLU family of torch and timm, also scripted."""
-    return any(class_name(module, kind) in _ACTIVATIONS for kind in type(module).__mro__ if _is_of_library(kind))
+    """Whether a neuron belongs in the place of this module: the ReLU family of torch and timm."""
+    return any(kind.__name__ in _ACTIVATIONS for kind in type(module).__mro__ if _is_of_library(kind))
 
 
 def activation_name(value: Any) -> str:
@@ -62,18 +60,13 @@ def activation_name(value: Any) -> str:
 
 def why_kept(module: nn.Module, path: str) -> str:
     """Why this module stays as it is, with `GETS_POSITIONS` also all that is in it; "" for an ordinary one."""
-    if not _POSITIONS.isdisjoint([path.rpartition(".")[2], class_name(module)]):
+    kind = type(module)
+    if not _POSITIONS.isdisjoint([path.rpartition(".")[2], kind.__name__]):
         return GETS_POSITIONS
-    if _is_of_library(type(module)) and class_name(module) in _GATES_OF_TIMM:
+    if _is_of_library(kind) and kind.__name__ in _GATES_OF_TIMM:
         return _GATE
     return next((why for kinds, why in _KEPT if isinstance(module, kinds)), "")
 
 
-def class_name(module: nn.Module, kind: type | None = None) -> str:
-    """The name of a module's class, or of one of its base classes; a scripted module says what it was."""
-    kind = kind or type(module)
-    return str(module.original_name) if kind.__name__ == _SCRIPTED else kind.__name__
-
-
 def _is_of_library(kind: type) -> bool:
-    return kind.__module__.startswith(_LIBRARIES) or kind.__name__ == _SCRIPTED
+    return kind.__module__.startswith(_LIBRARIES)

@@ -9,7 +9,6 @@ from torch import nn
 from rbp_engine.spiking.convert.activations import (
     GETS_POSITIONS,
     activation_name,
-    class_name,
     is_activation,
     why_kept,
 )
@@ -77,7 +76,7 @@ class _Conversion:
             return module
         self._seen.add(module)
         if why := why_kept(module, path):
-            self.kept.append(NetworkPart(class_name(module), why, path))
+            self.kept.append(NetworkPart(type(module).__name__, why, path))
         if why == GETS_POSITIONS:
             return module
         inside = f"{path}." if path else ""
@@ -91,7 +90,9 @@ class _Conversion:
             module.activation_relu_or_gelu = 0  # else torch's fast path computes the activation that it found
         found = rewrite(type(module))  # type: ignore[arg-type]  # as there
         if found.problem:
-            self.kept.append(NetworkPart(class_name(module), f"calls activations as functions: {found.problem}", path))
+            self.kept.append(
+                NetworkPart(type(module).__name__, f"calls activations as functions: {found.problem}", path)
+            )
         if found.children:
             module.__class__ = found.kind
         for name, function in {**functions, **found.children}.items():
@@ -111,7 +112,7 @@ class _Conversion:
                 made, note = LIF(**keywords_of(module)), f"with its parameters{', learnt too' if has_weights else ''}"
             except ValueError as error:
                 note = f"not with its parameters: {error}"
-        self.replaced.append(NetworkPart(class_name(module), note, path))
+        self.replaced.append(NetworkPart(type(module).__name__, note, path))
         return self._neuron() if made is None else made
 
 

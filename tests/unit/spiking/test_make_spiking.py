@@ -74,12 +74,6 @@ def test_timms_own_activations_become_neurons(name: str) -> None:
     assert report.replaced[0].note == ("its weights are gone" if name == "PReLU" else "")
 
 
-def test_a_scripted_activation_becomes_a_neuron() -> None:
-    network, report = make_spiking(nn.Sequential(torch.jit.script(nn.SiLU())))
-    assert list(neurons(network)) == ["0"]
-    assert report.replaced[0].kind == "SiLU"
-
-
 def test_torchs_transformer_has_no_fast_path_past_its_neuron() -> None:
     network = nn.TransformerEncoderLayer(8, 2, 16, activation="relu", batch_first=True)
     make_spiking(network)
