@@ -16,7 +16,8 @@ _RECURRENT: Final = "recurrent layers have no rule; put convolutions, attention 
 _NO_RULE_HELPS: Final = (_INDICES, _RECURRENT)
 _LIBRARIES: Final = ("torch", "rbp_engine")
 _ADVICE: Final = {
-    "rrelu": _NEURON,
+    **dict.fromkeys(("prelu", "rrelu"), _NEURON),
+    "instance_norm": "nn.GroupNorm with a group for each channel is the same",
     **dict.fromkeys(("argmax", "argmin", "argsort", "sort"), _INDICES),
     **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu"), _RECURRENT),
 }

@@ -4,7 +4,7 @@ The rate methods take mean_t f(x_t) for the value. For the gradient they take th
 its parts were independent in time: the parts are averaged over the steps, and used at the mean input r. Maxima and
 products have the Jacobian at r.
 
-    group, layer, instance norm    backward of the norm at r, with mean_t μ_t and mean_t 1/√(σ²_t + ε)
+    group, layer norm              backward of the norm at r, with mean_t μ_t and mean_t 1/√(σ²_t + ε)
     F.normalize                    s = mean_t 1/‖x_t‖, y = mean_t y_t        ∂L/∂r = s·(∂L/∂y − y·⟨y, ∂L/∂y⟩)
     RMS norm                       backward of the norm at r, with mean_t 1/√(mean x²_t + ε)
     pointwise φ                    ∂L/∂r = ∂L/∂r_out ⊙ mean_t φ'(x_t)
@@ -71,7 +71,7 @@ class Nonlinear:
 
 @dataclass(frozen=True)
 class GroupNorm(Nonlinear):
-    """The arguments of `torch.nn.functional.group_norm` after its input; of instance norm with a group per channel."""
+    """The arguments of `torch.nn.functional.group_norm` after its input."""
 
     groups: int
     weight: Tensor | None = None

@@ -157,7 +157,6 @@ EXPRESSIONS: dict[str, dict[tuple[int, ...], list[str]]] = {
     "layer_norm": {
         ANY: ["F.layer_norm(x, x.shape[-1:], eps=0.1)", "F.layer_norm(x, x.shape[1:], w.expand(x.shape[1:]), eps=0.1)"]
     },
-    "instance_norm": {(2, 3): ["F.instance_norm(x, eps=0.1)"]},
     "normalize": {ANY: ["F.normalize(x + 0.3, dim=1)"], (2, 3): ["F.normalize(0.2 + x, dim=-1)"]},
     "softmax": {ANY: ["x.softmax(-1)", "torch.softmax(x, axis=1)"]},
     "relu": {ANY: ["F.relu(x)"]},
@@ -207,7 +206,6 @@ EXPRESSIONS: dict[str, dict[tuple[int, ...], list[str]]] = {
             "50.0 * (x + 50.0).reciprocal()",
             "50.0 / (x + 50.0)",
         ],
-        (2, 3): ["F.prelu(x, torch.full((x.shape[1],), 0.3, dtype=x.dtype))"],
     },
     "rows": {
         ANY: [
@@ -230,7 +228,7 @@ EXPRESSIONS: dict[str, dict[tuple[int, ...], list[str]]] = {
             "x.flatten().unflatten(0, tuple(x.shape))",
             "torch.cat([w.expand(x.shape), x], 1)",
             "torch.where(torch.ones(x.shape[-1]).cumsum(0) % 2 == 0, x.cumsum(1), 0.4)",
-            "torch.addcmul(x.flatten(1).reshape_as(x), x, w.detach().expand(x.shape[1:])).view_as(x)",
+            "x.flatten(1).reshape_as(x).view_as(x)",
             "torch.concat(x.chunk(2, 1)[::-1], 1)",
             "torch.cat([*x.tensor_split(2, 1), y.expand_as(y)], 1)",
             "torch.cat(x.split(1, 1)[1:] + x.split(1, 1)[:1], 1)",
@@ -255,7 +253,6 @@ EXPRESSIONS: dict[str, dict[tuple[int, ...], list[str]]] = {
             "F.pixel_shuffle(x.repeat(1, 4, 1, 1), 2)",
             "F.pixel_unshuffle(F.pad(x, (0, x.shape[3] % 2, 0, x.shape[2] % 2)), 2)",
             "F.fold(F.unfold(x, 2), x.shape[2:], 2)",
-            "F.grid_sample(x, (0.3 * torch.ones(len(x), 2, 2, 2, dtype=x.dtype)).cumsum(2) - 0.9, align_corners=False)",
             "x.select(2, 0).gather(1, torch.zeros(len(x), 2, x.shape[3], dtype=torch.long))",
         ],
     },
@@ -361,7 +358,7 @@ OFTEN_BY_WEIGHT = {
     3: ["add", "interpolate", "adaptive_avg_pool2d", "masked_fill", "clamp", "rows", "maxima", "adaptive_max_pool2d"],
     2: [
         "getitem", "neg", "avg_pool2d", "dropout2d", "mul", "matmul", "einsum", "group_norm", "layer_norm",
-        "instance_norm", "normalize", "softmax", "relu", "mish", "leaky_relu", "cat", "rms_norm", "log_softmax",
+        "normalize", "softmax", "relu", "mish", "leaky_relu", "cat", "rms_norm", "log_softmax",
         "conv_transpose2d", "ones_like", "zeros_like", "elu", "hardswish",
     ],
 }  # fmt: skip

@@ -2,7 +2,7 @@
 
 norms, softmax                a backward of their own at the mean, with time means of their statistics
 of each number                φ(x_t)            exp, abs, x**2, …
-of several at once            φ(a_t, b_t)       a / b, maximum, prelu's input and weight, …
+of several at once            φ(a_t, b_t)       a / b, maximum, …
 of a row                      φ(x_1t … x_nt)    norms of vectors, variance, …
 maxima, minima                the value is the mean of the steps' maxima, the gradient goes to the largest mean
 products of activations       attention without softmax is this twice, a gate and squeeze-and-excite once
@@ -10,7 +10,6 @@ products of activations       attention without softmax is this twice, a gate an
 
 from __future__ import annotations
 
-import functools
 import warnings
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
@@ -85,26 +84,6 @@ def rms_norm(x: Carrier, normalized_shape: Any, weight: Tensor | None = None, ep
     return nonlinear(RMSNorm(tuple(normalized_shape), cast(x, weight), eps), x)
 
 
-def instance_norm(
-    x: Carrier,
-    running_mean: Tensor | None = None,
-    running_var: Tensor | None = None,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    use_input_stats: bool = True,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-) -> Any:
-    """A group norm with a group per channel."""
-    if running_mean is not None or running_var is not None or not use_input_stats:
-        raise UnsupportedOperation(
-            "instance_norm", "with running statistics; make the layer with track_running_stats=False"
-        )
-    if x.like[0, 0].numel() == 1:
-        raise ValueError(f"Expected more than 1 spatial element when training, got input size {list(x.shape)}")
-    return group_norm(x, x.shape[1], weight, bias, eps)
-
-
 def normalize(x: Carrier, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out: None = None) -> Any:
     if p != 2 or out is not None:
         raise UnsupportedOperation("normalize", "only the Euclidean norm, p=2, and no out=")
@@ -115,8 +94,7 @@ def normalize(x: Carrier, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out:
 def pointwise(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
     """φ of each number, or of the numbers of several tensors that broadcast; at least one is a carrier."""
     name = function.__name__
-    if any(isinstance(x, Tensor) and (x.ndim or x.requires_grad) for x in kwargs.values()):
-        raise UnsupportedOperation(name, "give it tensors by position, not by keyword")
+    _check_by_position(name, kwargs)
     warn_of_numbers(name)
     call = OpenCall.of(function, args, {key: kwargs[key] for key in kwargs if key != "inplace"}, Carrier, Tensor)
     if len(call.places) == 1:
@@ -133,23 +111,6 @@ def _of_one_shape(carrier: Carrier, name: str, tensors: list[Any]) -> list[Any]:
     check_dimensions(carrier, name, tensors)
     shape = torch.broadcast_shapes(*(other.shape for other in tensors))
     return [other.expand(shape) for other in drawn_once(carrier, tensors)]
-
-
-def prelu(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
-    """x where it is above 0, else weight·x; the weight is one number, or one for each channel."""
-    x, weight = args
-    if isinstance(weight, Carrier):
-        raise UnsupportedOperation("prelu", "its weight must be a parameter")
-    if weight.numel() > 1:
-        weight = weight.reshape(-1, *[1] * (x.ndim - 2))
-    return pointwise(carrier, _prelu, (x, weight), {})
-
-
-def _prelu(x: Tensor, weight: Tensor) -> Tensor:
-    return torch.where(x > 0, x, weight * x)
-
-
-_prelu.__name__ = "prelu"
 
 
 def _div(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
@@ -234,7 +195,7 @@ def _values(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywo
 
 def product(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
     """f(a_t, b_t) of two carriers or more, linear in each; of one and tensors without time it is linear."""
-    function, args, kwargs = _by_position(function, args, kwargs)
+    _check_by_position(function.__name__, kwargs)
     given = [cast(carrier, arg) for arg in drawn_once(carrier, args)]
     carriers = [arg for arg in given if isinstance(arg, Carrier)]
     if len(carriers) == 1:
@@ -245,31 +206,9 @@ def product(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywo
     return nonlinear(Product(call, tuple(arg for arg in given if isinstance(arg, Tensor))), *carriers)
 
 
-def _by_position(function: Function, args: Arguments, kwargs: Keywords) -> tuple[Function, Arguments, Keywords]:
-    """The same call, with the tensors that are given by keyword behind the others."""
-    names = [name for name in kwargs if isinstance(kwargs[name], Tensor)]
-    if not names:
-        return function, args, kwargs
-    count = len(args)
-
-    @functools.wraps(function)
-    def call(*given: Any, **others: Any) -> Any:
-        return function(*given[:count], **dict(zip(names, given[count:], strict=True)), **others)
-
-    others = {name: kwargs[name] for name in kwargs if name not in names}
-    return call, [*args, *(kwargs[name] for name in names)], others
-
-
 def _mul(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
     both = all(isinstance(factor, Carrier) for factor in args)
     return (product if both else elementwise)(carrier, function, args, kwargs)
-
-
-def _sampled(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
-    """Values at places that are the same at every step."""
-    if args[0] is not carrier or isinstance(args[1], Carrier):
-        raise UnsupportedOperation(function.__name__, "the places must be the same at every step, not made of spikes")
-    return product(carrier, function, args, kwargs)
 
 
 def _einsum(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
@@ -277,11 +216,6 @@ def _einsum(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywo
     equation, *operands = args
     operands = list(operands[0]) if isinstance(operands[0], (tuple, list)) else operands
     return product(carrier, function, (equation, *operands), kwargs)
-
-
-def _addcmul(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
-    added, left, right = args
-    return added + left * right * kwargs.get("value", 1.0)
 
 
 def warn_of_numbers(operation: str) -> None:
@@ -299,6 +233,11 @@ def _dims(x: Carrier, operation: str, dims: Any) -> tuple[int, ...]:
     if not isinstance(dims, (tuple, list)) or not dims or any(dim % x.ndim == 0 for dim in dims):
         raise UnsupportedOperation(operation, "name the dimensions, and leave out the batch (0)")
     return tuple(dims)
+
+
+def _check_by_position(operation: str, kwargs: Keywords) -> None:
+    if any(isinstance(x, Tensor) and (x.ndim or x.requires_grad) for x in kwargs.values()):
+        raise UnsupportedOperation(operation, "give it tensors by position, not by keyword")
 
 
 def _check_shape(x: Carrier, operation: str, normalized_shape: Any) -> None:
@@ -321,12 +260,10 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("softmax", "log_softmax"), softmax),
     "group_norm": _by_signature(group_norm),
     "layer_norm": _by_signature(layer_norm),
-    "instance_norm": _by_signature(instance_norm),
     "normalize": _by_signature(normalize),
     "rms_norm": _by_signature(rms_norm),
     **dict.fromkeys(POINTWISE, pointwise),
     **dict.fromkeys(REDUCTIONS, reduction),
-    "prelu": prelu,
     **dict.fromkeys(("div", "truediv"), _div),
     **dict.fromkeys(("max_pool1d", "max_pool2d", "max_pool3d"), _max_pool),
     **dict.fromkeys(("adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d"), _max_pool),
@@ -336,6 +273,4 @@ RULES: dict[str, Rule] = {
     "mul": _mul,
     **dict.fromkeys(("matmul", "bmm", "mm", "tensordot", "addmm", "baddbmm"), product),
     "einsum": _einsum,
-    "addcmul": _addcmul,
-    "grid_sample": _sampled,
 }

@@ -33,8 +33,6 @@ SHAPE = (B, C, 3, 5)
 NORMS = {
     "group_norm": (lambda x, w, b: F.group_norm(x, 2, w, b, EPS), [(C,), (C,)]),
     "group_norm without weight": (lambda x: F.group_norm(x, 1, eps=EPS), []),
-    "instance_norm": (lambda x, w, b: F.instance_norm(x, weight=w, bias=b, eps=EPS), [(C,), (C,)]),
-    "instance_norm without weight": (lambda x: F.instance_norm(x, eps=EPS), []),
     "layer_norm": (lambda x, w, b: F.layer_norm(x, (5,), w, b, EPS), [(5,), (5,)]),
     "layer_norm without bias": (lambda x, w: F.layer_norm(x, (5,), w, None, EPS), [(5,)]),
     "layer_norm of the sample": (lambda x: F.layer_norm(x, (C, 3, 5), eps=EPS), []),
@@ -142,10 +140,8 @@ def global_response_norm(x):
 
 LAYERS = {
     "group norm": lambda: nn.GroupNorm(2, 4),
-    "instance norm": lambda: nn.InstanceNorm2d(4, affine=True),
     "layer norm": lambda: nn.LayerNorm(4),
     "gelu": nn.GELU,
-    "prelu": lambda: nn.PReLU(4),
     "global response norm": lambda: global_response_norm,
     "softmax": lambda: nn.Softmax(1),
 }
@@ -193,10 +189,9 @@ REFUSED = {
     "softmax over the batch": (lambda x: x.softmax(0), "softmax.*batch"),
     "softmax over nothing named": (lambda x: F.softmax(x), "softmax.*name the dimensions"),
     "layer norm over the batch": (lambda x: F.layer_norm(x, SHAPE), "layer_norm.*batch"),
-    "instance norm that keeps statistics": (
-        nn.InstanceNorm2d(C, track_running_stats=True),
-        "instance_norm.*track_running_stats=False",
-    ),
+    "instance norm": (nn.InstanceNorm2d(C), "instance_norm.*GroupNorm with a group for each channel"),
+    "prelu": (nn.PReLU(), "prelu.*put a neuron there"),
+    "a product with a named tensor": (lambda x: F.linear(x, x, bias=torch.ones(5)), "linear.*by position"),
     "another norm": (lambda x: F.normalize(x, p=1), "normalize.*p=2"),
     "normalize over the batch": (lambda x: F.normalize(x, dim=0), "normalize.*batch"),
     "clamp by a named tensor": (lambda x: x.clamp(max=torch.ones(5)), "clamp.*by position"),

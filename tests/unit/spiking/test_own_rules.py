@@ -74,37 +74,6 @@ def test_at_one_timestep_all_methods_have_the_gradient_of_bptt():
             torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_a_parameter_that_a_product_takes_by_keyword_is_trained(name):
-    def scaled(*factors, **named):
-        if isinstance(factors[0], torch.Tensor):
-            left, right, scale = (*factors, *named.values())
-            return left * right * scale
-        return torch.overrides.handle_torch_function(scaled, factors[:2], *factors, **named)
-
-    register_rule("scaled", "product")
-
-    class Network(nn.Module):
-        def __init__(self, *, by_keyword):
-            super().__init__()
-            self.by_keyword, self.scale = by_keyword, nn.Parameter(torch.rand(8))
-            self.into, self.fire, self.out = nn.Linear(6, 8), LIF(), nn.Linear(8, 3)
-
-        def forward(self, x):
-            x = self.fire(self.into(x))
-            return self.out(scaled(x, x, scale=self.scale) if self.by_keyword else scaled(x, x, self.scale))
-
-    found = []
-    for by_keyword in (True, False):
-        torch.manual_seed(0)
-        model = Network(by_keyword=by_keyword).double()
-        images = 3 * torch.rand(B, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-        create_method(name, T).step(model, images, torch.arange(B) % 3)
-        found.append(model.scale.grad)
-    assert found[1].abs().max() > 0
-    torch.testing.assert_close(*found, rtol=1e-10, atol=1e-14)
-
-
 @pytest.mark.parametrize("kind", ["batch", "step", "product", "at_mean"])
 @pytest.mark.parametrize("name", METHODS)
 def test_an_operation_that_returns_several_tensors_is_refused_by_name(name, kind):

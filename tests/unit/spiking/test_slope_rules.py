@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from rbp_engine.spiking import RateTensor, SequenceTensor, UnsupportedOperation
@@ -38,8 +37,6 @@ SEVERAL = {
     "power": ([SHAPE, SHAPE], [], lambda x, y: (x + 9) ** y),
     "power by a parameter": ([SHAPE], [(C, 1, 1)], lambda x, w: torch.pow(x + 9, w)),
     "clamp by a parameter": ([SHAPE], [(5,)], lambda x, w: torch.clamp(x, w)),
-    "prelu": ([SHAPE], [(C,)], F.prelu),
-    "prelu of one number": ([SHAPE], [(1,)], F.prelu),
 }
 CASES = [pytest.param(*case, id=name) for name, case in SEVERAL.items()]
 
@@ -96,7 +93,6 @@ def test_the_indices_of_maxima_cannot_be_used(use):
 
 REFUSED = {
     "condition of spikes": (lambda x: torch.where(x, x, 0.0), "where.*condition must be the same at every step"),
-    "places of spikes": (lambda x: F.grid_sample(x, x[:, :2].permute(0, 2, 3, 1)), "grid_sample.*same at every step"),
     "quotient rounded down": (lambda x: torch.div(x, x, rounding_mode="floor"), "div.*without rounding_mode"),
     "maximum of other ranks": (lambda x: torch.maximum(x, x[0]), "maximum.*against"),
     "indices of the largest": (lambda x: x.argmax(1), "argmax.*indices differ"),
