@@ -117,11 +117,7 @@ def read_attempts(run: RunDirectory) -> tuple[AttemptRecord, ...]:
 
 def last_attempt(run: RunDirectory) -> AttemptRecord | None:
     """The newest attempt, to be shown; None if there is none."""
-    try:
-        number = newest_attempt(run)
-    except RunError:
-        return None
-    return _memo.find(run.attempt(number), AttemptRecord(number)) if number else None
+    return next(reversed(read_attempts(run)), None)
 
 
 def launched(run: RunDirectory) -> Asked:

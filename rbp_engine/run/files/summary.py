@@ -5,8 +5,9 @@ with each event that it writes; a file that is missing or damaged is made anew f
 """
 
 import dataclasses
+import heapq
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -207,35 +208,30 @@ def fold(run: RunDirectory) -> Summary:
     known: dict[str, Any] = {name: getattr(described, name) for name in IDENTITY}
     known |= {"host": described.host, "progressed": described.created, "updated": described.created}
     summary = Summary(**known)
-    reader, newest = EventReader(run.events()), None
-    attempts = iter(read_attempts(run))
-    for event in _events(reader):
-        while newest is None or newest.attempt < event.attempt:
-            if (following := next(attempts, None)) is None:
-                break
-            newest = _go_on(summary, newest, following)
-        see(summary, event)
-    for following in attempts:
-        newest = _go_on(summary, newest, following)
-    if newest is not None and newest.ended is not None:
-        see_end(summary, newest.ended)
+    ended = None
+    # Of an attempt, its record comes before its events, and how it has ended behind them.
+    told: tuple[Iterable[AttemptRecord | Event], ...] = (read_attempts(run), _events(run))
+    for one in heapq.merge(*told, key=lambda one: one.attempt):
+        if isinstance(one, Event):
+            see(summary, one)
+            continue
+        if ended is not None:
+            see_end(summary, ended)
+        see_attempt(summary, one)
+        ended = one.ended
+    if ended is not None:
+        see_end(summary, ended)
     return summary
 
 
-def _events(reader: EventReader) -> Iterator[Event]:
+def _events(run: RunDirectory) -> Iterator[Event]:
+    reader = EventReader(run.events())
     try:
         yield from reader.poll_some()
         while reader.behind:
             yield from reader.poll_some()
     except OSError:  # what has been read is what is known
         return
-
-
-def _go_on(summary: Summary, before: AttemptRecord | None, following: AttemptRecord) -> AttemptRecord:
-    if before is not None and before.ended is not None:
-        see_end(summary, before.ended)
-    see_attempt(summary, following)
-    return following
 
 
 def write_summary(run: RunDirectory, summary: SummaryJson) -> None:
