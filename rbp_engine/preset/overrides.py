@@ -1,8 +1,6 @@
 """Settings given as words: `T=6`, `optim.lr=0.05`."""
 
-import itertools
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -22,6 +20,12 @@ SHORT_NAMES: Final[dict[str, str]] = {
     "seed": "run.seed",
     "arch": "model.name",
     "data": "data.name",
+}
+# In lower case, without underscores.
+_OF_OTHERS: Final[dict[str, str]] = {
+    "batchsize": "data.batch_size",
+    "learningrate": "optim.lr",
+    "timesteps": "method.timesteps",
 }
 
 
@@ -52,14 +56,18 @@ def parse_overrides(words: Sequence[str]) -> tuple[list[Override], list[Problem]
     return overrides, problems
 
 
+def short_name(key: str) -> str:
+    """The short name of a field, or its key if it has none."""
+    return next((short for short, full in SHORT_NAMES.items() if full == key), key)
+
+
 def setting_word(key: str, value: Any) -> str:
     """The word that sets a field to a value, with the field's short name if it has one: `T=6`.
 
     `parse_overrides` reads it back.
     """
     literal = key in by_key() and by_key()[key].takes_words
-    name = next((short for short, full in SHORT_NAMES.items() if full == key), key)
-    return f"{name}={value if literal else toml_item(value).as_string()}"
+    return f"{short_name(key)}={value if literal else toml_item(value).as_string()}"
 
 
 def _parse(word: str) -> Override | Problem:
@@ -99,35 +107,13 @@ def _suggestion(written: str, known: dict[str, FieldInfo]) -> str:
     last = nearest(written, {*SHORT_NAMES, *(key.rpartition(".")[2] for key in known)})
     leaves = [key for key in known if last is not None and key.rpartition(".")[2] == last]
     exists = any(key.rpartition(".")[2] == written for key in known)
-    if "." not in written and not exists and (key := described_as(written, known.values())):
-        return f" Did you mean '{next((short for short, full in SHORT_NAMES.items() if full == key), key)}'?"
+    if not exists and (key := key_of_others(written)):
+        return f" Did you mean '{short_name(key)}'?"
     if "." not in written and len(leaves) == 1:
         return f" Did you mean '{leaves[0]}'?"
     return did_you_mean(written, [*SHORT_NAMES, *known])
 
 
-def described_as(written: str, known: Iterable[FieldInfo]) -> str:
-    """The key of the field that is described in these words, as `learning_rate` or `lr_rate`; empty if it is not clear.
-
-    A description that consists of the words comes before those that begin with them, and these before those that have
-    them inside. Of several, the only one with a short name is meant.
-    """
-    parts = re.findall(r"[^\W_]+", written.lower())
-    found: list[list[str]] = [[], [], [], []]
-    for info in known:
-        words = re.findall(r"[^\W_]+", info.text.lower())
-        ends = {
-            begin: end
-            for begin, end in itertools.combinations(range(len(words) + 1), 2)
-            if "".join(words[begin:end]) == "".join(parts)
-        }
-        if ends:
-            found[2 if 0 not in ends else ends[0] < len(words)].append(info.key)
-        elif (name := info.key.rpartition(".")[2]) in parts and {*parts} - {name} <= {*words}:
-            found[3].append(info.key)
-    for keys in found:
-        common = [key for key in keys if key in SHORT_NAMES.values()]
-        for meant in (keys, common):
-            if len(meant) == 1:
-                return meant[0]
-    return ""
+def key_of_others(name: str) -> str | None:
+    """The key of the setting that other programs call so; None for any other name."""
+    return _OF_OTHERS.get(name.lower().replace("_", ""))

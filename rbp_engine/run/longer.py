@@ -18,9 +18,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from rbp_engine.preset import SHORT_NAMES, PresetError, Problem, parse_resolved, read_resolved
+from rbp_engine.preset import PresetError, Problem, parse_resolved, read_resolved
 from rbp_engine.preset.fields import role_of
-from rbp_engine.preset.overrides import Override, parse_overrides
+from rbp_engine.preset.overrides import Override, parse_overrides, short_name
 from rbp_engine.preset.resolved import as_toml
 from rbp_engine.printable import visible
 from rbp_engine.run import trust
@@ -171,8 +171,7 @@ def _refuse_others(run: RunDirectory, overrides: Sequence[Override]) -> None:
         return
     of_result = any(role_of(override.key) == "result" for override in others)
     why = "it would be another experiment" if of_result else "a run keeps the settings that it was made with"
-    short = {key: name for name, key in SHORT_NAMES.items()}
-    *first, last = (short.get(key, key) for key in CHANGEABLE)
+    *first, last = map(short_name, CHANGEABLE)
     may = f"{', '.join(first)} and {last}"
     command = shlex.join(["rbp", "train", "--like", run.id, *(override.word for override in overrides)])
     named = ", ".join(override.word for override in others)

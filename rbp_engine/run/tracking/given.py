@@ -19,6 +19,7 @@ from typing import Any
 from rbp_engine.codec import LARGEST
 from rbp_engine.preset import SHORT_NAMES
 from rbp_engine.preset.fields import settings
+from rbp_engine.preset.overrides import key_of_others
 from rbp_engine.preset.resolved import as_toml
 from rbp_engine.printable import one_line
 from rbp_engine.run.errors import RunError
@@ -129,8 +130,6 @@ def _number(value: Any) -> float | None:
 
 
 OWN = "settings"
-#: What others call settings that presets have.
-_ALSO = {"batch_size": "data.batch_size", "learning_rate": "optim.lr", "timesteps": "method.timesteps"}
 SEED = "run.seed"
 HEAD = "# What another program was given to train with. This is no preset of rbp.\n"
 _LONGEST_TEXT = 2000
@@ -187,7 +186,7 @@ def given_settings(given: Mapping[Any, Any]) -> GivenSettings:
     tables = {key for key, info in known.items() if info.type.startswith("table")}
     values: dict[str, Any] = {}
     for name, value in _read(_leaves("", given, tables)):
-        key = SHORT_NAMES.get(name) or _ALSO.get(name, name)
+        key = SHORT_NAMES.get(name) or key_of_others(name) or name
         values[key if key in known else f"{OWN}.{name}"] = value
         if len(values) > _MOST:
             raise RunError(f"these are more than {_MOST} settings: give those that say what is trained")

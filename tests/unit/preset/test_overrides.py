@@ -62,7 +62,6 @@ def test_a_list_of_strings_needs_neither_quotes_nor_brackets():
         ("epoch=4", "Did you mean 'train.epochs'?"),
         ("learning_rate=0.1", "Did you mean 'lr'?"),
         ("learningrate=0.1", "Did you mean 'lr'?"),
-        ("lr_rate=0.1", "Did you mean 'lr'?"),
         ("optim=4", "'optim' is a section; name one of its fields: optim.name, optim.lr"),
         ("=4", "unknown key"),
         ("extends=digits", "unknown key"),
