@@ -167,10 +167,7 @@ def record_end(run: RunDirectory, number: int, ended: Ended) -> None:
 
 
 def _replace(run: RunDirectory, record: AttemptRecord) -> None:
-    path = run.attempt(record.attempt)
-    with inside.folder(path.parent, run.path) as folder:
-        folder.replace(path.name, json_text(asdict(record), indent=1) + "\n")
-    _memo.forget(path)
+    _memo.write(run.attempt(record.attempt), asdict(record), run.path)
 
 
 def _is_there(path: Path) -> bool:

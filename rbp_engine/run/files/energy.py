@@ -11,7 +11,7 @@ from typing import Any
 from rbp_engine.codec import Amount, Count, Positive, decode
 from rbp_engine.printable import Line
 from rbp_engine.run.files.file_memo import FileMemo
-from rbp_engine.run.files.layout import RunDirectory, write_json
+from rbp_engine.run.files.layout import RunDirectory
 
 PJ_IN_UJ = 1e6  # picojoules in a microjoule
 
@@ -140,8 +140,7 @@ class Energy:
 
 def write_energy(run: RunDirectory, energy: Energy) -> None:
     """Write `energy.json`, whole or not at all. Raises OSError."""
-    write_json(run.energy_json, asdict(energy), run.path)
-    _memo.forget(run.energy_json)
+    _memo.write(run.energy_json, asdict(energy), run.path)
 
 
 def read_energy(run: RunDirectory) -> Energy | None:

@@ -13,7 +13,7 @@ from rbp_engine.codec import Amount, Count, Fraction, Seconds, decode
 from rbp_engine.printable import Line
 from rbp_engine.run.errors import cannot
 from rbp_engine.run.files.file_memo import FileMemo
-from rbp_engine.run.files.layout import RunDirectory, write_json
+from rbp_engine.run.files.layout import RunDirectory
 
 # What a test that disturbs the network changes.
 TIMESTEPS, SHUFFLED, NOISE, DROPPED = "timesteps", "shuffled", "noise", "dropped"
@@ -150,8 +150,7 @@ def save_evaluation(run: RunDirectory, found: Evaluation) -> None:
     old = read_evaluation(run)
     whole = Evaluation(found.robustness or old.robustness, found.by_class or old.by_class)
     with cannot(f"write {run.evaluation_json}"):
-        write_json(run.evaluation_json, whole.as_json())
-    _memo.forget(run.evaluation_json)
+        _memo.write(run.evaluation_json, whole.as_json())
 
 
 _memo = FileMemo(partial(decode, Evaluation))

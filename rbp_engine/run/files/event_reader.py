@@ -3,7 +3,7 @@
 import contextlib
 import os
 import stat
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from rbp_engine.run.errors import RunError
@@ -32,10 +32,13 @@ class EventReader:
 
     def poll(self) -> list[Event]:
         """The events written since the last call; none if the file does not exist (yet)."""
-        events = self.poll_some()
+        return [*self.stream()]
+
+    def stream(self) -> Iterator[Event]:
+        """The same, as they are read."""
+        yield from self.poll_some()
         while self.behind:
-            events += self.poll_some()
-        return events
+            yield from self.poll_some()
 
     def poll_some(self) -> list[Event]:
         """The next events: those in the next READ_AT_ONCE bytes of the file."""

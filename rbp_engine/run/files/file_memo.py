@@ -6,8 +6,9 @@ Parts of a command may then each ask for the same file, and loops that ask every
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
+from rbp_engine.run.files.layout import write_json
 from rbp_engine.untrusted_files import JSON_LIMIT, read_untrusted
 
 T = TypeVar("T")
@@ -47,6 +48,11 @@ class FileMemo(Generic[T]):
             return self.read(path)
         except (OSError, ValueError):
             return otherwise
+
+    def write(self, path: Path, value: dict[str, Any], below: Path | None = None) -> None:
+        """Write the value of a file, as `write_json` does."""
+        write_json(path, value, below)
+        self.forget(path)
 
     def forget(self, path: Path) -> None:
         """Read the file anew next time: this process has just written it, perhaps within one tick of its clock."""

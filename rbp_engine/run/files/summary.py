@@ -4,6 +4,7 @@ It is what `run.json`, the attempts and the events of rank 0 come to, by `see` a
 with each event that it writes; a file that is missing or damaged is made anew from the others.
 """
 
+import contextlib
 import dataclasses
 import heapq
 import time
@@ -32,7 +33,7 @@ from rbp_engine.run.files.events import (
     Validation,
 )
 from rbp_engine.run.files.file_memo import FileMemo
-from rbp_engine.run.files.layout import RunDirectory, write_json
+from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import load_run_json
 from rbp_engine.run.phase import Phase
 from rbp_engine.run.timesteps_needed import timesteps_needed
@@ -225,20 +226,14 @@ def fold(run: RunDirectory) -> Summary:
 
 
 def _events(run: RunDirectory) -> Iterator[Event]:
-    reader = EventReader(run.events())
-    try:
-        yield from reader.poll_some()
-        while reader.behind:
-            yield from reader.poll_some()
-    except OSError:  # what has been read is what is known
-        return
+    with contextlib.suppress(OSError):  # what has been read is what is known
+        yield from EventReader(run.events()).stream()
 
 
 def write_summary(run: RunDirectory, summary: SummaryJson) -> None:
     """Write it atomically, `updated` now."""
     summary.updated = time.time()
-    write_json(run.summary_json, _plain({name: getattr(summary, name) for name in _OF_THE_FILE}))
-    _memo.forget(run.summary_json)
+    _memo.write(run.summary_json, _plain({name: getattr(summary, name) for name in _OF_THE_FILE}))
 
 
 def write_status(
