@@ -47,18 +47,17 @@ TOML_TEXT: Final = re.compile(
 _LONG_KEY: Final = re.compile(rf"(?<![A-Za-z0-9_ \t-])[ \t]*+(?:[A-Za-z0-9_-]*+[ \t]*+\.[ \t]*+){{{_DEEPEST + 1}}}")
 
 
-class NotAFile(OSError):
+class _Refused(OSError):
+    def __str__(self) -> str:
+        return described(self)
+
+
+class NotAFile(_Refused):
     """A path leads to a named pipe, a device, a socket or a folder, or is no possible path."""
 
-    def __str__(self) -> str:
-        return described(self)
 
-
-class TooLarge(OSError):
+class TooLarge(_Refused):
     """A file is larger than any of its kind has reason to be."""
-
-    def __str__(self) -> str:
-        return described(self)
 
 
 class TooComplex(ValueError):

@@ -8,12 +8,12 @@ from rbp_engine.data.catalog import CATALOG, catalogued, is_catalogued
 from rbp_engine.data.data_set import FOR_IMAGES
 from rbp_engine.settings.documents import KeyPath
 from rbp_engine.settings.spelling import describe_value, did_you_mean, is_count
+from rbp_engine.user_code import is_own
 from rbp_engine.vocabulary import (
     DATA_KEYWORDS,
     LIBRARY_NETWORK,
     NETWORK_ARGUMENTS,
     NEURON_KEYWORDS,
-    OWN_CODE,
     SURROGATE_ARGUMENTS,
     WEIGHT_KEYWORDS,
 )
@@ -65,10 +65,6 @@ def contradictions(preset: "Preset") -> list[tuple[KeyPath, str]]:
     ]
 
 
-def _is_own(name: str) -> bool:
-    return OWN_CODE.fullmatch(name) is not None
-
-
 def _unknown(taker: str, key: str, taken: Mapping[str, Any] | tuple[str, ...]) -> str:
     return f"{taker} takes no '{key}', it takes: {', '.join(taken)}.{did_you_mean(key, list(taken))}"
 
@@ -80,7 +76,7 @@ def _arguments_of_none(preset: "Preset") -> Found:
     known = {"model": network, "neuron": False, "data": "args" in _taken(data.name, None)}
     for section, takes in known.items():
         table = getattr(preset, section)
-        if table.args and not (takes or _is_own(table.name)):
+        if table.args and not (takes or is_own(table.name)):
             who = "a network of your own or a library's" if section == "model" else "code of your own"
             yield (section, "args"), f"only {who} takes arguments, and {section}.name is '{table.name}'"
 
@@ -147,11 +143,11 @@ def _without_effect(preset: "Preset") -> Found:
     neuron, loss, schedule = preset.neuron.name, preset.loss, preset.optim.schedule
     labels = f"is for the losses ce, mse and tet, and loss.name is '{loss.name}', which gets plain labels"
     cases: list[tuple[bool, str, Mapping[str, Any], str]] = [
-        (_is_own(neuron), "neuron", LIF_SETTINGS, f"is for the neuron 'lif', and neuron.name is '{neuron}'"),
+        (is_own(neuron), "neuron", LIF_SETTINGS, f"is for the neuron 'lif', and neuron.name is '{neuron}'"),
         (not loss.distill, "loss", DISTILLING, "is for a teacher, and loss.distill names none"),
         (not loss.branches, "loss", BRANCHING, "is for branches, and loss.branches names no module"),
         (loss.name != "tet", "loss", {"mse_weight": 0.0}, f"is for the loss 'tet', and loss.name is '{loss.name}'"),
-        (_is_own(loss.name), "loss", {"label_smoothing": 0.0}, labels),
+        (is_own(loss.name), "loss", {"label_smoothing": 0.0}, labels),
     ]
     for key, (value, users) in SCHEDULE_SETTINGS.items():
         why = f"is for the schedule {' or '.join(users)}, and optim.schedule is '{schedule}'"

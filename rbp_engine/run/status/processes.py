@@ -43,9 +43,9 @@ def may_signal(run: RunDirectory, process: psutil.Process) -> bool:
         owners = process.uids()
     except psutil.Error:
         return False
-    environment = _environment(process)
-    me = os.geteuid()
-    return owners.real == owners.effective == me and environment is not None and _has(environment, marker(run))
+    environment = _environment(process) or {}
+    marked = all(environment.get(name, "") == value for name, value in marker(run).items())
+    return marked and owners.real == owners.effective == os.geteuid()
 
 
 def send_signal(run: RunDirectory, process: psutil.Process, number: signal.Signals) -> bool:
@@ -82,10 +82,6 @@ def _environment(process: psutil.Process) -> dict[str, str] | None:
         return None if process.status() == psutil.STATUS_ZOMBIE else process.environ()
     except (psutil.Error, OSError):
         return None
-
-
-def _has(environment: Mapping[str, str], mark: Mapping[str, str]) -> bool:
-    return all(environment.get(name, "") == value for name, value in mark.items())
 
 
 def kill_all(run: RunDirectory, patience_s: float = 10.0) -> int:
