@@ -114,10 +114,10 @@ def track(
     Raises RunError for what cannot be a run. If nothing can be written, now or later, a warning says so once, and
     training goes on.
     """
-    planned = _planned(epochs, steps_per_epoch, steps)
+    planned = _planned(epochs=epochs, steps_per_epoch=steps_per_epoch, steps=steps)
     runs = runs_directory(None if runs_dir is None else Path(runs_dir))
     known = {"name": one_line(name), "tags": [*tags]}
-    recorder = _recorder(settings, known, planned, runs, run_id) if _is_first() else None
+    recorder = _recorder(settings, known, runs, run_id, **planned) if _is_first() else None
     run = TrackedRun(recorder)
     if recorder is None:
         yield run
@@ -135,26 +135,27 @@ def track(
             signal.signal(signal.SIGTERM, before)
 
 
-def _planned(epochs: Any, steps_per_epoch: Any, steps: Any) -> tuple[int | None, int | None, int | None]:
+def _planned(**given: Any) -> dict[str, int | None]:
     """The same as whole numbers, as far as they are given. Raises RunError for anything else."""
-    given = {"epochs": epochs, "steps_per_epoch": steps_per_epoch, "steps": steps}
     planned = {name: None if value is None else whole_number(name, value) for name, value in given.items()}
     whole_number("steps_per_epoch * epochs", (planned["steps_per_epoch"] or 0) * (planned["epochs"] or 0))
-    return planned["epochs"], planned["steps_per_epoch"], planned["steps"]
+    return planned
 
 
 def _recorder(
     settings: Mapping[Any, Any],
     known: dict[str, Any],
-    planned: tuple[int | None, int | None, int | None],
     runs: Path,
     run_id: str | None,
+    *,
+    epochs: int | None,
+    steps_per_epoch: int | None,
+    steps: int | None,
 ) -> TrackRecorder | None:
     """The recorder of a new run of this program; None, with a warning, if it cannot be written.
 
-    `known` are fields of its summary. Of what is `planned`, the epochs are those that the settings do not say.
+    `known` are fields of its summary. Of what is planned, the epochs are those that the settings do not say.
     """
-    epochs, steps_per_epoch, steps = planned
     program = Program(
         one_line(Path(sys.argv[0] if sys.argv else "").name or "python"),
         [sys.executable, *sys.argv],
