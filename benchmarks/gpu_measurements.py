@@ -22,10 +22,7 @@ LEAVE_S = 20.0
 # A process needs this to load torch and take a step; with less, a part is left out.
 LEAST_S = 15.0
 LATE = "not done within"
-RBP = [sys.executable, "-c", "from rbp_tui.cli import main; main()"]
-# SpikingJelly's choice of kernels for its neurons, and what it calls them. Release 2 has none of CuPy.
-KERNELS = {"triton": "Triton", "cuda": "native CUDA", "torch": "torch"}
-CHOICE = "SJ_LIF_CUDA_IMPLEMENTATION"
+RBP = [sys.executable, "-m", "rbp_tui"]
 
 Row = dict[str, Any]
 
@@ -105,8 +102,8 @@ def bench(
     return rows, [f"`{' '.join([*(f'{name}={value}' for name, value in environment.items()), 'rbp', *shown])}`", ""]
 
 
-def table(rows: Iterable[Row], other: Row | None = None) -> list[str]:
-    """The rows of `rbp bench`; ratios are those to SpikingJelly in the same command, or to the row `other`."""
+def table(rows: Iterable[Row]) -> list[str]:
+    """The rows of `rbp bench`; ratios are those to SpikingJelly and to the ANN in the same command."""
     lines = [
         "| | T | step, ms | images/s | memory, MiB | time / SpikingJelly | memory / SpikingJelly | time / ANN |",
         "|---|---|---|---|---|---|---|---|",
@@ -115,11 +112,7 @@ def table(rows: Iterable[Row], other: Row | None = None) -> list[str]:
         if row["problem"]:
             lines.append(f"| {named(row)} | {row['timesteps']} | {first_line(row['problem'])} | | | | | |")
             continue
-        time_ratio, memory_ratio = row["time"], row["memory"]
-        if other is not None:
-            time_ratio = row["seconds"] / other["seconds"]
-            memory_ratio = row["peak"] / other["peak"] if row["peak"] and other["peak"] else None
-        ratios = " | ".join("" if one is None else f"{one:.2f}" for one in (time_ratio, memory_ratio, row["floor"]))
+        ratios = " | ".join("" if row[key] is None else f"{row[key]:.2f}" for key in ("time", "memory", "floor"))
         memory = "" if row["peak"] is None else f"{row['peak'] / 2**20:.0f}"  # if it was interrupted
         figures = f"{1000 * row['seconds']:.1f} | {row['samples_per_s']:.0f} | {memory}"
         lines.append(f"| {named(row)} | {row['timesteps']} | {figures} | {ratios} |")
@@ -134,8 +127,8 @@ def sound(rows: Iterable[Row]) -> bool:
     return not any(row["problem"] for row in rows)
 
 
-def row_of(rows: Iterable[Row], method: str, precision: str = "") -> Row | None:
-    found = (row for row in rows if row["method"] == method and precision in ("", row["precision"]))
+def row_of(rows: Iterable[Row], method: str, precision: str) -> Row | None:
+    found = (row for row in rows if (row["method"], row["precision"]) == (method, precision))
     return next((row for row in found if not row["problem"]), None)
 
 
@@ -149,9 +142,9 @@ def goal(report: Report, what: str, figure: float | None, limit: float) -> str:
 def steps(report: Report, title: str, patience_s: float) -> Part:
     preset, batch = report.network
     words = [f"batch={batch}", "T=4", "method=rate_m", "train.precision=fp32,bf16"]
-    words += ["train.kernel=compiled", "--against", "spikingjelly,ann", "--repeats", "2"]
+    words += ["train.kernel=compiled", "--against", "spikingjelly,memopt,checkpoint,ann", "--repeats", "2"]
     # On a card SpikingJelly takes its native kernels where somebody has built them, but most have Triton's.
-    kernels = {} if report.small else {CHOICE: "triton"}
+    kernels = {} if report.small else {"SJ_LIF_CUDA_IMPLEMENTATION": "triton"}
     rows, lines = bench(report, preset, words, patience_s, **kernels)
     report.rows["steps"] = rows
     low, full = row_of(rows, "rate_m", "bf16"), row_of(rows, "rate_m", "fp32")
@@ -208,23 +201,6 @@ def pipeline(report: Report, title: str, patience_s: float) -> Part:
     return Part(title, lines)
 
 
-def rivals(report: Report, title: str, patience_s: float) -> Part:
-    """SpikingJelly's kernels, its memopt and torch's checkpoints, in terms of its Triton BPTT of the first part."""
-    preset, batch = report.network
-    words = [f"batch={batch}", "T=4", "method=", "--repeats", "1"]
-    other = row_of(report.rows.get("steps", []), "spikingjelly")
-    lines, rows = [], []
-    if not report.small:
-        for choice, kernels in KERNELS.items():
-            found, _ = bench(report, preset, [*words, "--against", "spikingjelly"], patience_s / 5, **{CHOICE: choice})
-            rows += [row | {"method": f"SpikingJelly, {kernels}", "setting": "", "skipped": True} for row in found]
-    found, command = bench(report, preset, [*words, "--against", "memopt,checkpoint"], patience_s / 2)
-    rows += found
-    lines += [*command, *table(rows, other)]
-    lines += ["", "SpikingJelly 2 has no kernels of CuPy; its native ones are built from source."]
-    return Part(title, lines, sound(row for row in rows if not row.get("skipped")))
-
-
 def others(report: Report, title: str, patience_s: float) -> Part:
     preset, batch = report.network
     words = [f"batch={batch}", "T=4,8", "method=rate_m,rate_s,bptt", "train.kernel=compiled"]
@@ -248,11 +224,10 @@ Measure = Callable[[Report, str, float], Part]
 
 #: Each measurement with its title and the most seconds that it may take, the most valuable first.
 MEASURED: tuple[tuple[Measure, str, float], ...] = (
-    (steps, "Training steps, T = 4", 130.0),
+    (steps, "Training steps, T = 4", 190.0),
     (memory, "Memory against T", 90.0),
     (networks, "SEW-ResNet-34 and Spikformer-4-384", 110.0),
     (pipeline, "Input pipeline", 45.0),
-    (rivals, "SpikingJelly's kernels, and what saves memory", 90.0),
     (latency, "Latency of one image", 60.0),
     (others, "Other methods", 150.0),
 )

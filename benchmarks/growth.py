@@ -29,7 +29,7 @@ import growth_parts
 from many_runs import make_runs, write_events
 
 ROOT = Path(__file__).parents[1]
-RBP = [sys.executable, "-c", "from rbp_tui.cli import main; main()"]
+RBP = [sys.executable, "-m", "rbp_tui"]
 PART = [sys.executable, growth_parts.__file__]
 IDLE = ["digits", f"arch={ROOT}/tests/idle/idle.py:net", "train.kernel=eager", "epochs=1000"]
 METHODS = "rate_m,rate_s,bptt"

@@ -1,9 +1,8 @@
-"""Images per second of loading and augmentation, without training: a preset's data, or made-up data of every kind.
+"""Images per second of loading and augmentation, without training: of a preset's data, or of JPEG files made up here.
 
-    python benchmarks/loading.py [PRESET KEY=VALUE…] [--workers 0,1,2] [--rounds 3] [--photographs]
+    python benchmarks/loading.py [PRESET KEY=VALUE…] [--workers 0,1,2] [--rounds 3]
 
-Made-up data are small images in memory, event frames in a file, and JPEG files of 500×375 pixels. The cases take turns;
-the figures are medians, with one thread in each process. `--photographs` measures the JPEG files alone.
+The JPEG files have 500×375 pixels. The cases take turns; the figures are medians, with one thread in each process.
 """
 
 import argparse
@@ -22,44 +21,16 @@ import torch
 from PIL import Image
 
 from rbp_engine.bench.measure.trial import endless
-from rbp_engine.data.events.cache import Samples
-from rbp_engine.data.events.sources import event_training
-from rbp_engine.data.loading.batch_loader import BatchLoader
 from rbp_engine.data.loading.image_batches import image_batches
 from rbp_engine.data.open_feed import open_feed
 from rbp_engine.data.readers.image_folders import list_image_folders
 from rbp_engine.preset import load_preset
-from rbp_engine.preset.sections.data import DataSection
 
 CPU = torch.device("cpu")
 TURN_S = 1.0
-# CIFAR's pipeline of the paper; `pil` treats one image at a time, as the paper does.
-PAPER = {"crop_padding": 4, "flip": True, "auto_augment": True, "cutout": 16}
 
 #: By name and number of workers, what gives endless batches.
 Cases = dict[tuple[str, int], Callable[[], Iterator[Any]]]
-
-
-def in_memory(workers: list[int]) -> Cases:
-    def case(readers: int, **settings: Any) -> Callable[[], Iterator[Any]]:
-        sizes = {"train_size": 2048, "test_size": 1}
-        data = DataSection(name="fake", batch_size=128, args=sizes, workers=readers, **settings)
-        return partial(endless, open_feed(data, timesteps=1, seed=0, held_out=0.0, device=CPU).train)
-
-    found = {("32×32×3", 0): case(0), ("32×32×3, paper's augmentation", 0): case(0, **PAPER)}
-    return found | {("32×32×3, the same by PIL", one): case(one, augment_backend="pil", **PAPER) for one in workers}
-
-
-def event_frames(folder: Path, workers: list[int]) -> Cases:
-    np.save(folder / "counts.npy", np.random.default_rng(0).integers(0, 4, (512, 10, 2, 48, 48), dtype=np.uint8))
-    samples = Samples(np.load(folder / "counts.npy", mmap_mode="r"), np.zeros(512, np.int64))
-    settings: dict[str, Any] = {"batch_size": 64, "seed": 0, "flip": True, "roll": 5}
-    return {
-        ("event frames, T = 10, flip, roll", one): partial(
-            endless, event_training(samples, np.arange(512), BatchLoader(one, CPU), **settings)
-        )
-        for one in workers
-    }
 
 
 def photographs(folder: Path, workers: list[int]) -> Cases:
@@ -119,20 +90,13 @@ def measure(cases: Cases, rounds: int) -> dict[tuple[str, int], float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("words", nargs="*", metavar="PRESET KEY=VALUE")
-    parser.add_argument("--workers", default="0,1,2")
+    parser.add_argument("--workers", default="0,1,2", help="processes that read the JPEG files")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--photographs", action="store_true")
     chosen = parser.parse_args()
-    workers = [int(one) for one in chosen.workers.split(",")]
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        if chosen.words:
-            cases = of_preset(chosen.words)
-        elif chosen.photographs:
-            cases = photographs(folder / "photographs", workers)
-        else:
-            cases = in_memory(workers) | event_frames(folder, workers) | photographs(folder / "photographs", workers)
+    with tempfile.TemporaryDirectory() as folder:
+        workers = [int(one) for one in chosen.workers.split(",")]
+        cases = of_preset(chosen.words) if chosen.words else photographs(Path(folder), workers)
         for (what, readers), found in measure(cases, chosen.rounds).items():
             print(f"{found:8.0f} images/s  {what}, {readers} workers", flush=True)
 

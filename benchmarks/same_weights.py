@@ -25,13 +25,9 @@ def train(checkout: Path, runs: Path, preset: str, method: str, kernel: str) -> 
     """The hash of the final weights."""
     run = f"{preset}-{method}-{kernel}"
     settings = [f"method={method}", f"epochs={EPOCHS.get(preset, 1)}", f"train.kernel={kernel}", "run.device=cpu"]
-    done = subprocess.run(
-        [
-            sys.executable, "-c", "from rbp_tui.cli import main; main()",
-            "train", preset, *settings, "--id", run, "--runs-dir", runs,
-        ],
-        cwd=runs, env=os.environ | {"PYTHONPATH": str(checkout)}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    words = [sys.executable, "-m", "rbp_tui", "train", preset, *settings, "--id", run, "--runs-dir", str(runs)]
+    environment = os.environ | {"PYTHONPATH": str(checkout)}
+    done = subprocess.run(words, cwd=runs, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"{checkout}: {run}: {done.stdout}{done.stderr}")
     last = max((runs / run / "checkpoints").glob("step-*"))
