@@ -15,16 +15,6 @@ def log(tmp_path: Path) -> Path:
     return tmp_path / "stdout.log"
 
 
-def test_each_line_is_shown_once_and_complete(log: Path) -> None:
-    tail = LogTail(log)
-    assert tail.poll() == []
-    log.write_text("one\ntwo\nthr")
-    assert tail.poll() == ["one", "two"]
-    assert tail.poll() == []
-    log.write_text("one\ntwo\nthree\n")
-    assert tail.poll() == ["three"]
-
-
 def test_only_the_end_of_a_long_log_is_shown_with_the_size_of_the_rest(log: Path) -> None:
     lines = [f"line {number}" for number in range(100_000)]
     log.write_text("\n".join(lines) + "\n")

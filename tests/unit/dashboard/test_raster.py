@@ -82,25 +82,15 @@ def test_a_slope_is_one_dot_thick() -> None:
     assert dots.sum() == COLUMNS
 
 
-def test_non_finite_values_leave_a_gap() -> None:
+def test_values_that_cannot_be_shown_leave_a_gap() -> None:
     x = np.arange(6, dtype=np.float64)
-    for nothing in (np.nan, np.inf, -np.inf):
-        y = np.array([0, 0, nothing, nothing, 1, 1])
-        dots = drawn(x, y, Axis(0, 5), Axis(0, 1))
-        lit = np.flatnonzero(dots.any(axis=0))
-        assert lit.max() == COLUMNS - 1
+    for nothing, log in ((np.nan, False), (np.inf, False), (-np.inf, False), (0.0, True), (-3.0, True)):
+        y = np.array([1, 1, nothing, nothing, 10, 10])
+        dots = drawn(x, y, Axis(0, 5), Axis(1, 10, log=log))
+        assert np.flatnonzero(dots.any(axis=0)).max() == COLUMNS - 1
         assert not dots[:, 13:46].any()
         assert dots[-1, :12].all()
         assert dots[0, 48:].all()
-
-
-def test_a_log_axis_leaves_out_values_that_are_not_positive() -> None:
-    x = np.arange(5, dtype=np.float64)
-    y = np.array([1.0, 0.0, -3.0, 10.0, 100.0])
-    dots = drawn(x, y, Axis(0, 4), Axis(1, 100, log=True))
-    assert dots[-1, 0]
-    assert not dots[:, 2:43].any()
-    assert dots[0, -1]
 
 
 def test_the_line_between_two_points_is_drawn_when_zoomed_between_them() -> None:

@@ -6,8 +6,7 @@ import time
 import pytest
 
 from rbp_engine.run.files import event_reader
-from rbp_engine.run.files.annotations import change_tags
-from rbp_engine.run.files.events import Heartbeat, Metrics, RunStart, System, Validation
+from rbp_engine.run.files.events import Metrics, RunStart, System, Validation
 from rbp_engine.run.writer import EventWriter
 from rbp_tui.dashboard.reading.reader import ProblemMet, RunSeen, RunsListed, RunsReader, TrendsRead
 from rbp_tui.dashboard.reading.sparklines import Trend
@@ -125,26 +124,6 @@ def test_a_long_file_is_read_completely_but_in_turns_with_others(heard, runs, wr
     assert len(heard.sights[halfway].history.curves["train/loss"]) == 1
     before = [sight.history.curves.get("train/loss", ()) for sight in heard.sights[:halfway] if sight.run == long]
     assert all(len(curve) < 2000 for curve in before)
-
-
-def test_events_superseded_by_a_resume_go_for_all_ranks_in_any_reading_order(heard, runs, write_run, monkeypatch):
-    run = write_run(runs, "run")
-    memory = System(mem_allocated=1, mem_peak=2)
-    for rank in (0, 1):
-        append(run, RunStart(), *(rank * 300 * [Heartbeat()]), rank=rank, step=0)  # rank 1's file is far longer
-        append(run, *(40 * [memory]), rank=rank, step=1)
-        append(run, RunStart(), *(3 * [memory]), rank=rank, attempt=2, step=10)
-    monkeypatch.setattr(event_reader, "READ_AT_ONCE", 400)
-    heard.reader.watch(["run"])
-    expected = [*range(1, 11), 11, 12, 13]
-    heard.until(lambda: heard.points(run, "memory") == expected and heard.points(run, "memory/1") == expected)
-
-
-def test_tags_set_by_others_show(heard, runs, write_run):
-    run = write_run(runs, "run")
-    heard.until(lambda: heard.lists and heard.lists[-1])
-    change_tags(run, add=["paper"])
-    heard.until(lambda: heard.lists[-1][0].tags == ("paper",))
 
 
 def test_lines_that_are_not_events_are_reported_once_per_run(heard, runs, write_run):

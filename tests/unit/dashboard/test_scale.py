@@ -14,26 +14,16 @@ units = st.sampled_from([None, "step", "epoch", "time"])
 most = st.integers(2, 12)
 
 
-@given(finite, finite, most, units)
-def test_linear_ticks_ascend_inside_the_axis_and_are_not_too_many(
-    low: float, high: float, most: int, unit: XUnit | None
+@given(st.tuples(finite, finite) | st.tuples(positive, positive, st.just(True)), most, units)
+def test_ticks_ascend_inside_the_axis_and_are_not_too_many(
+    ends: tuple[float, ...], most: int, unit: XUnit | None
 ) -> None:
-    axis = Axis.spanning(*sorted((low, high)))
+    low, high, *log = ends
+    axis = Axis.spanning(*sorted((low, high)), log=bool(log))
     found = ticks(axis, most, unit)
     assert 2 <= len(found) <= most
     assert all(a < b for a, b in pairwise(found))
-    assert axis.low <= found[0]
-    assert found[-1] <= axis.high
-
-
-@given(positive, positive, most)
-def test_log_ticks_ascend_inside_the_axis_and_are_not_too_many(low: float, high: float, most: int) -> None:
-    axis = Axis.spanning(*sorted((low, high)), log=True)
-    found = ticks(axis, most)
-    assert 2 <= len(found) <= most
-    assert all(a < b for a, b in pairwise(found))
-    assert axis.low <= found[0]
-    assert found[-1] <= axis.high
+    assert axis.low <= found[0] and found[-1] <= axis.high
 
 
 @given(finite, finite, most, units)
@@ -48,21 +38,13 @@ def test_labels_of_different_ticks_differ(low: float, high: float, most: int, un
     ("axis", "unit", "labels"),
     [
         (Axis(0, 1), None, ["0", "0.2", "0.4", "0.6", "0.8", "1.0"]),
-        (Axis(0.21, 0.24), None, ["0.21", "0.22", "0.23", "0.24"]),
-        (Axis(-0.3, 0.3), None, ["-0.2", "0", "0.2"]),
         (Axis(-0.2, 0.3), None, ["-0.2", "-0.1", "0", "0.1", "0.2", "0.3"]),
-        (Axis(90.3, 95.4), None, ["91", "92", "93", "94", "95"]),
         (Axis(0, 53_000), "step", ["0", "10k", "20k", "30k", "40k", "50k"]),
-        (Axis(1150, 1620), "step", ["1.2k", "1.3k", "1.4k", "1.5k", "1.6k"]),
-        (Axis(0, 3), "step", ["0", "1", "2", "3"]),
         (Axis(0, 2.5e6), "step", ["0", "500k", "1.0M", "1.5M", "2.0M", "2.5M"]),
         (Axis(0, 4 * 3600), "time", ["0s", "1h00", "2h00", "3h00", "4h00"]),
-        (Axis(12_000, 13_000), "time", ["3h20", "3h25", "3h30", "3h35"]),
-        (Axis(0, 50), "time", ["0s", "10s", "20s", "30s", "40s", "50s"]),
         (Axis(0, 1), "time", ["0s", "0.2s", "0.4s", "0.6s", "0.8s", "1s"]),
         (Axis(0, 5 * 86400), "time", ["0s", "1d00h", "2d00h", "3d00h", "4d00h", "5d00h"]),
         (Axis(1e-4, 1e1, log=True), None, ["1e-4", "0.001", "0.01", "0.1", "1", "10"]),
-        (Axis(0.2, 3, log=True), None, ["0.2", "0.5", "1", "2"]),
         (Axis(1203, 1207), "step", ["1203", "1204", "1205", "1206", "1207"]),
         (Axis(95_310, 95_340), "step", ["95.31k", "95.32k", "95.33k", "95.34k"]),
         (Axis(-1e300, 1e300), None, ["-1e300", "-5e299", "0", "5e299", "1e300"]),
@@ -81,15 +63,11 @@ def test_labels_are_round_and_short(axis: Axis, unit: XUnit | None, labels: list
     ("value", "text"),
     [
         (0.2136, "0.214"),
-        (0.0344, "0.0344"),
         (0.00123, "0.00123"),
-        (95.13, "95.1"),
         (99.96, "100"),
         (999.7, "1.00k"),
-        (1234.0, "1.23k"),
         (0.0, "0"),
         (-0.5, "-0.500"),
-        (2.5e6, "2.50M"),
         (1.2e-4, "1.2e-4"),
         (3e20, "3e20"),
         (math.nan, "–"),

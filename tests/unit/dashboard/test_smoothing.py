@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from rbp_tui.charts.smoothing import Floats, smoothed, smoothed_band, spacing
 
 factors = st.floats(0.01, 0.99)
-places = st.lists(st.floats(0, 1e4).map(lambda value: round(value, 2)), min_size=2, max_size=80).map(sorted)
+places = st.lists(st.floats(0, 1e4).map(lambda value: round(value, 2)), min_size=2, max_size=200).map(sorted)
 
 
 def by_definition(x: Floats, y: Floats, factor: float) -> Floats:
@@ -27,44 +27,9 @@ def test_the_average_equals_its_definition_as_a_weighted_mean(x: list[float], fa
     assert np.allclose(found, by_definition(np.array(x), y, factor), equal_nan=True)
 
 
-@given(places, factors, st.floats(-1e6, 1e6))
-def test_the_average_of_a_constant_is_the_constant(x: list[float], factor: float, value: float) -> None:
-    assert np.allclose(smoothed(np.array(x), np.full(len(x), value), factor), value)
-
-
-def test_evenly_spaced_points_give_the_debiased_exponential_average() -> None:
-    y = np.random.default_rng(0).normal(size=200)
-    average, expected = 0.0, []
-    for number, value in enumerate(y):
-        average = 0.9 * average + 0.1 * value
-        expected.append(average / (1 - 0.9 ** (number + 1)))
-    assert np.allclose(smoothed(np.arange(200) * 7.0, y, 0.9), expected)
-
-
-def test_a_gap_in_the_data_restarts_the_average() -> None:
-    x = np.concatenate((np.arange(50.0), 1000 + np.arange(50.0)))
-    y = np.concatenate((np.zeros(50), np.ones(50)))
-    assert np.allclose(smoothed(x, y, 0.9)[50:], 1.0)
-
-
-def test_later_points_do_not_change_the_average() -> None:
-    x, y = np.arange(1000.0), np.random.default_rng(0).normal(size=1000)
-    assert np.allclose(smoothed(x, y, 0.95)[:600], smoothed(x[:600], y[:600], 0.95))
-
-
 def test_a_long_series_neither_overflows_nor_underflows() -> None:
     x = np.arange(200_000.0)
     assert np.allclose(smoothed(x, np.ones_like(x), 0.01), 1.0)
-
-
-@given(places, factors, st.booleans(), st.integers(0, 2**32 - 1))
-def test_the_average_stays_within_the_values_that_it_averages(
-    x: list[float], factor: float, log: bool, seed: int
-) -> None:
-    y = np.exp(np.random.default_rng(seed).normal(0, 3, len(x)))
-    line = smoothed(np.array(x), y, factor, log=log)
-    assert (line >= np.minimum.accumulate(y) * (1 - 1e-9)).all()
-    assert (line <= np.maximum.accumulate(y) * (1 + 1e-9)).all()
 
 
 @given(places, factors, st.booleans(), st.integers(0, 2**32 - 1))
