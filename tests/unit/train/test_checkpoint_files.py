@@ -120,11 +120,6 @@ def test_a_weight_that_two_modules_share_is_saved_and_loaded(tmp_path):
     assert other[1].weight is other[0].weight
 
 
-def test_only_the_newest_two_are_kept(tmp_path):
-    save(tmp_path, 5, 10, 15, 100)
-    assert names(tmp_path) == ["step-00000015", "step-00000100"]
-
-
 def test_a_checkpoint_has_weights_optimizer_generators_and_a_manifest(tmp_path):
     [saved] = save(tmp_path, 23)
     assert names(saved.path) == ["manifest.json", "model.safetensors", "optimizer.pt", "rng-rank0.pt"]
@@ -259,17 +254,10 @@ DAMAGES = {
 def test_a_damaged_checkpoint_is_skipped_and_named(tmp_path, damage):
     older, newer = save(tmp_path, 10, 20)
     DAMAGES[damage](newer.path)
-    found, skipped = checkpoint.find_newest(tmp_path)
-    assert found == older
-    assert len(skipped) == 1 and "step-00000020" in skipped[0]
-
-
-def test_if_all_checkpoints_are_damaged_each_is_named_and_none_is_used(tmp_path):
-    for saved in save(tmp_path, 10, 20):
-        truncate(saved.path)
-    found, skipped = checkpoint.find_newest(tmp_path)
-    assert found is None
-    assert ["step-00000020" in skipped[0], "step-00000010" in skipped[1]] == [True, True]
+    found, [skipped] = checkpoint.find_newest(tmp_path)
+    assert found == older and "step-00000020" in skipped
+    DAMAGES[damage](older.path)
+    assert checkpoint.find_newest(tmp_path)[0] is None and len(checkpoint.find_newest(tmp_path)[1]) == 2
 
 
 def test_a_new_checkpoint_is_not_pruned_in_favour_of_damaged_ones_of_later_steps(tmp_path):
@@ -314,11 +302,14 @@ def test_a_checkpoint_whose_replacement_was_interrupted_by_a_kill_is_restored(tm
     assert found == saved and names(tmp_path) == ["step-00000010"]
 
 
-def test_weights_of_another_network_are_an_error_that_names_the_checkpoint(tmp_path):
+def test_another_network_and_another_optimizer_are_an_error_that_names_the_checkpoint(tmp_path):
     [saved] = save(tmp_path, 10)
-    other = network(width=5)
     with pytest.raises(CheckpointError, match=r"the weights of step-00000010 do not fit this network"):
-        checkpoint.load(saved, state(other))
+        checkpoint.load(saved, state(network(width=5)))
+    other = network()
+    groups = [{"params": [parameter]} for parameter in other.parameters()]
+    with pytest.raises(CheckpointError, match=r"step-00000010 does not fit this run"):
+        checkpoint.load(saved, state(other, torch.optim.SGD(groups, lr=0.1)))
 
 
 def forge_weights(saved: Checkpoint, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
@@ -329,10 +320,9 @@ def forge_weights(saved: Checkpoint, change: Callable[[torch.Tensor], torch.Tens
     rewrite_manifest(files=manifest_of(saved.path)["files"] | {path.name: checkpoint._describe(path)})(saved.path)
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_non_finite_weights_are_refused_by_name_with_a_remedy(tmp_path, value):
+def test_non_finite_weights_are_refused_by_name_with_a_remedy(tmp_path):
     [saved] = save(tmp_path, 10)
-    forge_weights(saved, lambda weight: weight.fill_(value))
+    forge_weights(saved, lambda weight: weight.fill_(float("inf")))
     model = network()
     before = weights(model)
     message = r"step-00000010 holds weights that are NaN or infinite \(3\.weight\).*empty its folder"
@@ -341,23 +331,12 @@ def test_non_finite_weights_are_refused_by_name_with_a_remedy(tmp_path, value):
     assert all(torch.equal(tensor, before[name]) for name, tensor in weights(model).items())
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.float64, torch.int64])
-def test_weights_of_another_type_are_refused_by_name(tmp_path, dtype):
+def test_weights_of_another_type_are_refused_by_name(tmp_path):
     [saved] = save(tmp_path, 10)
-    forge_weights(saved, lambda weight: weight.to(dtype))
-    model = network()
-    with pytest.raises(
-        CheckpointError, match=rf"step-00000010 do not fit .*3\.weight is {dtype} there, and torch\.float32"
-    ):
-        checkpoint.load(checkpoint.verify(saved.path), state(model))
-
-
-def test_another_optimizer_is_an_error_that_names_the_checkpoint(tmp_path):
-    [saved] = save(tmp_path, 10)
-    other = network()
-    groups = [{"params": [parameter]} for parameter in other.parameters()]
-    with pytest.raises(CheckpointError, match=r"step-00000010 does not fit this run"):
-        checkpoint.load(saved, state(other, torch.optim.SGD(groups, lr=0.1)))
+    forge_weights(saved, lambda weight: weight.to(torch.float16))
+    message = r"step-00000010 do not fit .*3\.weight is torch\.float16 there, and torch\.float32"
+    with pytest.raises(CheckpointError, match=message):
+        checkpoint.load(checkpoint.verify(saved.path), state(network()))
 
 
 class Bomb:

@@ -97,10 +97,6 @@ def test_only_sgd_uses_momentum():
     assert isinstance(create_optimizer(model, "adamw", lr=0.1), torch.optim.AdamW)
 
 
-def test_a_network_without_decaying_parameters_has_an_optimizer():
-    assert len(create_optimizer(nn.BatchNorm1d(2), "sgd", lr=0.1).param_groups) == 1
-
-
 def test_an_unknown_optimizer_is_refused_with_the_known_ones():
     with pytest.raises(ValueError, match=r"'lion'.*sgd, adam, adamw"):
         create_optimizer(nn.Linear(1, 1), "lion", lr=0.1)

@@ -100,19 +100,9 @@ class Attempt:
 
     def __init__(self, run: RunDirectory, number: int, ranks: Ranks | None = None, **settings: Any) -> None:
         settings = {
-            "epochs": 3,
-            "every": ("epochs", 1),
-            "log_every": 2,
-            "validation": None,
-            "lr": 0.1,
-            "schedule": None,
-            "spoil": 0,
-            "precision": "fp32",
-            "gradients": 0,
-            "ema": 0.0,
-            "branches": [],
-            "limits": None,
-        } | settings
+            "epochs": 3, "every": ("epochs", 1), "log_every": 2, "validation": None, "lr": 0.1, "schedule": None,
+            "spoil": 0, "precision": "fp32", "gradients": 0, "ema": 0.0, "branches": [], "limits": None,
+        } | settings  # fmt: skip
         self.run = run
         self.spoil_images: float | None = None
         self.ranks = ranks = ranks or Ranks()
@@ -237,10 +227,8 @@ def same(ours: Iterable[Tensor], theirs: Iterable[Tensor]) -> bool:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """Story and weights of an uninterrupted run."""
-    run = new_run(tmp_path_factory.mktemp("whole") / "job")
-    attempt = Attempt(run, 1)
-    assert attempt.go() == "completed"
-    return story(run), weights(attempt)
+    attempt = uninterrupted(tmp_path_factory.mktemp("whole") / "job")
+    return story(attempt.run), weights(attempt)
 
 
 def test_steps_evaluations_and_checkpoints_are_recorded_in_order(run):
@@ -434,7 +422,14 @@ def stopped_and_resumed(run: RunDirectory, step: int, **settings: Any) -> Attemp
     return second
 
 
-@pytest.mark.parametrize("step", [1, STEPS - 1, STEPS, STEPS + 1, 3 * STEPS - 1])
+def uninterrupted(folder: Path, **settings: Any) -> Attempt:
+    """An attempt that has completed its run in one go."""
+    whole = Attempt(new_run(folder), 1, **settings)
+    assert whole.go() == "completed"
+    return whole
+
+
+@pytest.mark.parametrize("step", [1, STEPS - 1, STEPS, 3 * STEPS - 1])
 def test_a_stop_at_any_step_and_a_resume_give_the_uninterrupted_run(run, whole, step):
     second = stopped_and_resumed(run, step)
     assert story(run) == whole[0]
@@ -447,7 +442,7 @@ def patient(ranks: Ranks) -> Limits:
     return Limits(early_stop=EarlyStop(patience=2, delta=0.99))
 
 
-@pytest.mark.parametrize("step", [None, 1, STEPS, 3 * STEPS])
+@pytest.mark.parametrize("step", [None, STEPS, 3 * STEPS])
 def test_an_early_stop_comes_after_the_same_epoch_whatever_interrupts_the_run(run, whole, step):
     """The run of 3 epochs is `whole`. At its last step the interruption comes before the evaluation."""
     first = Attempt(run, 1, epochs=9, limits=patient)
@@ -489,50 +484,35 @@ def test_a_budget_of_time_counts_what_earlier_attempts_have_worked(run):
 
 def test_a_resume_continues_a_schedule_by_step_to_the_last_bit(run, tmp_path):
     schedule = Schedule(0.2, 3, "restarts", STEPS, warmup_steps=3, lr_min=0.01, restart_epochs=1)
-
     settings = {"log_every": 1, "schedule": lambda now: schedule(now.epoch, now.step)}
-
-    def rates(run: RunDirectory) -> list[float]:
-        return [event.body.lr for event in events_of(run, Metrics)]
-
-    apart = new_run(tmp_path / "apart")
-    whole = Attempt(apart, 1, **settings)
-    assert whole.go() == "completed"
-    assert rates(apart) == [schedule(step // STEPS, step) for step in range(3 * STEPS)]
-    assert len(set(rates(apart))) > STEPS
+    expected = uninterrupted(tmp_path / "apart", **settings)
+    rates = [event.body.lr for event in events_of(expected.run, Metrics)]
+    assert rates == [schedule(step // STEPS, step) for step in range(3 * STEPS)] and len(set(rates)) > STEPS
     second = stopped_and_resumed(run, 6, **settings)
-    assert rates(run) == rates(apart) and story(run) == story(apart)
-    assert same(weights(second), weights(whole))
+    assert rates == [event.body.lr for event in events_of(run, Metrics)]
+    assert story(run) == story(expected.run) and same(weights(second), weights(expected))
 
 
-@pytest.mark.parametrize("step", [STEPS, STEPS + 2])
-def test_a_moving_average_changes_nothing_and_is_resumed_to_the_last_bit(run, tmp_path, whole, step):
-    uninterrupted = new_run(tmp_path / "uninterrupted")
-    expected = Attempt(uninterrupted, 1, ema=0.5)
-    assert expected.go() == "completed"
+def test_a_moving_average_changes_nothing_and_is_resumed_to_the_last_bit(run, tmp_path, whole):
+    expected = uninterrupted(tmp_path / "apart", ema=0.5)
     assert same(weights(expected), whole[1])
-    assert [entry[:5] for entry in story(uninterrupted)] == [entry[:5] for entry in whole[0]]
-
-    stopped_and_resumed(run, step, ema=0.5)
-    assert story(run) == story(uninterrupted)
-    ours, theirs = (weights_of(folder, 3 * STEPS) for folder in (run, uninterrupted))
+    assert [entry[:5] for entry in story(expected.run)] == [entry[:5] for entry in whole[0]]
+    stopped_and_resumed(run, STEPS + 2, ema=0.5)
+    assert story(run) == story(expected.run)
+    ours, theirs = (weights_of(folder, 3 * STEPS) for folder in (run, expected.run))
     assert "ema 0.weight" in ours and not torch.equal(ours["ema 0.weight"], ours["0.weight"])
     assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
-@pytest.mark.parametrize("step", [STEPS, STEPS + 2])
-def test_branches_are_resumed_to_the_last_bit_and_are_not_in_the_weights(run, tmp_path, step):
-    uninterrupted = new_run(tmp_path / "uninterrupted")
-    expected = Attempt(uninterrupted, 1, branches=["2", "6"])
-    branches = expected.state.branches
-    drawn = [weight.detach().clone() for weight in branches.branches.parameters()]
+def test_branches_are_resumed_to_the_last_bit_and_are_not_in_the_weights(run, tmp_path):
+    expected = Attempt(new_run(tmp_path / "apart"), 1, branches=["2"])
+    drawn = [weight.detach().clone() for weight in expected.state.branches.branches.parameters()]
     assert expected.go() == "completed"
-
-    second = stopped_and_resumed(run, step, branches=["2", "6"])
-    assert story(run) == story(uninterrupted)
-    ours, theirs = (list(each.state.trained.parameters()) for each in (second, expected))
-    assert same(ours, theirs)
-    assert not any(torch.equal(a, b) for a, b in zip(drawn, branches.branches.parameters(), strict=True))
+    second = stopped_and_resumed(run, STEPS + 2, branches=["2"])
+    assert story(run) == story(expected.run)
+    assert same(second.state.trained.parameters(), expected.state.trained.parameters())
+    trained = second.state.branches.branches.parameters()
+    assert not any(torch.equal(before, after) for before, after in zip(drawn, trained, strict=True))
     saved = load_file(run.checkpoints / f"step-{3 * STEPS:08d}" / "model.safetensors")
     assert saved.keys() == create_model("convnet", num_classes=4, in_channels=1).state_dict().keys()
 
