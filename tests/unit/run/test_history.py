@@ -112,6 +112,9 @@ def test_the_failure_is_the_first_error_of_the_newest_attempt_by_the_clock_which
     builder.add([event(1.0, RunStart(world_size=2)), event(2.0, ErrorRaised("the first attempt's"))])
     builder.add([event(10.0, RunStart(world_size=2), attempt=2)])
     assert builder.history().failure is None
+    about_another = event(10.5, ErrorRaised("peer gone", about_others=True), attempt=2)
+    builder.add([about_another])
+    assert builder.history().failure is about_another  # until the others have spoken
     follows = event(12.0, ErrorRaised("lost its peer"), attempt=2)
     cause = event(11.0, ErrorRaised("out of memory"), attempt=2, rank=1)
     builder.add([follows, cause])
@@ -122,17 +125,14 @@ def test_the_failure_is_the_first_error_of_the_newest_attempt_by_the_clock_which
 def test_each_rank_is_known_by_its_newest_events():
     builder = HistoryBuilder()
     metrics = Metrics(epoch=0, loss=None, top1=None, lr=0.1, step_ms=30.0)
-    builder.add(
-        [
-            event(0.0, RunStart(world_size=2)),
-            event(1.0, System(rss=5), rank=1, step=1),
-            event(2.0, metrics, rank=1, step=2),
-            event(1.5, System(rss=6), rank=1, step=3),
-        ]
-    )
+    newest = System(rss=6, step_ms=31.0, data_ms=3.0)
+    builder.add([event(0.0, RunStart(world_size=2)), event(0.0, RunStart(world_size=2, logs="ranks/x/1"), rank=1)])
+    builder.add([event(1.0, System(rss=5), rank=1, step=1), event(2.0, metrics, rank=1, step=2)])
+    builder.add([event(1.5, newest, rank=1, step=3)])
     first, second = builder.history().processes
     assert (first.rank, first.system) == (0, None)
-    assert (second.step, second.seen, second.system, second.metrics) == (3, 2.0, System(rss=6), metrics)
+    assert (second.step, second.seen, second.system, second.metrics) == (3, 2.0, newest, metrics)
+    assert (second.logs, second.step_ms, second.data_ms) == ("ranks/x/1", 31.0, 3.0)
 
 
 def test_an_attempt_of_fewer_processes_has_no_more_ranks_than_that():
@@ -140,23 +140,6 @@ def test_an_attempt_of_fewer_processes_has_no_more_ranks_than_that():
     builder.add([event(0.0, RunStart(world_size=2)), event(1.0, System(rss=5), rank=1)])
     builder.add([event(9.0, RunStart(world_size=1), attempt=2)])
     assert [process.rank for process in builder.history().processes] == [0]
-
-
-def test_what_a_rank_says_of_others_is_no_failure_once_these_have_spoken():
-    builder = HistoryBuilder()
-    builder.add([event(1.0, RunStart(world_size=2)), event(2.0, ErrorRaised("peer gone", about_others=True))])
-    assert builder.history().failure is not None
-    cause = event(3.0, ErrorRaised("out of memory"), rank=1)
-    builder.add([cause])
-    assert builder.history().failure is cause
-
-
-def test_a_rank_tells_its_speed_and_its_logs_itself():
-    builder = HistoryBuilder()
-    builder.add([event(1.0, RunStart(world_size=2)), event(1.0, RunStart(world_size=2, logs="ranks/x/1"), rank=1)])
-    builder.add([event(2.0, System(rss=1, step_ms=30.0, data_ms=3.0), rank=1)])
-    _, second = builder.history().processes
-    assert (second.logs, second.step_ms, second.data_ms) == ("ranks/x/1", 30.0, 3.0)
 
 
 METRICS = Metrics(epoch=0, loss=0.5, top1=0.5, lr=0.1)

@@ -62,28 +62,21 @@ def fitting(records):
         ("", "good other young"),
         ("acc>0.9", "good"),
         ("acc>90%", "good"),
-        ("best > 90", "good"),
         ("acc=95.61", "good"),
-        ("acc<1", "good other"),
-        ("t:4", "good"),
-        ("T!=4", "other young"),
         ("loss<0.3 val_loss>=0.3", "good"),
         ("method:RATE", "good young"),
         ("method=rate_m", "good young"),
         ("method=rate", ""),
         ("status:fail", "other"),
         ("status:completed or status:failed", "good other"),
-        ("T=4 or bptt T=6", "good other"),
         ("tag:kept tags=paper", "good"),
         ("tag:main", ""),
         ("note:table", "good"),
         ('name="the good one"', "good"),
         ("good", "good"),
-        ("digits", "good other young"),
         ("not:digits", ""),
         ("-bptt", "good young"),
         ("not bptt T>2", "good"),
-        ("not:status:failed", "good young"),
         ("not not good", "good"),
         ("lr=0.05", "other"),
         ("neuron.surrogate_args.alpha=2", "other"),
@@ -93,8 +86,6 @@ def fitting(records):
         ("age>1d12h", "good"),
         ("trained>=1h30m", "good"),
         ("mem>=8GiB", "good"),
-        ("mem>8g", ""),
-        ("mem<9000MB", "good"),
     ],
 )
 def test_a_query_fits_the_runs_that_it_describes(fitting, text, expected):
@@ -113,8 +104,6 @@ def test_a_date_covers_the_whole_day(fitting, records):
     ("text", "term", "position", "words"),
     [
         ("T=4 acz>0.9", "acz>0.9", 4, "Did you mean 'acc'?"),
-        ("optim.lrr=1", "optim.lrr=1", 0, "Did you mean 'optim.lr'?"),
-        ("metod:x", "metod:x", 0, "Did you mean 'method'?"),
         ("qqqq=1", "qqqq=1", 0, "Fields: acc, best"),
         ("acc>high", "acc>high", 0, "expected a number, got 'high'"),
         ("acc>190%", "acc>190%", 0, "as 0.9 or 90%"),
@@ -129,12 +118,10 @@ def test_a_date_covers_the_whole_day(fitting, records):
         ("good or", "or", 5, "nothing behind it"),
         ("not or good", "not", 0, "nothing behind it"),
         ("name:'x", "name:'x", 0, "not closed"),
-        ("'x", "'x", 0, "not closed"),
         (">0.9", ">0.9", 0, "begins with the name of a field"),
         ("mem>much", "mem>much", 0, "as 8GiB"),
         ("status=complted", "status=complted", 0, "no run has the status 'complted'. Did you mean 'completed'?"),
         ("status:xyz", "status:xyz", 0, "There are: queued, running, stalled, starting, stopping, completed, failed"),
-        ("not:status!=done", "not:status!=done", 0, "no run has the status 'done'"),
         ("status=pruned", "status=pruned", 0, "cause:pruned"),
         ("cause=oom", "cause=oom", 0, "out_of_memory"),
         ("acc>90 %", "%", 7, "without a space: acc>90%"),
@@ -184,8 +171,7 @@ def test_parsing_a_query_raises_only_query_errors(text):
         assert 0 <= error.position <= len(text)
 
 
-@pytest.mark.parametrize("negation", ["-", "not ", "not:"])
-@given(term=TERM)
+@given(negation=st.sampled_from(["-", "not ", "not:"]), term=TERM)
 def test_a_negated_term_fits_exactly_the_other_runs(records, negation, term):
     try:
         fits, fits_not = parse_query(term), parse_query(negation + term)

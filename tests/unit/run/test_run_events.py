@@ -98,15 +98,12 @@ def write_lines(path: Path, *lines: bytes) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", sorted(KINDS))
-def test_an_event_of_every_kind_reads_back_equal(name):
-    @given(events(body=bodies(KINDS[name])))
-    def check(event: Event) -> None:
-        line = to_json(event)
-        assert "\n" not in line
-        assert from_json(line.encode()) == event
-
-    check()
+@settings(max_examples=400)
+@given(events())
+def test_an_event_of_any_kind_reads_back_equal(event):
+    line = to_json(event)
+    assert "\n" not in line
+    assert from_json(line.encode()) == event
 
 
 @given(st.sampled_from([math.nan, math.inf, -math.inf]))
@@ -134,31 +131,20 @@ def test_a_line_that_is_not_an_event_is_skipped(line):
     assert from_json(line) is None
 
 
-GOOD = json.loads(to_json(Event(0, 1.0, 1, 0, 5, Heartbeat())))
+GOOD = json.loads(to_json(Event(0, 1.0, 1, 0, 5, Metrics(0, 0.5, None, 0.1))))
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        {"kind": "from_the_future"}, {"kind": ["heartbeat"]}, {"kind": None}, {"v": VERSION + 1}, {"v": None},
-        {"seq": None}, {"t": "now"}, {"step": {}}, {"attempt": float("inf")}, {"kind": "metrics"},
+        {"kind": "from_the_future"}, {"kind": ["heartbeat"]}, {"v": VERSION + 1}, {"seq": None}, {"kind": "validation"},
+        {"attempt": float("inf")}, {"loss": "0.5"}, {"epoch": None}, {"top1": []}, {"epoch": 10**30}, {"t": 1e300},
+        {"step": -1}, {"rank": 10**400},
     ],
 )  # fmt: skip
-def test_an_unknown_kind_another_version_and_a_broken_envelope_are_skipped(change):
+def test_an_unknown_kind_another_version_and_a_value_that_does_not_fit_are_skipped(change):
     assert read(json.dumps(GOOD)) is not None
     assert read(json.dumps(GOOD | change)) is None
-
-
-METRICS = GOOD | {"kind": "metrics", "epoch": 0, "loss": 0.5, "top1": None, "lr": 0.1}
-
-
-@pytest.mark.parametrize(
-    "change",
-    [{"loss": "0.5"}, {"epoch": None}, {"top1": []}, {"epoch": 10**30}, {"t": 1e300}, {"step": -1}, {"rank": 10**400}],
-)
-def test_a_value_of_a_wrong_type_or_out_of_range_is_skipped(change):
-    assert read(json.dumps(METRICS)) is not None
-    assert read(json.dumps(METRICS | change)) is None
 
 
 def test_a_resuming_writer_cuts_off_an_incomplete_last_line_and_continues_numbering(tmp_path):
@@ -202,15 +188,6 @@ def test_a_file_that_becomes_shorter_is_followed_from_its_new_end(tmp_path):
     with path.open("ab") as file:
         file.write(lines[3])
     assert [event.seq for event in reader.poll()] == [3]
-
-
-def test_a_reader_waits_for_a_file_that_does_not_exist_yet(tmp_path):
-    reader = EventReader(tmp_path / "events" / "rank0.jsonl")
-    assert reader.poll() == []
-    writer = EventWriter(reader.path, 1)
-    event = writer.write(Heartbeat(), 4, now=1.0)
-    writer.close()
-    assert reader.poll() == [event]
 
 
 @settings(deadline=None)
@@ -316,21 +293,6 @@ def history(*entries: tuple[int, int, Any]) -> list[Event]:
     return [Event(seq, float(seq), attempt, 0, step, body) for seq, (attempt, step, body) in enumerate(entries)]
 
 
-def test_events_after_the_step_that_the_next_attempt_resumes_from_are_superseded():
-    kept = supersede(
-        history(
-            (1, 0, RunStart()),
-            (1, 10, metrics(10)),
-            (1, 20, metrics(20)),
-            (1, 25, WarningRaised("lost")),
-            (2, 10, RunStart(resumed_from="step-00000010")),
-            (2, 20, metrics(20)),
-            (2, 30, metrics(30)),
-        )
-    )
-    assert [event.seq for event in kept] == [0, 1, 4, 5, 6]
-
-
 @pytest.mark.parametrize("redone", [True, False])
 def test_an_evaluation_that_is_not_yet_in_the_checkpoint_counts_once(redone):
     """A stop during an evaluation saves before it, at the same step; the next attempt then repeats the evaluation.
@@ -360,9 +322,10 @@ def test_each_step_counts_once_however_often_a_run_is_resumed(attempts):
         start = 0 if from_nothing else max(0, reached - back)
         written.append(Event(len(written), 0.0, number, 0, start, RunStart()))
         for step in range(start + 1, start + steps + 1):
-            written.append(Event(len(written), 0.0, number, 0, step, metrics(step)))
+            body = metrics(step) if step % 2 else WarningRaised("lost with its step")
+            written.append(Event(len(written), 0.0, number, 0, step, body))
         reached = start + steps
-    told = [event.step for event in supersede(written) if isinstance(event.body, Metrics)]
+    told = [event.step for event in supersede(written) if not isinstance(event.body, RunStart)]
     assert told == list(range(1, reached + 1))
 
 

@@ -16,6 +16,7 @@ from rbp_engine.run.status.status import ENDED, GATHERING_S, LOST_AFTER_S, STALL
 from tests.run_files import tell
 
 ELSEWHERE = {"host": "another.example", "boot": "another"}
+SILENT = LOST_AFTER_S + 5
 
 
 @pytest.fixture
@@ -59,9 +60,9 @@ def test_an_error_event_without_an_end_is_a_failure(gone):
     assert judge(gone) == Verdict("failed", "the disk is full", Cause.DISK)
 
 
-def error_file(run: RunDirectory, message: Any) -> Path:
+def error_file(run: RunDirectory, message: Any, rank: str = "0") -> Path:
     """In the place where torch.distributed writes it, below torchrun's log folder."""
-    path = run.ranks / f"{run.id}_x1y2" / "attempt_0" / "0" / "error.json"
+    path = run.ranks / f"{run.id}_x1y2" / "attempt_0" / rank / "error.json"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps({"message": message}))
     return path
@@ -141,39 +142,28 @@ def test_a_run_whose_process_is_gone_after_rbp_kill_is_killed_even_before_it_is_
     assert judge(gone) == Verdict("killed", "killed", Cause.REQUEST)
 
 
-def test_a_queued_run_is_never_lost(make_run):
-    for attempt in ({}, ELSEWHERE):
-        run = make_run(f"run-{len(attempt)}", status="queued", attempt=attempt, updated=0.0, reason="waits")
-        assert judge(run) == Verdict("queued", "waits")
-        assert judge(run).live
-
-
-def test_a_reused_pid_is_not_the_worker(make_run):
-    assert judge(make_run(attempt={"started": 7})).status == "lost"
-
-
-@pytest.mark.parametrize("pid", [None, "7"])
-def test_a_run_whose_process_is_not_known_is_judged_by_its_heartbeat(make_run, pid):
-    run = make_run(attempt={"pid": pid})
-    assert judge(run).status == "running"
-    assert judge(run, now=time.time() + LOST_AFTER_S + 5).status == "lost"
-
-
-def test_a_run_on_another_host_is_judged_by_its_heartbeat_not_by_its_pid(make_run, ended_pid):
-    run = make_run(attempt={"pid": ended_pid} | ELSEWHERE)
-    assert judge(run).status == "running"
-    assert judge(run, now=time.time() + LOST_AFTER_S - 5).status == "running"
-    verdict = judge(run, now=time.time() + LOST_AFTER_S + 5)
-    assert verdict.status == "lost" and "another.example" in verdict.reason
-
-
-def test_a_run_with_a_living_but_silent_process_is_lost_and_the_process_named(make_run):
-    verdict = judge(make_run(), now=time.time() + LOST_AFTER_S + 5)
-    assert verdict.status == "lost" and str(os.getpid()) in verdict.reason
-
-
-def test_a_clock_that_is_behind_does_not_make_a_run_lost(make_run):
-    assert judge(make_run(), now=time.time() - 3600).status == "running"
+@pytest.mark.parametrize(
+    ("attempt", "summary", "later", "status", "said"),
+    [
+        ({"started": 7}, {}, 0, "lost", ""),  # a reused pid is not the worker
+        ({"pid": None}, {}, 0, "running", ""),  # a process that is not known is judged by its heartbeat
+        ({"pid": "7"}, {}, SILENT, "lost", ""),
+        ({"started": 7} | ELSEWHERE, {}, SILENT - 10, "running", ""),  # and so is one of another host, not by its pid
+        ({"started": 7} | ELSEWHERE, {}, SILENT, "lost", "another.example"),
+        (None, {}, SILENT, "lost", str(os.getpid())),  # it lives and is silent
+        (None, {}, -3600, "running", ""),  # a clock that is behind
+        (None, {"status": "starting", "progressed": 1.0}, 0, "starting", ""),  # it cannot be stalled yet
+        ({}, {"status": "starting"}, 0, "starting", ""),
+        ({}, {"status": "starting"}, SILENT, "lost", "never started"),
+        ({}, {"status": "queued", "reason": "waits"}, SILENT, "queued", "waits"),  # never lost
+        (ELSEWHERE, {"status": "queued"}, SILENT, "queued", ""),
+        ({"resources": {"processes": 2}}, {"status": "starting"}, SILENT, "starting", ""),  # as long as torchrun waits
+        ({"resources": {"processes": 2}}, {"status": "starting"}, GATHERING_S + 5, "lost", ""),
+    ],
+)
+def test_a_run_is_judged_by_its_process_and_its_heartbeat(make_run, attempt, summary, later, status, said):
+    verdict = judge(make_run(attempt=attempt, **summary), now=time.time() + later)
+    assert verdict.status == status and said in verdict.reason and verdict.live == (status != "lost")
 
 
 @pytest.mark.parametrize(
@@ -205,23 +195,12 @@ def test_a_run_asked_to_stop_is_stopping_until_it_ends_or_stalls(make_run, ended
     assert [judge(other).status for other in (long_ago, gone, ended)] == ["stalled", "lost", "stopped"]
 
 
-def test_a_starting_run_is_not_stalled(make_run):
-    assert judge(make_run(status="starting", progressed=time.time() - 3600)).status == "starting"
-
-
 def test_a_new_attempt_is_not_judged_by_the_process_of_the_previous_one(make_run, ended_pid):
     """The summary already counts the second attempt; the recorded process is that of the first."""
     run = make_run(attempt={"pid": ended_pid, "attempt": 1}, status="starting")
     run.summary_json.write_text(json.dumps(json.loads(run.summary_json.read_text()) | {"attempt": 2}))
     assert judge(run).status == "starting"
     assert judge(run, now=time.time() + LOST_AFTER_S + 5).status == "lost"
-
-
-def test_a_run_that_was_never_started_is_lost_after_a_while(make_run):
-    run = make_run(attempt={}, status="starting")
-    assert judge(run).status == "starting"
-    verdict = judge(run, now=time.time() + LOST_AFTER_S + 5)
-    assert verdict.status == "lost" and "never started" in verdict.reason
 
 
 @pytest.mark.parametrize("content", [None, "", "{", "[]", '{"step": "x"}'])
@@ -278,16 +257,10 @@ def test_an_error_about_other_processes_is_used_if_there_is_no_other(two_gone):
 
 @pytest.mark.parametrize("written", [("0", "1"), ("1", "0")])
 def test_the_reason_is_the_earliest_error_file(two_gone, written):
-    for rank in ("0", "1"):
-        write_error_file(two_gone, rank, time.time() + 60 + 0.5 * written.index(rank))
+    for number, rank in enumerate(written):
+        path = error_file(two_gone, {"message": f"ImportError: {rank}"}, rank)
+        os.utime(path, (time.time() + 60 + 0.5 * number,) * 2)
     assert judge(two_gone) == Verdict("failed", f"process {written[0]}: ImportError: {written[0]}", Cause.ERROR)
-
-
-def write_error_file(run: RunDirectory, rank: str, written: float) -> None:
-    path = run.ranks / "x" / "attempt_0" / rank / "error.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"message": {"message": f"ImportError: {rank}", "extraInfo": {"timestamp": "1"}}}))
-    os.utime(path, (written, written))
 
 
 def report(*failures: tuple[str, int, str], root: int = 0) -> str:
@@ -342,9 +315,3 @@ def test_the_first_of_the_processes_killed_on_several_nodes_is_named(two_gone):
     launcher_log(two_gone, 1, 0).write_text(report(("22:31:05", 0, KILLED)))
     launcher_log(two_gone, 1, 1).write_text(report(("22:31:02", 5, "-11 (pid: 7)  (SIGSEGV)")))
     assert judge(two_gone) == Verdict("killed", "process 5 was ended by signal 11", Cause.LOST_PROCESS)
-
-
-def test_processes_waiting_for_each_other_are_starting_as_long_as_torchrun_waits(make_run):
-    run = make_run(status="starting", attempt={"resources": {"processes": 2}})
-    assert judge(run, now=time.time() + LOST_AFTER_S + 5).status == "starting"
-    assert judge(run, now=time.time() + GATHERING_S + 5).status == "lost"
