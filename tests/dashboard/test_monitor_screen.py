@@ -128,6 +128,15 @@ def shown(dashboard, show):
     return open_dashboard
 
 
+async def test_it_begins_with_the_newest_run_that_trains(dashboard, write_run, until):
+    write_run("a-trains")
+    write_run("b-ended", "completed", epochs=EPOCHS)
+    async with dashboard.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: dashboard.session.records)
+        await pilot.press("3")
+        await until(pilot, lambda: dashboard.session.opened == "a-trains")
+
+
 async def test_every_status_looks_different_and_shows_its_reason_and_what_to_do(dashboard, show, until, write_run):
     expected = {
         "queued": ("… QUEUED", "waiting for its turn"),

@@ -45,10 +45,11 @@ class OpenedRunScreen(ChartScreen):
     # Following it
 
     def watch_opened(self) -> None:
-        """Have the opened run read in full, or if none is opened the newest that lists show."""
+        """Have the opened run read in full, or if none is opened the newest that trains, else the newest in lists."""
         session = self.session
         if session.opened is None and session.in_lists:
-            session.opened = session.in_lists[-1].run.id
+            training = [record for record in session.in_lists if record.verdict.status == "running"]
+            session.opened = (training or session.in_lists)[-1].run.id
         new = self.watched != session.opened
         if new:
             self.watched, self.seen = session.opened, None
