@@ -5,10 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rbp_engine.preset.contradictions import RATE_METHODS
 from rbp_engine.printable import one_line
 from rbp_engine.report import names
-from rbp_engine.report.collect import LOSS_SCALE, ORIGIN, Experiment, ReportedRun, by_experiment, by_seed
+from rbp_engine.report.collect import LOSS_SCALE, ORIGIN, Experiment, ReportedRun, by_experiment, by_seed, means_nothing
 from rbp_engine.report.conditions import conditions
 from rbp_engine.report.paper import Published, departures, figures_by_experiment, published
 from rbp_engine.report.settings import differing
@@ -98,16 +97,11 @@ def distinguish(
     places = [repr([table.get(key) for key in keys]) for table in tables]
     times = Counter(places)
     return [
-        {key: table.get(key) for key in keys if key not in shown and not _means_nothing(key, table)}
+        {key: table.get(key) for key in keys if key not in shown and not means_nothing(key, table)}
         # Another version of rbp may have hashed the same settings differently.
         | ({"": experiment[:8]} if times[place] > 1 else {})
         for table, place, experiment in zip(tables, places, experiments, strict=True)
     ]
-
-
-def _means_nothing(key: str, table: dict[str, Any]) -> bool:
-    """Whether a setting that differs elsewhere says nothing about this experiment."""
-    return (key == ORIGIN and key not in table) or (key == LOSS_SCALE and table.get("method.name") not in RATE_METHODS)
 
 
 def _cell(group: Experiment[ReportedRun], figures: Mapping[str, Published]) -> Cell:

@@ -160,6 +160,11 @@ def label_words(label: Mapping[str, Any]) -> list[str]:
     return [names.setting(key, value) if key else f"recorded as {value}" for key, value in label.items()]
 
 
+def means_nothing(key: str, table: dict[str, Any]) -> bool:
+    """Whether a setting that differs elsewhere says nothing about this experiment."""
+    return (key == ORIGIN and key not in table) or (key == LOSS_SCALE and table.get("method.name") not in RATE_METHODS)
+
+
 def _completed(one: RunRecord) -> bool:
     return one.verdict.status == "completed"
 

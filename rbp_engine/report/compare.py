@@ -17,6 +17,7 @@ from rbp_engine.report.collect import (
     by_experiment,
     by_seed,
     left_out,
+    means_nothing,
     read_recorded,
 )
 from rbp_engine.report.conditions import conditions
@@ -162,7 +163,8 @@ def _titles(groups: Sequence[Experiment[RecordedRun]], *, each_run: bool) -> lis
         first, settings = group.runs[0].summary, group.runs[0].settings
         told = others if len(others) <= TITLE_SETTINGS else ()
         shown = (None, *first.label.split(" · "))
-        named = replace(group, label={key: value for key in told if (value := settings.get(key)) not in shown})
+        telling = (key for key in told if not means_nothing(key, settings))
+        named = replace(group, label={key: value for key in telling if (value := settings.get(key)) not in shown})
         # What another program is called, its label says already.
         words = named.words(*(["method"] if first.method else []), "timesteps", "label")
         # Of another program the runs' own name says more, where they share it.
@@ -215,7 +217,7 @@ def _differing(groups: Sequence[Experiment[RecordedRun]], tables: Sequence[dict[
 
 
 def _difference(key: str, role: str, tables: Sequence[dict[str, Any]]) -> Difference:
-    return Difference(key, role, tuple(table.get(key) for table in tables))
+    return Difference(key, role, tuple(None if means_nothing(key, table) else table.get(key) for table in tables))
 
 
 def _merged(tables: Sequence[dict[str, str]]) -> dict[str, str]:

@@ -86,6 +86,8 @@ def setting_column(name: str) -> Column:
 
     def text_of(record: RunRecord) -> str:
         value = field.get(record)
+        if key == "method.loss_scale" and not record.summary.method.startswith("rate"):
+            return UNKNOWN  # a preset has one whatever its method
         if value is None or value == "" or value == ():
             return UNKNOWN
         return " ".join(map(str, value)) if isinstance(value, tuple) else as_text(value)

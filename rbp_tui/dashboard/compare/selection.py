@@ -47,6 +47,7 @@ def compared_runs(records: Sequence[RunRecord], chosen: Sequence[str], pinned: s
 
 
 def _newest(records: Sequence[RunRecord]) -> list[RunRecord]:
-    """All runs of the newest experiments."""
-    experiments = list(dict.fromkeys(record.summary.experiment for record in reversed(records)))[:NEWEST_EXPERIMENTS]
+    """All runs of the newest experiments, of those that have begun if there are any."""
+    begun = [record for record in records if record.summary.step] or records
+    experiments = list(dict.fromkeys(record.summary.experiment for record in reversed(begun)))[:NEWEST_EXPERIMENTS]
     return [record for record in records if record.summary.experiment in experiments]

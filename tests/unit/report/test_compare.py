@@ -136,6 +136,12 @@ def test_a_note_names_the_seeds_of_a_difference_that_does_not_cover_all(finish_r
     assert compare(runs[::2]).groups[1].notes == (steps,)
 
 
+def test_the_scale_of_the_loss_is_none_of_methods_that_ignore_it(finish_run):
+    found = compare([finish_run("digits", "method=bptt"), finish_run("digits", "method.loss_scale=1")])
+    assert {one.key: one.values for one in found.differences}["method.loss_scale"] == (None, "1")
+    assert found.groups[0].title == "digits · BPTT · T=4"
+
+
 def test_the_csv_has_a_line_per_measurement_without_superseded_ones(finish_run, tmp_path):
     run = finish_run("digits", curve=[0.5, 0.8])
     header, *lines = events_csv(run).splitlines()
