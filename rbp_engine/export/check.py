@@ -90,8 +90,6 @@ def _stateless(node: Any) -> Callable[[Tensor], Tensor]:
             return lambda x: F.linear(x, _tensor(node.weight, x), _tensor(node.bias, x))
         case nir.Linear():
             return lambda x: F.linear(x, _tensor(node.weight, x))
-        case nir.Scale():
-            return lambda x: x * _tensor(node.scale, x)
         case nir.Threshold():
             return lambda x: (x > _tensor(node.threshold, x)).to(x.dtype)
         case nir.Flatten():

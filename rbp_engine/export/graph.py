@@ -9,7 +9,6 @@ and λ = 1 is `nir.IF` with r = 1/dt. NIR's neurons fire above the threshold, ou
 written as the next smaller number. Two edges into a node are a sum.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,14 +22,12 @@ from torch import Tensor
 from rbp_engine.export.operations import (
     AdaptivePool,
     AnySpike,
-    ChannelMap,
     Convolution,
     Flattening,
     LinearMap,
     NetworkInput,
     Operation,
     Pooling,
-    Scaling,
     SpikingLayer,
     Sum,
     no_node,
@@ -91,12 +88,9 @@ def to_graph(operations: Sequence[Operation], form: NumberFormat, metadata: dict
         if not isinstance(operation, Sum):
             names[operation] = place(operation.path, _node(operation, form), sources)
             continue
-        names[operation] = []
-        for source, times in Counter(sources).items():
-            if times > 1:  # NIR has no edge twice
-                scale = nir.Scale(form.full(operation.shape, times))
-                [source] = place(f"{operation.path or 'sum'}_times", scale, [source])
-            names[operation].append(source)
+        if len({*sources}) < len(sources):
+            raise no_node(operation.path, "it adds the same values twice, and NIR has no edge twice")
+        names[operation] = sources
     place("output", nir.Output({"output": np.array(operations[-1].shape)}), names[operations[-1]])
     neurons = {layer.number: names[layer][0] for layer in operations if isinstance(layer, SpikingLayer)}
     return Written(nir.NIRGraph(nodes, edges, metadata or {}), neurons)
@@ -112,8 +106,6 @@ def _node(operation: Operation, form: NumberFormat) -> nir.NIRNode:
             return nir.Linear(form.array(operation.weight))
         case LinearMap(bias=Tensor() as bias):
             return nir.Affine(form.array(operation.weight), form.array(bias))
-        case ChannelMap():
-            return _channel_map(operation, form)
         case SpikingLayer():
             return _neurons(operation, form)
         case Pooling():
@@ -123,8 +115,6 @@ def _node(operation: Operation, form: NumberFormat) -> nir.NIRNode:
             return nir.Threshold(form.full(operation.shape, 0.5))
         case Flattening():
             return nir.Flatten({"input": np.array(operation.inputs[0].shape)}, start_dim=0, end_dim=-1)
-        case Scaling():
-            return nir.Scale(form.array(operation.factors))
         case AdaptivePool():
             inside, outside = ("×".join(map(str, o.shape[1:])) for o in (operation.inputs[0], operation))
             raise no_node(
@@ -151,14 +141,6 @@ def _convolution(layer: Convolution, form: NumberFormat) -> nir.Conv2d:
         groups=1,
         bias=form.array(bias),
     )
-
-
-def _channel_map(norm: ChannelMap, form: NumberFormat) -> nir.NIRNode:
-    """A batch norm that is folded nowhere, as a convolution 1×1 or a linear layer with a diagonal matrix."""
-    weight, bias = form.array(torch.diag(norm.scale)), form.array(norm.shift)
-    if len(norm.shape) == 1:
-        return nir.Affine(weight, bias)
-    return nir.Conv2d(norm.shape[1:], weight[:, :, None, None], (1, 1), (0, 0), (1, 1), 1, bias)
 
 
 def _neurons(layer: SpikingLayer, form: NumberFormat) -> nir.NIRNode:

@@ -17,7 +17,7 @@ from rbp_engine.data.known_shape import is_here, known_shape
 from rbp_engine.data.preprocess import Pixels
 from rbp_engine.export.check import check_predictions, check_spikes
 from rbp_engine.export.graph import RESET, SUBTRACT_THRESHOLD, NumberFormat, to_graph
-from rbp_engine.export.operations import ChannelMap, ExportError, LinearMap, SpikingLayer
+from rbp_engine.export.operations import ExportError, LinearMap, SpikingLayer
 from rbp_engine.export.walk import walk
 from rbp_engine.loaded import Loaded, Weights, load
 from rbp_engine.probes.layers import uncompiled
@@ -41,8 +41,8 @@ def export_run(
     """Write the trained network of a run for steps of `dt` seconds; an existing file is replaced only with `force`.
 
     Returns what was written, and what the check found. `nodes` counts nodes by type, `batch_norms` and `poolings` those
-    that were folded, and `batch_norms_kept` those that are nodes of their own. `images` says which images the check
-    used; `spikes` is a `SpikeCheck`, `predictions` a `PredictionCheck`.
+    that were folded. `images` says which images the check used; `spikes` is a `SpikeCheck`, `predictions` a
+    `PredictionCheck`.
     Raises ExportError for what NIR cannot express and for a file that exists, CheckpointError, and Untrusted for code
     that this user has not launched.
     """
@@ -77,7 +77,6 @@ def export_run(
         "nodes": Counter(type(node).__name__ for node in graph.nodes.values()),
         "edges": len(graph.edges),
         "batch_norms": folded["batch norm"],
-        "batch_norms_kept": sum(isinstance(operation, ChannelMap) for operation in operations),
         "poolings": folded["pooling"],
         "soft_reset": RESET in graph.metadata,
         "images": kind,

@@ -59,14 +59,6 @@ class Convolution(LinearMap):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class ChannelMap(Operation):
-    """A batch norm with its running statistics: `scale`·x + `shift`, both float64 [C]."""
-
-    scale: Tensor
-    shift: Tensor
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
 class SpikingLayer(Operation):
     """A layer of neurons; `number` counts such layers in the order in which the network runs them."""
 
@@ -98,13 +90,6 @@ class AnySpike(Operation):
 
 class Flattening(Operation):
     """[C, H, W] as [N]."""
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Scaling(Operation):
-    """Each value times its own factor; `factors` has the shape of the input."""
-
-    factors: Tensor
 
 
 class Sum(Operation):

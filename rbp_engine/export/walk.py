@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from rbp_engine.export.operations import (
     AdaptivePool,
     AnySpike,
-    ChannelMap,
     Convolution,
     ExportError,
     Flattening,
@@ -26,7 +25,6 @@ from rbp_engine.export.operations import (
     Operation,
     Pair,
     Pooling,
-    Scaling,
     SpikingLayer,
     Sum,
     leading_to,
@@ -130,7 +128,9 @@ class Recorded(TensorLike):
         scale, shift = scale_and_shift(norm.running_mean, inverse_deviation, norm.weight, norm.bias)
         layer = self.source
         if not isinstance(layer, LinearMap):
-            return self.then(ChannelMap, self.like, scale=scale, shift=shift)
+            self.refuse(
+                "a batch norm becomes part of the convolution or linear layer directly before it, and there is none"
+            )
         weight = layer.weight * scale.reshape(-1, *[1] * (layer.weight.ndim - 1))
         bias = shift if layer.bias is None else scale * layer.bias + shift
         folded = replace(layer, weight=weight, bias=bias, folded=(*layer.folded, "batch norm"))
@@ -153,23 +153,13 @@ def _noted(call: OpenCall, inputs: Sequence[Recorded]) -> Recorded:
 
 def _elementwise(call: OpenCall, inputs: Sequence[Recorded]) -> Recorded:
     x, *others = inputs
-    name, values = call.name, call(*(each.like for each in inputs))
-    if call.kwargs or any(each.shape != values.shape for each in inputs):
-        x.refuse(f"'{name}' of different shapes, or with more arguments, has no node in NIR")
-    if name == "neg":
-        return _scaled(x, -1.0)
-    if name not in ("add", "sub", "mul", "div", "truediv"):
-        x.refuse(f"'{name}' has no node in NIR")
-    left, right = call.filled(*inputs)
-    if others:
-        return x.then(Sum, values, right if name == "add" else _scaled(right, -1.0))
-    on_the_left = left is x
-    constant = torch.as_tensor(right if on_the_left else left, dtype=torch.float64)
-    if name in ("mul", "div", "truediv"):
-        return _scaled(x, constant if name == "mul" else constant.reciprocal())
-    if not on_the_left or torch.any(constant != 0):
-        x.refuse(f"'{name}' with a constant has no node in NIR: use the bias of the layer before it")
-    return x
+    if call.name != "add":
+        x.refuse(f"'{call.name}' has no node in NIR")
+    if not others:
+        x.refuse("'add' with a constant has no node in NIR: use the bias of the layer before it")
+    if call.kwargs or any(each.shape != x.shape for each in others):
+        x.refuse("'add' of different shapes, or with more arguments, has no node in NIR")
+    return x.then(Sum, x.like, *others)
 
 
 # The functions below have the arguments of torch's own after `apply`, which computes a result of the right shape.
@@ -307,12 +297,6 @@ _NODES: dict[str, Node] = {
     "mean": _mean_over_space,
     "contiguous": lambda x, apply, **_: x,
 }
-
-
-def _scaled(x: Recorded, factor: float | Tensor) -> Recorded:
-    """`x` times a factor; itself where that is 1, as in dropout in evaluation mode."""
-    factors = torch.as_tensor(factor, dtype=torch.float64).broadcast_to(x.shape)[0]
-    return x if torch.all(factors == 1.0) else x.then(Scaling, x.like, factors=factors)
 
 
 def _pair(value: int | Iterable[int]) -> Pair:

@@ -112,6 +112,4 @@ def _folded(exported: dict[str, Any]) -> str:
         parts.append(f"{fmt.counted(count, 'batch norm')} into the layer before")
     if count := exported["poolings"]:
         parts.append(f"{fmt.counted(count, 'average pooling')} into the linear layer after")
-    if count := exported["batch_norms_kept"]:
-        parts.append(f"not {fmt.counted(count, 'batch norm')}, since no layer with weights is right before")
     return "; ".join(parts)
