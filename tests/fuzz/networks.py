@@ -359,7 +359,7 @@ OFTEN_BY_WEIGHT = {
     2: [
         "getitem", "neg", "avg_pool2d", "dropout2d", "mul", "matmul", "einsum", "group_norm", "layer_norm",
         "normalize", "softmax", "relu", "mish", "leaky_relu", "cat", "rms_norm", "log_softmax",
-        "conv_transpose2d", "ones_like", "zeros_like", "elu", "hardswish",
+        "conv_transpose2d", "ones_like", "zeros_like", "elu", "hardswish", "hardsigmoid", "relu6",
     ],
 }  # fmt: skip
 OFTEN = {name: weight for weight, names in OFTEN_BY_WEIGHT.items() for name in names}
