@@ -1,10 +1,10 @@
 """The fields of a query: where each one is in a run, and how it is compared."""
 
-import functools
+import operator
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, is_dataclass
-from typing import Any, TypeAlias, get_args, get_type_hints
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 from rbp_engine.data.catalog import CATALOG
 from rbp_engine.guard.alert_rule import COMPARISONS
@@ -15,7 +15,7 @@ from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.attempts import resources_of
 from rbp_engine.run.files.energy import PJ_IN_UJ, read_energy
 from rbp_engine.run.files.run_json import read_run_json
-from rbp_engine.run.files.summary import Summary, remaining_s
+from rbp_engine.run.files.summary import remaining_s
 from rbp_engine.run.store import query_values as values
 from rbp_engine.run.store.disk_use import known_disk_use
 from rbp_engine.run.store.run_settings import dotted_key, settings_of
@@ -55,8 +55,8 @@ class Field:
 
 def find_field(name: str) -> Field:
     """A field by name, short name, or dotted key of a preset or summary. Raises ValueError, and names the nearest."""
-    found = _FIELDS.get(name) or _run_fields().get(name) or _preset_field(name)
-    found = found or next((field for known, field in _run_fields().items() if known.lower() == name.lower()), None)
+    found = _FIELDS.get(name) or _preset_field(name)
+    found = found or next((field for known, field in _FIELDS.items() if known.lower() == name.lower()), None)
     if found is None:
         listed = f" Fields: {', '.join(field_names())}, and keys of presets, as optim.lr"
         raise ValueError(f"there is no field '{name}'.{_guess(name) or listed}")
@@ -66,7 +66,7 @@ def find_field(name: str) -> Field:
 def _guess(name: str) -> str:
     """A question whether another field was meant; many remember only the last part of a key."""
     if "." in name:
-        return did_you_mean(name, [*_run_fields(), *by_key()])
+        return did_you_mean(name, [*_FIELDS, *by_key()])
     keys = {key.rpartition(".")[2]: key for key in by_key()} | {field: field for field in field_names()}
     meant = nearest(name, keys)
     return "" if meant is None else f" Did you mean '{keys[meant]}'?"
@@ -83,7 +83,7 @@ def choices_of(field: Field) -> tuple[str, ...]:
     """The values that presets allow for a text, none for any; runs of other programs, and own code, have others."""
     if field.kind != "text" or field.name in _CHOICES:
         return _CHOICES.get(field.name, ())
-    if field.name in _run_fields() and field.name != "precision":
+    if field.name in _FIELDS and field.name != "precision":
         return ()
     key = "train.precision" if field.name == "precision" else field.name
     return by_key()[key].choices if key in by_key() else ()
@@ -91,7 +91,7 @@ def choices_of(field: Field) -> tuple[str, ...]:
 
 def field_names() -> list[str]:
     """Every field without a dot in its name, for help."""
-    return [name for name in _run_fields() if "." not in name]
+    return [name for name in _FIELDS if "." not in name]
 
 
 def word_fits(word: str) -> Test:
@@ -183,14 +183,6 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _of_summary(name: str, part: str | None = None) -> Getter:
-    def get(record: RunRecord) -> Any:
-        value = getattr(record.summary, name)
-        return value if part is None else getattr(value, part)
-
-    return get
-
-
 def _preset_field(name: str) -> Field | None:
     """A field of the run's preset, which is read only for a query that uses one."""
     key = dotted_key(name)
@@ -201,33 +193,6 @@ def _preset_field(name: str) -> Field | None:
 
 def _of_preset(key: str) -> Getter:
     return lambda record: settings_of(record).get(key)
-
-
-@functools.cache
-def _run_fields() -> dict[str, Field]:
-    """The fields below, every field of the summary by its own name, as `phase`, and of its scores, as `best.epoch`."""
-    found: dict[str, tuple[str, Getter]] = {}
-    for name, hint in get_type_hints(Summary).items():
-        if is_dataclass(hint):
-            parts = get_type_hints(hint).items()
-            found |= {f"{name}.{part}": (_kind(part, inner), _of_summary(name, part)) for part, inner in parts}
-        else:
-            found[name] = (_kind(name, hint), _of_summary(name))
-    return _FIELDS | {name: Field(name, kind, get) for name, (kind, get) in found.items() if name not in _FIELDS}
-
-
-def _kind(name: str, hint: Any) -> str:
-    """How a field of a summary is compared: by its meaning if it has one, else by its type."""
-    kind = _MEANINGS.get(name)
-    return kind or ("number" if {int, float} & {hint, *get_args(hint)} else "text")
-
-
-_MEANINGS = {
-    **dict.fromkeys(("top1", "top5", "ema_top1", "last", "best", "ema"), "accuracy"),
-    **dict.fromkeys(("created", "progressed", "updated"), "time"),
-    "trained_s": "span",
-    "mem_peak": "size",
-}
 
 
 def _synops(record: RunRecord) -> Any:
@@ -244,38 +209,55 @@ def _of_sweep(part: str) -> Getter:
     return lambda record: getattr(read_run_json(record.run).sweep, part, None)
 
 
+_in = operator.attrgetter
+_SCORES = ("top1", "top5", "ema_top1")
+#: The other fields of the summary by their own names, as `phase`, by how they are compared.
+_BY_OWN_NAMES = {
+    "text": ("phase", "alert", "split", "preset", "experiment", "method", "name", "label", "program", "origin"),
+    "number": (
+        *("epoch", "step", "steps", "last.loss", "last.epoch", "best.loss", "best.epoch", "train.loss", "train.epoch"),
+        *("timesteps_needed", "samples_per_s", "step_ms", "attempt", "timesteps", "seed", "epochs", "origin_epochs"),
+    ),
+    "accuracy": (
+        *(f"{part}.{score}" for part in ("last", "best", "train") for score in _SCORES),
+        *("test.last", "test.best", "test.ema"),
+    ),
+    "size": ("mem_peak",),
+    "span": ("trained_s",),
+    "time": ("progressed", "updated", "created"),
+}
 _FIELDS: dict[str, Field] = {
     field.name: field
     for field in (
-        Field("acc", "accuracy", _of_summary("best", "top1")),
-        Field("best", "accuracy", _of_summary("best", "top1")),
-        Field("last", "accuracy", _of_summary("last", "top1")),
-        Field("ema", "accuracy", _of_summary("last", "ema_top1")),
-        Field("top5", "accuracy", _of_summary("last", "top5")),
-        Field("test", "accuracy", _of_summary("test", "last")),
-        Field("loss", "number", _of_summary("train", "loss")),
-        Field("val_loss", "number", _of_summary("last", "loss")),
-        Field("T", "number", _of_summary("timesteps")),
-        Field("T_needed", "number", _of_summary("timesteps_needed")),
-        Field("status", "text", lambda record: record.verdict.status, STATUSES),
-        Field("reason", "text", lambda record: record.verdict.reason),
-        Field("cause", "text", lambda record: record.verdict.cause, tuple(Cause)),
-        Field("run", "text", lambda record: record.summary.called),
-        Field("id", "text", lambda record: record.run.id),
-        Field("tag", "text", lambda record: record.tags),
-        Field("tags", "text", lambda record: record.tags),
-        Field("note", "text", lambda record: record.annotations.note),
+        Field("acc", "accuracy", _in("summary.best.top1")),
+        Field("best", "accuracy", _in("summary.best.top1")),
+        Field("last", "accuracy", _in("summary.last.top1")),
+        Field("ema", "accuracy", _in("summary.last.ema_top1")),
+        Field("top5", "accuracy", _in("summary.last.top5")),
+        Field("test", "accuracy", _in("summary.test.last")),
+        Field("loss", "number", _in("summary.train.loss")),
+        Field("val_loss", "number", _in("summary.last.loss")),
+        Field("T", "number", _in("summary.timesteps")),
+        Field("T_needed", "number", _in("summary.timesteps_needed")),
+        Field("status", "text", _in("verdict.status"), STATUSES),
+        Field("reason", "text", _in("verdict.reason")),
+        Field("cause", "text", _in("verdict.cause"), tuple(Cause)),
+        Field("run", "text", _in("summary.called")),
+        Field("id", "text", _in("run.id")),
+        Field("tag", "text", _in("tags")),
+        Field("tags", "text", _in("tags")),
+        Field("note", "text", _in("annotations.note")),
         Field("sweep", "text", _of_sweep("name")),
         Field("trial", "number", _of_sweep("trial")),
-        Field("archived", "text", lambda record: record.annotations.archived),
-        Field("attempts", "number", _of_summary("attempt")),
+        Field("archived", "text", _in("annotations.archived")),
+        Field("attempts", "number", _in("summary.attempt")),
         Field("host", "text", lambda record: record.summary.host or read_run_json(record.run).host),
         Field("age", "span", lambda record: time.time() - record.summary.created),
         Field("eta", "span", lambda record: remaining_s(record.summary) if record.verdict.live else None),
-        Field("trained", "span", _of_summary("trained_s")),
-        Field("speed", "number", _of_summary("samples_per_s")),
+        Field("trained", "span", _in("summary.trained_s")),
+        Field("speed", "number", _in("summary.samples_per_s")),
         Field("size", "size", lambda record: known_disk_use(record.run)),
-        Field("mem", "size", _of_summary("mem_peak")),
+        Field("mem", "size", _in("summary.mem_peak")),
         Field("energy_uj", "number", _energy_uj),
         Field("synops", "number", _synops),
         Field("processes", "number", lambda record: resources_of(record.run).world_size),
@@ -284,5 +266,6 @@ _FIELDS: dict[str, Field] = {
         Field("batch", "number", _of_preset(SHORT_NAMES["batch"])),
         Field("arch", "text", _of_preset(SHORT_NAMES["arch"])),
         Field("data", "text", _of_preset(SHORT_NAMES["data"])),
+        *(Field(name, kind, _in(f"summary.{name}")) for kind, names in _BY_OWN_NAMES.items() for name in names),
     )
 }
