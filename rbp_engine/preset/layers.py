@@ -1,10 +1,11 @@
 """A preset merged with its parents, and where each value was written."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from rbp_engine.preset.fields import ABOUT
+from rbp_engine.preset.overrides import Override
 from rbp_engine.settings.documents import Document, KeyPath
 
 #: What a preset file says that is no setting.
@@ -63,11 +64,15 @@ class Layers:
                 if isinstance(value, dict):
                     yield from ((section, name, key) for key in value)
 
-    def override(self, path: KeyPath, value: Any, word: str) -> None:
-        """Set the value at a path of keys from an override word, creating tables on the way.
+    def override(self, overrides: Iterable[Override]) -> None:
+        """Set the values of overrides, creating tables on the way.
 
         A value where a table is needed is kept, to be reported later.
         """
+        for one in overrides:
+            self._set(tuple(one.key.split(".")), one.value, one.word)
+
+    def _set(self, path: KeyPath, value: Any, word: str) -> None:
         *parents, last = path
         table = self.values
         for part in parents:

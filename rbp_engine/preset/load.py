@@ -1,7 +1,7 @@
 """Load a preset: the file, its parents, the overrides, the checks. List all that there are, and in what two differ."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from rbp_engine.preset.experiment import experiment_hash
 from rbp_engine.preset.fields import by_key, settings, values_of
 from rbp_engine.preset.layers import Layers, Origin, stack
-from rbp_engine.preset.overrides import parse_overrides
+from rbp_engine.preset.overrides import Override, parse_overrides
 from rbp_engine.preset.own_code import (
     OUTSIDE,
     OwnCode,
@@ -121,9 +121,7 @@ def load_document(document: Document, overrides: Sequence[str] = (), code: Path 
     own = {section: layers.written((section, "name")) for section in ("model", "neuron", "data")}
     words, problems = parse_overrides(overrides)
     sweep, its_problems = read_sweep(documents)
-    for override in words:
-        key = tuple(override.key.split("."))
-        layers.override(key, override.value, override.word)
+    layers.override(words)
     try:
         preset = with_weights(validate(layers, source, [*problems, *its_problems]), layers, source)
         own_code = _own_code(preset, layers, source, code)
@@ -185,12 +183,12 @@ def _own_code(preset: "Preset", layers: Layers, source: str, code: Path | None) 
     return found
 
 
-def read_resolved(path: Path) -> "Preset":
-    """Read the complete preset of a run, as `resolved_toml` writes it, from exactly this file.
+def read_resolved(path: Path, overrides: Iterable[Override] = ()) -> "Preset":
+    """Read the complete preset of a run, as `resolved_toml` writes it, from exactly this file, with `overrides`.
 
     Raises `PresetError`; `extends`, and code that is not in the run's folder of code, are refused.
     """
-    return _resolved(_read(path))
+    return _resolved(_read(path), overrides)
 
 
 def parse_resolved(text: str, path: Path) -> "Preset":
@@ -198,13 +196,15 @@ def parse_resolved(text: str, path: Path) -> "Preset":
     return _resolved(_usable(parse_document(text, path), path))
 
 
-def _resolved(document: Document) -> "Preset":
+def _resolved(document: Document, overrides: Iterable[Override] = ()) -> "Preset":
     source = shown(document.path)
     _refuse_parent(document)
     if "sweep" in document.values:
         message = "a resolved preset is of one run, and a sweep of several"
         raise PresetError(source, [Problem("sweep", message, document.lines.get(("sweep",)))])
-    preset = validate(stack([(document, source)]), source)
+    layers = stack([(document, source)])
+    layers.override(overrides)
+    preset = validate(layers, source)
     outside = [
         Problem(dotted(path), f"{OUTSIDE}, got {describe_value(value)}", document.lines.get(path))
         for path, value in names_of_code(preset).items()

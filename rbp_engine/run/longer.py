@@ -12,13 +12,12 @@ import json
 import os
 import shlex
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from rbp_engine.preset import PresetError, Problem, parse_resolved, read_resolved
+from rbp_engine.preset import PresetError, read_resolved
 from rbp_engine.preset.fields import role_of
 from rbp_engine.preset.overrides import Override, parse_overrides, short_name
 from rbp_engine.preset.resolved import as_toml
@@ -43,10 +42,12 @@ EPOCHS: Final = "train.epochs"
 CHANGEABLE: Final = (EPOCHS, "train.checkpoint_every", "guard.max_time", "guard.max_steps", "guard.alerts")
 
 
-def preset_in_force(run: RunDirectory) -> "Preset":
-    """The preset of a run with what its newest attempt has changed. Raises PresetError."""
-    preset, attempt = read_resolved(run.preset_toml), last_attempt(run)
-    return _changed(preset, attempt.changed, run) if attempt is not None and attempt.changed else preset
+def preset_in_force(run: RunDirectory, overrides: Sequence[Override] = ()) -> "Preset":
+    """The preset of a run with what its newest attempt has changed, and `overrides`. Raises PresetError."""
+    attempt = last_attempt(run)
+    changed = attempt.changed if attempt is not None else {}
+    before = [Override(key, value, f"{key}={value}") for key, value in changed.items()]
+    return read_resolved(run.preset_toml, [*before, *overrides])
 
 
 def go_on(run: RunDirectory, words: Sequence[str]) -> tuple[RunDirectory, dict[str, Any]]:
@@ -61,7 +62,7 @@ def go_on(run: RunDirectory, words: Sequence[str]) -> tuple[RunDirectory, dict[s
         raise PresetError(run.id, problems)
     _refuse_others(run, overrides)
     values = {override.key: override.value for override in overrides}
-    new = _changed(preset_in_force(run), values, run, {override.key: override.word for override in overrides})
+    new = preset_in_force(run, overrides)
     epochs, was = values.pop(EPOCHS, None), load_summary(run).epochs
     if epochs is None or new.train.epochs == was:
         return run, values
@@ -79,7 +80,7 @@ def _fork(run: RunDirectory, new: "Preset") -> RunDirectory:
     base = run.id.removesuffix(f"-{origin.epochs}") if origin.origin else run.id
     fork = RunDirectory(run.path.with_name(f"{base}-{epochs}"))
     if not os.path.lexists(fork.path):
-        step = _step_to_go_on_from(run, new)
+        step, longer = _step_to_go_on_from(run, new), Override(EPOCHS, epochs, f"epochs={epochs}")
         history = json.dumps([origin.experiment, origin.epochs, step, epochs])
         described = load_json(run.run_json) | {
             "id": fork.id,
@@ -91,7 +92,7 @@ def _fork(run: RunDirectory, new: "Preset") -> RunDirectory:
             "origin_epochs": origin.epochs,
             "origin_step": step,
             "sweep": None,
-            "settings": _changed(read_resolved(run.preset_toml), {EPOCHS: epochs}, run).model_dump(exclude_none=True),
+            "settings": read_resolved(run.preset_toml, [longer]).model_dump(exclude_none=True),
         }
         try:
             making.make_run(run.path.parent, fork.id, lambda: fork.id, lambda made, _: _write(run, made, described))
@@ -176,23 +177,3 @@ def _refuse_others(run: RunDirectory, overrides: Sequence[Override]) -> None:
     command = shlex.join(["rbp", "train", "--like", run.id, *(override.word for override in overrides)])
     named = ", ".join(override.word for override in others)
     raise RunError(f"{named} cannot change when a run goes on ({why}), only {may} can: {command}")
-
-
-def _changed(
-    preset: "Preset", values: Mapping[str, Any], run: RunDirectory, words: Mapping[str, str] = MappingProxyType({})
-) -> "Preset":
-    """The preset with other values of some keys, checked as a whole. Raises PresetError, at their `words`."""
-    known = preset.model_dump()
-    for key, value in values.items():
-        section, _, name = key.partition(".")
-        known[section][name] = value
-    try:
-        return parse_resolved(as_toml(known), run.preset_toml)
-    except PresetError as error:
-        raise PresetError(error.source, [_in_words(problem, words) for problem in error.problems]) from None
-
-
-def _in_words(problem: Problem, words: Mapping[str, str]) -> Problem:
-    """A problem at the word that has its value, for the file of the run does not; `words` by their keys."""
-    word = words.get(problem.key.partition("[")[0])
-    return problem if word is None else replace(problem, line=None, source=word)
