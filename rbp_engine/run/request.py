@@ -59,19 +59,18 @@ class LaunchRequest:
         )
         return cls(str(run.preset_toml), options=options, original=run)
 
-    def once(self) -> "LaunchRequest":
-        """A request for one run with the same settings and the first seed, which starts at once under a new id."""
-        seed = [f"seed={number}" for number in self.seeds[:1]]
-        options = replace(self.options, gpus=None, inexact=False, from_scratch=False)
-        return LaunchRequest(self.preset, (*self.overrides, *seed), options, original=self.original)
-
     def without(self, setting: str) -> "LaunchRequest":
-        """`once`, without the override of this setting, given by its full name or its short one."""
-        other = self.once()
-        return replace(other, overrides=tuple(word for word in other.overrides if key_of(word) != key_of(setting)))
+        """A request for one run with the same settings and the first seed, which starts at once under a new id.
+
+        It is without the override of this setting, given by its full name or its short one.
+        """
+        words = [*self.overrides, *(f"seed={number}" for number in self.seeds[:1])]
+        others = tuple(word for word in words if key_of(word) != key_of(setting))
+        options = replace(self.options, gpus=None, inexact=False, from_scratch=False)
+        return LaunchRequest(self.preset, others, options, original=self.original)
 
     def changed(self, setting: str, value: str) -> "LaunchRequest":
-        """`once`, with another value of a setting."""
+        """`without`, but with another value of the setting."""
         other = self.without(setting)
         return replace(other, overrides=(*other.overrides, f"{setting}={value}"))
 

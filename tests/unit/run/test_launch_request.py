@@ -77,7 +77,7 @@ def test_a_changed_value_replaces_the_one_given_under_either_name(tmp_path):
     assert shlex.join(request.command) == (
         "rbp train digits lr=3 T=2 --seeds 4 --id x --gpus none --nproc 2 --runs-dir 'a b'"
     )
-    assert shlex.join(request.once().command) == "rbp train digits lr=3 T=2 seed=4 --nproc 2 --runs-dir 'a b'"
+    assert shlex.join(request.without("lr").command) == "rbp train digits T=2 seed=4 --nproc 2 --runs-dir 'a b'"
     other = request.changed("train.accumulate", "2").changed("train.accumulate", "4").changed("seed", "7")
     assert other.overrides == (*request.overrides, "train.accumulate=4", "seed=7")
     assert shlex.join(request.changed("lr", "0.1").command) == (
