@@ -6,6 +6,7 @@ checksum of that. What is whole before the first damaged record is taken.
 
 import csv
 import hashlib
+import io
 import math
 import os
 import re
@@ -268,12 +269,11 @@ def _read_csv(file: BufferedReader, path: Path, table: _Table) -> None:
 
 
 def _lines(file: BufferedReader) -> Iterator[str]:
-    first = True
-    while line := file.readline(_LONGEST_LINE + 1):
+    text = io.TextIOWrapper(file, "utf-8-sig", newline="")
+    while line := text.readline(_LONGEST_LINE + 1):
         if len(line) > _LONGEST_LINE:
-            raise csv.Error(f"it has a line of more than {_LONGEST_LINE} bytes")
-        yield line.decode("utf-8-sig" if first else "utf-8")
-        first = False
+            raise csv.Error(f"it has a line of more than {_LONGEST_LINE} characters")
+        yield line
 
 
 def _number(text: str | None) -> float | None:

@@ -176,14 +176,10 @@ def _other_owners(run: RunDirectory) -> dict[str, int]:
     found: dict[str, int] = {}
     for path in paths:
         for follow in (False, True):
-            try:
+            with contextlib.suppress(OSError):
                 status = os.stat(path, follow_symlinks=follow)  # noqa: PTH116
-            except OSError:
-                break
-            if not is_ours(status):
-                found.setdefault(str(path.relative_to(run.path)), status.st_uid)
-            if not stat.S_ISLNK(status.st_mode):
-                break
+                if not is_ours(status):
+                    found.setdefault(str(path.relative_to(run.path)), status.st_uid)
     return found
 
 

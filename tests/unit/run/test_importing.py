@@ -154,7 +154,7 @@ def test_of_a_damaged_file_what_is_whole_before_is_taken_and_said(tmp_path, dama
         ("table.csv", b"", "it holds no numbers"),
         ("table.csv", b"a,b\n\xff\xfe\n", "it is no table of CSV"),
         ("table.csv", b"a,b\nx,y\n", "it holds no numbers; without the texts in a, b"),
-        ("table.csv", b"a\n" + b"1" * 2**21, "a line of more than 1048576 bytes"),
+        ("table.csv", b"a\n" + b"1" * 2**21, "a line of more than 1048576 characters"),
         (
             "table.csv",
             b",".join(b"c%d" % n for n in range(600)) + b"\n" + b",".join([b"1"] * 600),
