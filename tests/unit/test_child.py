@@ -87,13 +87,6 @@ def test_a_child_that_is_cancelled_is_killed():
     assert child.process.returncode == -9
 
 
-def test_a_child_ends_by_itself_after_its_answer(tmp_path):
-    last = tmp_path / "last"
-    code = f"answer(lambda _: {{}}, Path('/nowhere'))\ntime.sleep(0.5)\nPath({str(last)!r}).touch()"
-    assert asked(code) == {}
-    assert last.exists()
-
-
 def raised_in(path: Path, source: str) -> BaseException:
     (path / "nets.py").write_text(source)
     try:

@@ -5,7 +5,7 @@ import re
 import string
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rbp_engine.printable import for_csv, in_json, keep_colours, one_line, unfinished, visible
@@ -29,7 +29,6 @@ def controls(text: str) -> list[str]:
     ]
 
 
-@settings(deadline=None)
 @given(TEXT)
 @example(ODD)
 def test_a_line_has_no_control_character_and_passes_the_filter_unchanged(text):
@@ -39,7 +38,6 @@ def test_a_line_has_no_control_character_and_passes_the_filter_unchanged(text):
     shown.encode()
 
 
-@settings(deadline=None)
 @given(TEXT)
 @example(ODD)
 def test_lines_have_no_control_characters_but_their_breaks(text):
@@ -49,7 +47,6 @@ def test_lines_have_no_control_characters_but_their_breaks(text):
     shown.encode()
 
 
-@settings(deadline=None)
 @given(TEXT, st.integers(1, 20))
 def test_a_limit_is_a_limit_and_a_cut_can_be_seen(text, limit):
     for shown, whole in ((one_line(text, limit), one_line(text)), (visible(text, limit), visible(text))):
@@ -58,7 +55,6 @@ def test_a_limit_is_a_limit_and_a_cut_can_be_seen(text, limit):
     assert one_line(one_line(text, limit), limit) == one_line(text, limit)
 
 
-@settings(deadline=None)
 @given(TEXT)
 @example(f"{ODD}\x1b[31m\x1b[2J\x1b]52;c;aGk=\x07\x1b[0;1;38:5:9m")
 def test_a_log_keeps_its_colours_and_nothing_else(text):
@@ -68,7 +64,6 @@ def test_a_log_keeps_its_colours_and_nothing_else(text):
     assert keep_colours(shown) == shown
 
 
-@settings(deadline=None)
 @given(TEXT, st.integers(0, 100))
 @example("a\x1b[3", 2)
 def test_a_log_reads_the_same_in_parts(text, place):
@@ -77,7 +72,6 @@ def test_a_log_reads_the_same_in_parts(text, place):
     assert keep_colours(first[:kept]) + keep_colours(first[kept:] + rest) == keep_colours(text)
 
 
-@settings(deadline=None)
 @given(TEXT)
 @example("=1+1").via("a formula")
 def test_no_cell_of_a_csv_file_is_a_formula(text):
@@ -94,7 +88,6 @@ def test_numbers_in_a_csv_file_stay_numbers(number):
     assert for_csv(number) == number
 
 
-@settings(deadline=None)
 @given(st.recursive(TEXT, lambda inner: st.lists(inner) | st.dictionaries(TEXT, inner), max_leaves=5))
 @example([ODD, "\U000e0041"])
 def test_json_means_the_same_with_its_control_characters_escaped(value):

@@ -17,9 +17,9 @@ def test_the_installed_torch_has_all_of_them():
     require(COMPILING)
 
 
-@pytest.mark.parametrize("name", [*TRAINING, *COMPILING], ids=lambda name: name.name)
-def test_each_is_used_where_the_list_says(name):
-    assert re.search(rf"\b{re.split(r'[.:]', name.name)[-1]}\b", (ENGINE / name.used_in).read_text())
+def test_each_is_used_where_the_list_says():
+    for name in (*TRAINING, *COMPILING):
+        assert re.search(rf"\b{re.split(r'[.:]', name.name)[-1]}\b", (ENGINE / name.used_in).read_text()), name
 
 
 def test_no_unlisted_name_is_used():

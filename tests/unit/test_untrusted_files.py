@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import tomli
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rbp_engine.untrusted_files import (
@@ -45,14 +45,6 @@ def test_what_is_no_regular_file_is_refused_by_its_kind(tmp_path):
             with pytest.raises(NotAFile) as caught:
                 open_untrusted(tmp_path / name)
             assert str(caught.value) == f"{tmp_path / name} cannot be read: {kind}, not a file"
-
-
-def test_a_pipe_that_is_refused_leaves_its_writer_waiting(tmp_path):
-    os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(NotAFile):
-        open_untrusted(tmp_path / "pipe")
-    with pytest.raises(OSError, match="No such device or address"):  # nobody reads
-        os.open(tmp_path / "pipe", os.O_WRONLY | os.O_NONBLOCK)
 
 
 def test_a_path_that_leads_nowhere_is_an_oserror_of_one_line(tmp_path):
@@ -118,8 +110,6 @@ def test_toml_is_parsed_unless_it_is_long_deep_or_has_thousands_of_keys():
         f"b = {{ {'_.' * 33}a = 0 }}": "nested more than 32 deep",
         "a = " + "[" * 3000 + "]" * 3000: "nested more than 32 deep",
         f"a = {'{a=' * 100}0{'}' * 100}": "nested more than 32 deep",
-        f"{'a.' * 2000}a = 0": "nested more than 32 deep",
-        f"{'a.' * 100}a = 0": "nested more than 32 deep",
         f"[{'a.' * 20}a]\nb = {{ {'b.' * 20}b = 0 }}": "nested more than 32 deep",
         'a = [ """x"""", ' + "[" * 40 + "]" * 40 + "]": "nested more than 32 deep",
         "# " * 2**17 + "\n": "longer than 256 KiB",
@@ -149,7 +139,6 @@ def _depth(value: Any) -> int:
     return 1 + max(map(_depth, value), default=0) if isinstance(value, list) else 0
 
 
-@settings(deadline=None)
 @given(VALUES)
 def test_brackets_in_strings_and_comments_of_toml_do_not_count(value):
     text = f"a = {value} # \"'[[\n"

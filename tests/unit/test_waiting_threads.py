@@ -3,6 +3,13 @@
 import os
 import subprocess
 import sys
+import warnings
+
+import pytest
+import torch
+
+from rbp_engine.cores import SLEEP_SOON, let_threads_sleep
+from rbp_engine.methods import protocol
 
 TOLD = "import ctypes; get = ctypes.CDLL(None).getenv; get.restype = ctypes.c_char_p; print(get(b'OMP_WAIT_POLICY'));"
 TRAIN = """
@@ -15,7 +22,6 @@ for _ in range(2):
     method.step(network, torch.rand(2, 4), torch.tensor([0, 1]))
 print([thread.name for thread in threading.enumerate()])
 """
-QUIET = "import os; os.getloadavg = lambda: (0.1, 0.0, 0.0)\n"
 BUSY = "import os; os.getloadavg = lambda: (2.0 * len(os.sched_getaffinity(0)), 0.0, 0.0)\n"
 WARNING = "torch was imported before rbp_engine, so its threads spin"
 
@@ -46,10 +52,24 @@ def test_on_a_busy_machine_a_script_that_imports_torch_first_is_told_once():
     assert found.stdout == "['MainThread']\n"
 
 
-def test_it_is_not_told_if_its_threads_sleep_anyway():
-    assert WARNING not in run(f"import rbp_engine, torch\n{BUSY}{TRAIN}").stderr
-    assert WARNING not in run(f"import torch\n{BUSY}{TRAIN}", OMP_WAIT_POLICY="PASSIVE").stderr
+@pytest.mark.parametrize(
+    ("load", "threads", "asleep", "told"),
+    [(2.0, 2, False, True), (0.1, 2, False, False), (2.0, 1, False, False), (2.0, 2, True, False)],
+)
+def test_it_is_told_of_threads_that_spin_beside_other_programs_alone(monkeypatch, load, threads, asleep, told):
+    cores = len(os.sched_getaffinity(0))
+    monkeypatch.setattr(os, "getloadavg", lambda: (load * cores, 0.0, 0.0))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    monkeypatch.setattr(protocol, "let_threads_sleep", lambda: asleep)
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        protocol.warn_of_spinning_threads.__wrapped__()
+    assert [WARNING in str(one.message) for one in found] == [True] * told
 
 
-def test_it_is_not_told_while_no_other_program_runs():
-    assert WARNING not in run(f"import torch\n{QUIET}{TRAIN}").stderr
+def test_after_torch_threads_sleep_only_if_the_user_has_said_so(monkeypatch):
+    for name in SLEEP_SOON:
+        monkeypatch.delenv(name, raising=False)
+    assert not let_threads_sleep.__wrapped__()
+    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
+    assert let_threads_sleep.__wrapped__()

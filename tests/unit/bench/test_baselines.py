@@ -140,11 +140,6 @@ def test_every_neuron_is_in_one_block(network):
     assert len(found) > 1 and converted not in found
 
 
-def test_memopt_says_its_level():
-    model = create_model("convnet", num_classes=10, in_channels=2, decay=0.5)
-    assert BASELINES["memopt"](model, T, IMAGES).setting == "level 1"
-
-
 def test_spikingjellys_spikformer_is_its_own_network_of_the_same_size():
     ours = small_spikformer()
     theirs = BASELINES["spikingjelly"](ours, T, IMAGES).network

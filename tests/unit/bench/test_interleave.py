@@ -1,8 +1,11 @@
-"""Processes that take turns, and one that ends early."""
+"""Comparisons: their baselines by name, processes that take turns, and one that ends early."""
 
+import pytest
+
+from rbp_engine.bench import baselines as made
 from rbp_engine.bench.measure.interleave import MeasuredProcess, MeasuredSide
 from rbp_engine.bench.measure.measurement import environment, temporary_run
-from rbp_engine.bench.results.comparison import candidates, compare
+from rbp_engine.bench.results.comparison import BASELINES, baselines, candidates, compare
 from rbp_engine.preset import load_preset
 
 TALKS = """\
@@ -47,3 +50,13 @@ def test_ctrl_c_leaves_the_rounds_that_were_measured_before_it():
     assert 0 < measured.predict_seconds < measured.seconds
     assert measured.fastest <= measured.seconds <= measured.slowest
     assert (measured.peak, measured.saved, measured.units) == (None, None, None)
+
+
+def test_all_baselines_are_those_that_can_be_made():
+    assert baselines(["all"]) == list(made.BASELINES) == list(BASELINES)
+
+
+def test_named_baselines_keep_their_order_and_an_unknown_one_is_refused():
+    assert baselines(["ann", "memopt"]) == ["ann", "memopt"]
+    with pytest.raises(ValueError, match=r"no baseline is called 'torch': one of spikingjelly, memopt, .*, or all"):
+        baselines(["memopt", "torch"])

@@ -1,8 +1,11 @@
-"""The end of a run that is being followed."""
+"""The end of a run that is being followed, and Ctrl-C to the command that follows it."""
 
 import shutil
+import signal
+import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status.status import Verdict
 from rbp_tui.cli.train import following
+from rbp_tui.cli.train.interrupts import AskUser, Interrupts
 from rbp_tui.cli.train.views import View
 
 
@@ -53,3 +57,26 @@ def test_the_command_that_follows_a_run_has_the_whole_chosen_id_and_says_where_i
 )
 def test_the_exit_code_of_a_run_says_how_it_ended(verdict: Verdict, code: int) -> None:
     assert following.exit_code(verdict) == code
+
+
+@pytest.fixture
+def interrupts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Interrupts]:
+    """Those of a command at a terminal, without a queue."""
+    for stream in (sys.stdin, sys.stdout):
+        monkeypatch.setattr(stream, "isatty", lambda: True)
+    handled = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+    before = {number: signal.getsignal(number) for number in handled}
+    made = Interrupts([])
+    made.dispatcher_called_at = float("inf")
+    yield made
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_asks_however_often_it_is_pressed_before_the_question(interrupts: Interrupts, times: int) -> None:
+    interrupts.tick()
+    for _ in range(times):
+        signal.raise_signal(signal.SIGINT)
+    with pytest.raises(AskUser):
+        interrupts.tick()

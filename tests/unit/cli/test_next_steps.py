@@ -85,24 +85,17 @@ def test_no_resume_is_advised_if_it_would_end_the_same_way(advised, cause):
 
 
 @pytest.mark.parametrize(
-    ("cause", "command"),
+    ("cause", "known", "unknown"),
     [
-        (Cause.NON_FINITE, "rbp train --like here lr=0.02 ("),
-        (Cause.OUT_OF_MEMORY, "rbp train --like here train.accumulate=2 ("),
-        (Cause.SETTINGS, "rbp train --like here with the settings that the reason names ("),
-        (Cause.OWN_CODE, "rbp train digits lr=0.2 ("),
+        (Cause.NON_FINITE, "digits", "--like here lr=0.02 ("),
+        (Cause.OUT_OF_MEMORY, "digits lr=0.2 train.accumulate=2 (", "--like here train.accumulate=2 ("),
+        (Cause.SETTINGS, "--like here with the settings", "--like here with the settings that the reason names ("),
+        (Cause.OWN_CODE, "digits lr=0.2 (correct the file first", "digits lr=0.2 ("),
     ],
 )
-def test_what_started_a_run_need_not_be_known_to_say_what_starts_it_again_changed(advised, cause, command):
-    assert advised("failed", cause, None)[-1].startswith(command)
-
-
-def test_after_out_of_memory_the_same_run_in_smaller_parts_is_advised(advised):
-    assert advised("failed", Cause.OUT_OF_MEMORY)[-1].startswith("rbp train digits lr=0.2 train.accumulate=2 (")
-
-
-def test_after_an_error_in_own_code_the_same_command_with_a_corrected_file_is_advised(advised):
-    assert advised("failed", Cause.OWN_CODE)[-1].startswith("rbp train digits lr=0.2 (correct the file first")
+def test_what_starts_a_run_again_changed_is_said_whether_its_command_is_known_or_not(advised, cause, known, unknown):
+    assert advised("failed", cause)[-1].startswith(f"rbp train {known}")
+    assert advised("failed", cause, None)[-1].startswith(f"rbp train {unknown}")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import typer.main
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rbp_engine.plan.request import SweepRequest
@@ -40,6 +40,7 @@ def options_in(given: dict[str, Any]) -> LaunchOptions:
     return given_options(**{name: given[name] for name in NAMES if name in given})
 
 
+@settings(max_examples=30)
 @given(OPTIONS)
 def test_the_command_that_repeats_a_run_has_all_of_its_options(options: LaunchOptions) -> None:
     request = LaunchRequest("digits", ("T=2",), options, (1, 2), run_id="mine", resume_or_start=True)
@@ -64,6 +65,7 @@ SWEEPS = st.builds(
 )
 
 
+@settings(max_examples=30)
 @given(SWEEPS)
 def test_the_command_that_goes_on_with_a_sweep_has_all_that_was_said(asked: SweepRequest) -> None:
     given = read(asked.command)
