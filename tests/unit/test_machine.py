@@ -154,7 +154,6 @@ def test_adding_data_keeps_a_link_a_link(tmp_path, config):
 ROOTS = st.dictionaries(st.text("abc_.1 é\"'", min_size=1, max_size=5), st.just("/x"), max_size=3)
 
 
-@settings(deadline=None)
 @given(ROOTS, st.sampled_from(["inline", "table", "dotted"]), st.text("abc_.1 é\"'", min_size=1, max_size=5))
 def test_added_data_reads_back_whatever_the_file_looked_like(roots, form, name):
     quoted = {'"' + key.replace('"', '\\"') + '"': f'"{root}"' for key, root in roots.items()}

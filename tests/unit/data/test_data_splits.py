@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rbp_engine.data.catalog import CATALOG, catalogued
@@ -83,7 +83,6 @@ def test_held_out_images_come_from_the_training_set_and_the_test_set_stays_compl
     assert sorted(held + rest) == shown(whole.train)
 
 
-@settings(deadline=None)
 @given(st.integers(2, 5), st.integers(4, 20), st.integers(0, 2**31), st.data())
 def test_a_stratified_split_is_a_partition_with_every_class_in_proportion(classes, of_each, seed, data):
     count = classes * of_each

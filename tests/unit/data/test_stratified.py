@@ -4,7 +4,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.model_selection import train_test_split
 
@@ -14,7 +14,6 @@ from rbp_engine.data.stratified import stratified_indices
 SIZES = st.lists(st.integers(2, 40), min_size=2, max_size=8)
 
 
-@settings(deadline=None)
 @given(SIZES, st.integers(0, 2**31), st.data())
 def test_the_parts_equal_those_of_scikit_learn(sizes, seed, data):
     labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(sizes)), sizes))

@@ -18,9 +18,7 @@ AGAIN = LaunchRequest("runs/one/preset.toml", original=RunDirectory(Path("runs/o
 @pytest.mark.parametrize(
     "asked",
     [
-        SweepRequest(
-            LaunchRequest("digits", ("lr=0.1..0.5", "run.name='ü\n'"), OPTIONS, (1, 2), typed=("rbp", "sweep"))
-        ),
+        SweepRequest(LaunchRequest("digits", ("lr=0.1..0.5", "run.name='ü\n'"), OPTIONS, (1, 2), typed=("rbp",))),
         SweepRequest(AGAIN, 3, "tpe", 7, "median", "mine", True),
     ],
 )

@@ -33,6 +33,7 @@ def test_a_grid_has_every_combination_with_every_seed_and_those_of_a_seed_follow
     ]
     assert {point.loaded.preset.train.epochs for point in plan.points} == {3}
     assert len({point.identity for point in plan.points}) == 8
+    assert len(planned("train.kernel=eager,compiled", "T=2,4").points) == 4  # what changes only the cost varies beside
     assert {len(points) for points in plan.trials.values()} == {2}
 
 
@@ -95,10 +96,6 @@ def test_what_is_wrong_is_named_for_all_combinations_at_once():
 def test_contradictions_are_refused(words, trials, message):
     with pytest.raises(RunError, match=message):
         planned(*words, trials=trials)
-
-
-def test_settings_that_only_change_the_cost_vary_beside_others():
-    assert len(planned("train.kernel=eager,compiled", "T=2,4").points) == 4
 
 
 @given(

@@ -66,6 +66,7 @@ def test_its_name_changes_with_all_that_makes_it_another_search_and_not_with_the
     ]
     assert len({search.name, *(other.name for other in others)}) == 5
     assert planned(name="mine").name == "mine"
+    assert len({search.run_of(trial).id for trial in range(1, 1001)}) == 1000
     path = tmp_path / "other.toml"
     path.write_text(
         'extends = "digits"\n[sweep]\nsearch = "tpe"\ntrials = 7\nseeds = [2]\n[sweep.random]\nT = [2, 3]\n'
@@ -219,8 +220,3 @@ def test_a_run_that_has_completed_before_it_heard_that_it_is_pruned_counts_as_pr
     write_status(run, "completed", last=Scores(top1=0.75))
     control.request_stop(run, Cause.PRUNED, "pruned")
     assert TrialReader(search).read()[0].trial.state is TrialState.PRUNED
-
-
-def test_every_run_of_a_search_has_an_id_of_its_own():
-    search = planned()
-    assert len({search.run_of(trial).id for trial in range(1, 1001)}) == 1000

@@ -14,24 +14,9 @@ KEY = st.one_of(
     st.sampled_from(['"a.b"', "'x = [y]'", '"q\\"#"', '""', "'\\'", '"\\u00e9"']),
 )
 SCALAR = st.sampled_from(
-    [
-        "1",
-        "-2.5e3",
-        "inf",
-        "true",
-        "1979-05-27 07:32:00",
-        '"] # , \\" }"',
-        "'}, \\'",
-        '"""\nkey = 1\n\\"\\"\\" # [t]\n"""',
-        '""""quoted""""',
-        '"""a"""""',
-        "'''\n[no]\n\\'''",
-        "''''two'''''",
-        '""',
-        "''",
-        '""""""',
-    ]
-)
+    ["1", "-2.5e3", "inf", "true", "1979-05-27 07:32:00", '"] # , \\" }"', "'}, \\'", '""', "''", '""""""',
+     '"""\nkey = 1\n\\"\\"\\" # [t]\n"""', '""""quoted""""', '"""a"""""', "'''\n[no]\n\\'''", "''''two'''''"]
+)  # fmt: skip
 
 
 def _array(elements: list[str], blank: str, trailing: bool) -> str:
@@ -95,17 +80,12 @@ def test_exactly_the_keys_that_tomli_reads_have_the_line_where_their_statement_s
         assert any(name[-len(words) :] == words for name in names)
 
 
-def test_elements_of_an_array_have_the_line_of_its_key():
+def test_elements_of_an_array_have_the_line_of_its_key_and_tables_after_tables_belong_to_the_last():
     lines = key_lines("[paper]\nfigures = [\n  { top1 = 1 },\n  # none\n  { top1 = 2 },\n]\n[run]\n")
     assert lines[("paper", "figures")] == lines[("paper", "figures", 0, "top1")] == lines[("paper", "figures", 1)] == 2
     assert lines[("run",)] == 7
-
-
-def test_tables_after_an_array_of_tables_belong_to_its_last_element():
     lines = key_lines("[[a]]\nx = 1\n[[a]]\n[a.b]\ny = 2\n[[a.c]]\n")
-    assert lines[("a", 0, "x")] == 2
-    assert lines[("a", 1, "b", "y")] == 5
-    assert lines[("a", 1, "c", 0)] == 6
+    assert (lines[("a", 0, "x")], lines[("a", 1, "b", "y")], lines[("a", 1, "c", 0)]) == (2, 5, 6)
 
 
 @pytest.mark.parametrize(

@@ -173,10 +173,11 @@ def test_a_users_own_preset_and_overrides_of_a_run_may_name_code_anywhere(folder
     assert again.own_code["model.name"].path == tmp_path / "nets.py"
 
 
-def test_a_runs_preset_has_no_parent_when_it_is_repeated(folder, tmp_path):
+def test_a_runs_preset_has_no_parent(tmp_path):
     (tmp_path / "preset.toml").write_text("extends = 'digits'\n")
-    with pytest.raises(PresetError, match="a resolved preset has no parent"):
-        load_preset("preset.toml", code=tmp_path)
+    for read in (lambda: load_preset("preset.toml", code=tmp_path), lambda: read_resolved(Path("preset.toml"))):
+        with pytest.raises(PresetError, match="a resolved preset has no parent"):
+            read()
 
 
 def test_warnings_of_python_do_not_quote_own_code(folder):

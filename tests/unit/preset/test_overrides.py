@@ -6,8 +6,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from rbp_engine.preset import SHORT_NAMES, fields
-from rbp_engine.preset.overrides import parse_overrides
+from rbp_engine.preset import SHORT_NAMES, fields, setting_word
+from rbp_engine.preset.overrides import Override, parse_overrides
 
 
 def value_of(word: str) -> Any:
@@ -59,7 +59,6 @@ def test_a_list_of_strings_needs_neither_quotes_nor_brackets():
         ("foo", "expected key=value"),
         ("timesteps=4", "Did you mean 'method.timesteps'?"),
         ("optim.lrr=4", "Did you mean 'optim.lr'?"),
-        ("epoch=4", "Did you mean 'train.epochs'?"),
         ("learning_rate=0.1", "Did you mean 'lr'?"),
         ("learningrate=0.1", "Did you mean 'lr'?"),
         ("optim=4", "'optim' is a section; name one of its fields: optim.name, optim.lr"),
@@ -103,3 +102,27 @@ def test_plain_strings_are_read_back_without_surrounding_space(text):
 def test_any_word_can_be_parsed(word):
     overrides, problems = parse_overrides([word, f"T={word}", f"optim.{word}"])
     assert len(overrides) + len(problems) == 3
+
+
+WORDS = st.text(min_size=0, max_size=20).map(str.strip)
+NUMBERS = st.one_of(st.integers(-(2**53), 2**53), st.floats(allow_nan=False, allow_infinity=False))
+SETTINGS = st.one_of(
+    st.tuples(st.sampled_from(["method.name", "run.name", "model.name"]), WORDS),
+    st.tuples(st.sampled_from(["method.timesteps", "optim.lr", "train.epochs"]), NUMBERS),
+    st.tuples(st.just("data.drop_last"), st.booleans()),
+    st.tuples(st.just("run.tags"), st.lists(st.text(max_size=8), max_size=3)),
+    st.tuples(
+        st.just("model.args"), st.dictionaries(st.from_regex("[a-z_]{1,5}", fullmatch=True), NUMBERS, max_size=3)
+    ),
+)
+
+
+@given(SETTINGS)
+def test_a_setting_written_as_a_word_is_read_back(setting):
+    key, value = setting
+    word = setting_word(key, value)
+    assert parse_overrides([word]) == ([Override(key, value, word)], [])
+
+
+def test_a_word_has_the_short_name():
+    assert setting_word("method.timesteps", 6) == "T=6" and setting_word("optim.momentum", 0.9) == "optim.momentum=0.9"

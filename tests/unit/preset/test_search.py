@@ -132,13 +132,6 @@ def test_the_presets_of_networks_with_membrane_shortcuts_have_their_neurons():
         assert (neuron.decay, neuron.threshold, neuron.surrogate, neuron.reset) == (*expected, "hard")
 
 
-@pytest.mark.parametrize("name", sorted(OF_THE_PAPER))
-def test_every_cell_of_the_paper_is_a_different_experiment(name):
-    paper = load_preset(name).preset.paper
-    words = [(f"method={figure.method}", f"T={figure.timesteps}") for figure in paper.figures]
-    assert len({load_preset(name, pair).experiment for pair in words}) == len(words)
-
-
 def test_a_name_is_searched_in_order(places):
     assert load_preset("digits").path == (bundled_folder() / "digits.toml").absolute()
     for name in ("user", "chosen", "here"):

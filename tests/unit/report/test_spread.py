@@ -22,17 +22,12 @@ def test_mean_and_deviation_are_those_of_a_sample(values):
 def test_a_single_value_has_neither_deviation_nor_interval(value):
     found = spread([value])
     assert (found.mean, found.std, found.interval, found.count) == (value, None, None, 1)
-
-
-def test_no_values_have_no_mean():
     with pytest.raises(ValueError, match="at least one"):
         spread([])
 
 
 # Published quantiles of Student's t, two-sided 95 %.
-@pytest.mark.parametrize(
-    ("freedom", "t"), [(1, 12.7062), (2, 4.3027), (3, 3.1824), (4, 2.7764), (9, 2.2622), (10, 2.2281), (30, 2.0423)]
-)
+@pytest.mark.parametrize(("freedom", "t"), [(1, 12.7062), (2, 4.3027), (10, 2.2281), (30, 2.0423)])
 def test_the_interval_of_a_mean_is_that_of_students_t(freedom, t):
     found = spread([float(value) for value in range(freedom + 1)])
     assert found.interval == pytest.approx(t * found.std / (freedom + 1) ** 0.5, rel=1e-4)

@@ -190,7 +190,6 @@ def test_a_file_that_becomes_shorter_is_followed_from_its_new_end(tmp_path):
     assert [event.seq for event in reader.poll()] == [3]
 
 
-@settings(deadline=None)
 @given(st.lists(events(), max_size=8), st.lists(st.integers(1, 200), max_size=40))
 def test_a_reader_follows_a_file_that_grows_in_arbitrary_chunks(written, sizes):
     data = b"".join(to_json(event).encode() + b"\n" for event in written)
@@ -206,7 +205,6 @@ def test_a_reader_follows_a_file_that_grows_in_arbitrary_chunks(written, sizes):
     assert found == written
 
 
-@settings(deadline=None)
 @given(st.lists(events() | st.binary(max_size=400), max_size=8), st.integers(1, 300))
 def test_a_reader_with_a_small_buffer_reads_the_same_and_leaves_out_long_lines(written, at_once):
     longest = at_once + 150

@@ -4,7 +4,7 @@ import itertools
 import tempfile
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rbp_engine.run.files.events import Body, Event, Metrics, RunStart, Validation, WarningRaised, to_json
@@ -26,7 +26,6 @@ def told(start: Progress, end: int, window: int) -> list[tuple[int, Body]]:
     return events
 
 
-@settings(deadline=None)
 @given(st.integers(1, 5), st.integers(1, 14), st.integers(1, 14), st.booleans(), st.data())
 def test_a_gap_is_found_exactly_if_events_before_the_checkpoint_are_missing(window, saved, reached, long, data):
     """Whatever was recorded beyond the checkpoint, before and after an earlier resume, and at the end."""
