@@ -1,23 +1,19 @@
 """Networks with a fault, for the runs that the alarms are tested with."""
 
-from collections.abc import Callable
-
 import torch
-from torch import Tensor, nn
-
-Neuron = Callable[[], nn.Module]
+from torch import nn
 
 
 class FaultyNorm(nn.BatchNorm2d):
     """Batch norm whose bias becomes `bias` in training step `step`, counted from 1: nothing brings it back."""
 
-    def __init__(self, channels: int, bias: float, step: int) -> None:
+    def __init__(self, channels, bias, step):
         super().__init__(channels)
         self.fault = bias
         self.fault_step = step
         self.steps = 0
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x):
         if self.training:
             self.steps += 1
             if self.steps == self.fault_step:
@@ -27,11 +23,11 @@ class FaultyNorm(nn.BatchNorm2d):
 
 
 def plain(
-    *, num_classes: int, in_channels: int, neuron: Neuron, width: int = 16, depth: int = 5, norm: bool = True,
-    fault: int | None = None, bias: float = -10.0, step: int = 1, gain: float = 1.0,
-) -> nn.Sequential:  # fmt: skip
+    *, num_classes, in_channels, neuron, width = 16, depth = 5, norm = True,
+    fault = None, bias = -10.0, step = 1, gain = 1.0
+):  # fmt: skip
     """`depth` layers of convolution, batch norm unless `norm` is false, and neuron; layer `fault` has the fault."""
-    layers: list[tuple[str, nn.Module]] = []
+    layers = []
     for number in range(1, depth + 1):
         layers.append((f"conv{number}", nn.Conv2d(in_channels, width, 3, padding=1, bias=not norm)))
         nn.init.kaiming_normal_(layers[-1][1].weight).data.mul_(gain)
@@ -51,13 +47,13 @@ def plain(
 
 
 class Block(nn.Module):
-    def __init__(self, width: int, neuron: Neuron, fault: float | None, step: int) -> None:
+    def __init__(self, width, neuron, fault, step):
         super().__init__()
         self.conv = nn.Conv2d(width, width, 3, padding=1, bias=False)
         self.norm = nn.BatchNorm2d(width) if fault is None else FaultyNorm(width, fault, step)
         self.neuron = neuron()
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x):
         return x + self.neuron(self.norm(self.conv(x)))
 
 
@@ -65,9 +61,9 @@ class Residual(nn.Module):
     """A stem and `depth` blocks whose spikes are added to their input; block `fault` has the fault."""
 
     def __init__(
-        self, *, num_classes: int, in_channels: int, neuron: Neuron, width: int = 16, depth: int = 4,
-        fault: int | None = None, bias: float = -10.0, step: int = 1,
-    ) -> None:  # fmt: skip
+        self, *, num_classes, in_channels, neuron, width = 16, depth = 4,
+        fault = None, bias = -10.0, step = 1
+    ):  # fmt: skip
         super().__init__()
         self.stem = nn.Sequential(
             nn.Conv2d(in_channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), neuron(), nn.AvgPool2d(2)
@@ -78,5 +74,5 @@ class Residual(nn.Module):
         self.pool = nn.AdaptiveAvgPool2d(2)
         self.head = nn.Linear(4 * width, num_classes)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x):
         return self.head(self.pool(self.blocks(self.stem(x))).flatten(1))

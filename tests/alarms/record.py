@@ -14,7 +14,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +22,6 @@ import psutil
 from rbp_engine.run.control import request_stop
 from rbp_engine.run.files.event_reader import read_events
 from rbp_engine.run.files.events import (
-    Event,
     FiringRates,
     GradientFidelity,
     Health,
@@ -52,7 +50,7 @@ RESTARTS = ("optim.schedule=restarts", "optim.restart_epochs=6", "optim.restart_
 EPOCH_3 = "model.args.step=47"  # digits has 23 steps an epoch
 
 #: Runs with a fault, and runs that are well and show it.
-RUNS: dict[str, tuple[str, ...]] = {
+RUNS = {
     "silenced": ("digits", PLAIN, "epochs=6", "model.args.fault=3", EPOCH_3),
     "silenced-residual": ("digits", RESIDUAL, "epochs=6", "model.args.fault=2", EPOCH_3),
     "threshold-too-high": ("digits", PLAIN, "epochs=4", "neuron.threshold=20"),
@@ -88,7 +86,7 @@ RBP = (sys.executable, "-c", "from rbp_tui.cli import main; main()")
 GROUPS = Path("/sys/fs/cgroup")
 
 
-def record(name: str, epochs: int | None = None) -> None:
+def record(name, epochs=None):
     """Train one run and keep its events; it is stopped after `epochs`."""
     preset, _, seed = name.rpartition("-")
     words = RUNS.get(name, (preset, f"seed={seed}", HEALTH))
@@ -117,7 +115,7 @@ def record(name: str, epochs: int | None = None) -> None:
     print(f"{name}: {verdict.status}, {len(events)} events")
 
 
-def pause(run: RunDirectory) -> None:
+def pause(run):
     """Let the second process of a run stand still most of the time for a second, as beside other jobs on its core."""
     for process in processes_of(run):
         with contextlib.suppress(psutil.Error):
@@ -129,7 +127,7 @@ def pause(run: RunDirectory) -> None:
 
 
 @contextlib.contextmanager
-def nearly_full(name: str) -> Iterator[Callable[[], None] | None]:
+def nearly_full(name):
     """What a process calls to enter a control group with little more memory than the run `memory-nearly-full` needs.
 
     It takes root. Of other runs None.
@@ -148,7 +146,7 @@ def nearly_full(name: str) -> Iterator[Callable[[], None] | None]:
         group.rmdir()
 
 
-def thinned(event: Event, number: int, *, timed: bool) -> Event:
+def thinned(event, number, *, timed):
     """Without what says only where and when it was: numbers that differ each time."""
     body = event.body
     if isinstance(body, RunStart):
@@ -158,7 +156,7 @@ def thinned(event: Event, number: int, *, timed: bool) -> Event:
     return replace(event, body=body, seq=number, t=0.0)
 
 
-def main(words: Sequence[str]) -> None:
+def main(words):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*")
     parser.add_argument("--epochs", type=int)

@@ -6,7 +6,7 @@ from rbp_engine.data.sets.digits import DIGITS
 from rbp_engine.data.splits import DataSplits, Images
 
 
-def few_digits(count: int = 240, wrong: float = 0.4) -> DataSplits:
+def few_digits(count=240, wrong=0.4):
     """The digits with `count` images to train on, of which a share has a wrong label."""
     data = DIGITS.load()
     draw = torch.Generator().manual_seed(0)

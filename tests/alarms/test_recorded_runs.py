@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from rbp_engine.run.files.events import Event, from_json
-from rbp_engine.run.status.history import History, HistoryBuilder
+from rbp_engine.run.files.events import from_json
+from rbp_engine.run.status.history import HistoryBuilder
 from rbp_engine.run.status.rules.rule import Alarm
 from rbp_engine.run.status.rules.table import RULES, alarms, findings, unchecked
 
@@ -66,13 +66,13 @@ class Moment:
     alarms: tuple[Alarm, ...]
 
 
-def events_of(recording: Path) -> list[Event]:
+def events_of(recording):
     with gzip.open(recording) as lines:
         return [event for line in lines if (event := from_json(line)) is not None]
 
 
 @cache
-def moments(name: str) -> list[Moment]:
+def moments(name):
     """What was to be seen of a run after each sampled step."""
     builder, found = HistoryBuilder(), []
     for step, events in groupby(events_of(RECORDINGS / f"{name}.jsonl.gz"), key=attrgetter("step")):
@@ -83,44 +83,44 @@ def moments(name: str) -> list[Moment]:
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_fault_is_named_and_nothing_else_is(name: str) -> None:
+def test_a_fault_is_named_and_nothing_else_is(name):
     seen = {(alarm.rule, alarm.layer) for moment in moments(name) for alarm in moment.alarms}
     assert seen == {FAULTS[name]}
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_an_alarm_stands_until_the_end_and_since_the_step_that_it_named_at_first(name: str) -> None:
+def test_an_alarm_stands_until_the_end_and_since_the_step_that_it_named_at_first(name):
     first, *later = [moment.alarms for moment in moments(name) if moment.alarms]
     assert [[alarm.step for alarm in found] for found in later] == [[alarm.step for alarm in first]] * len(later)
     assert moments(name)[-1].alarms
 
 
 @pytest.mark.parametrize("name", ["silenced", "silenced-residual", "saturated"])
-def test_a_layer_that_breaks_in_epoch_3_is_named_within_two_epochs(name: str) -> None:
+def test_a_layer_that_breaks_in_epoch_3_is_named_within_two_epochs(name):
     found = next(moment for moment in moments(name) if moment.alarms)
     assert FAULT_STEP < found.step <= FAULT_STEP + 2 * STEPS_PER_EPOCH
     assert FAULT_STEP <= found.alarms[0].step < FAULT_STEP + STEPS_PER_EPOCH
 
 
 @pytest.mark.parametrize("name", WELL)
-def test_there_is_no_alarm_in_a_run_that_is_well(name: str) -> None:
+def test_there_is_no_alarm_in_a_run_that_is_well(name):
     assert [moment for moment in moments(name) if moment.alarms] == []
 
 
 @cache
-def whole(name: str) -> History:
+def whole(name):
     builder = HistoryBuilder()
     builder.add(events_of(RECORDINGS / f"{name}.jsonl.gz"))
     return builder.history()
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_end_of_a_run_has_its_alarms_and_what_the_rules_about_the_end_say(name: str) -> None:
+def test_the_end_of_a_run_has_its_alarms_and_what_the_rules_about_the_end_say(name):
     alarming = {FAULTS[name][0]} if name in FAULTS else set()
     assert {found.rule for found in findings(whole(name))} == ENDS.get(name, set()) | alarming
 
 
-def test_what_is_said_of_an_end_names_the_epoch_and_the_numbers() -> None:
+def test_what_is_said_of_an_end_names_the_epoch_and_the_numbers():
     said = {name: next(found for found in findings(whole(name)) if found.rule in ENDS[name]) for name in ENDS}
     assert said["lr-high-at-the-end"].what.startswith("best at epoch 6 with 94 %, at the end 12.2 points lower")
     assert "after 4 of 20 epochs, with 95 % of" in said["stopped-early"].what
@@ -130,7 +130,7 @@ def test_what_is_said_of_an_end_names_the_epoch_and_the_numbers() -> None:
     assert said["ranks-one-paused"].what.startswith("process 1 waits ")
 
 
-def test_each_rule_has_a_recorded_run_in_which_it_speaks_and_one_in_which_it_is_quiet() -> None:
+def test_each_rule_has_a_recorded_run_in_which_it_speaks_and_one_in_which_it_is_quiet():
     assert {rule.name for rule in RULES if not rule.at_end} == {rule for rule, _ in FAULTS.values()}
     for rule in (rule for rule in RULES if rule.at_end):
         spoken = {name for name, rules in ENDS.items() if rule.name in rules}
@@ -144,5 +144,5 @@ def test_each_rule_has_a_recorded_run_in_which_it_speaks_and_one_in_which_it_is_
         assert left_out <= {"health", "fidelity"}
 
 
-def test_recordings_are_small() -> None:
+def test_recordings_are_small():
     assert max(path.stat().st_size for path in RECORDINGS.iterdir()) < 50_000

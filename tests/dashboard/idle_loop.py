@@ -7,9 +7,7 @@ may just wait for its turn, with keys unread and widgets not laid out.
 import asyncio
 import selectors
 import time
-from typing import Any
 
-import pytest
 import textual.app
 import textual.pilot
 
@@ -21,16 +19,16 @@ LONGEST = 10.0  # seconds, for a screen that never rests
 class LoopWatch:
     """Counts how often an event loop had nothing left to do but wait."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.rests = 0
         self._select = selectors.DefaultSelector.select
 
-    def select(self, selector: selectors.DefaultSelector, timeout: float | None = None) -> Any:
+    def select(self, selector, timeout=None):
         """Wait as before; a loop with callbacks to run asks with a timeout of 0."""
         self.rests += timeout is None or timeout > 0
         return self._select(selector, timeout)
 
-    async def wait_for_idle(self, *_: float) -> None:
+    async def wait_for_idle(self, *_):
         """Let frames pass until one leaves the loop nothing to do, with little done in other threads."""
         start = time.monotonic()
         while time.monotonic() - start < LONGEST:
@@ -43,7 +41,7 @@ class LoopWatch:
                 return
 
 
-def watch_loops(monkeypatch: pytest.MonkeyPatch) -> None:
+def watch_loops(monkeypatch):
     """Make pilots wait for this, here and in pictures."""
     watch = LoopWatch()
     monkeypatch.setattr(

@@ -6,24 +6,19 @@ What it does is drawn beforehand, without looking at the screen, so that a list 
 import ast
 import asyncio
 import functools
-import random
 import re
 import string
 import sys
 import threading
 import traceback
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import CodeType, FrameType
-from typing import Any
 
 from textual import command, events
 from textual.dom import DOMNode
 from textual.geometry import Size
 from textual.keys import _character_to_key
-from textual.pilot import Pilot
 
 import rbp_engine
 import rbp_tui
@@ -31,10 +26,6 @@ from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.dialogs import Ask, Choice, Confirm
 from rbp_tui.dashboard.presets.editor import EditorScreen
 from rbp_tui.dashboard.presets.name_dialog import NamePreset
-
-#: What the monkey does at once: ("key", name), ("mouse", what, x, y) with parts of the screen from 0 to 1,
-#: ("resize", columns, rows), ("paste", text) or ("wait", seconds).
-Act = tuple[Any, ...]
 
 SIZES = ((20, 8), (220, 70))
 MOUSE = ("click", "click", "click", "double", "down", "up", "move", "wheel_up", "wheel_down", "right")
@@ -57,10 +48,10 @@ PATIENCE_S = 20.0
 EVERYTHING = re.compile(r"except( \(?(Base)?Exception\b|:)")
 
 
-def keys() -> tuple[list[str], list[str]]:
+def keys():
     """The keys of the dashboard's own bindings, and those of all other widgets and what can be typed."""
     ours, theirs = set(), set(OTHERS)
-    waiting: list[type[Any]] = [DOMNode]
+    waiting = [DOMNode]
     while waiting:
         node = waiting.pop()
         waiting += node.__subclasses__()
@@ -71,10 +62,11 @@ def keys() -> tuple[list[str], list[str]]:
     return sorted(ours), sorted(theirs - ours)
 
 
-def draw_acts(draw: random.Random, count: int) -> list[Act]:
-    """What a monkey does."""
+def draw_acts(draw, count):
+    """What a monkey does: ("key", name), ("mouse", what, x, y) with parts of the screen from 0 to 1,
+    ("resize", columns, rows), ("paste", text) or ("wait", seconds)."""
     ours, theirs = keys()
-    acts: list[Act] = [("resize", *draw.choice([(80, 24), (120, 40), (200, 60)]))]
+    acts = [("resize", *draw.choice([(80, 24), (120, 40), (200, 60)]))]
     while len(acts) < count:
         chance = draw.random()
         if chance < 0.72:
@@ -99,14 +91,14 @@ class Monkey:
     saved in the editor.
     """
 
-    def __init__(self, runs: Path, faults: list[str], *, answers: bool) -> None:
+    def __init__(self, runs, faults, *, answers):
         """`faults` receives what must not happen, and is looked at after every act."""
         self.runs = runs
         self.faults = faults
         self.answers = answers
         self.done = 0
 
-    async def play(self, acts: Sequence[Act]) -> None:
+    async def play(self, acts):
         """Play the acts until a fault is found; `done` counts them."""
         asyncio.get_running_loop().set_exception_handler(lambda _, context: self.faults.append(f"loop: {context}"))
         while self.done < len(acts) and not self.faults:
@@ -123,7 +115,7 @@ class Monkey:
             except Exception:
                 self.faults.append(traceback.format_exc())
 
-    async def _act(self, pilot: Pilot[Any], act: Act) -> None:
+    async def _act(self, pilot, act):
         if not self.answers:
             await self._refuse(pilot)
             if isinstance(pilot.app.screen, EditorScreen) and _may_save(act):
@@ -135,7 +127,7 @@ class Monkey:
         if pilot.app.is_running and not pilot.app._exit:
             pilot.app.screen._on_timer_update()  # draws
 
-    async def _refuse(self, pilot: Pilot[Any]) -> None:
+    async def _refuse(self, pilot):
         """Answer the questions that are open with no, one over the other."""
         await pilot._wait_for_screen(PATIENCE_S)
         while isinstance(screen := pilot.app.screen, (Confirm, Ask, Choice, NamePreset)):
@@ -148,11 +140,11 @@ class Monkey:
             await pilot._wait_for_screen(PATIENCE_S)
 
 
-def _may_save(act: Act) -> bool:
+def _may_save(act):
     return act[0] == "mouse" or act[:2] in (("key", "ctrl+s"), ("key", "ctrl+o"))
 
 
-def _deliver(app: Dashboard, act: Act) -> None:
+def _deliver(app, act):
     """Send what a terminal would."""
     driver = app._driver
     assert driver is not None
@@ -171,7 +163,7 @@ def _deliver(app: Dashboard, act: Act) -> None:
                 driver.process_message(event)
 
 
-def _character(key: str) -> str | None:
+def _character(key):
     if len(key) == 1:
         return key
     try:
@@ -180,8 +172,8 @@ def _character(key: str) -> str | None:
         return {"enter": "\r", "space": " ", "tab": "\t", "full_stop": "."}.get(key)
 
 
-def _mouse(what: str, x: int, y: int) -> list[events.MouseEvent]:
-    def one(kind: type[events.MouseEvent], button: int) -> events.MouseEvent:
+def _mouse(what, x, y):
+    def one(kind, button):
         return kind(None, x, y, 0, 0, button, False, False, False, x, y)
 
     press = [one(events.MouseMove, 0), one(events.MouseDown, 1), one(events.MouseUp, 1)]
@@ -203,7 +195,7 @@ def _mouse(what: str, x: int, y: int) -> list[events.MouseEvent]:
 
 
 @contextmanager
-def swallowed(faults: list[str], *, everywhere: bool) -> Iterator[None]:
+def swallowed(faults, *, everywhere):
     """Note every exception that a handler of everything (`except Exception`) takes and does not raise again.
 
     Of rbp, and of Textual's command palette, which logs what its providers raise. Handlers are found in the source, and
@@ -211,14 +203,14 @@ def swallowed(faults: list[str], *, everywhere: bool) -> Iterator[None]:
     `everywhere`; the dashboard's own handlers are in others.
     """
     handlers = _handlers_of_everything()
-    watched: dict[CodeType, frozenset[int] | None] = {}
+    watched = {}
 
-    def lines_of(code: CodeType) -> frozenset[int] | None:
+    def lines_of(code):
         if code not in watched:
             watched[code] = handlers.get((code.co_filename, code.co_firstlineno))
         return watched[code]
 
-    def look(frame: FrameType, event: str, arg: Any) -> Callable[..., Any] | None:
+    def look(frame, event, arg):
         if event == "exception":
             raised[frame] = arg
         elif event == "line" and frame in raised and frame.f_lineno in (watched[frame.f_code] or ()):
@@ -227,10 +219,10 @@ def swallowed(faults: list[str], *, everywhere: bool) -> Iterator[None]:
             raised.pop(frame, None)
         return look
 
-    def enter(frame: FrameType, event: str, arg: Any) -> Callable[..., Any] | None:
+    def enter(frame, event, arg):
         return look if lines_of(frame.f_code) else None
 
-    raised: dict[FrameType, Any] = {}
+    raised = {}
     before = sys.gettrace(), threading.gettrace(), threading.excepthook, sys.unraisablehook
     threading.settrace(enter)
     if everywhere:
@@ -241,14 +233,14 @@ def swallowed(faults: list[str], *, everywhere: bool) -> Iterator[None]:
         yield
     finally:
         sys.settrace(before[0])
-        threading.settrace(before[1])  # type: ignore[arg-type]
+        threading.settrace(before[1])
         threading.excepthook, sys.unraisablehook = before[2:]
 
 
 @functools.cache
-def _handlers_of_everything() -> dict[tuple[str, int], frozenset[int]]:
+def _handlers_of_everything():
     """The first lines of such handlers, by file and first line of the function."""
-    found: dict[tuple[str, int], set[int]] = {}
+    found = {}
     sources = [path for package in (rbp_engine, rbp_tui) for path in Path(package.__path__[0]).rglob("*.py")]
     for path in (*sources, Path(command.__file__)):
         text = path.read_text()
@@ -263,6 +255,6 @@ def _handlers_of_everything() -> dict[tuple[str, int], frozenset[int]]:
     return {place: frozenset(lines) for place, lines in found.items()}
 
 
-def _takes_everything(handler: ast.ExceptHandler) -> bool:
+def _takes_everything(handler):
     everything = handler.type is None or ast.unparse(handler.type) in ("Exception", "BaseException")
     return everything and not any(isinstance(one, ast.Raise) for one in ast.walk(handler))

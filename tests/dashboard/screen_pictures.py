@@ -9,46 +9,39 @@ import difflib
 import os
 import string
 import time
-from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from rich.style import Style
-from textual.app import App
-from textual.pilot import Pilot
-from textual.strip import Strip
 
 FOLDER = Path(__file__).parent / "pictures"
 NEW = "RBP_NEW_PICTURES" in os.environ
 LETTERS = string.ascii_letters + "αβγδεζηθικλμνξοπρστυφχψωабвгдежзийклмнопрстуфхцчшщъыьэюя"
 QUIET = 10.0  # seconds in which nothing changes, also on a busy machine
 ATTRIBUTES = ("bold", "dim", "italic", "underline", "reverse", "strike")
-Settle = Callable[[Pilot[Any]], Awaitable[None]]
-Compare = Callable[..., None]
 
 
-def at(*sizes: str) -> pytest.MarkDecorator:
+def at(*sizes):
     """A picture at each of these sizes, such as 80x24."""
     return pytest.mark.parametrize("size", [tuple(map(int, size.split("x"))) for size in sizes], ids=sizes)
 
 
-def screen_rows(app: App[Any]) -> list[Strip]:
+def screen_rows(app):
     """What the screen shows, row by row."""
     return app.screen._compositor.render_strips()
 
 
-def screen_text(app: App[Any]) -> str:
+def screen_text(app):
     """All text on the screen, row by row."""
     return "\n".join(strip.text for strip in screen_rows(app))
 
 
-def picture(app: App[Any]) -> str:
+def picture(app):
     """The text of the screen, with the colours and attributes of every cell that shows something."""
-    letters: dict[str, str] = {}
+    letters = {}
     lines = []
     for strip in screen_rows(app):
-        runs: list[tuple[str, int]] = []  # look, cells
+        runs = []  # look, cells
         for segment in strip:
             look = _look(segment.style or Style.null(), segment.text)
             if look.startswith("on ") and runs and runs[-1][0].endswith(look):  # a blank behind a text
@@ -61,7 +54,7 @@ def picture(app: App[Any]) -> str:
     return "".join([*lines, *(" · ".join(legend[i : i + 4]) + "\n" for i in range(0, len(legend), 4))])
 
 
-def _look(style: Style, text: str) -> str:
+def _look(style, text):
     """Attributes and colours; only the background where nothing else is seen."""
     attributes = [name for name in ATTRIBUTES if getattr(style, name)]
     foreground, background = (colour.name if colour else "default" for colour in (style.color, style.bgcolor))
@@ -70,7 +63,7 @@ def _look(style: Style, text: str) -> str:
     return " ".join([*attributes, foreground, "on", background])
 
 
-async def _last_picture(pilot: Pilot[Any], expected: str | None) -> str:
+async def _last_picture(pilot, expected):
     """The expected picture as soon as it is there, or else the first that stands still."""
     shown, since = picture(pilot.app), time.monotonic()
     while shown != expected and time.monotonic() - since < QUIET:
@@ -80,11 +73,11 @@ async def _last_picture(pilot: Pilot[Any], expected: str | None) -> str:
     return shown
 
 
-def compare_with(file: Path, app: App[Any], size: tuple[int, int], settle: Settle | None, keys: Iterable[str]) -> None:
+def compare_with(file, app, size, settle, keys):
     """Run the app until it has settled and the keys are pressed; fail with a diff if it looks unlike the file."""
     before = None if NEW else file.read_text() if file.exists() else ""
 
-    async def look() -> str:
+    async def look():
         async with app.run_test(size=size) as pilot:
             if settle is not None:
                 await settle(pilot)

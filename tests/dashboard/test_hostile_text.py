@@ -39,7 +39,7 @@ STEPS = (
 )  # fmt: skip
 
 
-def kinds(output: bytes) -> set[bytes]:
+def kinds(output):
     """The kinds of escape sequences: colours and places without their numbers, everything else in full."""
     found = set()
     for match in SEQUENCE.finditer(output):

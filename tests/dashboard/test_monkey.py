@@ -23,7 +23,7 @@ from rbp_engine.run.store.trash import trash_directory
 from rbp_tui.dashboard.reading import run_list
 from rbp_tui.dashboard.runs.screen import RunsScreen
 from tests import damaged_files
-from tests.dashboard.monkey import Act, Monkey, draw_acts, swallowed
+from tests.dashboard.monkey import Monkey, draw_acts, swallowed
 from tests.run_files import write_attempt
 
 SEEDS = int(os.environ.get("RBP_MONKEY_SEEDS", "1"))
@@ -129,7 +129,7 @@ def world(home, tmp_path_factory, monkeypatch, write_run, write_texts, hostile_t
         old.close()
 
 
-def faults_of(world, seed, stretch, acts: list[Act]):
+def faults_of(world, seed, stretch, acts):
     """The faults that these acts find in a new world, and how many acts it took."""
     answers = stretch % 2 == 1
     there, faults = world(random.Random(f"{seed} {stretch} world")), []

@@ -9,27 +9,25 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
-from typer.testing import CliRunner, Result
+from typer.testing import CliRunner
 
 from rbp_engine.errors import UserError
 from rbp_engine.preset import load_preset
 from rbp_engine.run.files.attempts import Asked, last_attempt
 from rbp_engine.run.files.event_reader import EventReader, read_events
 from rbp_engine.run.files.events import CheckpointSaved, Metrics, RunStart, Validation
-from rbp_engine.run.files.layout import CHECKPOINT, RunDirectory
+from rbp_engine.run.files.layout import CHECKPOINT
 from rbp_engine.run.files.run_json import Resources
-from rbp_engine.run.files.summary import Summary, read_summary
+from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.launch import launch
 from rbp_engine.run.status import processes
-from rbp_engine.run.status.status import Verdict, judge
+from rbp_engine.run.status.status import judge
 from rbp_engine.train.checkpoints import checkpoint
 from rbp_tui.cli import app
 
@@ -59,12 +57,12 @@ device = "cpu"
 
 
 @pytest.fixture(scope="session")
-def trials() -> int:
+def trials():
     return TRIALS
 
 
 @pytest.fixture(scope="session", autouse=True)
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def settings(tmp_path_factory):
     """A separate settings folder, and one thread, because a second one only slows such small steps down."""
     folder = tmp_path_factory.mktemp("settings")
     (folder / "preset.toml").write_text(PRESET)
@@ -78,19 +76,19 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 class Job:
     """A run of `nproc` processes, with 8 epochs of 6 steps; further words change its preset."""
 
-    def __init__(self, settings: Path, runs: Path, nproc: int, *words: str) -> None:
+    def __init__(self, settings, runs, nproc, *words):
         self.resources = Resources(processes=nproc)
         self.run = launch.create(
             load_preset(str(settings / "preset.toml"), words), runs, asked=Asked(resources=self.resources)
         )
-        self.process: Any = None
+        self.process = None
         self.stop_took_s = 0.0
 
-    def start(self) -> None:
+    def start(self):
         """Start the next attempt."""
         self.process = launch.start(self.run)
 
-    def wait_until(self, condition: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
+    def wait_until(self, condition, patience_s=PATIENCE_S):
         """Wait for the condition and return its first true value."""
         deadline = time.monotonic() + patience_s
         while not (value := condition()):
@@ -98,25 +96,25 @@ class Job:
             time.sleep(0.005)
         return value
 
-    def wait_for_start(self) -> None:
+    def wait_for_start(self):
         """Wait until the newest attempt trains or has ended."""
         self.wait_until(lambda: self.summary.attempt in self.attempts_begun() or not judge(self.run).live)
 
-    def attempts_begun(self) -> set[int]:
+    def attempts_begun(self):
         return {event.attempt for event in EventReader(self.run.events()).poll() if isinstance(event.body, RunStart)}
 
     @property
-    def summary(self) -> Summary:
+    def summary(self):
         summary = read_summary(self.run)
         assert summary is not None
         return summary
 
     @property
-    def saved_step(self) -> int:
+    def saved_step(self):
         found, _ = checkpoint.find_newest(self.run.checkpoints)
         return 0 if found is None else found.progress.step
 
-    def ranks(self) -> list[psutil.Process]:
+    def ranks(self):
         """The processes that train, in the order of their ranks, as far as they exist."""
         worker = psutil.Process(last_attempt(self.run).process.pid)
         if self.resources.processes == 1:
@@ -125,18 +123,18 @@ class Job:
             return sorted(worker.children(), key=lambda process: int(process.environ()["RANK"]))
         return []
 
-    def loaders(self) -> list[psutil.Process]:
+    def loaders(self):
         """The processes that read images; each epoch starts new ones."""
         with contextlib.suppress(psutil.Error):
             return [child for rank in self.ranks() for child in rank.children()]
         return []
 
-    def end(self) -> Verdict:
+    def end(self):
         """Wait for the end of the run and return the verdict."""
         self.wait_until(lambda: not judge(self.run).live)
         return judge(self.run)
 
-    def check_end(self, *statuses: str) -> Verdict:
+    def check_end(self, *statuses):
         """Check that the run ends with one of the statuses and leaves only what it should; see `check_left`."""
         verdict = self.end()
         assert verdict.status in statuses, (verdict, self.logs())
@@ -147,7 +145,7 @@ class Job:
         check_left(self.run, verdict)
         return verdict
 
-    def check_stop_took(self, seconds: float) -> None:
+    def check_stop_took(self, seconds):
         """Check that a stop, which took so many seconds, took no longer than a step, a save and 5 s."""
         self.stop_took_s = seconds
         saves = [
@@ -156,7 +154,7 @@ class Job:
         allowed_s = 5.0 + ((self.summary.step_ms or 0.0) + (saves[-1] or 0.0 if saves else 0.0)) / 1000.0
         assert seconds <= allowed_s, (seconds, allowed_s)
 
-    def story(self) -> list[dict[str, Any]]:
+    def story(self):
         """What the run learned, step by step and epoch by epoch, without timings."""
         timing = {"samples_per_s", "step_ms", "data_ms", "trained_s"}
         return [
@@ -166,17 +164,17 @@ class Job:
             if isinstance(event.body, (Metrics, Validation))
         ]
 
-    def weights(self) -> dict[str, torch.Tensor]:
+    def weights(self):
         found, skipped = checkpoint.find_newest(self.run.checkpoints)
         assert found is not None and skipped == [] and found.world_size == self.resources.processes
         return load_file(found.path / "model.safetensors")
 
-    def check_prefix(self, reference: "Job") -> None:
+    def check_prefix(self, reference):
         """Check that this run has so far learned the same as the uninterrupted one, bit for bit."""
         own_story = self.story()
         assert own_story == reference.story()[: len(own_story)]
 
-    def check_same(self, reference: "Job") -> None:
+    def check_same(self, reference):
         """Check that the completed run equals the uninterrupted one, bit for bit."""
         assert self.story() == reference.story()
         expected, found = reference.weights(), self.weights()
@@ -189,13 +187,13 @@ class Job:
         sequence = [event.seq for event in EventReader(self.run.events()).poll()]
         assert sequence == list(range(len(sequence)))
 
-    def logs(self) -> str:
+    def logs(self):
         """The end of the newest logs, for the message of a failed test."""
         paths = sorted(self.run.ranks.rglob("*.log"), key=lambda path: path.stat().st_mtime)
         return "\n".join(f"{path}:\n{path.read_text(errors='replace')[-1500:]}" for path in paths[-4:])
 
 
-def check_left(run: RunDirectory, verdict: Verdict) -> None:
+def check_left(run, verdict):
     """Check what holds for every ended run: whole checkpoints, and a message with the reason and the next step."""
     _, skipped = checkpoint.find_newest(run.checkpoints)
     assert skipped == []
@@ -211,7 +209,7 @@ def check_left(run: RunDirectory, verdict: Verdict) -> None:
         assert (f"rbp resume {run.id[-4:]}" in shown) != verdict.cause.wants_new_run
 
 
-def rbp(runs: Path, *words: str) -> Result:
+def rbp(runs, *words):
     """Run a command in this process; it may only end normally or with a message for the user."""
     done = CliRunner().invoke(app, [*words, "--runs-dir", str(runs)], env={"COLUMNS": "200"})
     error = done.exception
@@ -222,16 +220,16 @@ def rbp(runs: Path, *words: str) -> Result:
 
 
 @pytest.fixture(name="rbp", scope="session")
-def rbp_fixture() -> Callable[..., Result]:
+def rbp_fixture():
     return rbp
 
 
 @pytest.fixture
-def new_job(settings: Path, tmp_path: Path) -> Iterator[Callable[..., Job]]:
+def new_job(settings, tmp_path):
     """Make a job; the test's end kills what is left of it."""
-    made: list[Job] = []
+    made = []
 
-    def make(nproc: int, *words: str, runs: Path = tmp_path / "runs") -> Job:
+    def make(nproc, *words, runs=tmp_path / "runs"):
         made.append(Job(settings, runs, nproc, *words))
         return made[-1]
 
@@ -244,11 +242,11 @@ def new_job(settings: Path, tmp_path: Path) -> Iterator[Callable[..., Job]]:
 
 
 @pytest.fixture(scope="session")
-def reference(settings: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Job]:
+def reference(settings, tmp_path_factory):
     """An uninterrupted job of this many processes."""
-    made: dict[int, Job] = {}
+    made = {}
 
-    def get(nproc: int) -> Job:
+    def get(nproc):
         if nproc not in made:
             made[nproc] = Job(settings, tmp_path_factory.mktemp("reference"), nproc)
             made[nproc].start()
@@ -259,7 +257,7 @@ def reference(settings: Path, tmp_path_factory: pytest.TempPathFactory) -> Calla
 
 
 @pytest.fixture
-def draw(request: pytest.FixtureRequest) -> random.Random:
+def draw(request):
     """Draws the same numbers each time that a test is run."""
     return random.Random(request.node.name)
 
@@ -267,7 +265,7 @@ def draw(request: pytest.FixtureRequest) -> random.Random:
 class Talk:
     """A script in this folder that answers JSON with JSON, line by line."""
 
-    def __init__(self, script: str, *words: str) -> None:
+    def __init__(self, script, *words):
         command = [sys.executable, str(Path(__file__).with_name(script)), *words]
         environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
         self._process = subprocess.Popen(
@@ -275,33 +273,33 @@ class Talk:
         )
         self.greeting = self.answer()
 
-    def tell(self, request: Any) -> None:
+    def tell(self, request):
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
 
-    def answer(self) -> Any:
+    def answer(self):
         assert self._process.stdout is not None
         return json.loads(self._process.stdout.readline())
 
-    def ask(self, *request: Any) -> Any:
+    def ask(self, *request):
         self.tell(request)
         return self.answer()
 
-    def has_answered(self) -> bool:
+    def has_answered(self):
         return bool(select.select([self._process.stdout], [], [], 0)[0])
 
-    def close(self) -> None:
+    def close(self):
         self._process.communicate(timeout=60)
 
 
 @pytest.fixture(scope="session")
-def talk_to() -> type[Talk]:
+def talk_to():
     return Talk
 
 
 @pytest.fixture(scope="session")
-def warm() -> Iterator[Talk]:
+def warm():
     """Runs `rbp` in children of a process that has imported everything."""
     started = Talk("warm_rbp.py")
     yield started

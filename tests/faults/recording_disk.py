@@ -18,10 +18,8 @@ import select
 import stat
 import struct
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 BLOCK = 4096
 SECTOR = 512
@@ -43,7 +41,7 @@ class Image:
     log: list[tuple[int, bytes] | None] = field(default_factory=list)
 
     @classmethod
-    def load(cls, path: Path) -> "Image":
+    def load(cls, path):
         """Read a sparse file."""
         image = cls(path.stat().st_size)
         with path.open("rb") as file:
@@ -59,7 +57,7 @@ class Image:
                 at = end
         return image
 
-    def put(self, offset: int, content: bytes) -> None:
+    def put(self, offset, content):
         end = offset + len(content)
         for number in range(offset // BLOCK, (end + BLOCK - 1) // BLOCK):
             start = number * BLOCK
@@ -70,7 +68,7 @@ class Image:
                 part = old[: low - start] + part + old[high - start :]
             self.blocks[number] = part
 
-    def get(self, offset: int, size: int) -> bytes:
+    def get(self, offset, size):
         end = min(offset + size, self.size)
         first = offset // BLOCK
         joined = b"".join(
@@ -78,7 +76,7 @@ class Image:
         )
         return joined[offset - first * BLOCK : end - first * BLOCK]
 
-    def crashed(self, at: int, kept: Mapping[int, list[int] | None], base: "Image") -> "Image":
+    def crashed(self, at, kept, base):
         """The state of this disk, which began as `base`, after a power loss behind the first `at` entries of the log.
 
         Everything before the last flush is there. Of the later entries, only those in `kept` are, and of these only the
@@ -100,7 +98,7 @@ class Image:
         return image
 
 
-def serve(folder: str) -> None:
+def serve(folder):
     """Serve disks in a folder until it is unmounted or stdin is closed."""
     try:
         device = _mount(folder)
@@ -127,11 +125,11 @@ def serve(folder: str) -> None:
                 os.write(device, reply)
 
 
-def _libc() -> ctypes.CDLL:
+def _libc():
     return ctypes.CDLL(None, use_errno=True)
 
 
-def _mount(folder: str) -> int:
+def _mount(folder):
     device = os.open("/dev/fuse", os.O_RDWR)
     options = f"fd={device},rootmode=40000,user_id=0,group_id=0,allow_other".encode()
     if _libc().mount(b"rbp-disk", folder.encode(), b"fuse", 0, options):
@@ -143,12 +141,12 @@ def _mount(folder: str) -> int:
 class _Server:
     """The images by number, and the answers to the kernel and the tests."""
 
-    def __init__(self) -> None:
-        self.images: dict[int, Image] = {}
-        self.numbers: dict[str, int] = {}
+    def __init__(self):
+        self.images = {}
+        self.numbers = {}
         self._newest = ROOT
 
-    def asked(self, what: str, name: str, *rest: Any) -> Any:
+    def asked(self, what, name, *rest):
         """Answer a request of the tests."""
         if what == "load":
             return self._add(name, Image.load(Path(rest[0])))
@@ -164,13 +162,13 @@ class _Server:
         del self.images[self.numbers.pop(name)]
         return None
 
-    def _add(self, name: str, image: Image) -> None:
+    def _add(self, name, image):
         # Never reuse a number: the kernel caches what it has read from it.
         self._newest += 1
         self.numbers[name] = self._newest
         self.images[self._newest] = image
 
-    def reply(self, request: bytes) -> bytes | None:
+    def reply(self, request):
         """The answer to a request of the kernel, None if it expects none."""
         _, opcode, unique, node = struct.unpack_from("<IIQQ", request)
         if opcode in UNANSWERED:
@@ -181,7 +179,7 @@ class _Server:
             body, code = b"", -(error.errno or errno.EIO)
         return struct.pack("<IiQ", 16 + len(body), code, unique) + body
 
-    def _do(self, opcode: int, node: int, body: bytes) -> bytes:
+    def _do(self, opcode, node, body):
         if opcode == INIT:
             # Version 7.31 and large writes, without other features.
             return struct.pack("<IIIIHHIIHH", 7, 31, 2**17, 1 << 5 | 1 << 22, 12, 9, LARGEST_WRITE, 1, 256, 0) + bytes(
@@ -215,12 +213,12 @@ class _Server:
             return struct.pack("<QQQQQIIII", 0, 0, 0, 0, 0, BLOCK, 255, BLOCK, 0) + bytes(24)
         raise OSError(errno.ENOSYS, "")
 
-    def _image(self, node: int) -> Image:
+    def _image(self, node):
         if node not in self.images:
             raise OSError(errno.ENOENT, "")
         return self.images[node]
 
-    def _attributes(self, node: int) -> bytes:
+    def _attributes(self, node):
         folder = node == ROOT
         size = 0 if folder else self._image(node).size
         mode = stat.S_IFDIR | 0o700 if folder else stat.S_IFREG | 0o600

@@ -1,12 +1,8 @@
 """Damaged files of runs, and everything that reads them."""
 
-import random
 import shutil
-from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -25,7 +21,7 @@ from rbp_engine.run.store.store import list_runs
 from tests.damaged_files import DAMAGES, files, write_run
 
 
-def commands(name: str) -> list[tuple[str, ...]]:
+def commands(name):
     """The commands that read runs."""
     return [    ("ls",), ("ls", "--json"), ("ls", "acc>0.5 age<1d host:x", "--sort", "best"), ("show", name),
     ("show", name, "--json"), ("compare", name, "two"), ("compare", name, "two", "--json"),
@@ -34,7 +30,7 @@ def commands(name: str) -> list[tuple[str, ...]]:
     ]  # fmt: skip
 
 
-def read_everything(run: RunDirectory) -> None:
+def read_everything(run):
     """Read what the dashboard and the dispatcher read, without their screens and processes."""
     verdict = judge(run)
     assert verdict.status and (verdict.reason or verdict.status == "completed" or verdict.live)
@@ -52,7 +48,7 @@ def read_everything(run: RunDirectory) -> None:
     reader.history()
 
 
-def end_it(run: RunDirectory) -> None:
+def end_it(run):
     """Kill it, stop it or start it again: each works, or is refused with a message."""
     claim = partial(launch._claim_attempt, run, AttemptRecord)
     for act in (lambda: control.kill(run), lambda: control.stop(run, 0.0), claim):
@@ -63,7 +59,7 @@ def end_it(run: RunDirectory) -> None:
 
 
 @pytest.fixture(scope="module")
-def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def pristine(tmp_path_factory):
     """Two runs that recorded their end, and one that did not."""
     runs = tmp_path_factory.mktemp("pristine")
     for name in ("one", "two", "lost"):
@@ -71,9 +67,7 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return runs
 
 
-def test_of_a_damaged_run_comes_what_is_left_or_a_message(
-    pristine: Path, tmp_path: Path, draw: random.Random, trials: int, rbp: Callable[..., Any]
-) -> None:
+def test_of_a_damaged_run_comes_what_is_left_or_a_message(pristine, tmp_path, draw, trials, rbp):
     """Draws which commands to try, because all of them together take a second."""
     for trial in range(4 * trials):
         runs = tmp_path / str(trial)
@@ -83,7 +77,7 @@ def test_of_a_damaged_run_comes_what_is_left_or_a_message(
         damage = DAMAGES[trial % len(DAMAGES)]
         damage(path, draw)
         case = f"trial {trial}: {damage.__name__} {path.relative_to(runs)}"
-        acts: list[Callable[[], Any]] = [partial(read_everything, run), partial(end_it, run)]
+        acts = [partial(read_everything, run), partial(end_it, run)]
         acts[1:1] = [partial(rbp, runs, *words) for words in draw.sample(commands(run.id), 3)]
         for act in acts:
             try:

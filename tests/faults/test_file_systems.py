@@ -8,9 +8,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -30,7 +28,6 @@ from tests.faults.test_power_loss import DATA, FILE_SYSTEMS, mounted
 # One process starts what `warm` forks from.
 pytestmark = pytest.mark.xdist_group("warm rbp")
 SFTP_SERVER = Path("/usr/lib/openssh/sftp-server")
-PATIENCE_S = 120.0
 NETWORK = """
 from torch import nn
 
@@ -50,7 +47,7 @@ device = "cpu"
 """
 
 
-def tool(name: str) -> str:
+def tool(name):
     found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
     if found is None:
         pytest.skip(f"not reached: there is no {name} here")
@@ -58,7 +55,7 @@ def tool(name: str) -> str:
 
 
 @contextlib.contextmanager
-def on_a_disk(file_system: str, folder: Path) -> Iterator[Path]:
+def on_a_disk(file_system, folder):
     """A new file system in a file."""
     size, (make, *options) = FILE_SYSTEMS[file_system]
     image = folder / "image"
@@ -70,13 +67,13 @@ def on_a_disk(file_system: str, folder: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def in_memory(folder: Path) -> Iterator[Path]:
+def in_memory(folder):
     with mounted(Path("tmpfs"), "tmpfs", folder / "memory", "size=64m") as top:
         yield top
 
 
 @contextlib.contextmanager
-def over_another(folder: Path) -> Iterator[Path]:
+def over_another(folder):
     """Over one in memory, since some cannot be the upper one."""
     with in_memory(folder) as memory:
         for name in ("lower", "upper", "work"):
@@ -87,7 +84,7 @@ def over_another(folder: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def by_sshfs(folder: Path, name: str = "here") -> Iterator[Path]:
+def by_sshfs(folder, name="here"):
     """`folder`/there, from its server by a pipe, without a network, as `folder`/`name`."""
     if not SFTP_SERVER.exists():
         pytest.skip(f"not reached: there is no {SFTP_SERVER} here")
@@ -119,7 +116,7 @@ def by_sshfs(folder: Path, name: str = "here") -> Iterator[Path]:
             process.communicate(timeout=60)
 
 
-PLACES: dict[str, Callable[[Path], contextlib.AbstractContextManager[Path]]] = {
+PLACES = {
     "ext4": lambda folder: on_a_disk("ext4", folder),
     "xfs": lambda folder: on_a_disk("xfs", folder),
     "btrfs": lambda folder: on_a_disk("btrfs", folder),
@@ -130,7 +127,7 @@ PLACES: dict[str, Callable[[Path], contextlib.AbstractContextManager[Path]]] = {
 
 
 @pytest.fixture(params=PLACES)
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+def place(request, tmp_path):
     """A folder on a file system of its own."""
     if os.geteuid() != 0:
         pytest.skip("not reached: only root may mount a file system")
@@ -143,7 +140,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="not reached: only root may mount a file system")
-def test_a_lease_is_one_machine_s_though_sshfs_shows_others_no_locks(tmp_path: Path) -> None:
+def test_a_lease_is_one_machine_s_though_sshfs_shows_others_no_locks(tmp_path):
     with by_sshfs(tmp_path) as here, by_sshfs(tmp_path, "as-another-machine-has-it") as elsewhere:
         mine = lease.try_take(here / "a.lock")
         assert mine is not None and lease.try_take(elsewhere / "a.lock") is None
@@ -157,14 +154,14 @@ def test_a_lease_is_one_machine_s_though_sshfs_shows_others_no_locks(tmp_path: P
 class Rbp:
     """Runs `rbp` about one run."""
 
-    def __init__(self, warm: Any, run: RunDirectory) -> None:
+    def __init__(self, warm, run):
         self.warm = warm
         self.run = run
 
-    def tell(self, *words: str) -> None:
+    def tell(self, *words):
         self.warm.tell({"words": [*words, "--runs-dir", str(self.run.path.parent)], "without": []})
 
-    def until_saved(self, count: int, how: signal.Signals, *words: str) -> tuple[int, str]:
+    def until_saved(self, count, how, *words):
         """The same of a command whose worker is ended by a signal when it has saved so many checkpoints."""
         before = len(saved(self.run))
         self.tell(*words)
@@ -176,12 +173,12 @@ class Rbp:
         return answer["code"], answer["output"]
 
 
-def saved(run: RunDirectory) -> list[str]:
+def saved(run):
     """The checkpoints that the run has announced."""
     return [event.body.name for event in EventReader(run.events()).poll() if isinstance(event.body, CheckpointSaved)]
 
 
-def killed(warm: Any, place: Path, folder: Path) -> Rbp:
+def killed(warm, place, folder):
     """A run that was killed when it had saved three checkpoints."""
     preset, run = folder / "own.toml", RunDirectory(place / "runs" / "story")
     preset.write_text(PRESET)
@@ -191,15 +188,13 @@ def killed(warm: Any, place: Path, folder: Path) -> Rbp:
     return rbp
 
 
-def starts(run: RunDirectory) -> list[tuple[str | None, bool]]:
+def starts(run):
     """What each attempt resumed from, and whether exactly."""
     bodies = [event.body for event in EventReader(run.events()).poll()]
     return [(body.resumed_from, body.exact) for body in bodies if isinstance(body, RunStart)]
 
 
-def test_a_run_is_killed_resumed_pruned_and_evaluated_and_its_code_is_looked_at(
-    place: Path, warm: Any, settings: Path, tmp_path: Path
-) -> None:
+def test_a_run_is_killed_resumed_pruned_and_evaluated_and_its_code_is_looked_at(place, warm, settings, tmp_path):
     rbp = killed(warm, place, tmp_path)
     run, newest = rbp.run, saved(rbp.run)[-1]
 
@@ -218,7 +213,7 @@ def test_a_run_is_killed_resumed_pruned_and_evaluated_and_its_code_is_looked_at(
         load(run.path)
 
 
-def test_a_checkpoint_that_was_saved_and_is_not_seen_is_waited_for(warm: Any, settings: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_that_was_saved_and_is_not_seen_is_waited_for(warm, settings, tmp_path):
     """As on another node, whose cache of the folder is older than the checkpoint."""
     rbp = killed(warm, tmp_path, tmp_path)
     run, newest = rbp.run, saved(rbp.run)[-1]
@@ -238,8 +233,8 @@ def test_a_checkpoint_that_was_saved_and_is_not_seen_is_waited_for(warm: Any, se
 
 
 def test_a_run_whose_checkpoints_are_lost_or_damaged_starts_over_only_if_that_is_asked_for(
-    warm: Any, settings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    warm, settings, tmp_path, monkeypatch
+):
     monkeypatch.setattr(attempt, "SEEN_WITHIN_S", 0.0)
     rbp = killed(warm, tmp_path, tmp_path)
     run, (*_, older, newest) = rbp.run, [path.name for path in rbp.run.saved_checkpoints()]

@@ -4,9 +4,6 @@ import contextlib
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 from idle import IDLE
@@ -20,7 +17,6 @@ from rbp_engine.run.launch import launch
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import judge
 
-NewJob = Callable[..., Any]
 # From the 41st image on, a loader worker fails to read it, and a rank does not.
 BROKEN_SET = """
 import os
@@ -47,7 +43,7 @@ def broken():
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
+def disk(tmp_path):
     """A separate file system in memory that can be made read-only."""
     folder = tmp_path / "disk"
     folder.mkdir()
@@ -60,12 +56,12 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True, timeout=60)
 
 
-def remount(disk: Path, how: str) -> None:
+def remount(disk, how):
     subprocess.run(["mount", "-o", f"remount,{how}", str(disk)], check=True)
 
 
 @contextlib.contextmanager
-def read_only_for_who_opens(disk: Path) -> Iterator[None]:
+def read_only_for_who_opens(disk):
     """Files that are already open stay writable, as a log may be on a failing disk."""
     subprocess.run(["mount", "--bind", str(disk), str(disk)], check=True)
     remount(disk, "bind,ro")
@@ -75,9 +71,7 @@ def read_only_for_who_opens(disk: Path) -> Iterator[None]:
         subprocess.run(["umount", str(disk)], check=True)
 
 
-def test_a_read_only_directory_refuses_new_runs_and_changes_with_a_message(
-    new_job: NewJob, disk: Path, rbp: Any
-) -> None:
+def test_a_read_only_directory_refuses_new_runs_and_changes_with_a_message(new_job, disk, rbp):
     """Nothing can be started or changed there, but existing runs can be read. A live run ends, and says why."""
     job = new_job(1, "epochs=5000", *IDLE, runs=disk)
     job.start()
@@ -116,9 +110,7 @@ def test_a_read_only_directory_refuses_new_runs_and_changes_with_a_message(
     remount(disk, "rw")
 
 
-def test_a_run_whose_folder_is_removed_is_reported_by_the_command_that_follows_it(
-    warm: Any, settings: Path, tmp_path: Path
-) -> None:
+def test_a_run_whose_folder_is_removed_is_reported_by_the_command_that_follows_it(warm, settings, tmp_path):
     words = ["train", str(settings / "preset.toml"), "epochs=5000", *IDLE, "data.workers=0", "--id", "gone"]
     run = RunDirectory(tmp_path / "gone")
     warm.tell({"words": [*words, "--runs-dir", str(tmp_path)], "without": []})
@@ -132,7 +124,7 @@ def test_a_run_whose_folder_is_removed_is_reported_by_the_command_that_follows_i
     assert f"lost gone: its folder {run.path} is gone" in " ".join(ended["output"].split())
 
 
-def test_a_run_whose_directory_is_removed_ends_by_itself_and_does_not_recreate_it(new_job: NewJob, rbp: Any) -> None:
+def test_a_run_whose_directory_is_removed_ends_by_itself_and_does_not_recreate_it(new_job, rbp):
     job = new_job(2, "epochs=5000", *IDLE)
     job.start()
     job.wait_for_start()
@@ -150,9 +142,7 @@ def test_a_run_whose_directory_is_removed_ends_by_itself_and_does_not_recreate_i
             act(job.run)
 
 
-def test_an_exception_in_a_loader_worker_fails_the_run_with_its_message(
-    new_job: NewJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_exception_in_a_loader_worker_fails_the_run_with_its_message(new_job, tmp_path, monkeypatch):
     (tmp_path / "sets.py").write_text(BROKEN_SET)
     monkeypatch.chdir(tmp_path)
     job = new_job(1, "data.name=sets.py:broken", "data.args={}", "data.size=0")

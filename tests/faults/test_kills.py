@@ -1,14 +1,11 @@
 """Runs that are killed, stopped and preempted again and again end up equal to an uninterrupted one."""
 
 import contextlib
-import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
 from functools import partial
 from itertools import cycle, islice
-from typing import Any
 
 import psutil
 import pytest
@@ -18,20 +15,19 @@ from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.status.status import judge
 
-NewJob = Callable[..., Any]
 STEPS = 6  # per epoch
 
 
-def starting(job: Any, draw: random.Random) -> None:
+def starting(job, draw):
     time.sleep(draw.uniform(0.0, 3.0))
 
 
-def training(job: Any, draw: random.Random) -> None:
+def training(job, draw):
     job.wait_for_start()
     time.sleep(draw.uniform(0.0, 1.0))
 
 
-def in_mid_epoch(job: Any, draw: random.Random) -> None:
+def in_mid_epoch(job, draw):
     """Most likely after a checkpoint in the middle of an epoch."""
     job.wait_for_start()
     time.sleep(draw.uniform(0.0, 0.5))
@@ -40,7 +36,7 @@ def in_mid_epoch(job: Any, draw: random.Random) -> None:
     time.sleep(draw.uniform(0.0, 0.3))
 
 
-def validating(job: Any, draw: random.Random) -> None:
+def validating(job, draw):
     """The run writes its summary after the last step of an epoch, before it validates."""
     job.wait_for_start()
     first = job.summary.step
@@ -48,33 +44,32 @@ def validating(job: Any, draw: random.Random) -> None:
     time.sleep(draw.uniform(0.0, 0.05))
 
 
-def saving(job: Any, draw: random.Random) -> None:
+def saving(job, draw):
     job.wait_for_start()
     job.wait_until(lambda: list(job.run.checkpoints.glob("*.tmp")) or not judge(job.run).live)
     time.sleep(draw.uniform(0.0, 0.02))
 
 
-# The process to kill, and the status and words that the run must end with.
-Victim = tuple[psutil.Process, str, str]
+# These give the process to kill, and the status and words that the run must end with.
 
 
-def worker(job: Any, draw: random.Random) -> Victim:
+def worker(job, draw):
     """The single process of a run, or the launcher if there are several."""
     return psutil.Process(job.process.pid), "lost", "gone without a word"
 
 
-def rank(job: Any, draw: random.Random) -> Victim:
+def rank(job, draw):
     chosen = draw.choice(job.ranks())
     number = chosen.environ()["RANK"]
     return chosen, "killed", f"process {number} was ended by signal 9 (SIGKILL: probably out of memory)"
 
 
-def loader(job: Any, draw: random.Random) -> Victim:
+def loader(job, draw):
     """One of the processes that read images."""
     return draw.choice(job.loaders()), "failed", "a process that reads images was killed"
 
 
-def kill(job: Any, draw: random.Random, moment: Any, find: Callable[..., Victim]) -> str:
+def kill(job, draw, moment, find):
     """Send SIGKILL and return the run's status; tries again if there is no process to kill at that moment."""
     moment(job, draw)
     status = words = ""
@@ -89,7 +84,7 @@ def kill(job: Any, draw: random.Random, moment: Any, find: Callable[..., Victim]
     return str(verdict.status)
 
 
-def preempt(job: Any, draw: random.Random) -> str:
+def preempt(job, draw):
     """Send a signal to the worker, or to the launcher if there are several, as a scheduler does."""
     draw.choice([training, saving])(job, draw)
     job.process.send_signal(draw.choice([signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2]))
@@ -97,7 +92,7 @@ def preempt(job: Any, draw: random.Random) -> str:
     return check_saved(job, "preempted")
 
 
-def stop(job: Any, draw: random.Random) -> str:
+def stop(job, draw):
     """Stop as `rbp stop` does, while loader workers are busy: within a step, a save and 5 s."""
     draw.choice([training, saving])(job, draw)
     asked = time.monotonic()
@@ -108,18 +103,18 @@ def stop(job: Any, draw: random.Random) -> str:
     return check_saved(job, "stopped")
 
 
-def check_saved(job: Any, expected: str) -> str:
+def check_saved(job, expected):
     """Check that the checkpoint exists as soon as the run says that it has ended."""
     saved = job.saved_step
-    status: str = job.check_end(expected, "completed").status
+    status = job.check_end(expected, "completed").status
     assert status == "completed" or saved == job.saved_step == job.summary.step > 0
     return status
 
 
 @pytest.mark.parametrize("nproc", [1, pytest.param(2, marks=pytest.mark.xdist_group("reference of two"))])
 def test_a_run_that_is_killed_preempted_and_stopped_comes_out_as_the_uninterrupted_one(
-    nproc: int, reference: Any, new_job: NewJob, draw: random.Random, trials: int
-) -> None:
+    nproc, reference, new_job, draw, trials
+):
     """Three in five kills hit runs of one process. A run that completes early is checked, and another one started."""
     kills = [
         partial(kill, moment=moment, find=victim)
@@ -134,7 +129,7 @@ def test_a_run_that_is_killed_preempted_and_stopped_comes_out_as_the_uninterrupt
     acts = [*islice(cycle(kills), count), *others * max(1, trials // 5)]
     draw.shuffle(acts)
     job, saved = new_job(nproc), 0
-    ends: Counter[str] = Counter()
+    ends = Counter()
     slowest_stop_s = 0.0
     while acts:
         job.start()

@@ -6,8 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import torch
@@ -56,7 +54,7 @@ for line in sys.stdin:
 
 
 @pytest.fixture(scope="module")
-def saver() -> Iterator["subprocess.Popen[str]"]:
+def saver():
     command = [sys.executable, "-c", SAVER]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     yield process
@@ -64,7 +62,7 @@ def saver() -> Iterator["subprocess.Popen[str]"]:
     process.communicate(timeout=60)
 
 
-def save_until_killed(saver: "subprocess.Popen[str]", folder: Path, delay: float) -> None:
+def save_until_killed(saver, folder, delay):
     """Start saving, and kill the process `delay` seconds after the next checkpoint appears."""
     assert saver.stdin is not None and saver.stdout is not None
     before = set(folder.glob("step-*"))
@@ -80,9 +78,7 @@ def save_until_killed(saver: "subprocess.Popen[str]", folder: Path, delay: float
     assert saver.stdout.readline() == "gone\n"
 
 
-def test_after_a_kill_in_a_save_there_is_a_whole_checkpoint_no_older_than_before(
-    saver: "subprocess.Popen[str]", tmp_path: Path, trials: int
-) -> None:
+def test_after_a_kill_in_a_save_there_is_a_whole_checkpoint_no_older_than_before(saver, tmp_path, trials):
     """It always uses the same folder, so that each save meets what the last kill left."""
     draw = random.Random(5)
     previous = 0

@@ -6,10 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any
 
 import pytest
 from idle import IDLE
@@ -21,7 +18,6 @@ from rbp_engine.run.files.events import RunStart
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import judge
 
-NewJob = Callable[..., Any]
 LONG = ("epochs=5000", "train.checkpoint_every=1 h", *IDLE)
 COMMAND = [sys.executable, "-c", "from rbp_tui.cli import main; main()"]
 # Waits for a signal before it acts, so that several can act at the same moment.
@@ -64,14 +60,14 @@ Dashboard(run.path.parent).run()
 """
 
 
-def rbp(job: Any, *words: str) -> "subprocess.Popen[str]":
+def rbp(job, *words):
     return subprocess.Popen(
         [*COMMAND, *words, "--runs-dir", str(job.run.path.parent)],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
 
-def at_once(job: Any, *acts: str) -> list[str]:
+def at_once(job, *acts):
     """The outcome of each of these actions on the run, started at the same moment by separate processes."""
     command = [sys.executable, "-c", AT_ONCE, str(job.run.path)]
     managers = [
@@ -88,15 +84,13 @@ def at_once(job: Any, *acts: str) -> list[str]:
     return [out.strip() for out, _ in output]
 
 
-def starts(job: Any) -> list[int]:
+def starts(job):
     """The attempts that have begun, according to rank 0."""
     return [event.attempt for event in EventReader(job.run.events()).poll() if isinstance(event.body, RunStart)]
 
 
 @pytest.mark.xdist_group("reference of two")
-def test_after_its_starter_is_killed_other_commands_stop_watch_and_resume_a_run_of_two_processes(
-    new_job: NewJob, reference: Any
-) -> None:
+def test_after_its_starter_is_killed_other_commands_stop_watch_and_resume_a_run_of_two_processes(new_job, reference):
     """The stop returns within a step, a save and 5 s, with the checkpoint written, while loader workers are busy."""
     job = new_job(2)
     first = rbp(job, "resume", job.run.id)  # the first start of a run that exists already
@@ -133,7 +127,7 @@ def test_after_its_starter_is_killed_other_commands_stop_watch_and_resume_a_run_
     job.check_same(reference(2))
 
 
-def test_simultaneous_resumes_start_one_attempt_and_simultaneous_stops_and_kills_end_it_once(new_job: NewJob) -> None:
+def test_simultaneous_resumes_start_one_attempt_and_simultaneous_stops_and_kills_end_it_once(new_job):
     job = new_job(1, *LONG)
     output = at_once(job, "resume", "resume", "resume")
     assert sorted(text.split()[0].rstrip(":") for text in output) == ["done", "refused", "refused"], output
@@ -167,7 +161,7 @@ def test_simultaneous_resumes_start_one_attempt_and_simultaneous_stops_and_kills
     assert job.saved_step >= saved and starts(job) == sorted(set(starts(job)))
 
 
-def test_a_run_survives_the_kill_of_its_dashboard_and_can_be_found_again(new_job: NewJob, tmp_path: Path) -> None:
+def test_a_run_survives_the_kill_of_its_dashboard_and_can_be_found_again(new_job, tmp_path):
     """A thread of the dashboard started the run, as its launch form does, and the terminal disappears with it."""
     job = new_job(1, *LONG)
     master, slave = pty.openpty()
@@ -192,13 +186,13 @@ def test_a_run_survives_the_kill_of_its_dashboard_and_can_be_found_again(new_job
     job.check_end("stopped")
 
 
-def start_and_die(job: Any) -> None:
+def start_and_die(job):
     starter = subprocess.run([sys.executable, "-c", DIES_STARTING, str(job.run.path)], timeout=60)
     assert starter.returncode == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("nproc", [1, 2])
-def test_a_run_whose_starter_is_killed_before_recording_it_records_itself(new_job: NewJob, nproc: int) -> None:
+def test_a_run_whose_starter_is_killed_before_recording_it_records_itself(new_job, nproc):
     job = new_job(nproc, "epochs=5000", *IDLE)
     start_and_die(job)
     assert not last_attempt(job.run).begun
@@ -214,7 +208,7 @@ def test_a_run_whose_starter_is_killed_before_recording_it_records_itself(new_jo
     assert job.saved_step > 0
 
 
-def test_a_run_whose_worker_and_starter_are_killed_before_either_records_it_is_resumed(new_job: NewJob) -> None:
+def test_a_run_whose_worker_and_starter_are_killed_before_either_records_it_is_resumed(new_job):
     job = new_job(1, "epochs=5000", *IDLE)
     start_and_die(job)
     processes.kill_all(job.run)
@@ -226,5 +220,5 @@ def test_a_run_whose_worker_and_starter_are_killed_before_either_records_it_is_r
     job.check_end("stopped")
 
 
-def pids_of(job: Any) -> set[int]:
+def pids_of(job):
     return {process.pid for process in processes.processes_of(job.run)}

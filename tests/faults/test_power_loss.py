@@ -8,12 +8,11 @@ a reboot, and must contain everything that the run had announced before that mom
 import contextlib
 import json
 import os
-import random
 import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -97,19 +96,19 @@ class Recording:
     events: list[Any] = field(default_factory=list)
     weights: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
-    def known_at(self, at: int) -> Announced:
+    def known_at(self, at):
         """What had been announced by then."""
         return next((one for one in reversed(self.announced) if one.at <= at), Announced(0, 0, 0))
 
 
-def train_words(settings: Path, runs: Path) -> list[str]:
+def train_words(settings, runs):
     preset = settings / "power.toml"
     preset.write_text(PRESET)
     return ["train", str(preset), "--id", RUN, "--resume-or-start", "--runs-dir", str(runs)]
 
 
 @contextlib.contextmanager
-def mounted(image: Path, file_system: str, where: Path, options: str = "loop") -> Iterator[Path]:
+def mounted(image, file_system, where, options="loop"):
     where.mkdir(exist_ok=True)
     if file_system == "xfs":  # another mount namespace may still hold the state before, of the same UUID
         options = f"{options},nouuid"
@@ -126,7 +125,7 @@ def mounted(image: Path, file_system: str, where: Path, options: str = "loop") -
     assert not done.returncode, done.stderr
 
 
-def story(run: RunDirectory) -> list[Any]:
+def story(run):
     """What the run learned, step by step and epoch by epoch."""
     return [
         (event.step, event.body.kind, event.body.epoch, event.body.loss, event.body.top1)
@@ -135,14 +134,14 @@ def story(run: RunDirectory) -> list[Any]:
     ]
 
 
-def weights(run: RunDirectory) -> Mapping[str, torch.Tensor]:
+def weights(run):
     found, _ = checkpoint.find_newest(run.checkpoints)
     assert found is not None
     return load((found.path / "model.safetensors").read_bytes())  # `load_file` would keep the file open
 
 
 @pytest.fixture(scope="module")
-def disk(talk_to: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Disks]:
+def disk(talk_to, tmp_path_factory):
     """Disks that record their writes, as files in a folder."""
     folder = tmp_path_factory.mktemp("disks")
     disks = talk_to("recording_disk.py", str(folder))
@@ -153,11 +152,11 @@ def disk(talk_to: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dis
 
 
 @pytest.fixture(scope="module")
-def record(disk: Disks, warm: Any, settings: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def record(disk, warm, settings, tmp_path_factory):
     """Record a run on a file system, `without` some function of the engine; each combination once."""
-    made: dict[Any, Recording] = {}
+    made = {}
 
-    def get(file_system: str, *without: str) -> Recording:
+    def get(file_system, *without):
         if (file_system, without) not in made:
             folder = tmp_path_factory.mktemp(file_system)
             made[file_system, without] = record_run(disk, warm, settings, folder, file_system, without)
@@ -166,9 +165,7 @@ def record(disk: Disks, warm: Any, settings: Path, tmp_path_factory: pytest.Temp
     return get
 
 
-def record_run(
-    disk: Disks, warm: Any, settings: Path, folder: Path, file_system: str, without: tuple[str, ...]
-) -> Recording:
+def record_run(disk, warm, settings, folder, file_system, without):
     name = f"{folder.name}-run"
     load_empty(disk, folder, file_system, name, f"{name}-base", f"{name}-tried")
     try:
@@ -188,7 +185,7 @@ def record_run(
     return recording
 
 
-def load_empty(disk: Disks, folder: Path, file_system: str, *names: str) -> None:
+def load_empty(disk, folder, file_system, *names):
     """Make disks with an empty file system."""
     size, make = FILE_SYSTEMS[file_system]
     path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
@@ -202,9 +199,7 @@ def load_empty(disk: Disks, folder: Path, file_system: str, *names: str) -> None
         disk.server.ask("load", name, str(empty))
 
 
-def record_attempt(
-    recording: Recording, warm: Any, request: dict[str, Any], run: RunDirectory, events: EventReader
-) -> int:
+def record_attempt(recording, warm, request, run, events):
     """Run the command, preempt its first attempt, and note the checkpoints that it announces; returns the exit code."""
     warm.tell(request)
     preempted = done = False
@@ -222,8 +217,7 @@ def record_attempt(
                 with contextlib.suppress(ProcessLookupError):  # it has already ended
                     os.kill(last_attempt(run).process.pid, signal.SIGTERM)
         time.sleep(0.002)
-    code: int = warm.answer()["code"]
-    return code
+    return warm.answer()["code"]
 
 
 @dataclass(frozen=True)
@@ -235,11 +229,11 @@ class Loss:
     kept: dict[int, list[int] | None]
 
 
-def draw_loss(recording: Recording, log: list[Any], draw: random.Random, how: str) -> Loss:
+def draw_loss(recording, log, draw, how):
     at = draw.randrange(recording.length + 1)
     flushed = max((number for number in range(at) if log[number] is None), default=-1)
     loose = range(flushed + 1, at)
-    kept: dict[int, list[int] | None] = {}
+    kept = {}
     if how == "all":
         kept = dict.fromkeys(loose)
     elif how in ("random", "torn"):
@@ -252,7 +246,7 @@ def draw_loss(recording: Recording, log: list[Any], draw: random.Random, how: st
     return Loss(at, how, kept)
 
 
-def broken_promises(recording: Recording, known: Announced, run: RunDirectory) -> list[str]:
+def broken_promises(recording, known, run):
     """The broken promises in the files that the power loss left."""
     broken = []
     for path in run.path.rglob("*.json") if run.run_json.exists() else ():
@@ -278,7 +272,7 @@ def broken_promises(recording: Recording, known: Announced, run: RunDirectory) -
     return broken
 
 
-def broken_after_resume(recording: Recording, warm: Any, words: list[str], run: RunDirectory) -> list[str]:
+def broken_after_resume(recording, warm, words, run):
     """The broken promises after `--resume-or-start`."""
     warm.tell({"words": words, "without": []})
     ended = warm.answer()
@@ -299,9 +293,7 @@ def broken_after_resume(recording: Recording, warm: Any, words: list[str], run: 
     return broken
 
 
-def replay(
-    recording: Recording, warm: Any, settings: Path, folder: Path, losses: Iterable[Loss], resume_every: int
-) -> Iterator[str]:
+def replay(recording, warm, settings, folder, losses, resume_every):
     """The broken promises after these power losses."""
     server = recording.disk.server
     for number, loss in enumerate(losses):
@@ -316,9 +308,7 @@ def replay(
         yield from (f"{loss.at} of {recording.length}, {loss.how}: {text}" for text in broken)
 
 
-def test_a_resume_without_the_last_events_and_the_best_reports_the_gap_and_restores_the_best(
-    warm: Any, settings: Path, tmp_path: Path
-) -> None:
+def test_a_resume_without_the_last_events_and_the_best_reports_the_gap_and_restores_the_best(warm, settings, tmp_path):
     """As on a disk that reported writes as done before they were: the events of half an epoch are lost."""
     run, words = RunDirectory(tmp_path / RUN), [*train_words(settings, tmp_path), *IDLE]  # slow enough to be preempted
     warm.tell({"words": words, "without": []})
@@ -358,15 +348,15 @@ def test_a_resume_without_the_last_events_and_the_best_reports_the_gap_and_resto
 HOWS = ("none", "all", "random", "torn")
 
 
-def draw_losses(recording: Recording, draw: random.Random, count: int) -> Iterator[Loss]:
+def draw_losses(recording, draw, count):
     log = recording.disk.server.ask("log", recording.name)
     return (draw_loss(recording, log, draw, HOWS[number % len(HOWS)]) for number in range(count))
 
 
 @pytest.mark.parametrize("file_system", FILE_SYSTEMS if WHOLE else ["ext4"])
 def test_after_a_power_loss_everything_announced_is_there_and_the_run_goes_on(
-    file_system: str, record: Any, warm: Any, settings: Path, tmp_path: Path, draw: random.Random, trials: int
-) -> None:
+    file_system, record, warm, settings, tmp_path, draw, trials
+):
     """With few trials only every fifth run is resumed, because resuming takes longer than everything else."""
     recording = record(file_system)
     losses = draw_losses(recording, draw, 2 * trials)
@@ -378,16 +368,7 @@ def test_after_a_power_loss_everything_announced_is_there_and_the_run_goes_on(
 
 
 @pytest.mark.parametrize(("file_system", "left_out", "harm"), CONTROLS if WHOLE else CONTROLS[:1])
-def test_one_forgotten_sync_is_found(
-    file_system: str,
-    left_out: str,
-    harm: str,
-    record: Any,
-    warm: Any,
-    settings: Path,
-    tmp_path: Path,
-    draw: random.Random,
-) -> None:
+def test_one_forgotten_sync_is_found(file_system, left_out, harm, record, warm, settings, tmp_path, draw):
     """The control: finding nothing means something only if the replay would find this."""
     recording = record(file_system, left_out)
     found = replay(recording, warm, settings, tmp_path, draw_losses(recording, draw, 100), resume_every=1)

@@ -4,19 +4,16 @@
 """
 
 import contextlib
-import random
 import time
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import psutil
 import pytest
 
 from rbp_engine.plan.driving import driver_of, end_of, start_driver, stop_driver
 from rbp_engine.plan.request import SweepRequest
-from rbp_engine.plan.search import Search, plan_search
-from rbp_engine.plan.study import SearchTrial, TrialState, propose
+from rbp_engine.plan.search import plan_search
+from rbp_engine.plan.study import TrialState, propose
 from rbp_engine.plan.trials import TrialReader
 from rbp_engine.run import control
 from rbp_engine.run.files.run_json import read_run_json
@@ -34,9 +31,7 @@ WORDS = ("lr=0.01..1:log", "T=2..4", "epochs=1", "batch=256")
 class Searching:
     """A search in a runs directory and a state of its own."""
 
-    def __init__(
-        self, folder: Path, slots: int, trials: int, patch: pytest.MonkeyPatch, words: tuple[str, ...], pruner: str
-    ) -> None:
+    def __init__(self, folder, slots, trials, patch, words, pruner):
         (folder / "config").mkdir(parents=True)
         (folder / "config" / "machine.toml").write_text(f"cpu_slots = {slots}\n")
         self.environment = {"RBP_CONFIG": str(folder / "config"), "XDG_STATE_HOME": str(folder / "state")}
@@ -44,32 +39,32 @@ class Searching:
         self.enter()
         options = LaunchOptions(folder / "runs", gpus="none")
         self.request = SweepRequest(LaunchRequest("digits", words, options), trials=trials, pruner=pruner)
-        self.search: Search = plan_search(self.request)
-        self.kills: list[str] = []
+        self.search = plan_search(self.request)
+        self.kills = []
 
-    def enter(self) -> None:
+    def enter(self):
         """Let this process use its settings and its state."""
         for name, value in self.environment.items():
             self._patch.setenv(name, value)
 
-    def start(self) -> None:
+    def start(self):
         start_driver(self.request, self.search)
 
-    def trials(self) -> list[SearchTrial]:
+    def trials(self):
         return [one.trial for one in TrialReader(self.search).read()]
 
-    def ended(self) -> int:
+    def ended(self):
         return sum(trial.state is not TrialState.OPEN for trial in self.trials())
 
-    def wait_until(self, condition: Callable[[], bool]) -> None:
+    def wait_until(self, condition):
         deadline = time.monotonic() + PATIENCE_S
         while not condition():
             assert time.monotonic() < deadline, (driver_of(self.search), self.trials())
             time.sleep(0.05)
 
-    def kill(self, what: str, draw: random.Random) -> None:
+    def kill(self, what, draw):
         """SIGKILL a process of this kind, if there is one at this moment."""
-        found: list[int] = []
+        found = []
         if what == "driver":
             process = driver_of(self.search)
             found = [] if process is None or process.pid is None else [process.pid]
@@ -87,7 +82,7 @@ class Searching:
             psutil.Process(draw.choice(found)).kill()
             self.kills.append(what)
 
-    def finish(self) -> None:
+    def finish(self):
         """Start the search as often as a user would who finds it ended too early."""
         for _ in range(10):
             self.wait_until(lambda: not self.driver_lives())
@@ -97,10 +92,10 @@ class Searching:
             self.start()
         raise AssertionError(end_of(self.search))
 
-    def driver_lives(self) -> bool:
+    def driver_lives(self):
         return driver_of(self.search) is not None
 
-    def check_each_trial_once(self) -> None:
+    def check_each_trial_once(self):
         """All trials have completed, and each run is one of theirs, with a trial of its own."""
         records = list_runs(self.search.request.options.runs)
         assert [record.verdict.status for record in records] == ["completed"] * self.search.trials
@@ -110,7 +105,7 @@ class Searching:
         identities = {(trial.values["optim.lr"], trial.values["method.timesteps"]) for trial in self.trials()}
         assert len(identities) == self.search.trials
 
-    def end(self) -> None:
+    def end(self):
         self.enter()
         stop_driver(self.search)
         for record in list_runs(self.search.request.options.runs):
@@ -119,10 +114,10 @@ class Searching:
 
 
 @pytest.fixture
-def new_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trials: int) -> Iterator[Callable[..., Searching]]:
-    made: list[Searching] = []
+def new_search(tmp_path, monkeypatch, trials):
+    made = []
 
-    def make(name: str, slots: int, words: tuple[str, ...] = WORDS, pruner: str = "") -> Searching:
+    def make(name, slots, words=WORDS, pruner=""):
         count = max(2, min(20, 20 * trials // 50))
         made.append(Searching(tmp_path / name, slots, count, monkeypatch, words, pruner))
         return made[-1]
@@ -132,9 +127,7 @@ def new_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trials: int) -> 
         searching.end()
 
 
-def test_with_one_slot_a_search_that_is_killed_has_the_same_trials_as_one_that_is_not(
-    new_search: Callable[..., Searching], draw: random.Random
-) -> None:
+def test_with_one_slot_a_search_that_is_killed_has_the_same_trials_as_one_that_is_not(new_search, draw):
     killed = new_search("killed", 1)
     half = killed.search.trials // 2
     with ThreadPoolExecutor() as pool:  # two commands at once, of which one starts the driver
@@ -160,9 +153,7 @@ def test_with_one_slot_a_search_that_is_killed_has_the_same_trials_as_one_that_i
         print(f"{len(trials)} trials, killed after {half}: the same settings and scores as without")
 
 
-def test_with_one_slot_it_prunes_the_same_trials_however_often_it_is_killed(
-    new_search: Callable[..., Searching], draw: random.Random, trials: int
-) -> None:
+def test_with_one_slot_it_prunes_the_same_trials_however_often_it_is_killed(new_search, draw, trials):
     if trials < 50:
         pytest.skip("minutes: make faults")
     words = ("lr=0.0001..1:log", "T=2", "epochs=5", "batch=256")
@@ -187,9 +178,7 @@ def test_with_one_slot_it_prunes_the_same_trials_however_often_it_is_killed(
     print(f"{len(found)} trials, {count} pruned, the driver killed {len(killed.kills)} times: the same as without")
 
 
-def test_with_two_slots_and_all_kinds_of_processes_killed_no_trial_is_lost_and_none_doubled(
-    new_search: Callable[..., Searching], draw: random.Random, trials: int
-) -> None:
+def test_with_two_slots_and_all_kinds_of_processes_killed_no_trial_is_lost_and_none_doubled(new_search, draw, trials):
     if trials < 50:
         pytest.skip("minutes: make faults")
     searching = new_search("two", 2)

@@ -3,9 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from idle import IDLE
@@ -19,19 +17,18 @@ from rbp_engine.run.launch import launch, torchrun
 from rbp_engine.run.status import processes, status
 from rbp_engine.run.status.status import judge
 
-NewJob = Callable[..., Any]
 LONG = ("epochs=5000", "train.checkpoint_every=1 h", *IDLE)
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def impatient(monkeypatch):
     """Runs stall after two seconds without a step, for their workers and for the test."""
     monkeypatch.setattr(torchrun, "WORKER", "impatient_worker")
     monkeypatch.setenv("PYTHONPATH", f"{Path(__file__).parent}:{os.environ.get('PYTHONPATH', '')}")
     monkeypatch.setattr(status, "STALLED_AFTER_S", 2.0)
 
 
-def stalls(job: Any, since: float) -> list[str]:
+def stalls(job, since):
     """The stall warnings of all ranks since this moment."""
     return [
         event.body.message
@@ -41,9 +38,7 @@ def stalls(job: Any, since: float) -> list[str]:
     ]
 
 
-def test_a_hung_collective_is_reported_with_the_waiting_stack_and_can_recover_or_be_killed(
-    new_job: NewJob, impatient: None
-) -> None:
+def test_a_hung_collective_is_reported_with_the_waiting_stack_and_can_recover_or_be_killed(new_job, impatient):
     job = new_job(2, *LONG)
     job.start()
     job.wait_for_start()
@@ -69,9 +64,7 @@ def test_a_hung_collective_is_reported_with_the_waiting_stack_and_can_recover_or
     job.check_end("killed")
 
 
-def test_a_suspended_worker_looks_lost_until_it_continues_whatever_the_clock_says(
-    new_job: NewJob,
-) -> None:
+def test_a_suspended_worker_looks_lost_until_it_continues_whatever_the_clock_says(new_job):
     job = new_job(1, *LONG)
     job.start()
     job.wait_for_start()
@@ -95,9 +88,7 @@ def test_a_suspended_worker_looks_lost_until_it_continues_whatever_the_clock_say
     assert not processes.processes_of(job.run)
 
 
-def test_processes_that_were_frozen_while_their_run_was_started_again_say_so_and_write_nothing_more(
-    new_job: NewJob,
-) -> None:
+def test_processes_that_were_frozen_while_their_run_was_started_again_say_so_and_write_nothing_more(new_job):
     """On another host, to which frozen processes look like dead ones."""
     job = new_job(2, *LONG)
     job.start()
@@ -119,7 +110,7 @@ def test_processes_that_were_frozen_while_their_run_was_started_again_say_so_and
     assert not processes.processes_of(job.run)
 
 
-def written(run: Path) -> tuple[dict[str, bytes], dict[str, bytes]]:
+def written(run):
     """The files of a run, and its logs."""
     found = {str(path.relative_to(run)): path.read_bytes() for path in run.rglob("*") if path.is_file()}
     logs = {name: content for name, content in found.items() if name.startswith("ranks/")}

@@ -2,16 +2,12 @@
 
 import json
 import os
-import random
 import signal
 import statistics
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 from idle import IDLE
@@ -20,7 +16,6 @@ from rbp_engine.plan.points import identity_of_run
 from rbp_engine.run.files.attempts import last_attempt, newest_attempt, read_attempts
 from rbp_engine.run.files.event_reader import read_events
 from rbp_engine.run.files.events import RunStart
-from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import load_summary
 from rbp_engine.run.queue.host_lock import dispatcher, host_directory
 from rbp_engine.run.status import processes
@@ -37,7 +32,7 @@ MOST_COMMANDS = 12
 
 
 @pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def machine(tmp_path, monkeypatch):
     """A machine with two slots and a queue of its own; at the end nothing runs there any more."""
     for name in ("XDG_STATE_HOME", "RBP_CONFIG"):
         monkeypatch.setenv(name, str(tmp_path / name))
@@ -50,7 +45,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         processes.kill_all(run)
 
 
-def kill_dispatcher() -> bool:
+def kill_dispatcher():
     process = dispatcher()
     if process is None or process.pid is None:
         return False
@@ -58,7 +53,7 @@ def kill_dispatcher() -> bool:
     return True
 
 
-def kill_a_worker(runs: Path, draw: random.Random) -> bool:
+def kill_a_worker(runs, draw):
     training = [run for run in run_directories(runs) if judge(run).status == "running"]
     attempt = last_attempt(draw.choice(training)) if training else None
     if attempt is None or attempt.process.pid is None:
@@ -67,7 +62,7 @@ def kill_a_worker(runs: Path, draw: random.Random) -> bool:
     return True
 
 
-def wait_for(condition: Callable[[], Any], patience_s: float = 300.0) -> Any:
+def wait_for(condition, patience_s=300.0):
     deadline = time.monotonic() + patience_s
     while not (value := condition()):
         assert time.monotonic() < deadline, "what was waited for has not come"
@@ -78,13 +73,13 @@ def wait_for(condition: Callable[[], Any], patience_s: float = 300.0) -> Any:
 class Shell:
     """Terminals in which the same command is typed, again and again."""
 
-    def __init__(self, words: list[str]) -> None:
+    def __init__(self, words):
         self.words = words
-        self.live: list[subprocess.Popen[str]] = []
-        self.said: list[str] = []
+        self.live = []
+        self.said = []
         self.typed = 0
 
-    def type(self) -> None:
+    def type(self):
         self.typed += 1
         assert self.typed <= MOST_COMMANDS, self.said
         self.live.append(
@@ -94,7 +89,7 @@ class Shell:
             )
         )  # fmt: skip
 
-    def ended(self) -> list[int]:
+    def ended(self):
         """The exit codes of the commands that have just ended."""
         ended = [command for command in self.live if command.poll() is not None]
         self.live = [command for command in self.live if command not in ended]
@@ -102,14 +97,12 @@ class Shell:
         return [command.returncode for command in ended]
 
 
-def test_a_sweep_that_is_killed_in_every_place_is_completed_by_the_same_command(
-    machine: Path, trials: int, draw: random.Random, rbp: Callable[..., Any]
-) -> None:
+def test_a_sweep_that_is_killed_in_every_place_is_completed_by_the_same_command(machine, trials, draw, rbp):
     whole = trials >= 50
     count, kills = (12, [*WHOLE_KILLS]) if whole else (2, [*SMALL_KILLS])
     shell = Shell(["sweep", "digits", *(WHOLE if whole else SMALL), "--no-cost"])
 
-    def kill(kind: str) -> bool:
+    def kill(kind):
         if kind == "command":
             draw.choice(shell.live).kill()
             return True
@@ -118,7 +111,7 @@ def test_a_sweep_that_is_killed_in_every_place_is_completed_by_the_same_command(
     draw.shuffle(kills)
     shell.type()
     shell.type()  # two people at the same moment
-    codes: list[int] = []
+    codes = []
     while kills or 0 not in codes:
         if not shell.live:
             shell.type()
@@ -145,9 +138,9 @@ def test_a_sweep_that_is_killed_in_every_place_is_completed_by_the_same_command(
         print(f"\n{count} runs, {attempts} attempts, {starts} starts by dispatchers, {shell.typed} commands")
 
 
-def check_tables(said: Callable[..., Any], words: list[str], runs: list[RunDirectory]) -> None:
+def check_tables(said, words, runs):
     """The tables of the sweep and of the report have the means of the runs' own summaries."""
-    by_experiment: dict[str, list[float]] = {}
+    by_experiment = {}
     for run in runs:
         summary = load_summary(run)
         assert summary.last.top1 is not None

@@ -11,7 +11,6 @@ import pkgutil
 import sys
 import tempfile
 import traceback
-from typing import Any
 
 import torch
 
@@ -22,25 +21,25 @@ from rbp_tui.cli.train import following  # noqa: F401
 from tests.real import warm_python
 
 
-def leave_out(name: str, path_name: str = "") -> None:
+def leave_out(name, path_name=""):
     owner, function = name.rsplit(".", 1)
     real = getattr(pkgutil.resolve_name(owner), function)
 
-    def instead(*arguments: Any) -> Any:
+    def instead(*arguments):
         path = getattr(arguments[0], "path", arguments[0])
         return real(*arguments) if path_name and path.name != path_name else None
 
     setattr(pkgutil.resolve_name(owner), function, instead)
 
 
-def run(words: list[str], without: list[str], output: int) -> None:
+def run(words, without, output):
     os.dup2(output, 1)
     os.dup2(output, 2)
     for what in without:
         leave_out(*what.split())
     warm_python.fork_here()
     sys.argv = ["rbp", *words]
-    code: Any = 0
+    code = 0
     try:
         main()
     except SystemExit as end:

@@ -1,16 +1,13 @@
 """One step of a method on a random network, by the engine and by the oracle."""
 
 import copy
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from rbp_engine.methods import create_method
-from tests.fuzz.networks import Network, Problem
 from tests.fuzz.oracles import ORACLES, Doubt, MultiStep
 
 # Tolerances: relative to the tensor's largest value, and to the largest gradient in the network (1 for other values).
@@ -30,18 +27,16 @@ class Outcome:
     buffers: dict[str, Tensor] = field(default_factory=dict)
     doubts: list[Doubt] = field(default_factory=list)
 
-    def note(self, network: Network) -> "Outcome":
+    def note(self, network):
         self.gradients = {name: parameter.grad for name, parameter in network.named_parameters()}
         self.buffers = dict(network.named_buffers())
         return self
 
-    def depends_on_rounding(self) -> bool:
+    def depends_on_rounding(self):
         return any(doubt() for doubt in self.doubts)
 
 
-def by_engine(
-    problem: Problem, method: str, wrap: Callable[[Network], nn.Module] = lambda network: network, **settings: Any
-) -> Outcome:
+def by_engine(problem, method, wrap=lambda network: network, **settings):
     """The engine's outcome; `wrap` makes the model for the engine from the network, with the same parameters.
 
     `settings` are of the method.
@@ -58,7 +53,7 @@ def by_engine(
     return outcome
 
 
-def by_oracle(problem: Problem, method: str) -> Outcome:
+def by_oracle(problem, method):
     network, outcome = copy.deepcopy(problem.network), Outcome()
     scale = problem.weight
     if method in RATE_METHODS and problem.loss_scale == "1/T":
@@ -78,11 +73,11 @@ def by_oracle(problem: Problem, method: str) -> Outcome:
     return outcome
 
 
-def by_step(images: Tensor, timesteps: int) -> list[Tensor]:
+def by_step(images, timesteps):
     return [images] * timesteps if images.ndim == 4 else list(images)
 
 
-def differences(found: Outcome, expected: Outcome, factor: float = 1.0) -> list[str]:
+def differences(found, expected, factor=1.0):
     """The differences in words; none if the two agree to `factor` times the tolerance of float64."""
     largest = max((g.abs().max().item() for g in expected.gradients.values() if g is not None), default=0.0)
     mismatches = []
@@ -99,7 +94,7 @@ def differences(found: Outcome, expected: Outcome, factor: float = 1.0) -> list[
     return mismatches
 
 
-def difference(name: str, found: Tensor, expected: Tensor, factor: float, largest: float) -> list[str]:
+def difference(name, found, expected, factor, largest):
     if found.shape != expected.shape or found.dtype != expected.dtype:
         return [f"{name}: {found.dtype} {list(found.shape)} instead of {expected.dtype} {list(expected.shape)}"]
     if not expected.is_floating_point():

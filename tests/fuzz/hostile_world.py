@@ -9,18 +9,15 @@ import contextlib
 import functools
 import json
 import os
-import random
 import re
 import shutil
 import signal
 import sys
 import time
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -31,9 +28,9 @@ from typer.testing import CliRunner
 from rbp_engine import os_process
 from rbp_engine.errors import UserError
 from rbp_engine.plan.driver import SearchDriver
-from rbp_engine.plan.points import SweepPlan, plan_sweep
+from rbp_engine.plan.points import plan_sweep
 from rbp_engine.plan.request import SweepRequest
-from rbp_engine.plan.search import Search, plan_search
+from rbp_engine.plan.search import plan_search
 from rbp_engine.plan.start import run_id_of, start_points
 from rbp_engine.plan.states import Standing, states_of
 from rbp_engine.run import start, track
@@ -76,39 +73,39 @@ class World:
     innocent: int
 
     @property
-    def runs(self) -> Path:
+    def runs(self):
         return self.root / "runs"
 
     @property
-    def outside(self) -> Path:
+    def outside(self):
         return self.root.with_name(f"{self.root.name}-outside")
 
     @property
-    def own(self) -> Path:
+    def own(self):
         return self.root.with_name(f"{self.root.name}-own")
 
-    def run(self, name: str) -> RunDirectory:
+    def run(self, name):
         return RunDirectory(self.runs / name)
 
     @property
-    def search(self) -> Search:
+    def search(self):
         """Of its five trials three have begun, of which the second is stopped."""
         words = ("lr=0.01..0.5:log", "run.device=cpu")
         request = LaunchRequest("digits", words, LaunchOptions(self.runs, gpus="none"))
         return plan_search(SweepRequest(request, trials=5, name="trials"))
 
     @property
-    def sweep(self) -> SweepPlan:
+    def sweep(self):
         """Of its three runs two have begun, of which the second is stopped."""
         options = LaunchOptions(self.runs, gpus="none")
         return plan_sweep(SweepRequest(LaunchRequest("digits", ("run.device=cpu", "T=1,2,3"), options), name="sweep"))
 
-    def files(self) -> list[Path]:
+    def files(self):
         """Every file that a stranger may have written."""
         return sorted(path for path in self.root.rglob("*") if path.is_file() and not path.is_symlink())
 
 
-def build(root: Path, innocent: int) -> World:
+def build(root, innocent):
     """A sound world: two runs, one of own code that was lost, and one that is packed; a search and a sweep; a preset
     that extends another; data; settings."""
     world = World(root, innocent)
@@ -131,7 +128,7 @@ def build(root: Path, innocent: int) -> World:
     return world
 
 
-def _write_trials(world: World) -> None:
+def _write_trials(world):
     search, plan, queued = world.search, world.sweep, Asked(dispatch=Dispatch(gpus="none"))
     for number, status in enumerate(("completed", "stopped", "completed"), start=1):
         request = search.request_of(number, {"optim.lr": number / 10})
@@ -142,7 +139,7 @@ def _write_trials(world: World) -> None:
         write_status(run, status, last=Scores(top1=0.5))
 
 
-def _write_data(folder: Path) -> None:
+def _write_data(folder):
     """Small files of every format that is read."""
     for name in ("mnist", "cifar10", "images", "events"):
         (folder / name).mkdir(parents=True)
@@ -153,7 +150,7 @@ def _write_data(folder: Path) -> None:
     np.savez(folder / "events" / "0.npz", t=np.arange(4), x=np.arange(4), y=np.arange(4), p=np.ones(4, bool))
 
 
-def copy(world: World, root: Path) -> World:
+def copy(world, root):
     """The same world in another place."""
     shutil.copytree(world.root, root)
     there = World(root, world.innocent)
@@ -161,7 +158,7 @@ def copy(world: World, root: Path) -> World:
     return there
 
 
-def commands(world: World) -> list[tuple[str, ...]]:
+def commands(world):
     """The commands that read files of others, or act on runs; and those of ACTIONS."""
     runs = ("--runs-dir", str(world.runs))
     of_runs = [
@@ -187,11 +184,11 @@ def commands(world: World) -> list[tuple[str, ...]]:
 class Unprintable:
     """Its text raises."""
 
-    def __str__(self) -> str:
+    def __str__(self):
         raise RuntimeError("no text")
 
 
-def go_on_with_the_search(world: World) -> None:
+def go_on_with_the_search(world):
     """Whatever one or two of its trials are, the next one is created."""
     search = world.search
     try:
@@ -201,7 +198,7 @@ def go_on_with_the_search(world: World) -> None:
     assert any(search.run_of(number).run_json.is_file() for number in (4, 5)), "the search does not go on"
 
 
-def go_on_with_the_sweep(world: World) -> None:
+def go_on_with_the_sweep(world):
     """Whatever its runs are, those that are missing are created."""
     plan = world.sweep
     try:
@@ -212,12 +209,12 @@ def go_on_with_the_sweep(world: World) -> None:
     assert not missing, f"the sweep does not go on: {missing} is missing"
 
 
-def run_the_hook(world: World) -> None:
+def run_the_hook(world):
     """As the dispatcher does at the end of an attempt. It imports what lies where it runs, and what must not."""
     run, trouble = world.run("lost"), []
     job = SimpleNamespace(attempt=1, failed=False)
-    dispatcher: Any = SimpleNamespace(_hooks=[], _log=lambda *words: trouble.append(words))
-    Dispatcher._run_hooks(dispatcher, SimpleNamespace(job=job), new_entry(run, Asked()))  # type: ignore[arg-type]
+    dispatcher = SimpleNamespace(_hooks=[], _log=lambda *words: trouble.append(words))
+    Dispatcher._run_hooks(dispatcher, SimpleNamespace(job=job), new_entry(run, Asked()))
     for process in dispatcher._hooks:
         process.wait()
     whole = run.control.is_dir() and not any(folder.is_symlink() for folder in (run.path, run.control))
@@ -225,12 +222,12 @@ def run_the_hook(world: World) -> None:
     assert not whole or (log.is_file() and "the hook ran" in log.read_text()), f"no hook runs: {trouble}"
 
 
-def track_a_program(world: World) -> None:
+def track_a_program(world):
     """With odd settings: it is refused by a RunError, or leaves a run that can be read."""
-    deep: dict[str, Any] = {}
+    deep = {}
     for _ in range(5000):
         deep = {"a": deep}
-    odd: list[tuple[dict[Any, Any], dict[str, Any]]] = [
+    odd = [
         ({"a": Unprintable(), "b": 10**5000, "c": deep, 10**5000: "d"}, {"epochs": np.int64(3)}),
         ({}, {"epochs": 3, "steps_per_epoch": 31.25}),
         ({}, {"epochs": "3"}),
@@ -244,7 +241,7 @@ def track_a_program(world: World) -> None:
 
 
 #: What rbp does beside its commands, with the user's own settings; each raises for a promise that is broken.
-ACTIONS: dict[str, Callable[[World], None]] = {
+ACTIONS = {
     "the search goes on": go_on_with_the_search,
     "the sweep goes on": go_on_with_the_sweep,
     "the hook runs": run_the_hook,
@@ -255,12 +252,12 @@ ACTIONS: dict[str, Callable[[World], None]] = {
 # --- what a stranger does -----------------------------------------------------------------------------------------
 
 
-def put_fifo(path: Path, world: World, draw: random.Random) -> None:
+def put_fifo(path, world, draw):
     path.unlink()
     os.mkfifo(path)
 
 
-def put_link_outside(path: Path, world: World, draw: random.Random) -> None:
+def put_link_outside(path, world, draw):
     """To a file outside, or to the folder of it in the place of this one's folder."""
     if draw.random() < 0.5 and path.parent != world.root:
         shutil.rmtree(path.parent)
@@ -270,17 +267,17 @@ def put_link_outside(path: Path, world: World, draw: random.Random) -> None:
         path.symlink_to(world.outside / "precious.txt")
 
 
-def put_link_to_itself(path: Path, world: World, draw: random.Random) -> None:
+def put_link_to_itself(path, world, draw):
     path.unlink()
     path.symlink_to(path)
 
 
-def put_endless_device(path: Path, world: World, draw: random.Random) -> None:
+def put_endless_device(path, world, draw):
     path.unlink()
     path.symlink_to("/dev/zero")
 
 
-def write_hostile_text(path: Path, world: World, draw: random.Random) -> None:
+def write_hostile_text(path, world, draw):
     """Into every text of a JSON or TOML file; at the end of others."""
     try:
         if path.suffix == ".jsonl":
@@ -297,7 +294,7 @@ def write_hostile_text(path: Path, world: World, draw: random.Random) -> None:
         path.write_text(HOSTILE)
 
 
-def _hostile(value: object) -> object:
+def _hostile(value):
     """The value with hostile text after every text that does not decide what the file is."""
     if isinstance(value, dict):
         kept = ("kind", "status", "extends", "method", "experiment", "id")
@@ -307,13 +304,13 @@ def _hostile(value: object) -> object:
     return value + HOSTILE if isinstance(value, str) else value
 
 
-def write_huge_numbers(path: Path, world: World, draw: random.Random) -> None:
+def write_huge_numbers(path, world, draw):
     text = path.read_text(errors="replace")
     huge = draw.choice(["9" * 30, "1e308", "-1", "99999999999", "1" + "0" * 5000])
     path.write_text(re.sub(r"(?<=[:=] )\d+(\.\d+)?", huge, text))
 
 
-def name_an_innocent_process(path: Path, world: World, draw: random.Random) -> None:
+def name_an_innocent_process(path, world, draw):
     """In the attempt of a run that says that it is running."""
     run = RunDirectory(world.runs / "lost")
     attempt = {"attempt": 1, "process": asdict(os_process.of(world.innocent))}
@@ -323,34 +320,34 @@ def name_an_innocent_process(path: Path, world: World, draw: random.Random) -> N
             file.write_text(json.dumps(value))
 
 
-def make_enormous(path: Path, world: World, draw: random.Random) -> None:
+def make_enormous(path, world, draw):
     """Sparse, of four times the memory that a command may take."""
     with path.open("r+b") as file:
         file.truncate(4 * MEMORY_BYTES)
 
 
-def nest_tables(path: Path, world: World, draw: random.Random) -> None:
+def nest_tables(path, world, draw):
     text = "".join(f"[a{number}]\n" for number in range(100_000)) if path.suffix == ".toml" else "[" * 100_000
     path.write_text(text)
 
 
-def put_a_list_for_a_name(path: Path, world: World, draw: random.Random) -> None:
+def put_a_list_for_a_name(path, world, draw):
     """Of a layer, in the events of a run."""
     _change_an_event(world, "run_start", neuron_layers=[["x"]])
 
 
-def number_an_attempt_by_400_digits(path: Path, world: World, draw: random.Random) -> None:
+def number_an_attempt_by_400_digits(path, world, draw):
     _change_an_event(world, "metrics", attempt=10**400)
 
 
-def _change_an_event(world: World, kind: str, **fields: object) -> None:
+def _change_an_event(world, kind, **fields):
     with contextlib.suppress(OSError, ValueError):  # it may be damaged by now
         events = [json.loads(line) for line in world.run("lost").events().read_text().splitlines()]
         next(event for event in events if event["kind"] == kind).update(fields)
         world.run("lost").events().write_text("".join(json.dumps(event) + "\n" for event in events))
 
 
-def put_importable_folders(path: Path, world: World, draw: random.Random) -> None:
+def put_importable_folders(path, world, draw):
     """As an archive without own code may: a run's folders as packages, which a program there would find first."""
     for name in ("checkpoints", "control", "events", "ranks", "tensorboard"):
         with contextlib.suppress(OSError):
@@ -359,19 +356,19 @@ def put_importable_folders(path: Path, world: World, draw: random.Random) -> Non
             (folder / "__init__.py").write_text(f"open({str(world.outside / 'executed')!r}, 'w').close()\n")
 
 
-def fail_with_a_huge_text(path: Path, world: World, draw: random.Random) -> None:
+def fail_with_a_huge_text(path, world, draw):
     summary = world.run("lost").summary_json
     with contextlib.suppress(OSError):
         summary.write_text(json.dumps(read_json(summary) | {"status": "failed", "reason": "x" * 400_000}))
 
 
-def put_a_dangling_link(path: Path, world: World, draw: random.Random) -> None:
+def put_a_dangling_link(path, world, draw):
     """In the place of a trial or a run that is to come."""
     name = draw.choice([world.search.run_of(4).id, run_id_of(world.sweep.points[2])])
     world.run(name).path.symlink_to(world.root / "nowhere")
 
 
-def make_it_a_colleagues(path: Path, world: World, draw: random.Random) -> None:
+def make_it_a_colleagues(path, world, draw):
     """A stopped run of the search, and one of the sweep: with code that nobody has launched here and, where this user
     can, with another owner."""
     for run in (world.search.run_of(2), world.run(run_id_of(world.sweep.points[1]))):
@@ -381,7 +378,7 @@ def make_it_a_colleagues(path: Path, world: World, draw: random.Random) -> None:
             os.chown(run.path, 65534, 65534)
 
 
-def add_a_comma(path: Path, world: World, draw: random.Random) -> None:
+def add_a_comma(path, world, draw):
     """By hand, to a file that is written again and again."""
     for name in ("run.json", "annotations.json"):
         file = world.run("one").path / name
@@ -389,23 +386,22 @@ def add_a_comma(path: Path, world: World, draw: random.Random) -> None:
             file.write_text(file.read_text(errors="replace").rstrip().removesuffix("}") + ",}\n")
 
 
-def pack_an_endless_directory(path: Path, world: World, draw: random.Random) -> None:
+def pack_an_endless_directory(path, world, draw):
     """Of a file of weights in the packed run: of nothing but 500,000 entries."""
     archive = Archive(world.run("one"))
     archive.list("checkpoints/best/optimizer.pt", torch_file_of_entries(500_000))
     archive.write(world.root / "packed.tar")
 
 
-def _damage(change: Callable[[Path, random.Random], None]) -> "Mischief":
-    def apply(path: Path, world: World, draw: random.Random) -> None:
+def _damage(change):
+    def apply(path, world, draw):
         change(path, draw)
 
     apply.__name__ = change.__name__
     return apply
 
 
-Mischief = Callable[[Path, World, random.Random], None]
-MISCHIEF: tuple[Mischief, ...] = (
+MISCHIEF = (
     put_fifo,
     put_link_outside,
     put_link_to_itself,
@@ -430,27 +426,27 @@ MISCHIEF: tuple[Mischief, ...] = (
 
 # --- what rbp promises --------------------------------------------------------------------------------------------
 
-_acts: list[tuple[str, tuple[object, ...]]] = []
+_acts = []
 
 
 @functools.cache
-def watch_acts() -> None:
+def watch_acts():
     """Note the signals and processes of this process from now on; the interpreter cannot forget such a hook."""
 
-    def note(event: str, args: tuple[object, ...]) -> None:
+    def note(event, args):
         if event in ("os.kill", "os.killpg", "subprocess.Popen"):
             _acts.append((event, args))
 
     sys.addaudithook(note)
 
 
-def memory(name: str) -> int:
+def memory(name):
     """This process's memory in bytes: `VmRSS` now, `VmHWM` at its peak since `forget_peak`."""
     (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(f"{name}:")]
     return 1024 * int(line.split()[1])
 
 
-def forget_peak() -> None:
+def forget_peak():
     Path("/proc/self/clear_refs").write_text("5")
 
 
@@ -459,10 +455,10 @@ class NotDone(BaseException):
 
 
 @contextlib.contextmanager
-def time_limit(computing: float, waiting: float) -> Iterator[None]:
+def time_limit(computing, waiting):
     """Raise NotDone after that many seconds of computing or of waiting, out of a blocking call as well."""
 
-    def give_up(number: int, frame: object) -> None:
+    def give_up(number, frame):
         raise NotDone(f"not done: it {'waits' if number == signal.SIGALRM else 'computes'} for ever")
 
     timers = ((signal.ITIMER_PROF, signal.SIGPROF, computing), (signal.ITIMER_REAL, signal.SIGALRM, waiting))
@@ -477,7 +473,7 @@ def time_limit(computing: float, waiting: float) -> Iterator[None]:
             signal.signal(number, before[number])
 
 
-def snapshot(folder: Path) -> dict[str, tuple[int, int, bytes]]:
+def snapshot(folder):
     """What must not change: names, inodes, times and contents."""
     return {
         str(path.relative_to(folder)): (
@@ -489,7 +485,7 @@ def snapshot(folder: Path) -> dict[str, tuple[int, int, bytes]]:
     }
 
 
-def unreadable_files(world: World) -> dict[Path, bytes]:
+def unreadable_files(world):
     """What notes, tags and attempts are in, and cannot be read from."""
     found = {}
     for path in world.files():
@@ -504,7 +500,7 @@ def unreadable_files(world: World) -> dict[Path, bytes]:
     return found
 
 
-def _do(world: World, words: tuple[str, ...], environment: dict[str, str | None]) -> tuple[BaseException | None, bytes]:
+def _do(world, words, environment):
     """The error of a command or of one of ACTIONS, and what it prints."""
     if words[0] not in ACTIONS:
         done = CliRunner().invoke(app, list(words), env=environment)
@@ -527,13 +523,13 @@ def _do(world: World, words: tuple[str, ...], environment: dict[str, str | None]
     return None, b""
 
 
-def broken_promises(world: World, words: tuple[str, ...]) -> list[str]:
+def broken_promises(world, words):
     """What a command does that it must not; empty if it keeps every promise."""
     before, unreadable = snapshot(world.outside), unreadable_files(world)
     forget_peak()
     at_rest = memory("VmRSS")
     _acts.clear()
-    broken: list[str] = []
+    broken = []
     environment = {
         "COLUMNS": "200", "HOME": str(world.root.parent / "home"), "RBP_CONFIG": str(world.root),
         "XDG_STATE_HOME": str(world.root.parent / "home" / "state"), "RBP_PRESETS": None, "RBP_DATA": None,
@@ -570,9 +566,7 @@ def broken_promises(world: World, words: tuple[str, ...]) -> list[str]:
     return broken
 
 
-def draw_case(
-    pristine: World, root: Path, draw: random.Random, mischief: Sequence[Mischief] = MISCHIEF
-) -> tuple[World, str]:
+def draw_case(pristine, root, draw, mischief=MISCHIEF):
     """A world in which a stranger has been at one or two files, and what he did."""
     world, did = copy(pristine, root), []
     for _ in range(draw.choice([1, 1, 2])):

@@ -6,10 +6,8 @@ be used more than once, and unused outputs remain now and then.
 
 import math
 import re
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +18,6 @@ from rbp_engine.spiking.surrogate import SURROGATES, create_surrogate
 
 FIRE = "fire"
 CLASSES = 3
-Shape = tuple[int, ...]  # without the batch: (C, H, W), (C, L) or (C,)
 
 
 @dataclass(frozen=True)
@@ -35,23 +32,23 @@ class Node:
 class Network(nn.Module):
     """The nodes in the order in which they are computed; the last one's output is the logits."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.layers = nn.ModuleList()
-        self.nodes: list[Node] = []
+        self.nodes = []
 
-    def forward(self, images: Any) -> Any:
+    def forward(self, images):
         outputs = [images]
         self.extend(outputs, self.nodes)
         return outputs[-1]
 
-    def extend(self, outputs: list[Any], nodes: Sequence[Node]) -> None:
+    def extend(self, outputs, nodes):
         """Append the outputs of these nodes to those of the nodes before."""
         for node in nodes:
             outputs.append(self.layers[node.layer](*(outputs[number] for number in node.inputs)))
 
-    def __str__(self) -> str:
-        def line(number: int, node: Node) -> str:
+    def __str__(self):
+        def line(number, node):
             layer = self.layers[node.layer]
             what = layer.describe() if isinstance(layer, (Apply, Neuron)) else str(layer)
             modes = "" if layer.training else " in evaluation mode"
@@ -60,7 +57,7 @@ class Network(nn.Module):
         return "\n".join(line(number, node) for number, node in enumerate(self.nodes, start=1))
 
 
-def turned(matrices: Any) -> Any:
+def turned(matrices):
     """Matrices [B, …, M, N] with their numbers in the shape [B, …, N, M]."""
     *dims, rows, columns = matrices.shape
     return matrices.reshape(*dims, columns, rows)
@@ -69,33 +66,33 @@ def turned(matrices: Any) -> Any:
 class Apply(nn.Module):
     """An expression of the activations x and y, and of a parameter w."""
 
-    def __init__(self, expression: str, parameter: Tensor | None = None) -> None:
+    def __init__(self, expression, parameter=None):
         super().__init__()
         self.expression = expression
         self.function = eval(f"lambda w, x, y=None: {expression}", {"torch": torch, "F": F, "turned": turned})
         self.w = None if parameter is None else nn.Parameter(parameter)
 
-    def forward(self, *inputs: Any) -> Any:
+    def forward(self, *inputs):
         return self.function(self.w, *inputs)
 
-    def describe(self) -> str:
+    def describe(self):
         return self.expression if self.w is None else f"{self.expression} with w {list(self.w.shape)}"
 
 
 class Neuron(LIF):
     """A LIF neuron that remembers its settings, for the description."""
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, **settings):
         super().__init__(**settings)
         self.made_with = settings
 
-    def describe(self) -> str:
+    def describe(self):
         return f"LIF({', '.join(f'{name}={value!r}' for name, value in self.made_with.items())})"
 
 
 # The expressions of an operation, by the ranks of its activations without the batch; ANY is all ranks.
 ANY = (1, 2, 3)
-EXPRESSIONS: dict[str, dict[tuple[int, ...], list[str]]] = {
+EXPRESSIONS = {
     "avg_pool1d": {(2,): ["F.avg_pool1d(x, 2)", "F.avg_pool1d(x, 3, 2, 1)"]},
     "avg_pool2d": {(3,): ["F.avg_pool2d(x, 2)", "F.avg_pool2d(x, 3, stride=2, padding=1, count_include_pad=False)"]},
     "adaptive_avg_pool1d": {(2,): ["F.adaptive_avg_pool1d(x, 2)", "F.adaptive_avg_pool1d(x, 1)"]},
@@ -259,7 +256,7 @@ EXPRESSIONS: dict[str, dict[tuple[int, ...], list[str]]] = {
 }
 
 
-def convolution(random: Random, shape: Shape) -> nn.Module:
+def convolution(random, shape):
     channels, dims = shape[0], len(shape) - 1
     groups = random.choice([1, 1, channels])
     size, dilation = random.choice([1, 2, 3]), random.choice([1, 1, 2])
@@ -270,7 +267,7 @@ def convolution(random: Random, shape: Shape) -> nn.Module:
     )  # fmt: skip
 
 
-def transposed_convolution(random: Random, shape: Shape) -> nn.Module:
+def transposed_convolution(random, shape):
     channels, dims = shape[0], len(shape) - 1
     groups = random.choice([1, 1, channels])
     return (nn.ConvTranspose1d if dims == 1 else nn.ConvTranspose2d)(
@@ -279,34 +276,34 @@ def transposed_convolution(random: Random, shape: Shape) -> nn.Module:
     )  # fmt: skip
 
 
-def linear(random: Random, shape: Shape) -> nn.Module:
+def linear(random, shape):
     return nn.Linear(shape[-1], random.randint(2, 5), bias=random.random() < 0.7)
 
 
-def batch_norm(random: Random, shape: Shape) -> nn.Module:
+def batch_norm(random, shape):
     return (nn.BatchNorm2d if len(shape) == 3 else nn.BatchNorm1d)(
         shape[0], eps=random.choice([1e-5, 1e-3, 0.1]), momentum=random.choice([0.1, None, 1.0, random.random()]),
         affine=random.random() < 0.8, track_running_stats=random.random() < 0.9,
     ).train(random.random() < 0.85)  # fmt: skip
 
 
-def dropout(kind: type[nn.Module]) -> Callable[[Random, Shape], nn.Module]:
+def dropout(kind):
     class InPlace(kind):
         """What it changes in place is what it returns."""
 
-        def forward(self, x: Any) -> Any:
+        def forward(self, x):
             x = x.clone()
             super().forward(x)
             return x
 
-    def make(random: Random, shape: Shape) -> nn.Module:
+    def make(random, shape):
         share, inplace = random.uniform(0.1, 0.6), random.random() < 0.2
         return InPlace(share, inplace=True) if inplace else kind(share)
 
     return make
 
 
-def neuron(random: Random, shape: Shape) -> nn.Module:
+def neuron(random, shape):
     threshold, hard = random.choice([1.0, *(random.uniform(0.2, 1.2) for _ in range(7))]), random.random() < 0.5
     name, factor = random.choice([random.choice(sorted(SURROGATES)), "sigmoid"]), random.uniform(0.6, 1.5)
     default = create_surrogate(name)
@@ -326,7 +323,7 @@ def neuron(random: Random, shape: Shape) -> nn.Module:
     return made
 
 
-def learnt(random: Random, decay: float) -> dict[str, Any]:
+def learnt(random, decay):
     """What a neuron learns, mostly nothing; not a decay of 0 or 1."""
     learn = random.choice([(), (), ("decay", "threshold"), ("decay",), ("threshold",)])
     learn = tuple(name for name in learn if name == "threshold" or 0.0 < decay < 1.0)
@@ -334,7 +331,7 @@ def learnt(random: Random, decay: float) -> dict[str, Any]:
 
 
 # For each operation its ranks and a function that makes a layer.
-LAYERS: dict[str, tuple[tuple[int, ...], Callable[[Random, Shape], nn.Module]]] = {
+LAYERS = {
     "conv1d": ((2,), convolution),
     "conv2d": ((3,), convolution),
     "conv_transpose1d": ((2,), transposed_convolution),
@@ -368,10 +365,10 @@ OFTEN = {name: weight for weight, names in OFTEN_BY_WEIGHT.items() for name in n
 class Drawing:
     """A network that grows node by node; `shapes` has the image's shape, then those of the nodes' outputs."""
 
-    def __init__(self, random: Random, image: Shape) -> None:
+    def __init__(self, random, image):
         self.random, self.network, self.shapes = random, Network(), [image]
 
-    def grow(self) -> None:
+    def grow(self):
         """Apply a random operation to a random node's output, mostly a late one; does nothing if it does not fit."""
         newest = len(self.shapes) - 1
         number = self.random.choice([newest, max(newest - 1, 0), self.random.randint(0, newest)])
@@ -393,23 +390,23 @@ class Drawing:
         else:
             self.add(operation, layer, number)
 
-    def _residual_block(self, number: int) -> None:
+    def _residual_block(self, number):
         """Add a neuron behind the sum of a batch norm and something else, as in most networks in practice."""
 
-        def normalised() -> int:
+        def normalised():
             return self.add("batch_norm", self.add_layer(self._make("batch_norm", self.shapes[number])), number)
 
         other = normalised() if self.random.random() < 0.5 else number
         total = self.add("add", self.add_layer(Apply("x + y")), normalised(), other)
         self.add(FIRE, self.add_layer(self._make(FIRE, self.shapes[total])), total)
 
-    def add(self, operation: str, layer: int, *inputs: int) -> int:
+    def add(self, operation, layer, *inputs):
         """Add a node; returns its number."""
         self.network.nodes.append(Node(operation, layer, inputs))
         self.shapes.append(self._shape(self.network.layers[layer], *inputs))
         return len(self.network.nodes)
 
-    def finish(self) -> None:
+    def finish(self):
         """Put a linear layer on nearly every loose end; add them up; and sometimes apply a last operation."""
         used = {number for node in self.network.nodes for number in node.inputs}
         ends = [number for number in range(len(self.shapes)) if number not in used]
@@ -421,12 +418,12 @@ class Drawing:
             made = self._make(operation, (CLASSES,)) if operation != "mul" else Apply("0.8 * x")
             self.add(operation, self.add_layer(made), total)
 
-    def _to_classes(self, number: int) -> int:
+    def _to_classes(self, number):
         if len(self.shapes[number]) > 1:
             number = self.add("flatten", self.add_layer(Apply("torch.flatten(x, 1)")), number)
         return self.add("linear", self.add_layer(nn.Linear(self.shapes[number][0], CLASSES)), number)
 
-    def _make(self, operation: str, shape: Shape) -> nn.Module:
+    def _make(self, operation, shape):
         if operation in LAYERS:
             return LAYERS[operation][1](self.random, shape)
         choices = [text for fits, texts in EXPRESSIONS[operation].items() if len(shape) in fits for text in texts]
@@ -434,12 +431,12 @@ class Drawing:
         small = self.random.choice([shape, (shape[0], *[1] * (len(shape) - 1)), ()])
         return Apply(expression, self._parameter(small) if re.search(r"\bw\b", expression) else None)
 
-    def _parameter(self, shape: Shape) -> Tensor:
+    def _parameter(self, shape):
         """Values away from zero, because some expressions divide by them."""
         size, negative = 0.5 + torch.rand(shape), torch.rand(shape) < 0.3
         return torch.where(negative, -size, size)
 
-    def _second_input(self, layer: nn.Module, number: int) -> tuple[int, ...] | None:
+    def _second_input(self, layer, number):
         """The further inputs of a layer that takes more than this node; None if nothing fits."""
         if not isinstance(layer, Apply) or not re.search(r"\by\b", layer.expression):
             return () if self._fits(layer, number) else None
@@ -448,20 +445,20 @@ class Drawing:
         fitting = [y for y in alike if self._fits(layer, number, y)]
         return (self.random.choice(fitting),) if fitting else None
 
-    def _fits(self, layer: nn.Module, *inputs: int) -> bool:
+    def _fits(self, layer, *inputs):
         try:
             shape = self._shape(layer, *inputs)
         except (RuntimeError, ValueError):
             return False
         return 1 <= len(shape) <= 3 and 1 <= math.prod(shape) <= 250
 
-    def _shape(self, layer: nn.Module, *inputs: int) -> Shape:
+    def _shape(self, layer, *inputs):
         if isinstance(layer, (LIF, nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)):
             return self.shapes[inputs[0]]
         with torch.no_grad():
             return tuple(layer(*(torch.zeros(2, *self.shapes[number]) for number in inputs)).shape[1:])
 
-    def _used_before(self, operation: str, shape: Shape) -> int | None:
+    def _used_before(self, operation, shape):
         """A layer of the network for this operation and shape."""
         found = [
             node.layer
@@ -470,15 +467,15 @@ class Drawing:
         ]
         return self.random.choice(found) if found else None
 
-    def _is_spikes(self, number: int) -> bool:
+    def _is_spikes(self, number):
         return number > 0 and self.network.nodes[number - 1].operation == FIRE
 
-    def add_layer(self, layer: nn.Module) -> int:
+    def add_layer(self, layer):
         self.network.layers.append(layer)
         return len(self.network.layers) - 1
 
 
-def ranks(operation: str) -> set[int]:
+def ranks(operation):
     """The ranks of the activations that it takes, without the batch."""
     return (
         set(LAYERS[operation][0]) if operation in LAYERS else {rank for key in EXPRESSIONS[operation] for rank in key}
@@ -496,7 +493,7 @@ class Problem:
     loss_scale: str
     weight: float
 
-    def __str__(self) -> str:
+    def __str__(self):
         images = ", then ".join(str(list(images.shape)) for images, _ in self.batches)
         frozen = [name for name, parameter in self.network.named_parameters() if not parameter.requires_grad]
         return (
@@ -505,7 +502,7 @@ class Problem:
         )
 
 
-def draw(seed: int, most: int = 16) -> Problem:
+def draw(seed, most=16):
     """The problem of a seed, in float64; its network grows by at most this many operations or blocks of them."""
     random = Random(seed)
     with torch.random.fork_rng(devices=[]):
@@ -534,14 +531,14 @@ def draw(seed: int, most: int = 16) -> Problem:
     return Problem(seed, timesteps, network, batches, random.choice(["1/T", "1"]), random.choice([1.0, 0.37]))
 
 
-def images(timesteps: int, static: bool, size: int, shape: Shape) -> Tensor:
+def images(timesteps, static, size, shape):
     """Images that get brighter with each step, so that the steps have different statistics."""
     brightness = torch.linspace(0.5, 2.0, timesteps, dtype=torch.float64).reshape(-1, 1, 1, 1, 1)
     steps = 0.2 + torch.randn(timesteps, size, *shape, dtype=torch.float64) * brightness
     return steps[-1] if static else steps
 
 
-def fill(layer: nn.Module) -> None:
+def fill(layer):
     """Give the layer weights so large that neurons fire, and statistics that differ from a new layer's."""
     if isinstance(layer, (nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.Linear)):
         nn.init.normal_(layer.weight, 0.1, 1.5 / math.sqrt(layer.weight[0].numel()))

@@ -5,11 +5,8 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
-from pathlib import Path
 
 from rbp_engine.data.events.plan import FrameSettings
-from rbp_engine.data.events.recorded import RecordedSet
 from rbp_engine.errors import DataError
 from rbp_engine.untrusted_files import described
 
@@ -31,29 +28,29 @@ for folder in sys.argv[2:]:
 """
 
 
-def endless(path: Path) -> None:
+def endless(path):
     path.unlink()
     with path.open("wb") as file:
         file.truncate(2**40)
 
 
-def device(path: Path) -> None:
+def device(path):
     path.unlink()
     path.symlink_to("/dev/zero")
 
 
-def pipe(path: Path) -> None:
+def pipe(path):
     path.unlink()
     os.mkfifo(path)
 
 
 #: What stands in the place of a recording, and the words that refuse it.
-NO_FILES: list[tuple[Callable[[Path], None], str]] = [
+NO_FILES = [
     (endless, "larger than"), (device, "a device"), (pipe, "a named pipe")
 ]  # fmt: skip
 
 
-def check_within_limits(name: str, roots: Iterable[Path], config: Path) -> list[list[str]]:
+def check_within_limits(name, roots, config):
     """What `rbp data check` finds in each folder, with a bound on its time and memory."""
     environment = os.environ | {"RBP_CONFIG": str(config), "XDG_CACHE_HOME": str(config)}
     words = [sys.executable, "-c", CHECKS, name, *map(str, roots)]
@@ -62,7 +59,7 @@ def check_within_limits(name: str, roots: Iterable[Path], config: Path) -> list[
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def problems_of(data_set: RecordedSet, root: Path) -> list[str]:
+def problems_of(data_set, root):
     """Why the recordings in a folder cannot be decoded, a sentence for each that cannot."""
     try:
         plan = data_set.plan(root, FrameSettings(timesteps=2, size=data_set.image_size[0]))
@@ -82,7 +79,7 @@ def problems_of(data_set: RecordedSet, root: Path) -> list[str]:
     return found
 
 
-def change(path: Path, draw: random.Random) -> str:
+def change(path, draw):
     """Do one thing to a file; what it was."""
     content = bytearray(path.read_bytes())
     place, length = draw.randrange(len(content) or 1), draw.choice([1, 2, 4, 5, 8, 64])
@@ -105,9 +102,9 @@ def change(path: Path, draw: random.Random) -> str:
     return f"{what} {length} at {place}"
 
 
-def broken_promises(data_set: RecordedSet, root: Path, cases: int = 50, seed: int = 1) -> list[str]:
+def broken_promises(data_set, root, cases=50, seed=1):
     """What goes wrong with a set in which a file or two is changed; afterwards it is as before."""
-    broken: list[str] = []
+    broken = []
     files = sorted(path for path in root.rglob("*") if path.is_file())
     for case in range(cases):
         draw = random.Random(seed * 1_000_003 + case)

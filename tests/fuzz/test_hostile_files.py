@@ -5,11 +5,9 @@ import os
 import random
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import optuna  # noqa: F401  # as torch
 import pytest
@@ -19,23 +17,20 @@ from rbp_engine import printable
 from rbp_engine.errors import UserError
 from rbp_engine.plan import start as sweep_start
 from rbp_engine.plan.start import run_id_of
-from rbp_engine.plan.trials import TrialReader, TrialRun
+from rbp_engine.plan.trials import TrialReader
 from rbp_engine.run import control
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files import annotations, attempts, events, file_memo, inside, layout
 from rbp_engine.run.files.attempts import AttemptRecord
 from rbp_engine.run.files.event_reader import EventReader
 from rbp_engine.run.files.file_memo import FileMemo
-from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.launch import multinode
 from rbp_engine.run.pack import weights_files
 from rbp_engine.run.queue import dispatcher
-from rbp_engine.run.queue.entries import Entry
 from rbp_engine.run.status import processes
 from rbp_engine.run.tracking import track
 from tests.fuzz import hostile_world
 from tests.fuzz.hostile_world import (
-    World,
     add_a_comma,
     broken_promises,
     build,
@@ -56,7 +51,7 @@ COMMANDS_A_CASE = 3
 
 
 @pytest.fixture(scope="module")
-def pristine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def pristine(tmp_path_factory):
     hostile_world.watch_acts()
     innocent = subprocess.Popen(["sleep", "infinity"])
     yield build(tmp_path_factory.mktemp("hostile") / "world", innocent.pid)
@@ -65,11 +60,11 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 @pytest.fixture(autouse=True)
-def stop_asks_for_a_moment_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def stop_asks_for_a_moment_only(monkeypatch):
     monkeypatch.setattr(control, "SIGNAL_AFTER_S", 0.1)
 
 
-def search(pristine: World, folder: Path, seed: int, cases: int) -> list[str]:
+def search(pristine, folder, seed, cases):
     """The promises that are broken in so many cases, each with what was done to which file and by which command."""
     found = []
     for case in range(cases):
@@ -84,13 +79,13 @@ def search(pristine: World, folder: Path, seed: int, cases: int) -> list[str]:
     return found
 
 
-def test_in_a_sound_world_every_command_keeps_every_promise(pristine: World, tmp_path: Path) -> None:
+def test_in_a_sound_world_every_command_keeps_every_promise(pristine, tmp_path):
     world = copy(pristine, tmp_path / "sound")
     for words in commands(world):
         assert broken_promises(world, words) == [], words
 
 
-def test_whatever_files_of_others_hold_every_promise_is_kept(pristine: World, tmp_path: Path) -> None:
+def test_whatever_files_of_others_hold_every_promise_is_kept(pristine, tmp_path):
     found = search(pristine, tmp_path, 1, CASES)
     assert not found, f"{len(found)} broken promises\n" + "\n".join(found[:40])
 
@@ -98,61 +93,61 @@ def test_whatever_files_of_others_hold_every_promise_is_kept(pristine: World, tm
 # --- the control: planted faults are found, each by mischief that the sound engine withstands ----------------------
 
 
-def text_is_not_filtered(patch: pytest.MonkeyPatch) -> None:
+def text_is_not_filtered(patch):
     patch.setattr(printable, "_is_safe", lambda text: True)
 
 
-def files_are_opened_as_they_come(patch: pytest.MonkeyPatch) -> None:
+def files_are_opened_as_they_come(patch):
     patch.setattr(file_memo, "read_untrusted", lambda path, limit: Path(path).read_bytes())
     patch.setattr(hostile_world, "WALL_S", 1.0)
 
 
-def links_are_followed(patch: pytest.MonkeyPatch) -> None:
+def links_are_followed(patch):
     patch.setattr(control, "refuse_links", lambda run: None)
     patch.setattr(inside, "_open_folder", lambda name, above: os.open(name, os.O_RDONLY, dir_fd=above.descriptor))
 
 
-def any_named_process_is_signalled(patch: pytest.MonkeyPatch) -> None:
+def any_named_process_is_signalled(patch):
     patch.setattr(processes, "may_signal", lambda run, process: True)
     patch.setattr(multinode, "started_here", lambda run: [processes.psutil.Process(multinode.launchers(run)[0].pid)])
 
 
-def unchecked(kind: Any, content: bytes) -> Any:
+def unchecked(kind, content):
     """As `decode` of the codec, without its checks."""
     found = json.loads(content)
     return kind(**{field.name: found[field.name] for field in fields(kind) if field.name in found})
 
 
-def values_are_not_checked(patch: pytest.MonkeyPatch) -> None:
+def values_are_not_checked(patch):
     patch.setattr(attempts, "_memo", FileMemo(partial(unchecked, AttemptRecord)))
 
 
-def events_are_read_whole(patch: pytest.MonkeyPatch) -> None:
+def events_are_read_whole(patch):
     patch.setattr(EventReader, "_next_lines", lambda self: self.path.read_bytes().split(b"\n"))
 
 
-def events_are_not_checked(patch: pytest.MonkeyPatch) -> None:
+def events_are_not_checked(patch):
     patch.setattr(events, "decode", unchecked)
 
 
-def hooks_run_in_the_folder_of_the_run(patch: pytest.MonkeyPatch) -> None:
+def hooks_run_in_the_folder_of_the_run(patch):
     """Its process has nothing of what is patched in this one, and hooks run in the user's home."""
     sound = dispatcher._helper
 
-    def helper(entry: Entry, *args: Any) -> "subprocess.Popen[bytes]":
+    def helper(entry, *args):
         return sound(replace(entry, environment=entry.environment | {"HOME": str(entry.run.path)}), *args)
 
     patch.setattr(dispatcher, "_helper", helper)
 
 
-def texts_of_failures_are_not_cut(patch: pytest.MonkeyPatch) -> None:
+def texts_of_failures_are_not_cut(patch):
     patch.setattr(dispatcher, "given", lambda text: text)
 
 
-def a_damaged_trial_stops_the_search(patch: pytest.MonkeyPatch) -> None:
+def a_damaged_trial_stops_the_search(patch):
     sound = TrialReader.read
 
-    def read(self: TrialReader) -> list[TrialRun]:
+    def read(self):
         found = sound(self)
         for problem in self.problems.values():
             raise RunError(problem)
@@ -161,10 +156,10 @@ def a_damaged_trial_stops_the_search(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(TrialReader, "read", read)
 
 
-def a_run_that_is_not_resumed_stops_the_sweep(patch: pytest.MonkeyPatch) -> None:
+def a_run_that_is_not_resumed_stops_the_sweep(patch):
     sound = sweep_start.resume
 
-    def resume(*args: Any) -> None:
+    def resume(*args):
         try:
             sound(*args)
         except RunError as refused:
@@ -173,67 +168,67 @@ def a_run_that_is_not_resumed_stops_the_sweep(patch: pytest.MonkeyPatch) -> None
     patch.setattr(sweep_start, "resume", resume)
 
 
-def links_that_dangle_are_not_seen(patch: pytest.MonkeyPatch) -> None:
+def links_that_dangle_are_not_seen(patch):
     patch.setattr(sweep_start.os.path, "lexists", os.path.exists)
 
 
-def directories_of_weights_are_read_whole(patch: pytest.MonkeyPatch) -> None:
+def directories_of_weights_are_read_whole(patch):
     patch.setattr(weights_files, "_LARGEST_PART", 2**26)
     patch.setattr(hostile_world, "CPU_S", 60.0)
 
 
-def unreadable_is_empty(patch: pytest.MonkeyPatch) -> None:
+def unreadable_is_empty(patch):
     patch.setattr(annotations, "load_json", layout.read_json)
 
 
-def lengths_are_taken_as_they_come(patch: pytest.MonkeyPatch) -> None:
+def lengths_are_taken_as_they_come(patch):
     patch.setattr(track, "whole_number", lambda name, value: value)
 
 
-def lost(world: World) -> RunDirectory:
+def lost(world):
     return world.run("lost")
 
 
-def drawn(mischief: hostile_world.Mischief) -> Callable[[World], None]:
+def drawn(mischief):
     """Mischief that is the same wherever it is drawn."""
 
-    def apply(world: World) -> None:
+    def apply(world):
         mischief(world.root, world, random.Random(0))
 
     return apply
 
 
-def nothing(world: World) -> None:
+def nothing(world):
     """What is odd is what the program says."""
 
 
-def damaged_trial(world: World) -> None:
+def damaged_trial(world):
     world.search.run_of(2).run_json.write_text("{")
 
 
-def link_in_the_place_of_a_run(world: World) -> None:
+def link_in_the_place_of_a_run(world):
     world.run(run_id_of(world.sweep.points[2])).path.symlink_to("nowhere")
 
 
-def hostile_name(world: World) -> None:
+def hostile_name(world):
     hostile_world.write_hostile_text(lost(world).summary_json, world, random.Random(0))
 
 
-def pipe_in_the_place_of_a_summary(world: World) -> None:
+def pipe_in_the_place_of_a_summary(world):
     hostile_world.put_fifo(lost(world).summary_json, world, random.Random(0))
 
 
-def control_folder_elsewhere(world: World) -> None:
+def control_folder_elsewhere(world):
     name_an_innocent_process(lost(world).run_json, world, random.Random(0))
     lost(world).control.rmdir()
     lost(world).control.symlink_to(world.outside)
 
 
-def attempts_of_another_shape(world: World) -> None:
+def attempts_of_another_shape(world):
     lost(world).attempt(1).write_text('{"attempt": 1, "t": "yesterday"}')
 
 
-def enormous_events(world: World) -> None:
+def enormous_events(world):
     hostile_world.make_enormous(lost(world).events(), world, random.Random(0))
 
 
@@ -242,7 +237,7 @@ SEARCH, SWEEP, HOOK = ("the search goes on",), ("the sweep goes on",), ("the hoo
 UNPACK = ("runs", "unpack", "packed.tar", "--as", "new")
 OUTSIDE, STUCK = "changes a file outside", "does not go on"
 # What is planted, the mischief that shows it, in which command, and what is found.
-PLANTED: list[tuple[Any, Any, tuple[str, ...], str]] = [
+PLANTED = [
     (text_is_not_filtered, hostile_name, SHOW, "raw"),
     (files_are_opened_as_they_come, pipe_in_the_place_of_a_summary, ("ls",), "waits for ever"),
     (links_are_followed, control_folder_elsewhere, STOP, OUTSIDE),
@@ -263,15 +258,7 @@ PLANTED: list[tuple[Any, Any, tuple[str, ...], str]] = [
 
 
 @pytest.mark.parametrize(("fault", "mischief", "words", "found"), PLANTED)
-def test_a_planted_fault_is_found(
-    pristine: World,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    fault: Callable[[pytest.MonkeyPatch], None],
-    mischief: Callable[[World], None],
-    words: tuple[str, ...],
-    found: str,
-) -> None:
+def test_a_planted_fault_is_found(pristine, tmp_path, monkeypatch, fault, mischief, words, found):
     monkeypatch.setattr(hostile_world, "MEMORY_BYTES", 2**26)
     withstood, broken = [], []
     for results, plant in ((withstood, lambda patch: None), (broken, fault)):

@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,7 +20,7 @@ COMMAND = [sys.executable, "-c", "from rbp_tui.cli import main; main()"]
 class Rbp:
     """Runs `rbp` in one folder, where ./runs is the runs directory."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder):
         self.folder = folder
         self.runs = folder / "runs"
         self.environment = compile_cache.variables() | {
@@ -32,7 +31,7 @@ class Rbp:
             "PYTHONPATH": str(Path(__file__).parents[2]),
         }
 
-    def __call__(self, *words: str, code: int | None = 0, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+    def __call__(self, *words, code=0, stdin=None):
         done = subprocess.run(
             [*COMMAND, *words],
             cwd=self.folder,
@@ -46,7 +45,7 @@ class Rbp:
         assert "Traceback" not in done.stderr
         return done
 
-    def start(self, *words: str) -> "subprocess.Popen[str]":
+    def start(self, *words):
         return subprocess.Popen(
             [*COMMAND, *words],
             cwd=self.folder,
@@ -57,14 +56,14 @@ class Rbp:
             text=True,
         )
 
-    def json(self, *words: str, code: int = 0) -> object:
+    def json(self, *words, code=0):
         return json.loads(self(*words, "--json", code=code).stdout)
 
 
 class RbpHere(Rbp):
     """The same in this process, for commands that launch nothing: it saves the start of a new Python."""
 
-    def __call__(self, *words: str, code: int | None = 0, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+    def __call__(self, *words, code=0, stdin=None):
         assert stdin is None, "nobody is asked here"
         out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
         with pytest.MonkeyPatch.context() as patch:
@@ -89,18 +88,18 @@ class RbpHere(Rbp):
 
 
 @pytest.fixture
-def rbp_here(tmp_path: Path) -> RbpHere:
+def rbp_here(tmp_path):
     return RbpHere(tmp_path)
 
 
 @pytest.fixture(scope="session")
-def rbp_in() -> type[Rbp]:
+def rbp_in():
     """`rbp` in a given folder, for files that several tests share."""
     return Rbp
 
 
 @pytest.fixture
-def rbp(tmp_path: Path) -> Iterator[Rbp]:
+def rbp(tmp_path):
     """`rbp`; kills the runs that are still alive at the end."""
     command = Rbp(tmp_path)
     yield command
@@ -111,15 +110,15 @@ def rbp(tmp_path: Path) -> Iterator[Rbp]:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Rbp, "subprocess.CompletedProcess[str]"]:
+def finished(tmp_path_factory):
     """A folder with `mine`, a completed run of two epochs, and the output of `rbp train`. Tests must not change it."""
     command = Rbp(tmp_path_factory.mktemp("finished"))
     return command, command("train", *QUICK, "--id", "mine")
 
 
 @pytest.fixture
-def write(tmp_path: Path) -> Callable[[str, str], Path]:
-    def write_file(name: str, text: str) -> Path:
+def write(tmp_path):
+    def write_file(name, text):
         path = tmp_path / name
         path.write_text(text)
         return path

@@ -3,7 +3,6 @@
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -28,13 +27,13 @@ VERSIONS = sorted(folder.name for folder in GOLDEN.iterdir() if folder.is_dir())
 
 
 @pytest.fixture
-def runs(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+def runs(request, tmp_path):
     """A copy of the runs of a version."""
     return Path(shutil.copytree(GOLDEN / request.param, tmp_path / "runs"))
 
 
 @pytest.mark.parametrize("runs", VERSIONS, indirect=True)
-def test_all_their_events_and_checkpoints_can_be_read(runs: Path) -> None:
+def test_all_their_events_and_checkpoints_can_be_read(runs):
     for name in ("completed", "stopped"):
         run = RunDirectory(runs / name)
         assert judge(run, load_summary(run)).status == name
@@ -44,7 +43,7 @@ def test_all_their_events_and_checkpoints_can_be_read(runs: Path) -> None:
 
 
 @pytest.mark.parametrize("runs", VERSIONS, indirect=True)
-def test_they_can_be_reported_and_resumed(runs: Path, rbp: Any) -> None:
+def test_they_can_be_reported_and_resumed(runs, rbp):
     rbp("resume", "stopped", "--trust")  # it has code, and no user of this version has launched it
     resumed = load_summary(RunDirectory(runs / "stopped"))
     assert (resumed.status, resumed.epoch, resumed.attempt) == ("completed", 4, 2)
@@ -54,7 +53,7 @@ def test_they_can_be_reported_and_resumed(runs: Path, rbp: Any) -> None:
 
 @pytest.mark.parametrize("runs", VERSIONS, indirect=True)
 @pytest.mark.parametrize("name", ["completed", "stopped"])
-def test_in_a_sweep_they_are_what_their_preset_makes_today(runs: Path, name: str) -> None:
+def test_in_a_sweep_they_are_what_their_preset_makes_today(runs, name):
     run = RunDirectory(runs / name)
     loaded = load_preset(str(run.preset_toml), code=run.code)
     assert identity_of_run(run, load_summary(run)) == identity_of(loaded)
@@ -62,7 +61,7 @@ def test_in_a_sweep_they_are_what_their_preset_makes_today(runs: Path, name: str
 
 @pytest.mark.parametrize("runs", VERSIONS, indirect=True)
 @pytest.mark.parametrize("name", ["completed", "stopped"])
-def test_their_summaries_are_what_their_other_files_come_to(runs: Path, name: str) -> None:
+def test_their_summaries_are_what_their_other_files_come_to(runs, name):
     run = RunDirectory(runs / name)
     written, folded = load_summary(run), fold(run)
     assert abs(written.updated - folded.updated) < 1.0 and abs(written.progressed - folded.progressed) < 1.0
@@ -70,9 +69,7 @@ def test_their_summaries_are_what_their_other_files_come_to(runs: Path, name: st
 
 
 @pytest.mark.parametrize("runs", VERSIONS, indirect=True)
-def test_they_are_found_judged_packed_and_trained_longer(
-    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_they_are_found_judged_packed_and_trained_longer(runs, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     found = {record.run.id: record for record in list_runs(runs)}
     host = read_run_json(found["completed"].run).host

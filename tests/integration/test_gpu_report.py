@@ -2,7 +2,6 @@
 
 import importlib
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
@@ -11,17 +10,17 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def script(monkeypatch):
     """benchmarks/gpu_report.py, which finds its neighbours because Python puts a script's folder on its path."""
     monkeypatch.syspath_prepend(BENCHMARKS)
     return importlib.import_module("gpu_report")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="make gpu itself does it here")
-def test_without_a_card_the_page_says_what_was_skipped_and_why(script: ModuleType, tmp_path: Path) -> None:
+def test_without_a_card_the_page_says_what_was_skipped_and_why(script, tmp_path):
     page, parts = tmp_path / "page.md", []
 
-    def say(line: str) -> None:
+    def say(line):
         parts.append((line.partition(":")[0], page.read_text()))
 
     assert script.main(["-o", str(page)], say) == 0
@@ -34,13 +33,11 @@ def test_without_a_card_the_page_says_what_was_skipped_and_why(script: ModuleTyp
         assert f"- {title}\n" in text
 
 
-def test_a_part_that_fails_leaves_its_reason_and_one_without_time_says_so(
-    script: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    def fails(report: object, title: str, patience_s: float) -> object:
+def test_a_part_that_fails_leaves_its_reason_and_one_without_time_says_so(script, monkeypatch, tmp_path):
+    def fails(report, title, patience_s):
         raise OSError("no such kernel\nand more")
 
-    def works(report: object, title: str, patience_s: float) -> object:
+    def works(report, title, patience_s):
         return script.Part(title, ["here"])
 
     monkeypatch.setattr(script, "tests", lambda device, patience_s: script.Part(script.TESTS, ["ran"]))

@@ -1,7 +1,6 @@
 """A network of torchvision in real runs: by name, and from the weights of another run."""
 
 import shutil
-from typing import Any
 
 from rbp_engine.run.files.layout import RunDirectory
 from tests.run_files import recorded
@@ -22,8 +21,8 @@ device = "cpu"
 """
 
 
-def test_a_network_of_torchvision_trains_and_another_run_starts_from_its_weights(rbp: Any) -> None:
-    def log(name: str) -> str:
+def test_a_network_of_torchvision_trains_and_another_run_starts_from_its_weights(rbp):
+    def log(name):
         return RunDirectory(rbp.runs / name).stdout().read_text()
 
     (rbp.folder / "squeeze.toml").write_text(PRESET)

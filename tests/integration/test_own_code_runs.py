@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import idle
 import pytest
@@ -70,23 +69,21 @@ epochs = 1
 [run]
 device = "cpu"
 """
-Rbp = Any  # of conftest.py
 
 
 @pytest.fixture
-def mine(rbp: Rbp) -> Path:
+def mine(rbp):
     """The folder of the command, with a network, a data set and a preset of the user's."""
     for name, text in {"nets.py": NETS, "sets.py": SETS, "mine.toml": PRESET}.items():
         (rbp.folder / name).write_text(text)
-    folder: Path = rbp.folder
-    return folder
+    return rbp.folder
 
 
-def summary(folder: Path, name: str) -> dict[str, Any]:
+def summary(folder, name):
     return recorded(folder / "runs" / name)
 
 
-def test_a_users_network_learns_a_users_data_set_and_the_run_keeps_copies(rbp: Rbp, mine: Path) -> None:
+def test_a_users_network_learns_a_users_data_set_and_the_run_keeps_copies(rbp, mine):
     (mine / "metrics.py").write_text(METRICS)
     (mine / "losses.py").write_text(LOSSES)
     probes = "probes.own=metrics.py:measure", "probes.health=true"
@@ -103,7 +100,7 @@ def test_a_users_network_learns_a_users_data_set_and_the_run_keeps_copies(rbp: R
     assert [event["step"] for event in events if event["kind"] == "health"] == [10]
 
 
-def test_a_run_resumes_from_its_own_copies_when_the_files_are_gone(rbp: Rbp, mine: Path) -> None:
+def test_a_run_resumes_from_its_own_copies_when_the_files_are_gone(rbp, mine):
     shutil.copy(idle.__file__, mine / "nets.py")
     rbp.environment["IDLE_STEP_S"] = "0.2"  # `rbp stop` has half a minute
     rbp("train", "mine.toml", "model.args={}", "epochs=25", "--id", "first", "--detach")
@@ -118,9 +115,7 @@ def test_a_run_resumes_from_its_own_copies_when_the_files_are_gone(rbp: Rbp, min
     assert (done["status"], done["epoch"], done["experiment"]) == ("completed", 25, stopped["experiment"])
 
 
-def test_a_network_of_several_files_is_trained_by_two_processes_and_resumed_and_judged_by_its_copies(
-    rbp: Rbp, mine: Path
-) -> None:
+def test_a_network_of_several_files_is_trained_by_two_processes_and_resumed_and_judged_by_its_copies(rbp, mine):
     rbp.environment["PYTHONPATH"] += f"{os.pathsep}{mine}"  # the originals could be imported
     (mine / "blocks").mkdir()
     (mine / "blocks" / "__init__.py").write_text("from .widths import WIDTH\n")
@@ -142,7 +137,7 @@ def test_a_network_of_several_files_is_trained_by_two_processes_and_resumed_and_
     rbp("eval", "first")
 
 
-def test_an_import_that_no_statement_shows_fails_in_the_run_and_finds_no_original(rbp: Rbp, mine: Path) -> None:
+def test_an_import_that_no_statement_shows_fails_in_the_run_and_finds_no_original(rbp, mine):
     rbp.environment["PYTHONPATH"] += f"{os.pathsep}{mine}"
     (mine / "widths.py").write_text("WIDTH = 6\n")
     (mine / "nets.py").write_text(f"import importlib\nimportlib.import_module('widths')\n{NETS}")
@@ -152,7 +147,7 @@ def test_an_import_that_no_statement_shows_fails_in_the_run_and_finds_no_origina
     assert f"nets.py line 2 imports widths ({mine}/widths.py), which is neither in the run's folder" in failed["reason"]
 
 
-def test_a_run_without_a_compiled_kernel_does_not_wait_for_the_import_of_the_compiler(rbp: Rbp, mine: Path) -> None:
+def test_a_run_without_a_compiled_kernel_does_not_wait_for_the_import_of_the_compiler(rbp, mine):
     rbp.environment["PYTHONPROFILEIMPORTTIME"] = "1"  # makes Python write every import to stderr
     rbp("train", "mine.toml", "--id", "eager")
     imports = (mine / "runs" / "eager" / "ranks" / "0" / "stderr.log").read_text()
@@ -160,10 +155,9 @@ def test_a_run_without_a_compiled_kernel_does_not_wait_for_the_import_of_the_com
     assert "torch._dynamo" not in imports
 
 
-def test_changing_a_file_changes_the_experiment_and_moving_it_does_not(rbp: Rbp, mine: Path) -> None:
-    def experiment(*words: str) -> str:
-        shown: str = json.loads(rbp("presets", "show", *words, "--json").stdout)["experiment"]
-        return shown
+def test_changing_a_file_changes_the_experiment_and_moving_it_does_not(rbp, mine):
+    def experiment(*words):
+        return json.loads(rbp("presets", "show", *words, "--json").stdout)["experiment"]
 
     first = experiment("mine.toml")
     rbp("train", "mine.toml", "--id", "kept")
@@ -196,7 +190,7 @@ def test_changing_a_file_changes_the_experiment_and_moving_it_does_not(rbp: Rbp,
         (["model.name=wrong.py:rrelu"], 1, "'rrelu' has no rule for spikes over time"),
     ],
 )
-def test_mistakes_in_own_code_give_one_message(rbp: Rbp, mine: Path, words: list[str], code: int, message: str) -> None:
+def test_mistakes_in_own_code_give_one_message(rbp, mine, words, code, message):
     (mine / "losses.py").write_text(LOSSES)
     (mine / "wrong.py").write_text(
         "from torch import nn\n"
@@ -211,7 +205,7 @@ def test_mistakes_in_own_code_give_one_message(rbp: Rbp, mine: Path, words: list
 
 
 @pytest.mark.parametrize("page", ["own-network.md", "own-neuron.md", "own-data.md"])
-def test_the_how_to_works_as_written(page: str, rbp: Rbp) -> None:
+def test_the_how_to_works_as_written(page, rbp):
     text = (CHECKOUT / "docs" / page).read_text()
     files = dict(re.findall(r"^`([\w.]+)`:\n\n```\w+\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
     assert len(files) >= 2

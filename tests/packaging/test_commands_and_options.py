@@ -1,9 +1,7 @@
 """How many commands and options there are, and how long their help is: what a person has to learn."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import typer
@@ -16,7 +14,7 @@ MOST_COMMANDS, MOST_OPTIONS = 43, 156
 ROOT = Path(__file__).parents[2]
 
 
-def commands_below(group: Any, *words: str) -> Iterator[tuple[tuple[str, ...], Any]]:
+def commands_below(group, *words):
     """Every command and group of commands, with the words that call it."""
     yield words, group
     for name, command in getattr(group, "commands", {}).items():
@@ -26,12 +24,12 @@ def commands_below(group: Any, *words: str) -> Iterator[tuple[tuple[str, ...], A
 COMMANDS = dict(commands_below(typer.main.get_command(app)))
 
 
-def options_of(command: Any) -> list[str]:
+def options_of(command):
     own = [parameter for parameter in command.params if parameter.param_type_name == "option" and not parameter.hidden]
     return [option.name for option in own if not option.name.endswith("_completion")]
 
 
-def test_there_are_no_more_commands_and_options_than_this() -> None:
+def test_there_are_no_more_commands_and_options_than_this():
     does_something = [
         words for words, command in COMMANDS.items() if command.params or not hasattr(command, "commands")
     ]
@@ -40,7 +38,7 @@ def test_there_are_no_more_commands_and_options_than_this() -> None:
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
-def test_the_help_of_a_command_fits_a_screen(words: tuple[str, ...]) -> None:
+def test_the_help_of_a_command_fits_a_screen(words):
     shown = CliRunner(env={"COLUMNS": "80"}).invoke(app, [*words, "--help"]).output
     assert len(shown.rstrip("\n").split("\n")) <= LONGER_ONE.get(words, LONGEST_HELP)
     assert max(map(len, shown.split("\n"))) <= 80
@@ -58,7 +56,7 @@ TEXTS = [
 
 
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
-def test_the_commands_that_a_text_names_exist(path: Path) -> None:
+def test_the_commands_that_a_text_names_exist(path):
     only_groups = {words for words, command in COMMANDS.items() if getattr(command, "no_args_is_help", False)}
     pattern = ANYWHERE if path.suffix == ".toml" else IN_CODE
     named = {(one, two) if (one,) in only_groups and two else (one,) for one, two in pattern.findall(path.read_text())}

@@ -19,9 +19,9 @@ OF_PYDANTIC = "pydantic-core"
 DOORS = {"torch.utils.tensorboard": "tensorboard"}
 
 
-def imported() -> set[str]:
+def imported():
     """The names of all modules that an import statement names."""
-    names: set[str] = set()
+    names = set()
     for path in [path for package in ("rbp_engine", "rbp_tui") for path in (ROOT / package).rglob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
@@ -31,7 +31,7 @@ def imported() -> set[str]:
     return {DOORS.get(name, name).partition(".")[0] for name in names}
 
 
-def test_every_package_that_is_imported_is_declared() -> None:
+def test_every_package_that_is_imported_is_declared():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = itertools.chain(project["dependencies"], *project["optional-dependencies"].values())
     declared = {_normal(re.match(r"[\w-]+", line)[0]) for line in wanted} | {OF_PYDANTIC}
@@ -40,5 +40,5 @@ def test_every_package_that_is_imported_is_declared() -> None:
     assert not {name for name in imported() - ours if not declared & set(map(_normal, distributions[name]))}
 
 
-def _normal(name: str) -> str:
+def _normal(name):
     return name.lower().replace("_", "-")

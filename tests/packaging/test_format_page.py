@@ -18,38 +18,38 @@ PAGE = (Path(__file__).parents[2] / "docs" / "format.md").read_text()
 UNREAD = {"platform", "other_packages"}
 
 
-def section(title: str) -> str:
+def section(title):
     return PAGE.split(f"\n## {title}\n")[1].split("\n## ")[0]
 
 
-def named(text: str) -> set[str]:
+def named(text):
     return set(re.findall(r"`([a-z_]+)`", text))
 
 
-def fields(*kinds: type) -> set[str]:
-    return {field.name for kind in kinds for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+def fields(*kinds):
+    return {field.name for kind in kinds for field in dataclasses.fields(kind)}
 
 
-def first_column(text: str) -> set[str]:
+def first_column(text):
     return {name for line in text.splitlines() if line.startswith("| `") for name in named(line.split("|")[1])}
 
 
-def test_the_fields_of_run_json_are_those_that_are_read_and_what_is_for_people() -> None:
+def test_the_fields_of_run_json_are_those_that_are_read_and_what_is_for_people():
     assert first_column(section("run.json")) == fields(RunJson) | UNREAD
 
 
-def test_the_fields_of_an_attempt() -> None:
+def test_the_fields_of_an_attempt():
     text = section("attempts/N.json")
     assert first_column(text) == fields(AttemptRecord)
     assert named(text) >= fields(Ended, Process)
 
 
-def test_the_fields_of_the_summary() -> None:
+def test_the_fields_of_the_summary():
     listed = section("summary.json").split("Its fields are ")[1].split(".")[0]
     assert named(listed) == fields(SummaryJson)
 
 
-def test_the_kinds_of_events() -> None:
+def test_the_kinds_of_events():
     listed = section("events/rankK.jsonl").split("fields of the kind: ")[1].split(".")[0]
     assert named(listed) == KINDS.keys()
 
@@ -58,7 +58,7 @@ PATHS = [name for name, value in vars(RunDirectory).items() if isinstance(value,
 
 
 @pytest.mark.parametrize("name", PATHS)
-def test_every_path_of_a_run_is_in_the_tree(name: str) -> None:
+def test_every_path_of_a_run_is_in_the_tree(name):
     run = RunDirectory(Path("run"))
     path = getattr(run, name)
     if isinstance(path, Path):

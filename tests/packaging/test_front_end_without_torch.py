@@ -13,7 +13,7 @@ COMMANDS = (
 )  # fmt: skip
 
 
-def loaded_modules(command: str, tmp_path) -> set[str]:
+def loaded_modules(command, tmp_path):
     script = (
         "import sys, atexit\n"
         "atexit.register(lambda: sys.stderr.write('MODULES ' + ' '.join(sys.modules)))\n"

@@ -1,7 +1,6 @@
 """No file imports itself through others, counting imports inside functions and for type checkers."""
 
 import ast
-from collections.abc import Collection, Sequence
 from graphlib import CycleError, TopologicalSorter
 from importlib.util import resolve_name
 from pathlib import Path
@@ -12,16 +11,16 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("rbp_engine", "rbp_tui")
 
 
-def modules(root: Path, packages: Sequence[str]) -> dict[str, Path]:
+def modules(root, packages):
     """The file of each module by dotted name; a package's is its `__init__.py`."""
     files = (path for package in packages for path in (root / package).rglob("*.py"))
     return {".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): path for path in files}
 
 
-def imports(module: str, path: Path, known: Collection[str]) -> set[str]:
+def imports(module, path, known):
     """The known modules that a file imports anywhere; `from a import b` means the module a.b if it exists."""
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    names: set[str] = set()
+    names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
@@ -32,18 +31,17 @@ def imports(module: str, path: Path, known: Collection[str]) -> set[str]:
     return names.intersection(known)
 
 
-def import_cycle(root: Path, packages: Sequence[str]) -> list[str]:
+def import_cycle(root, packages):
     """A cycle of modules, each imported by the next, with the first repeated at the end; empty if there is none."""
     known = modules(root, packages)
     try:
         TopologicalSorter({module: imports(module, path, known) for module, path in known.items()}).prepare()
     except CycleError as error:
-        cycle: list[str] = error.args[1]
-        return cycle
+        return error.args[1]
     return []
 
 
-def test_no_file_imports_itself_through_others() -> None:
+def test_no_file_imports_itself_through_others():
     cycle = import_cycle(ROOT, PACKAGES)
     assert not cycle, " is imported by ".join(cycle)
 
@@ -58,7 +56,7 @@ IMPORTS = {
 
 
 @pytest.mark.parametrize("kind", IMPORTS)
-def test_a_cycle_closed_by_any_kind_of_import_is_found_and_named(kind: str, tmp_path: Path) -> None:
+def test_a_cycle_closed_by_any_kind_of_import_is_found_and_named(kind, tmp_path):
     for name in ("a", "c"):
         (tmp_path / "package" / name).mkdir(parents=True)
         (tmp_path / "package" / name / "__init__.py").touch()

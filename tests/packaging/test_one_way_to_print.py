@@ -4,7 +4,6 @@ Strings that widgets of Textual show are markup too, unless they are told otherw
 """
 
 import ast
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,13 +20,13 @@ NO_MARKUP = {"Text", "Content", "Content.from_markup", "Text.assemble", r"Text('
 ECHOES = {"rbp {installed('rbp-tui')}", "context.get_help()"}
 
 
-def calls(path: Path) -> Iterator[tuple[ast.Call, str]]:
+def calls(path):
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Call):
             yield node, ast.unparse(node.func)
 
 
-def may_be_markup(call: ast.Call) -> bool:
+def may_be_markup(call):
     """Whether a widget would take a text that is no literal for markup."""
     if not call.args or is_literal(call.args[0]):
         return False
@@ -35,17 +34,17 @@ def may_be_markup(call: ast.Call) -> bool:
         return False
     given = call.args[0]
     made = ast.unparse(given.func) if isinstance(given, ast.Call) else ""
-    return made not in NO_MARKUP or (made == "Content.from_markup" and not is_literal(given.args[0]))  # type: ignore[attr-defined]
+    return made not in NO_MARKUP or (made == "Content.from_markup" and not is_literal(given.args[0]))
 
 
-def is_literal(node: ast.expr) -> bool:
+def is_literal(node):
     if isinstance(node, ast.IfExp):
         return is_literal(node.body) and is_literal(node.orelse)
     return isinstance(node, ast.Constant) and isinstance(node.value, str)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(FOLDER)))
-def test_markup_is_a_literal_and_only_one_module_writes(path: Path) -> None:
+def test_markup_is_a_literal_and_only_one_module_writes(path):
     found = []
     for call, name in calls(path):
         place = f"{path.name}:{call.lineno}"
@@ -64,7 +63,7 @@ def test_markup_is_a_literal_and_only_one_module_writes(path: Path) -> None:
     assert not found
 
 
-def test_the_search_finds_what_it_forbids(tmp_path: Path) -> None:
+def test_the_search_finds_what_it_forbids(tmp_path):
     path = tmp_path / "bad.py"
     for line in (
         'say(f"[dim]{name}[/]")', 'styled(a + b)', "say(text)", 'sys.stdout.write(text)', "sys.stdout.buffer.write(b)",

@@ -14,7 +14,7 @@ print(results.page(Path(sys.argv[1])), end="")
 """
 
 
-def test_the_page_and_the_names_of_its_pictures_are_those_that_make_results_makes(tmp_path: Path) -> None:
+def test_the_page_and_the_names_of_its_pictures_are_those_that_make_results_makes(tmp_path):
     made = subprocess.run(
         [sys.executable, "-c", MAKE_AGAIN, str(tmp_path)], cwd=DOCS, capture_output=True, encoding="utf-8", check=True
     )

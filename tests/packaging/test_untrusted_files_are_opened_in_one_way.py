@@ -1,7 +1,6 @@
 """Files that somebody else may have made are opened by `rbp_engine/untrusted_files.py` and nowhere else."""
 
 import ast
-from collections.abc import Iterator
 from pathlib import Path
 
 import rbp_engine
@@ -64,10 +63,10 @@ ALLOWED = {
 }
 
 
-def opened_in(source: str) -> Iterator[tuple[str, int]]:
+def opened_in(source):
     """The function and line of each call that opens a file: `open(…)`, `os.open(…)`, `path.read_text(…)`."""
 
-    def walk(node: ast.AST, function: str) -> Iterator[tuple[str, int]]:
+    def walk(node, function):
         for child in ast.iter_child_nodes(node):
             inside = child.name if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)) else function
             if isinstance(child, ast.Call):
@@ -80,8 +79,8 @@ def opened_in(source: str) -> Iterator[tuple[str, int]]:
     return walk(ast.parse(source), "")
 
 
-def test_no_file_is_opened_by_other_means() -> None:
-    found: dict[tuple[str, str], int] = {}
+def test_no_file_is_opened_by_other_means():
+    found = {}
     for path in (path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))):
         name = path.relative_to(ROOT).as_posix()
         found |= {(name, function): line for function, line in opened_in(path.read_text(encoding="utf-8"))}
@@ -90,7 +89,7 @@ def test_no_file_is_opened_by_other_means() -> None:
     assert found.keys() == ALLOWED.keys(), "the list allows what nobody does"
 
 
-def test_each_way_to_open_a_file_is_seen() -> None:
+def test_each_way_to_open_a_file_is_seen():
     for call in (
         "open(p)",
         "p.open()",

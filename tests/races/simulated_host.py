@@ -6,14 +6,13 @@ where the process may be killed, or another may go on. A seed decides who goes o
 """
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from rbp_engine.run.queue.schedule import RETRY_AFTER_S, Action, QueuedJob, Step, World, decide
 
 LOST_AFTER_S = 30.0
 POLL_S = 0.5
-Process = Iterator[None]
 
 
 class Broken(AssertionError):
@@ -68,23 +67,23 @@ class SimulatedEntry:
 class SimulatedHost:
     """One machine with some devices, and everything that happens on it."""
 
-    def __init__(self, seed: int, planted: Planted) -> None:
+    def __init__(self, seed, planted):
         self.random = random.Random(seed)
         self.planted = planted
-        self.log: list[str] = []
+        self.log = []
         self.clock = 0.0
         self.wall = 1.7e9
         self.devices = tuple(f"cpu-{number}" for number in range(self.random.randint(1, 3)))
-        self.runs: dict[str, Run] = {}
-        self.entries: dict[str, SimulatedEntry] = {}
+        self.runs = {}
+        self.entries = {}
         self.paused = False
-        self.lock: int | None = None
-        self.dispatcher_lock: int | None = None
-        self.dispatchers: set[int] = set()
-        self.processes: dict[int, Process] = {}
-        self.workers: dict[int, tuple[str, tuple[str, ...]]] = {}
-        self.asleep: dict[int, float] = {}
-        self.users: list[int] = []
+        self.lock = None
+        self.dispatcher_lock = None
+        self.dispatchers = set()
+        self.processes = {}
+        self.workers = {}
+        self.asleep = {}
+        self.users = []
         # Quiet schedules go deep, deadly ones meet the moments between two steps.
         self.deadly = self.random.choice([0.0, 0.01, 0.05, 0.15])
         self.eager = self.random.choice([0.1, 0.5, 1.0])  # how often a dispatcher is started beside another
@@ -93,12 +92,12 @@ class SimulatedHost:
 
     # What happens
 
-    def spawn(self, process: Callable[[int], Process]) -> int:
+    def spawn(self, process):
         self.pids += 1
         self.processes[self.pids] = process(self.pids)
         return self.pids
 
-    def kill(self, pid: int) -> None:
+    def kill(self, pid):
         """The end of a process, however it ends: the kernel releases its locks."""
         self.processes.pop(pid, None)
         self.workers.pop(pid, None)
@@ -107,7 +106,7 @@ class SimulatedHost:
         self.lock = None if self.lock == pid else self.lock
         self.dispatcher_lock = None if self.dispatcher_lock == pid else self.dispatcher_lock
 
-    def step(self) -> None:
+    def step(self):
         """One process goes on by one point, or dies there; time passes."""
         awake = [pid for pid in self.processes if self.asleep.get(pid, 0.0) <= self.clock]
         passed = self.random.uniform(0.0, 0.05)
@@ -128,7 +127,7 @@ class SimulatedHost:
             self.kill(pid)
         self.check()
 
-    def check(self) -> None:
+    def check(self):
         """What must hold at every moment."""
         working = [run for run, _ in self.workers.values()]
         if len(working) > len(set(working)):
@@ -144,7 +143,7 @@ class SimulatedHost:
             if len(run.faults) > run.retries * (1 + run.resumed):
                 raise Broken(f"{name} has been restarted more often than it may")
 
-    def unfinished(self) -> list[str]:
+    def unfinished(self):
         """What is left undone where everything should be done."""
         found = [f"{name} is in the queue" for name in self.entries]
         for name, run in self.runs.items():
@@ -156,12 +155,12 @@ class SimulatedHost:
                 found.append(f"{name} was never started")
         return found
 
-    def entries_of(self) -> set[str]:
+    def entries_of(self):
         return {entry.run for entry in self.entries.values()}
 
     # What the files mean, as in run/status
 
-    def judge(self, run: Run) -> str:
+    def judge(self, run):
         if run.status in ("completed", "failed", "stopped", "queued"):
             return run.status
         if run.attempt in run.recorded:
@@ -169,28 +168,28 @@ class SimulatedHost:
         silence = self.wall - run.updated
         return "lost" if abs(silence) > LOST_AFTER_S else "starting"
 
-    def working(self, name: str) -> bool:
+    def working(self, name):
         return any(run == name for run, _ in self.workers.values())
 
-    def holders(self) -> dict[str, SimulatedEntry]:
+    def holders(self):
         return {key: entry for entry in self.entries.values() for key in entry.claimed}
 
-    def write(self, run: Run, status: str, attempt: int | None = None) -> None:
+    def write(self, run, status, attempt=None):
         run.status, run.updated = status, self.wall
         run.attempt = run.attempt if attempt is None else attempt
 
     # Processes
 
-    def locked(self, pid: int) -> Process:
+    def locked(self, pid):
         """Wait for the lock of the host."""
         while not self.planted.no_host_lock and self.lock is not None:
             yield
         self.lock = pid
 
-    def unlock(self, pid: int) -> None:
+    def unlock(self, pid):
         self.lock = None if self.lock == pid else self.lock
 
-    def submit(self, pid: int, name: str, entry: SimulatedEntry) -> Process:
+    def submit(self, pid, name, entry):
         """`rbp train`: create a run and queue it."""
         self.runs[name] = Run(updated=self.wall, retries=entry.retries)
         yield
@@ -203,12 +202,12 @@ class SimulatedHost:
         yield
         self.ensure()
 
-    def ensure(self) -> None:
+    def ensure(self):
         """`ensure_dispatcher`: nobody knows whether the one that was just started has the lock yet."""
         if self.entries and not (self.dispatchers and self.random.random() > self.eager):
             self.spawn(self.dispatch)
 
-    def job(self, entry: SimulatedEntry, starters: dict[str, int], tried: dict[str, float]) -> QueuedJob:
+    def job(self, entry, starters, tried):
         run = self.runs[entry.run]
         status = self.judge(run)
         live = status in ("queued", "starting", "running")
@@ -222,7 +221,7 @@ class SimulatedHost:
             starter=starters.get(entry.name) in self.processes, tried=tried.get(entry.name),
         )  # fmt: skip
 
-    def dispatch(self, pid: int) -> Process:
+    def dispatch(self, pid):
         """The dispatcher, as in run/queue/dispatcher.py."""
         yield
         if not self.planted.no_dispatcher_lock:
@@ -230,8 +229,8 @@ class SimulatedHost:
                 return
             self.dispatcher_lock = pid
         self.dispatchers.add(pid)
-        starters: dict[str, int] = {}
-        tried: dict[str, float] = {}
+        starters = {}
+        tried = {}
         while True:
             jobs = []
             order = sorted(self.entries.values(), key=lambda entry: (entry.place, entry.name))
@@ -249,7 +248,7 @@ class SimulatedHost:
             self.asleep[pid] = self.clock + POLL_S
             yield
 
-    def act(self, pid: int, action: Action, starters: dict[str, int], tried: dict[str, float]) -> Process:
+    def act(self, pid, action, starters, tried):
         taken = self.planted.steps_of(action)
         if not taken:
             return
@@ -269,7 +268,7 @@ class SimulatedHost:
                     self.take(step, entry, starters, tried)
         self.unlock(pid)
 
-    def take(self, step: Step, entry: SimulatedEntry, starters: dict[str, int], tried: dict[str, float]) -> None:
+    def take(self, step, entry, starters, tried):
         run = self.runs[entry.run]
         newest = max(run.recorded, default=0)
         if step is Step.LAUNCH:
@@ -293,7 +292,7 @@ class SimulatedHost:
             self.entries.pop(entry.name, None)
             tried.pop(entry.name, None)
 
-    def start(self, pid: int, name: str) -> Process:
+    def start(self, pid, name):
         """The starter, as in run/queue/start_queued.py and run/launch/launch.py."""
         yield
         yield from self.locked(pid)
@@ -323,7 +322,7 @@ class SimulatedHost:
         run.recorded[attempt] = worker
         self.unlock(pid)
 
-    def work(self, pid: int, name: str, attempt: int, keys: tuple[str, ...]) -> Process:
+    def work(self, pid, name, attempt, keys):
         """The worker: it trains, if its attempt is on record, which it sees to itself if its starter has died."""
         run = self.runs[name]
         self.workers[pid] = (name, keys)
@@ -345,7 +344,7 @@ class SimulatedHost:
         self.write(run, end)
         yield
 
-    def use(self, pid: int) -> Process:
+    def use(self, pid):
         """A user at the shell does one thing."""
         yield
         yield from self.locked(pid)
@@ -370,13 +369,13 @@ class SimulatedHost:
         self.unlock(pid)
         self.ensure()
 
-    def go_on(self, pid: int) -> Process:
+    def go_on(self, pid):
         """`rbp queue go`, for everything."""
         yield from self.locked(pid)
         self.paused = False
         self.unlock(pid)
 
-    def resume(self) -> Process:
+    def resume(self):
         """`rbp resume` or `rbp resume` of a run that has ended and left the queue."""
         waiting = self.entries_of()
         ended = [name for name, run in self.runs.items() if self.judge(run) in ("failed", "stopped", "lost")]
@@ -394,7 +393,7 @@ class SimulatedHost:
             return
 
 
-def simulate(seed: int, planted: Planted | None = None, most_steps: int = 20_000) -> SimulatedHost:
+def simulate(seed, planted=None, most_steps=20_000):
     """One schedule: some runs are submitted, users act, and processes die; then nobody dies any more, and all is done.
 
     Raises Broken.
@@ -406,7 +405,7 @@ def simulate(seed: int, planted: Planted | None = None, most_steps: int = 20_000
             f"run-{number}", f"{number}-run", draw.randint(1, len(host.devices)), host.devices,
             retries=draw.randint(0, 2),
         )  # fmt: skip
-        host.spawn(lambda pid, entry=entry: host.submit(pid, entry.run, entry))  # type: ignore[misc]
+        host.spawn(lambda pid, entry=entry: host.submit(pid, entry.run, entry))
     busy = draw.choice([0.005, 0.03, 0.08])
     for _ in range(draw.randint(50, 400)):
         host.step()

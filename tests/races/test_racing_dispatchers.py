@@ -12,9 +12,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -51,7 +49,7 @@ esac
 
 
 @pytest.fixture
-def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Counter[str]]:
+def started(tmp_path, monkeypatch):
     """Queue the jobs; how often the worker of each run has been started."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("RBP_CONFIG", str(tmp_path))
@@ -71,7 +69,7 @@ def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Cou
     return lambda: Counter(Path(line).name for line in lines.read_text().splitlines() if line.startswith(marks))
 
 
-def race() -> None:
+def race():
     """Be the dispatcher as soon as there is none, as long as there are jobs."""
     sys.stdout = open(host_directory() / f"log-{os.getpid()}", "w")  # noqa: SIM115, PTH123
     while entries():
@@ -79,13 +77,13 @@ def race() -> None:
         time.sleep(random.uniform(0.0, 0.5))
 
 
-def start_racer() -> BaseProcess:
+def start_racer():
     racer = FORK.Process(target=race, daemon=True)
     racer.start()
     return racer
 
 
-def test_of_eight_racing_processes_each_job_is_started_once(started: Callable[[], Counter[str]]) -> None:
+def test_of_eight_racing_processes_each_job_is_started_once(started):
     racers = [start_racer() for _ in range(RACERS)]
     moments, killed = random.Random(3), 0
     deadline = time.monotonic() + 120 + 10 * JOBS
@@ -111,7 +109,7 @@ def test_of_eight_racing_processes_each_job_is_started_once(started: Callable[[]
     print(f"{JOBS} jobs, {RACERS} processes, {killed} dispatchers killed")
 
 
-def test_a_second_dispatcher_leaves_at_once(started: Callable[[], Counter[str]]) -> None:
+def test_a_second_dispatcher_leaves_at_once(started):
     lease = be_dispatcher()
     assert lease is not None
     second = FORK.Process(target=dispatcher.main, daemon=True)

@@ -8,13 +8,13 @@ from dataclasses import replace
 
 import pytest
 
-from rbp_engine.run.queue.schedule import Action, Step
+from rbp_engine.run.queue.schedule import Step
 from tests.races.simulated_host import Broken, Planted, simulate
 
 SCHEDULES = int(os.environ.get("RBP_SCHEDULES", "200"))
 
 
-def test_no_run_is_lost_doubled_or_stuck_whoever_dies_when() -> None:
+def test_no_run_is_lost_doubled_or_stuck_whoever_dies_when():
     ended = 0
     for seed in range(SCHEDULES):
         try:
@@ -24,11 +24,11 @@ def test_no_run_is_lost_doubled_or_stuck_whoever_dies_when() -> None:
     assert ended > SCHEDULES  # in most of them, several runs are trained to the end
 
 
-def test_a_seed_replays_its_schedule() -> None:
+def test_a_seed_replays_its_schedule():
     assert simulate(7).log == simulate(7).log != simulate(8).log
 
 
-def hooks_last(action: Action) -> tuple[Step, ...]:
+def hooks_last(action):
     return (Step.REMOVE_ENTRY, Step.RUN_HOOKS) if Step.RUN_HOOKS in action.steps else action.steps
 
 
@@ -47,7 +47,7 @@ PLANTED = {
 
 
 @pytest.mark.parametrize("fault", PLANTED)
-def test_a_planted_fault_is_found(fault: str) -> None:
+def test_a_planted_fault_is_found(fault):
     planted, message, first = PLANTED[fault]
     with pytest.raises(Broken, match=message):
         for seed in range(first, first + 1000):

@@ -10,11 +10,9 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
@@ -97,7 +95,7 @@ print(json.dumps(won))
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("RBP_CONFIG", str(tmp_path))
     (tmp_path / "machine.toml").write_text(f"cpu_slots = {SLOTS}\n")
@@ -105,40 +103,38 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def box(tmp_path: Path) -> Iterator[OtherMachine]:
+def box(tmp_path):
     with OtherMachine(tmp_path / "boots") as machine:
         yield machine
 
 
 @pytest.fixture
-def made(home: Path) -> Callable[[str], RunDirectory]:
+def made(home):
     preset = load_preset("digits", ["run.device=cpu"])
     return lambda name: launch.create(preset, home / "runs", run_id=name)
 
 
-def queue(run: RunDirectory, **changes: Any) -> None:
+def queue(run, **changes):
     with locked():
         entry = new_entry(run, Asked(dispatch=Dispatch("none")))
         write_entry(replace(entry, **changes))
         write_status(run, "queued", WAITS)
 
 
-def wait_for(condition: Callable[[], Any], patience_s: float = 90.0) -> None:
+def wait_for(condition, patience_s=90.0):
     deadline = time.monotonic() + patience_s
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
 
-def test_a_run_of_another_machine_is_judged_by_its_heartbeat_and_left_alone(
-    made: Callable[[str], RunDirectory], box: OtherMachine
-) -> None:
+def test_a_run_of_another_machine_is_judged_by_its_heartbeat_and_left_alone(made, box):
     run = made("job")
     worker = subprocess.Popen(["sleep", "infinity"])
     claim_attempt(run, AttemptRecord(1, os_process.of(worker.pid), t=time.time()))
     write_status(run, "running", attempt=1)
 
-    def ask(act: str) -> str:
+    def ask(act):
         return box.python(f"{IMPORTS}print({act})", str(run.path)).strip()
 
     assert judge(run).status == ask("judge(run).status") == "running"
@@ -154,9 +150,7 @@ def test_a_run_of_another_machine_is_judged_by_its_heartbeat_and_left_alone(
         control.stop(run)
 
 
-def test_a_run_in_the_queue_of_another_machine_is_that_one_s_as_long_as_it_is_served(
-    made: Callable[[str], RunDirectory], box: OtherMachine
-) -> None:
+def test_a_run_in_the_queue_of_another_machine_is_that_one_s_as_long_as_it_is_served(made, box):
     run = made("job")
     queue(run)
     dispatcher = be_dispatcher()
@@ -169,7 +163,7 @@ def test_a_run_in_the_queue_of_another_machine_is_that_one_s_as_long_as_it_is_se
     assert not is_stranded(run)  # here its queue is
 
 
-def test_an_attempt_is_one_machine_s(made: Callable[[str], RunDirectory], box: OtherMachine) -> None:
+def test_an_attempt_is_one_machine_s(made, box):
     runs = [made(f"job-{number}") for number in range(CLAIMS)]
     there = box.start_python(CLAIM, str(runs[0].path.parent))
     here = subprocess.Popen(
@@ -187,9 +181,7 @@ def test_an_attempt_is_one_machine_s(made: Callable[[str], RunDirectory], box: O
     assert [load_attempt(run, 1).starter.is_here for run in runs] == [number in won[1] for number in range(CLAIMS)]
 
 
-def test_a_start_that_another_machine_has_claimed_is_waited_for(
-    made: Callable[[str], RunDirectory], box: OtherMachine
-) -> None:
+def test_a_start_that_another_machine_has_claimed_is_waited_for(made, box):
     run = made("job")
     box.python(f"{IMPORTS}claim(run)", str(run.path))
     # Its process is gone, which nobody here can know.
@@ -201,10 +193,8 @@ def test_a_start_that_another_machine_has_claimed_is_waited_for(
     assert launch._claim_attempt(run, AttemptRecord) == 2
 
 
-def test_a_search_is_driven_by_one_machine(home: Path, box: OtherMachine) -> None:
-    search: Any = SimpleNamespace(
-        name="s", trials=3, request=SimpleNamespace(options=SimpleNamespace(runs=home / "runs"))
-    )
+def test_a_search_is_driven_by_one_machine(home, box):
+    search = SimpleNamespace(name="s", trials=3, request=SimpleNamespace(options=SimpleNamespace(runs=home / "runs")))
     lease = driving.be_driver(search)
     assert lease is not None
     code = f"""{IMPORTS}
@@ -219,7 +209,7 @@ print(said(lambda: driving.stop_driver(search)))
 
 
 @pytest.fixture
-def started(home: Path, made: Callable[[str], RunDirectory]) -> Callable[[], Counter[str]]:
+def started(home, made):
     """Queue jobs; how often the worker of each has been started."""
     python, lines = home / "python", home / "started"
     # The worker says that it has failed: of one of the other machine nobody here knew before half a minute of silence.
@@ -233,9 +223,7 @@ def started(home: Path, made: Callable[[str], RunDirectory]) -> Callable[[], Cou
     return lambda: Counter(Path(line).name for line in lines.read_text().splitlines() if line.startswith(marks))
 
 
-def test_of_two_machines_with_one_name_each_job_is_started_once(
-    started: Callable[[], Counter[str]], box: OtherMachine, home: Path
-) -> None:
+def test_of_two_machines_with_one_name_each_job_is_started_once(started, box, home):
     host_directory()
     box.rename(socket.gethostname())
     theirs = [box.start_python(RACE, str(home)) for _ in range(2)]
@@ -254,9 +242,7 @@ def test_of_two_machines_with_one_name_each_job_is_started_once(
         assert newest_attempt(RunDirectory(home / "runs" / job)) == 1
 
 
-def test_a_host_that_gets_another_name_goes_on_with_its_queue(
-    made: Callable[[str], RunDirectory], box: OtherMachine, home: Path
-) -> None:
+def test_a_host_that_gets_another_name_goes_on_with_its_queue(made, box, home):
     code = f"""{IMPORTS}
 from tests.races.test_two_machines import queue
 from rbp_engine.run.queue import arrange
@@ -276,9 +262,7 @@ start.ensure_dispatcher()
     assert newest_begun(run) == 1
 
 
-def test_what_waited_when_a_host_was_switched_off_goes_on_there_or_is_taken_over_under_another_name(
-    made: Callable[[str], RunDirectory], box: OtherMachine
-) -> None:
+def test_what_waited_when_a_host_was_switched_off_goes_on_there_or_is_taken_over_under_another_name(made, box):
     code = f"{IMPORTS}from tests.races.test_two_machines import queue; queue(run)"
     run = made("job")
     run.preset_toml.write_text("[data\n")

@@ -12,13 +12,9 @@ import signal
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import replace
-from multiprocessing.connection import Connection
-from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import psutil
 import pytest
@@ -44,7 +40,7 @@ pytestmark = [
 ]
 
 
-def become(user: int, home: Path) -> None:
+def become(user, home):
     os.setgroups([])
     os.setgid(user)
     os.setuid(user)
@@ -55,61 +51,61 @@ def become(user: int, home: Path) -> None:
 class User:
     """A process of a user, which does what it is asked, one thing after another."""
 
-    def __init__(self, user: int, home: Path, device: str) -> None:
+    def __init__(self, user, home, device):
         self.home, self.device = home, device
         self._here, there = FORK.Pipe()
         self._process = FORK.Process(target=self._serve, args=(user, there), daemon=True)
         self._process.start()
 
-    def __call__(self, what: Callable[["User"], Any]) -> Any:
+    def __call__(self, what):
         """The result of a function, in the user's process."""
         ACTS[what.__name__] = what
         self._here.send(what.__name__)
         return self._here.recv()
 
-    def kill(self) -> None:
+    def kill(self):
         self._process.kill()
         self._process.join(60)
 
-    def _serve(self, user: int, asked: Connection) -> None:
+    def _serve(self, user, asked):
         become(user, self.home)
         self.dispatcher = Dispatcher()
         while True:
             asked.send(ACTS[asked.recv()](self))
 
 
-def submit(user: Any) -> None:
+def submit(user):
     """Queue the run in the user's home."""
     entry = new_entry(RunDirectory(user.home / "runs" / "run"), Asked(dispatch=Dispatch("none")), after=1)
     write_entry(replace(entry, python=str(user.home / "python"), directory="/"))
 
 
-def look(user: Any) -> list[int]:
+def look(user):
     """Let the dispatcher look; the processes that it has started."""
     user.dispatcher.look()
     return [child.pid for child in psutil.Process().children()]
 
 
-def waits(user: Any) -> list[dict[str, str]]:
+def waits(user):
     return [queued.held for queued in queued_runs()]
 
 
-def turn_off(user: Any) -> None:
+def turn_off(user):
     (user.home / "config").mkdir()
     (user.home / "config" / "machine.toml").write_text("share_devices = false\n")
 
 
-ACTS: dict[str, Callable[[User], Any]] = {act.__name__: act for act in (submit, look, waits, turn_off)}
+ACTS = {act.__name__: act for act in (submit, look, waits, turn_off)}
 
 
 @pytest.fixture
-def device() -> str:
+def device():
     """A device that nobody else on this machine has."""
     return f"test-{os.getpid()}"
 
 
 @pytest.fixture
-def warm(write_run: Any, tmp_path: Path, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def warm(write_run, tmp_path, device, monkeypatch):
     """Import in this process whatever the users' processes need: they need not be able to read this Python.
 
     They are forked from it, and have only the device.
@@ -129,7 +125,7 @@ def warm(write_run: Any, tmp_path: Path, device: str, monkeypatch: pytest.Monkey
 
 
 @pytest.fixture
-def users(write_run: Any, device: str, warm: None) -> Iterator[tuple[User, User]]:
+def users(write_run, device, warm):
     base = Path(tempfile.mkdtemp())
     base.chmod(0o755)
     made = []
@@ -152,7 +148,7 @@ def users(write_run: Any, device: str, warm: None) -> Iterator[tuple[User, User]
     shutil.rmtree(base)
 
 
-def test_a_queue_waits_for_the_device_of_another_user_until_that_run_is_gone(users: tuple[User, User]) -> None:
+def test_a_queue_waits_for_the_device_of_another_user_until_that_run_is_gone(users):
     alice, bob = users
     alice(submit)
     bob(submit)
@@ -169,7 +165,7 @@ def test_a_queue_waits_for_the_device_of_another_user_until_that_run_is_gone(use
     assert len(begun) == 1 and bob(waits) == [{bob.device.replace("-", " "): "run"}]
 
 
-def test_a_user_who_has_turned_it_off_neither_waits_nor_is_waited_for(users: tuple[User, User]) -> None:
+def test_a_user_who_has_turned_it_off_neither_waits_nor_is_waited_for(users):
     alice, bob = users
     bob(turn_off)
     for user in users:
@@ -178,7 +174,7 @@ def test_a_user_who_has_turned_it_off_neither_waits_nor_is_waited_for(users: tup
     assert len(alice(look)) == 1
 
 
-def race(user: int, home: Path, device: str, start: Barrier, taken: Any) -> None:
+def race(user, home, device, start, taken):
     become(user, home)
     mine = Holds()
     for trial in range(TRIALS):
@@ -189,7 +185,7 @@ def race(user: int, home: Path, device: str, start: Barrier, taken: Any) -> None
 
 
 @pytest.mark.usefixtures("warm")
-def test_two_users_who_ask_at_once_never_both_get_a_device(device: str) -> None:
+def test_two_users_who_ask_at_once_never_both_get_a_device(device):
     start, taken = FORK.Barrier(2), FORK.Queue()
     racers = [
         FORK.Process(target=race, args=(user, Path("/"), device, start, taken), daemon=True) for user in (ALICE, BOB)
@@ -205,8 +201,8 @@ def test_two_users_who_ask_at_once_never_both_get_a_device(device: str) -> None:
 
 
 @pytest.mark.usefixtures("warm")
-def test_a_hold_ends_with_the_last_process_that_has_it(device: str) -> None:
-    def hold(user: int, ready: Connection) -> None:
+def test_a_hold_ends_with_the_last_process_that_has_it(device):
+    def hold(user, ready):
         become(user, Path("/"))
         mine = Holds()
         mine.take([device])
@@ -223,9 +219,7 @@ def test_a_hold_ends_with_the_last_process_that_has_it(device: str) -> None:
     assert held_by_others([device]) == {}
 
 
-def test_a_hold_behind_a_million_sockets_of_others_is_seen(
-    device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_hold_behind_a_million_sockets_of_others_is_seen(device, tmp_path, monkeypatch):
     sockets = tmp_path / "unix"
     with sockets.open("wb") as file:
         flood = b"0000000000000000: 00000003 00000000 00000000 0001 03 123456 @flood/%s\n" % (b"x" * 100)
@@ -236,9 +230,7 @@ def test_a_hold_behind_a_million_sockets_of_others_is_seen(
     assert held_by_others([device]) == {device: "user 54321"}
 
 
-def test_devices_of_which_nobody_can_tell_who_holds_them_are_not_free(
-    device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_devices_of_which_nobody_can_tell_who_holds_them_are_not_free(device, tmp_path, monkeypatch):
     monkeypatch.setattr(holds, "SOCKETS", tmp_path / "missing")
     assert held_by_others([device]) == {
         device: f"perhaps somebody: {tmp_path}/missing cannot be read: No such file or directory"
@@ -246,7 +238,7 @@ def test_devices_of_which_nobody_can_tell_who_holds_them_are_not_free(
     assert Holds().take([device]).startswith("perhaps somebody")
 
 
-def test_names_that_others_make_up_only_say_that_a_device_is_held(device: str) -> None:
+def test_names_that_others_make_up_only_say_that_a_device_is_held(device):
     up = f"../../{device}"
     odd = [f"rbp-device/{device}/{ALICE}/nonsense", f"rbp-device/{up}/{ALICE}/{'a' * 16}", f"rbp-device/{device}/"]
     forged = f"rbp-device/{device}/99999/{'b' * 16}"

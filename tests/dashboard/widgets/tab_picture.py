@@ -2,14 +2,12 @@
 
 from pathlib import Path
 
-from textual.app import App, ComposeResult
+from textual.app import App
 from textual.containers import Container
 from textual.screen import Screen
 
 from rbp_tui.dashboard import app as dashboard
 from rbp_tui.dashboard.network import screen
-from rbp_tui.dashboard.network.tab import NetworkTab
-from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.dashboard.themes import DARK, LIGHT
 
 
@@ -18,11 +16,11 @@ class NetworkScreen(Screen[None]):
 
     HORIZONTAL_BREAKPOINTS = screen.NetworkScreen.HORIZONTAL_BREAKPOINTS
 
-    def __init__(self, tab: NetworkTab) -> None:
+    def __init__(self, tab):
         super().__init__()
         self.tab = tab
 
-    def compose(self) -> ComposeResult:
+    def compose(self):
         with Container(id="pages"):
             yield self.tab
 
@@ -32,7 +30,7 @@ class Picture(App[None]):
 
     CSS_PATH = Path(dashboard.__file__).parent / "dashboard.tcss"
 
-    def __init__(self, tab: NetworkTab, sight: Sight, *, step: float | None = None, theme: str = DARK.name) -> None:
+    def __init__(self, tab, sight, *, step=None, theme=DARK.name):
         super().__init__()
         for known in (DARK, LIGHT):
             self.register_theme(known)
@@ -40,6 +38,6 @@ class Picture(App[None]):
         self.tab = tab
         self.sight, self.step = sight, step
 
-    async def on_mount(self) -> None:
+    async def on_mount(self):
         await self.push_screen(NetworkScreen(self.tab))
         self.tab.show(self.sight, self.step)

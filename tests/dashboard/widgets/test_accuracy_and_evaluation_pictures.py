@@ -2,7 +2,6 @@
 
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -25,11 +24,11 @@ from rbp_tui.dashboard.network.evaluation import EvaluationTab
 from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.dashboard.themes import LIGHT
 from tests.damaged_files import evaluation
-from tests.dashboard.screen_pictures import Compare, at
+from tests.dashboard.screen_pictures import at
 from tests.dashboard.widgets.tab_picture import Picture
 
 
-def sight(run: RunDirectory, epochs: int, *, status: str = "completed", step: int = 8, timesteps: int = 6) -> Sight:
+def sight(run, epochs, *, status="completed", step=8, timesteps=6):
     """A run of ten steps an epoch, whose later timesteps are the more accurate ones."""
     builder = HistoryBuilder()
     builder.add([Event(0, 0.0, 1, 0, 0, RunStart(steps_per_epoch=10, epochs=40))])
@@ -42,7 +41,7 @@ def sight(run: RunDirectory, epochs: int, *, status: str = "completed", step: in
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDirectory:
+def run(tmp_path, monkeypatch):
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
     (tmp_path / "mine").mkdir()
@@ -50,23 +49,19 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDirectory:
 
 
 @at("80x20")
-def test_evaluation_of_a_run_of_which_nothing_is_known(
-    same_picture: Compare, run: RunDirectory, size: tuple[int, int]
-) -> None:
+def test_evaluation_of_a_run_of_which_nothing_is_known(same_picture, run, size):
     same_picture(Picture(EvaluationTab(), sight(run, 0)), size)
 
 
 @at("160x41")
-def test_evaluation_of_a_finished_run(same_picture: Compare, run: RunDirectory, size: tuple[int, int]) -> None:
+def test_evaluation_of_a_finished_run(same_picture, run, size):
     save_evaluation(run, evaluation())
     picture = Picture(EvaluationTab(), sight(run, 1), theme=LIGHT.name)
     same_picture(picture, size)
 
 
 @at("80x20", "160x41")
-def test_evaluation_of_a_live_run_with_a_hundred_classes(
-    same_picture: Compare, run: RunDirectory, size: tuple[int, int]
-) -> None:
+def test_evaluation_of_a_live_run_with_a_hundred_classes(same_picture, run, size):
     found = evaluation()
     assert found.by_class is not None
     classes = tuple(ClassCounts(one_line(f"class {label}"), 100, 99 - label, 100) for label in range(100))

@@ -1,15 +1,11 @@
-from collections.abc import Sequence
-
 import numpy as np
 import pytest
-from textual.app import App, ComposeResult
-from textual.pilot import Pilot
+from textual.app import App
 
 from rbp_tui.charts.palette import SeriesColours
 from rbp_tui.charts.series import Series, XMark
 from rbp_tui.dashboard.charts import curve_chart
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
-from rbp_tui.dashboard.charts.messages import CursorMoved, ViewChanged
 
 pytestmark = pytest.mark.asyncio
 
@@ -21,40 +17,40 @@ FALLING = Series("b", "val", X, 100 - X, marker="lowest")
 class Charts(App[None]):
     """One chart, or several of equal height, and the messages that they sent."""
 
-    def __init__(self, *series: Series, count: int = 1) -> None:
+    def __init__(self, *series, count=1):
         super().__init__()
         colours = SeriesColours()
         self.charts = [CurveChart("loss", id=f"chart{number}", colours=colours) for number in range(count)]
         self.series = series
-        self.cursors: list[float | None] = []
-        self.views: list[tuple[float, float] | None] = []
+        self.cursors = []
+        self.views = []
 
-    def compose(self) -> ComposeResult:
+    def compose(self):
         for chart in self.charts:
             chart.set_series(self.series)
             yield chart
 
-    def on_curve_chart_cursor_moved(self, event: CursorMoved) -> None:
+    def on_curve_chart_cursor_moved(self, event):
         self.cursors.append(event.x)
 
-    def on_curve_chart_view_changed(self, event: ViewChanged) -> None:
+    def on_curve_chart_view_changed(self, event):
         self.views.append(event.x_range)
 
     @property
-    def chart(self) -> CurveChart:
+    def chart(self):
         return self.charts[0]
 
     @property
-    def rows(self) -> list[str]:
+    def rows(self):
         return [self.chart.render_line(row).text for row in range(self.chart.size.height)]
 
 
-async def press(pilot: Pilot[None], *keys: str) -> None:
+async def press(pilot, *keys):
     await pilot.press(*keys)
     await pilot.pause()
 
 
-async def test_a_chart_shows_its_title_last_values_and_best() -> None:
+async def test_a_chart_shows_its_title_last_values_and_best():
     app = Charts(RISING, FALLING)
     async with app.run_test(size=(80, 12)):
         assert app.rows[0].split() == ["loss", "●", "train", "100", "●", "val", "0", "★0@100"]
@@ -63,7 +59,7 @@ async def test_a_chart_shows_its_title_last_values_and_best() -> None:
         assert "★" in app.rows[-2]
 
 
-async def test_points_are_drawn_one_by_one_without_line_or_smoothing() -> None:
+async def test_points_are_drawn_one_by_one_without_line_or_smoothing():
     app = Charts(Series("a", "runs", np.array([1.0, 2.0, 5.0]), np.array([0.0, 9.0, 5.0]), points=True))
     async with app.run_test(size=(80, 12)):
         app.chart.smoothing = 0.9
@@ -72,7 +68,7 @@ async def test_points_are_drawn_one_by_one_without_line_or_smoothing() -> None:
         assert "5.00" in app.rows[0]
 
 
-async def test_without_data_it_says_so() -> None:
+async def test_without_data_it_says_so():
     for series in ((), (Series("a", "train", X[:0], X[:0]),), (Series("a", "train", X, np.full(101, np.nan)),)):
         app = Charts(*series)
         async with app.run_test(size=(40, 10)):
@@ -80,7 +76,7 @@ async def test_without_data_it_says_so() -> None:
             assert app.rows[0].startswith("loss")
 
 
-async def test_a_log_axis_without_positive_values_says_so() -> None:
+async def test_a_log_axis_without_positive_values_says_so():
     app = Charts(Series("a", "train", X, -X))
     async with app.run_test(size=(60, 10)):
         app.chart.y_log = True
@@ -88,7 +84,7 @@ async def test_a_log_axis_without_positive_values_says_so() -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 2), (5, 3), (14, 2), (15, 6), (20, 4), (36, 3), (80, 24), (200, 60)])
-async def test_every_row_fills_the_width_at_every_size(size: tuple[int, int]) -> None:
+async def test_every_row_fills_the_width_at_every_size(size):
     many = [Series(str(n), f"a rather long label {n}", X, X * n + 1, band=(X * n, X * n + 2)) for n in range(10)]
     app = Charts(*many, FALLING)
     async with app.run_test(size=size):
@@ -100,7 +96,7 @@ async def test_every_row_fills_the_width_at_every_size(size: tuple[int, int]) ->
 
 
 @pytest.mark.parametrize("log", [False, True])
-async def test_extreme_values_are_survived(log: bool) -> None:
+async def test_extreme_values_are_survived(log):
     strange = np.array([1.7e308, -1.7e308, 5e-324, np.inf, np.nan, 0.0, -0.0, 3.4e38])
     flat = np.full(8, 5e-324)
     for x, y in ((np.arange(8.0), strange), (strange, np.arange(8.0)), (np.arange(8.0), flat), (flat, flat)):
@@ -118,7 +114,7 @@ async def test_extreme_values_are_survived(log: bool) -> None:
             assert app.chart.view is None
 
 
-async def test_keys_zoom_pan_and_show_all_again() -> None:
+async def test_keys_zoom_pan_and_show_all_again():
     app = Charts(RISING)
     async with app.run_test(size=(80, 12)) as pilot:
         app.chart.focus()
@@ -136,7 +132,7 @@ async def test_keys_zoom_pan_and_show_all_again() -> None:
         assert app.views[-1] is None
 
 
-async def test_zero_shows_what_would_flatten_the_rest_and_again_leaves_it_out() -> None:
+async def test_zero_shows_what_would_flatten_the_rest_and_again_leaves_it_out():
     slow = np.full(101, 20.0)
     slow[0] = 2000.0
     app = Charts(Series("a", "step", X, slow))
@@ -156,7 +152,7 @@ async def test_zero_shows_what_would_flatten_the_rest_and_again_leaves_it_out() 
         assert app.rows[0].endswith("clipped")
 
 
-async def test_a_mark_has_its_word_on_the_x_axis_and_a_line_behind_the_curves() -> None:
+async def test_a_mark_has_its_word_on_the_x_axis_and_a_line_behind_the_curves():
     app = Charts(RISING)
     async with app.run_test(size=(107, 12)) as pilot:
         app.chart.set_marks([XMark(0.0, "compile"), *(XMark(x, "resume") for x in (50.0, 51.0, 300.0))])
@@ -168,14 +164,14 @@ async def test_a_mark_has_its_word_on_the_x_axis_and_a_line_behind_the_curves() 
         assert "resume" not in app.rows[-1]
 
 
-async def test_more_than_eight_series_have_other_strokes_and_keys() -> None:
+async def test_more_than_eight_series_have_other_strokes_and_keys():
     app = Charts(*[Series(str(number), str(number), X, X + number) for number in range(17)])
     async with app.run_test(size=(170, 20)):
         row = app.rows[0]
         assert [row.count(key) for key in "●╍┉"] == [8, 8, 1]
 
 
-async def test_keys_change_scales_and_smoothing() -> None:
+async def test_keys_change_scales_and_smoothing():
     app = Charts(RISING)
     async with app.run_test(size=(80, 12)) as pilot:
         app.chart.focus()
@@ -188,7 +184,7 @@ async def test_keys_change_scales_and_smoothing() -> None:
         assert not (app.chart.y_log or app.chart.x_log)
 
 
-async def test_keys_can_be_remapped() -> None:
+async def test_keys_can_be_remapped():
     app = Charts(RISING)
     async with app.run_test(size=(80, 12)) as pilot:
         app.set_keymap({"chart.zoom_in": "i"})
@@ -197,7 +193,7 @@ async def test_keys_can_be_remapped() -> None:
         assert app.chart.view is not None
 
 
-async def test_the_cursor_reads_the_nearest_point_of_every_curve() -> None:
+async def test_the_cursor_reads_the_nearest_point_of_every_curve():
     sparse = Series("c", "test", np.array([0.0, 40.0, 100.0]), np.array([7.0, 8.0, 9.0]))
     short = Series("d", "short", np.array([0.0, 10.0]), np.array([1.0, 1.0]))
     app = Charts(RISING, sparse, short)
@@ -208,7 +204,7 @@ async def test_the_cursor_reads_the_nearest_point_of_every_curve() -> None:
         assert "train ~" in app.rows[0]
 
 
-async def test_keys_move_the_cursor_and_post_a_message() -> None:
+async def test_keys_move_the_cursor_and_post_a_message():
     app = Charts(RISING)
     async with app.run_test(size=(26, 10)) as pilot:
         app.chart.focus()
@@ -225,7 +221,7 @@ async def test_keys_move_the_cursor_and_post_a_message() -> None:
         assert app.cursors[-1] is None
 
 
-async def test_a_click_sets_the_cursor_and_a_double_click_shows_everything() -> None:
+async def test_a_click_sets_the_cursor_and_a_double_click_shows_everything():
     app = Charts(RISING)
     async with app.run_test(size=(107, 12)) as pilot:
         await pilot.click(CurveChart, offset=(6 + 50, 5))
@@ -238,7 +234,7 @@ async def test_a_click_sets_the_cursor_and_a_double_click_shows_everything() -> 
         assert app.chart.cursor is None
 
 
-async def test_the_wheel_zooms_around_the_pointer() -> None:
+async def test_the_wheel_zooms_around_the_pointer():
     app = Charts(RISING)
     async with app.run_test(size=(107, 12)) as pilot:
         await pilot._post_mouse_events([curve_chart.events.MouseScrollUp], CurveChart, offset=(6 + 25, 5))
@@ -252,7 +248,7 @@ async def test_the_wheel_zooms_around_the_pointer() -> None:
         assert app.chart.view is None
 
 
-async def test_changes_from_the_program_post_no_messages() -> None:
+async def test_changes_from_the_program_post_no_messages():
     app = Charts(RISING, count=2)
     async with app.run_test(size=(80, 24)) as pilot:
         for chart in app.charts:
@@ -267,7 +263,7 @@ async def test_changes_from_the_program_post_no_messages() -> None:
         assert app.charts[1].view is None
 
 
-async def test_new_data_keeps_the_view_and_unchanged_data_is_not_redrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_new_data_keeps_the_view_and_unchanged_data_is_not_redrawn(monkeypatch):
     drawn = []
     real = curve_chart.draw
     monkeypatch.setattr(curve_chart, "draw", lambda *given: drawn.append(1) or real(*given))
@@ -285,7 +281,7 @@ async def test_new_data_keeps_the_view_and_unchanged_data_is_not_redrawn(monkeyp
         assert app.chart.view == (20, 40)
 
 
-async def test_changing_the_x_axis_resets_view_and_cursor() -> None:
+async def test_changing_the_x_axis_resets_view_and_cursor():
     app = Charts(RISING)
     async with app.run_test(size=(80, 12)):
         app.chart.set_view(20, 40)
@@ -295,13 +291,13 @@ async def test_changing_the_x_axis_resets_view_and_cursor() -> None:
         assert "1m00" in app.rows[-1]
 
 
-def colours_of(app: Charts) -> Sequence[str]:
+def colours_of(app):
     """The colours of the signs in the legend, in order."""
     strip = app.chart.render_line(0)
     return [segment.style.color.name for segment in strip if segment.text == "●" and segment.style is not None]
 
 
-async def test_a_curve_keeps_its_colour_when_others_are_removed() -> None:
+async def test_a_curve_keeps_its_colour_when_others_are_removed():
     app = Charts(RISING, FALLING, Series("c", "test", X, X))
     async with app.run_test(size=(100, 12)) as pilot:
         before = colours_of(app)

@@ -1,30 +1,30 @@
 """Pictures of charts."""
 
 import numpy as np
-from textual.app import App, ComposeResult
+from textual.app import App
 
 from rbp_tui.charts.series import Series
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.themes import DARK
-from tests.dashboard.screen_pictures import Compare, at
+from tests.dashboard.screen_pictures import at
 
 
 class Picture(App[None]):
     """One chart in our own theme."""
 
-    def __init__(self, chart: CurveChart) -> None:
+    def __init__(self, chart):
         super().__init__()
         self.chart = chart
 
-    def compose(self) -> ComposeResult:
+    def compose(self):
         yield self.chart
 
-    def on_mount(self) -> None:
+    def on_mount(self):
         self.register_theme(DARK)
         self.theme = DARK.name
 
 
-def losses() -> list[Series]:
+def losses():
     """A noisy training loss every ten steps, and a validation loss per epoch that passes its minimum."""
     steps = np.arange(0.0, 4000.0, 10.0)
     # Waves instead of random noise, because they are the same in every version of numpy.
@@ -38,7 +38,7 @@ def losses() -> list[Series]:
 
 
 @at("40x10", "120x30")
-def test_two_curves_with_band_best_value_and_cursor(same_picture: Compare, size: tuple[int, int]) -> None:
+def test_two_curves_with_band_best_value_and_cursor(same_picture, size):
     chart = CurveChart("loss")
     chart.set_series(losses())
     chart.set_cursor(1500.0)
@@ -46,7 +46,7 @@ def test_two_curves_with_band_best_value_and_cursor(same_picture: Compare, size:
 
 
 @at("120x30")
-def test_log_y(same_picture: Compare, size: tuple[int, int]) -> None:
+def test_log_y(same_picture, size):
     chart = CurveChart("loss")
     chart.set_series(losses())
     chart.y_log = True
@@ -55,5 +55,5 @@ def test_log_y(same_picture: Compare, size: tuple[int, int]) -> None:
 
 
 @at("40x10")
-def test_empty(same_picture: Compare, size: tuple[int, int]) -> None:
+def test_empty(same_picture, size):
     same_picture(Picture(CurveChart("loss")), size)

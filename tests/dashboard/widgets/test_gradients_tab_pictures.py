@@ -1,7 +1,6 @@
 """Pictures of the tab "Gradients"."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -12,11 +11,11 @@ from rbp_engine.run.status.history import HistoryBuilder
 from rbp_engine.run.status.status import Verdict
 from rbp_tui.dashboard.network.gradients import GradientsTab
 from rbp_tui.dashboard.reading.reader import Sight
-from tests.dashboard.screen_pictures import Compare, at
+from tests.dashboard.screen_pictures import at
 from tests.dashboard.widgets.tab_picture import Picture
 
 
-def sight(layers: int, samples: int, status: str = "completed") -> Sight:
+def sight(layers, samples, status="completed"):
     """A run whose errors grow with depth and over training."""
     builder = HistoryBuilder()
     weights = [f"layer{number // 4 + 1}.{number // 2 % 2}.conv{number % 2 + 1}" for number in range(layers)]
@@ -25,8 +24,8 @@ def sight(layers: int, samples: int, status: str = "completed") -> Sight:
     builder.add([Event(0, 1.0, 1, 0, 0, start)])
     for number in range(1, samples + 1):
         errors = [0.7 * number / samples * (layer + 1) / layers for layer in range(layers)]
-        cosines: list[float | None] = [1.0 - error**2 / 2 for error in errors]
-        ratios: list[float | None] = [1.0 + 0.1 * error for error in errors]
+        cosines = [1.0 - error**2 / 2 for error in errors]
+        ratios = [1.0 + 0.1 * error for error in errors]
         body = GradientFidelity(
             8, 1.0 - errors[-1] / 5, 1.0 + errors[0], cosines, ratios, [*errors], [*errors[1:], None]
         )
@@ -36,23 +35,23 @@ def sight(layers: int, samples: int, status: str = "completed") -> Sight:
 
 
 @at("80x20")
-def test_nothing_compared(same_picture: Compare, size: tuple[int, int]) -> None:
+def test_nothing_compared(same_picture, size):
     same_picture(Picture(GradientsTab(), sight(5, 0, "running")), size)
 
 
 @at("80x20")
-def test_five_layers_with_a_layer_of_weights_selected(same_picture: Compare, size: tuple[int, int]) -> None:
+def test_five_layers_with_a_layer_of_weights_selected(same_picture, size):
     same_picture(Picture(GradientsTab(), sight(5, 8)), size, keys=["down", "down", "down"])
 
 
 @at("160x41")
-def test_sixty_layers_at_an_earlier_step_with_neurons_selected(same_picture: Compare, size: tuple[int, int]) -> None:
+def test_sixty_layers_at_an_earlier_step_with_neurons_selected(same_picture, size):
     same_picture(Picture(GradientsTab(), sight(60, 8), step=20.0), size, keys=["end"])
 
 
 @pytest.mark.asyncio
-async def test_more_samples_and_another_step_are_drawn_and_the_selection_stays() -> None:
-    app: Any = Picture(GradientsTab(), sight(5, 8))
+async def test_more_samples_and_another_step_are_drawn_and_the_selection_stays():
+    app = Picture(GradientsTab(), sight(5, 8))
     async with app.run_test(size=(120, 40)) as pilot:
         tab = app.screen.query_one(GradientsTab)
         await pilot.press("down", "down")

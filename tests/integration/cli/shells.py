@@ -14,7 +14,6 @@ import struct
 import subprocess
 import termios
 import time
-from pathlib import Path
 
 PATIENCE_S = 60.0
 # Ctrl-O prints the line and empties it.
@@ -40,14 +39,14 @@ SETUPS = {
 COMMANDS = {"bash": ["bash", "--norc", "-i"], "zsh": ["zsh", "-f", "-i"]}
 
 
-def is_there(name: str) -> bool:
+def is_there(name):
     return shutil.which(name) is not None
 
 
 class Shell:
     """bash or zsh in a folder, with `environment`; `stop` ends it."""
 
-    def __init__(self, name: str, folder: Path, environment: dict[str, str]) -> None:
+    def __init__(self, name, folder, environment):
         (folder / f"setup.{name}").write_text(SETUPS[name])
         self.terminal, other = pty.openpty()
         fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 1000, 0, 0))
@@ -65,20 +64,20 @@ class Shell:
         self._type(f". ./setup.{name}\n")
         self._read_until(rb"(ready)")
 
-    def complete(self, line: str) -> str:
+    def complete(self, line):
         """The line after Tab."""
         self._type(f"{line}\t\x0f")
         return self._read_until(rb"<<(.*?)>>").strip()
 
-    def stop(self) -> None:
+    def stop(self):
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         os.close(self.terminal)
 
-    def _type(self, text: str) -> None:
+    def _type(self, text):
         os.write(self.terminal, text.encode())
 
-    def _read_until(self, pattern: bytes) -> str:
+    def _read_until(self, pattern):
         read, end = b"", time.monotonic() + PATIENCE_S
         while not (found := re.search(pattern, read)):
             ready, _, _ = select.select([self.terminal], [], [], max(0.0, end - time.monotonic()))
@@ -90,10 +89,10 @@ class Shell:
 class Fish:
     """fish, which can be asked for what it would offer."""
 
-    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+    def __init__(self, folder, environment):
         self.folder, self.environment = folder, environment
 
-    def complete(self, *lines: str) -> list[list[str]]:
+    def complete(self, *lines):
         """The words that are offered for each line, with their descriptions after a tab."""
         script = "env _RBP_COMPLETE=source_fish rbp | source\n"
         script += "".join(f'complete -C "{line}"; echo ==\n' for line in lines)

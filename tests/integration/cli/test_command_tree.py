@@ -2,10 +2,6 @@
 
 import shlex
 import signal
-import subprocess
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.core import TyperGroup
@@ -13,12 +9,8 @@ from typer.main import get_command
 
 from rbp_tui.cli import app
 
-Path_ = tuple[str, ...]
-Rbp = Any  # of conftest.py
-Done = subprocess.CompletedProcess[str]
 
-
-def walk(command: Any, path: Path_ = ()) -> Iterator[tuple[Path_, Any]]:
+def walk(command, path=()):
     yield path, command
     for name, below in getattr(command, "commands", {}).items():
         yield from walk(below, (*path, name))
@@ -32,7 +24,7 @@ WORK_WITHOUT_ARGUMENTS = {("bench",), ("doctor",), ("data", "check"), ("runs", "
 WRONG = {("ls",): "T>", ("report",): "T>", ("presets", "new"): "no such name!"}
 
 
-def message(done: Done) -> str:
+def message(done):
     """The error message in one line; there must be exactly one."""
     assert "Traceback" not in done.stderr
     if done.stderr.startswith("Usage: "):
@@ -43,7 +35,7 @@ def message(done: Done) -> str:
 
 
 @pytest.fixture(autouse=True)
-def sigterm_as_it_was() -> Iterator[None]:
+def sigterm_as_it_was():
     """Commands that measure change the handler of SIGTERM, and here they run in the process of the tests."""
     before = signal.getsignal(signal.SIGTERM)
     yield
@@ -51,11 +43,11 @@ def sigterm_as_it_was() -> Iterator[None]:
 
 
 @pytest.fixture
-def offered(rbp_here: Rbp) -> Callable[[str], list[str]]:
+def offered(rbp_here):
     """What Bash gets as completions for the last word of a line, which it has split at every "="."""
     environment = rbp_here.environment
 
-    def complete(line: str) -> list[str]:
+    def complete(line):
         words = shlex.split(line.replace("=", " = "))
         asked = {"_RBP_COMPLETE": "complete_bash", "COMP_WORDS": "\n".join(words)}
         rbp_here.environment = environment | asked | {"COMP_CWORD": str(len(words) - (not line.endswith(" ")))}
@@ -68,7 +60,7 @@ def offered(rbp_here: Rbp) -> Callable[[str], list[str]]:
 
 
 @pytest.mark.parametrize("path", [path for path in LEAVES if path not in WORK_WITHOUT_ARGUMENTS], ids=" ".join)
-def test_without_arguments_a_command_works_or_names_what_is_missing(rbp_here: Rbp, path: Path_) -> None:
+def test_without_arguments_a_command_works_or_names_what_is_missing(rbp_here, path):
     needed = next((parameter for parameter in LEAVES[path].params if parameter.required), None)
     done = rbp_here(*path, code=0 if needed is None else 2)
     if needed is not None:
@@ -77,7 +69,7 @@ def test_without_arguments_a_command_works_or_names_what_is_missing(rbp_here: Rb
 
 
 @pytest.mark.parametrize("path", LEAVES, ids=" ".join)
-def test_a_wrong_argument_is_named(rbp_here: Rbp, path: Path_) -> None:
+def test_a_wrong_argument_is_named(rbp_here, path):
     word = WRONG.get(path, "no-such-thing")
     said = message(rbp_here(*path, word, code=2))
     assert word in said or said.startswith("Missing ")
@@ -94,28 +86,28 @@ def test_a_wrong_argument_is_named(rbp_here: Rbp, path: Path_) -> None:
         (("runs", "remove"), "'rbp runs rm'"),
     ],
 )
-def test_an_unknown_command_is_answered_with_those_of_other_groups(rbp_here: Rbp, words: Path_, meant: str) -> None:
+def test_an_unknown_command_is_answered_with_those_of_other_groups(rbp_here, words, meant):
     assert message(rbp_here(*words, code=2)).endswith(f"Did you mean {meant}?")
 
 
 @pytest.mark.parametrize("path", [path for path in TREE if path not in LEAVES], ids=" ".join)
-def test_no_summary_of_a_command_is_cut(rbp_here: Rbp, path: Path_) -> None:
+def test_no_summary_of_a_command_is_cut(rbp_here, path):
     _, *lines = rbp_here(*path, "--help-all").stdout.splitlines()
     assert not [line for line in lines if line.endswith("...")]
 
 
 @pytest.mark.parametrize("path", TREE, ids=" ".join)
-def test_an_option_that_does_not_exist_is_named(rbp_here: Rbp, path: Path_) -> None:
+def test_an_option_that_does_not_exist_is_named(rbp_here, path):
     assert "--no-such-option" in message(rbp_here(*path, "--no-such-option", code=2))
 
 
 @pytest.mark.parametrize("path", [path for path in TREE if path not in LEAVES], ids=" ".join)
-def test_a_command_that_does_not_exist_is_named(rbp_here: Rbp, path: Path_) -> None:
+def test_a_command_that_does_not_exist_is_named(rbp_here, path):
     assert message(rbp_here(*path, "no-such-thing", code=2)).startswith("No such command 'no-such-thing'")
 
 
 @pytest.mark.parametrize("path", TREE, ids=" ".join)
-def test_every_command_can_be_completed(offered: Callable[[str], list[str]], path: Path_) -> None:
+def test_every_command_can_be_completed(offered, path):
     line = " ".join(("rbp", *path))
     for rest in ("n", "no-such-thing ", "no-such-thing n=", "--epochs 3 n=1 "):
         offered(f"{line} {rest}")
@@ -153,22 +145,18 @@ def test_every_command_can_be_completed(offered: Callable[[str], list[str]], pat
         ("rbp bench digits method=rate_m,ra", {"rate_m,rate_s"}),
     ],
 )  # fmt: skip
-def test_presets_settings_and_data_are_offered(offered: Callable[[str], list[str]], line: str, words: set[str]) -> None:
+def test_presets_settings_and_data_are_offered(offered, line, words):
     assert set(offered(line)) == words
 
 
-def test_a_preset_beside_the_code_is_offered_and_no_other_toml_file(
-    offered: Callable[[str], list[str]], tmp_path: Path
-) -> None:
+def test_a_preset_beside_the_code_is_offered_and_no_other_toml_file(offered, tmp_path):
     (tmp_path / "mine.toml").write_text('extends = "digits"\n')
     (tmp_path / "my own; rm -rf ~.toml").write_text('extends = "digits"\n')
     (tmp_path / "mypackage.toml").write_text('[project]\nname = "mypackage"\n')
     assert set(offered("rbp train m")) == {"mine", "mnist", "mnist5k", "mnist5k-spikformer", "moving-digits"}
 
 
-def test_each_command_is_offered_the_runs_that_it_applies_to(
-    offered: Callable[[str], list[str]], write_run: Callable[..., Any], tmp_path: Path
-) -> None:
+def test_each_command_is_offered_the_runs_that_it_applies_to(offered, write_run, tmp_path):
     ids = {}
     for status, end in (("completed", "aaaa"), ("running", "bbbb"), ("stopped", "cccc"), ("queued", "dddd")):
         ids[status] = f"20261126-020000-digits-rate_m-{end}"
@@ -186,15 +174,13 @@ def test_each_command_is_offered_the_runs_that_it_applies_to(
     assert offered(f"rbp watch --runs-dir {tmp_path} ") == []
 
 
-def test_after_like_the_settings_are_those_of_the_run(
-    offered: Callable[[str], list[str]], write_run: Callable[..., Any], tmp_path: Path
-) -> None:
+def test_after_like_the_settings_are_those_of_the_run(offered, write_run, tmp_path):
     write_run(tmp_path / "runs", "first").preset_toml.write_text("[optim]\nlr = 0.3\n")
     assert offered("rbp train --like first lr") == ["lr=0.3"]
     assert set(offered("rbp train --like first T=6 method=ra")) == {"rate_m", "rate_s"}
 
 
-def test_unreadable_files_offer_nothing(offered: Callable[[str], list[str]], tmp_path: Path) -> None:
+def test_unreadable_files_offer_nothing(offered, tmp_path):
     (tmp_path / "runs").touch()
     (tmp_path / ".config" / "rbp").mkdir(parents=True)
     (tmp_path / ".config" / "rbp" / "machine.toml").write_text("[")

@@ -2,7 +2,6 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,7 +21,7 @@ HOSTILE = (r"\$(touch pwned)", r"\`touch pwned`", "'; touch pwned; '", r"\"; tou
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, write_run: Callable) -> Path:
+def folder(tmp_path_factory, write_run):
     """A folder with `rbp` in it, and runs, of which others have named some."""
     folder = tmp_path_factory.mktemp("completion")
     (folder / "rbp").write_text(RBP)
@@ -36,14 +35,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory, write_run: Callable) -> Pat
 
 
 @pytest.fixture(scope="module")
-def environment(folder: Path) -> dict[str, str]:
+def environment(folder):
     path = os.pathsep.join([str(folder), os.environ["PATH"]])
     root = str(Path(__file__).parents[3])
     return {"PATH": path, "HOME": str(folder), "TERM": "dumb", "PYTHONPATH": root, "RBP_RUNS": str(folder / "runs")}
 
 
 @pytest.fixture(scope="module", params=["bash", "zsh"])
-def shell(request: pytest.FixtureRequest, folder: Path, environment: dict[str, str]) -> Iterator[tuple[str, object]]:
+def shell(request, folder, environment):
     if not shells.is_there(request.param):
         pytest.skip(f"{request.param} is not installed")
     started = shells.Shell(request.param, folder, environment)
@@ -60,20 +59,20 @@ def shell(request: pytest.FixtureRequest, folder: Path, environment: dict[str, s
         ("rbp train --like 3f2a lr=", "rbp train --like 3f2a lr=0.3", None),
     ],
 )
-def test_a_line_is_completed_at_the_terminal_of_a_shell(shell, typed: str, bash: str, zsh: str | None) -> None:
+def test_a_line_is_completed_at_the_terminal_of_a_shell(shell, typed, bash, zsh):
     name, here = shell
     expected = bash if name == "bash" else zsh or bash
     assert here.complete(typed) == expected.replace("…", "rbp train digits T=6")
 
 
-def test_text_of_others_beside_a_run_is_executed_by_no_shell(shell, folder: Path) -> None:
+def test_text_of_others_beside_a_run_is_executed_by_no_shell(shell, folder):
     _, here = shell
     words = " ".join(f"zz{number}" for number in range(len(HOSTILE)))
     assert here.complete("rbp watch zz") == f"rbp watch {words}"
     assert not (folder / "pwned").exists()
 
 
-def test_fish_completes_with_descriptions(folder: Path, environment: dict[str, str]) -> None:
+def test_fish_completes_with_descriptions(folder, environment):
     if not shells.is_there("fish"):
         pytest.skip("fish is not installed")
     setting, run = shells.Fish(folder, environment).complete("rbp train digits method=ra", "rbp watch 3f")

@@ -2,22 +2,16 @@
 
 import json
 import os
-import subprocess
-from collections.abc import Callable
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from rbp_engine.data.catalog import CATALOG
 from rbp_engine.data.sets.cifar import CIFAR10_CLASSES as CLASSES
 
-Rbp = Callable[..., subprocess.CompletedProcess[str]]
-
 
 @pytest.fixture
-def rbp(rbp_here: Any, tmp_path: Path) -> Rbp:
+def rbp(rbp_here, tmp_path):
     rbp_here.environment |= {
         "RBP_CONFIG": str(tmp_path / "config"), "RBP_DATA": str(tmp_path / "sets"), "COLUMNS": "80",
     }  # fmt: skip
@@ -25,7 +19,7 @@ def rbp(rbp_here: Any, tmp_path: Path) -> Rbp:
 
 
 @pytest.fixture
-def damaged(tmp_path: Path) -> Path:
+def damaged(tmp_path):
     """A CIFAR-100 whose files exist with wrong content."""
     folder = tmp_path / "sets" / CATALOG["cifar100"].folder
     folder.mkdir(parents=True)
@@ -34,7 +28,7 @@ def damaged(tmp_path: Path) -> Path:
     return folder
 
 
-def test_the_list_shows_what_is_here_and_how_to_get_the_rest(rbp: Rbp, damaged: Path) -> None:
+def test_the_list_shows_what_is_here_and_how_to_get_the_rest(rbp, damaged):
     done = rbp("list")
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
@@ -47,7 +41,7 @@ def test_the_list_shows_what_is_here_and_how_to_get_the_rest(rbp: Rbp, damaged: 
     assert "cifar-10-batches-py" in done.stdout
 
 
-def test_the_list_as_json(rbp: Rbp, damaged: Path, tmp_path: Path) -> None:
+def test_the_list_as_json(rbp, damaged, tmp_path):
     sets = {row["name"]: row for row in json.loads(rbp("list", "--json").stdout)}
     assert list(sets) == list(CATALOG)
     assert (sets["digits"]["found"], sets["digits"]["path"], sets["digits"]["classes"]) == (True, None, 10)
@@ -57,19 +51,19 @@ def test_the_list_as_json(rbp: Rbp, damaged: Path, tmp_path: Path) -> None:
     assert str(tmp_path / "sets" / "cifar-10-batches-py") in sets["cifar10"]["looked"]
 
 
-def test_an_undamaged_set_passes_its_check(rbp: Rbp) -> None:
+def test_an_undamaged_set_passes_its_check(rbp):
     done = rbp("check", "digits")
     assert (done.returncode, done.stdout) == (0, "✓ digits is whole\n")
 
 
-def test_damage_is_named_file_by_file_and_gives_exit_code_1(rbp: Rbp, damaged: Path) -> None:
+def test_damage_is_named_file_by_file_and_gives_exit_code_1(rbp, damaged):
     done = rbp("check", "cifar100")
     assert done.returncode == 1
     assert done.stdout.startswith(f"✗ cifar100\n  {damaged / 'train'} is damaged")
     assert done.stdout.count("is damaged") == 3
 
 
-def test_without_names_the_sets_that_are_here_are_checked(rbp: Rbp, damaged: Path) -> None:
+def test_without_names_the_sets_that_are_here_are_checked(rbp, damaged):
     done = rbp("check", "--json")
     problems = json.loads(done.stdout)
     assert done.returncode == 1
@@ -78,20 +72,20 @@ def test_without_names_the_sets_that_are_here_are_checked(rbp: Rbp, damaged: Pat
     assert "cifar10" not in problems
 
 
-def test_a_named_set_that_is_not_here_gives_exit_code_3(rbp: Rbp) -> None:
+def test_a_named_set_that_is_not_here_gives_exit_code_3(rbp):
     done = rbp("check", "cifar10", "digits")
     assert done.returncode == 3
     assert "  the data set 'cifar10' is not here\n  looked for: " in done.stdout
     assert "✓ digits is whole" in done.stdout
 
 
-def test_an_unknown_set_is_refused_with_the_nearest_name(rbp: Rbp) -> None:
+def test_an_unknown_set_is_refused_with_the_nearest_name(rbp):
     done = rbp("check", "digits", "cifar1O")
     assert (done.returncode, done.stdout) == (2, "")
     assert "Did you mean 'cifar10'?" in done.stderr
 
 
-def test_a_conversion_names_each_recording_that_cannot_be_read_and_sums_up(rbp: Rbp, tmp_path: Path) -> None:
+def test_a_conversion_names_each_recording_that_cannot_be_read_and_sums_up(rbp, tmp_path):
     root = tmp_path / "sets" / "cifar10_dvs"
     for name in CLASSES:
         (root / name).mkdir(parents=True)
@@ -111,7 +105,7 @@ def test_a_conversion_names_each_recording_that_cannot_be_read_and_sums_up(rbp: 
 
 
 @pytest.mark.parametrize("words", [["list"], ["check", "cifar10"]])
-def test_a_broken_machine_toml_is_one_message(rbp: Rbp, tmp_path: Path, words: list[str]) -> None:
+def test_a_broken_machine_toml_is_one_message(rbp, tmp_path, words):
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "machine.toml").write_text("[data]\ncifar10 = 'relative'\n")
     done = rbp(*words)
@@ -119,7 +113,7 @@ def test_a_broken_machine_toml_is_one_message(rbp: Rbp, tmp_path: Path, words: l
     assert "data.cifar10 (line 2)" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_a_check_that_fails_to_run_says_why(rbp_in: Any, tmp_path: Path) -> None:
+def test_a_check_that_fails_to_run_says_why(rbp_in, tmp_path):
     other = tmp_path / "other" / "numpy"
     other.mkdir(parents=True)
     (other / "__init__.py").write_text("raise ImportError('another numpy')")
@@ -131,6 +125,6 @@ def test_a_check_that_fails_to_run_says_why(rbp_in: Any, tmp_path: Path) -> None
     assert "another numpy" in error and "the check ended with exit code 1" in error
 
 
-def test_a_file_in_the_working_directory_shadows_no_module(rbp: Rbp, tmp_path: Path) -> None:
+def test_a_file_in_the_working_directory_shadows_no_module(rbp, tmp_path):
     (tmp_path / "sklearn.py").write_text("raise ImportError('another scikit-learn')")
     assert rbp("check", "digits").returncode == 0

@@ -5,8 +5,6 @@ import os
 import subprocess
 import sys
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,8 +14,6 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.queue.entries import new_entry, write_entry
 from rbp_engine.train import device
 
-Rbp = Any  # of conftest.py
-
 NAMES = [
     "python", "packages", "torch", "nvidia driver", "machine.toml", "runs", "devices", "logout", "shared memory",
     "threads", "compile cache", "terminal",
@@ -25,7 +21,7 @@ NAMES = [
 
 
 @pytest.fixture
-def rbp(rbp: Any, tmp_path: Path) -> Rbp:
+def rbp(rbp, tmp_path):
     rbp.environment |= {
         "RBP_CONFIG": str(tmp_path / "config"), "RBP_RUNS": str(tmp_path / "runs"), "RBP_DATA": str(tmp_path / "sets"),
         "COLUMNS": "80", "PYTHONIOENCODING": "ascii",
@@ -33,11 +29,11 @@ def rbp(rbp: Any, tmp_path: Path) -> Rbp:
     return partial(rbp, "doctor", code=None)
 
 
-def by_name(done: subprocess.CompletedProcess[str]) -> dict[str, dict[str, str]]:
+def by_name(done):
     return {finding["name"]: finding for finding in json.loads(done.stdout)}
 
 
-def test_a_machine_that_trains_gives_exit_code_0_and_a_line_for_each_check(rbp: Rbp, tmp_path: Path) -> None:
+def test_a_machine_that_trains_gives_exit_code_0_and_a_line_for_each_check(rbp, tmp_path):
     """Even at a terminal that has not all of the signs."""
     done = rbp()
     assert done.returncode == 0, done.stdout
@@ -48,7 +44,7 @@ def test_a_machine_that_trains_gives_exit_code_0_and_a_line_for_each_check(rbp: 
     assert not (tmp_path / "config").exists()
 
 
-def test_notes_do_not_fail_and_doctor_itself_loads_no_torch(rbp_here: Any, tmp_path: Path) -> None:
+def test_notes_do_not_fail_and_doctor_itself_loads_no_torch(rbp_here, tmp_path):
     code = (
         "import sys; from rbp_tui.cli import app; app(['doctor', '--json'], standalone_mode=False)\n"
         'sys.stderr.write(f\'loaded {sorted({"torch", "sklearn", "numpy"} & set(sys.modules))}\')'
@@ -64,7 +60,7 @@ def test_notes_do_not_fail_and_doctor_itself_loads_no_torch(rbp_here: Any, tmp_p
     assert findings["runs"]["text"].startswith(f"{tmp_path / 'runs'} (made by the first run), ")
 
 
-def test_problems_that_prevent_training_give_exit_code_1(rbp: Rbp, tmp_path: Path) -> None:
+def test_problems_that_prevent_training_give_exit_code_1(rbp, tmp_path):
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "machine.toml").write_text("run = '/r'\n")
     (tmp_path / "broken").mkdir()
@@ -81,13 +77,13 @@ def test_problems_that_prevent_training_give_exit_code_1(rbp: Rbp, tmp_path: Pat
     assert "torch, machine.toml, runs" in done.stderr
 
 
-def test_the_device_report_is_one_line_of_json(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_device_report_is_one_line_of_json(capsys):
     device.main()
     (line,) = capsys.readouterr().out.splitlines()
     assert json.loads(line).keys() == REPORT.keys()
 
 
-REPORT: dict[str, Any] = {
+REPORT = {
     "torch": "2.9.0",
     "cuda": "12.6",
     "threads": 8,
@@ -98,16 +94,16 @@ REPORT: dict[str, Any] = {
 }
 
 
-def card(index: int, error: str = "") -> dict[str, Any]:
+def card(index, error=""):
     return {"index": index, "name": "NVIDIA A100", "memory": 80 * 2**30, "error": error}
 
 
 @pytest.mark.parametrize(("threads", "words"), [(1, "trains on 1 CPU thread"), (8, "trains on 8 CPU threads")])
-def test_without_a_card_the_threads_are_counted(threads: int, words: str) -> None:
+def test_without_a_card_the_threads_are_counted(threads, words):
     assert judge_torch(REPORT | {"cuda": "", "has_card": False, "threads": threads}).text.endswith(words)
 
 
-def test_cards_that_compute_are_named_with_their_memory() -> None:
+def test_cards_that_compute_are_named_with_their_memory():
     finding = judge_torch(REPORT | {"devices": [card(0), card(1)]})
     assert (finding.status, finding.remedy) == ("ok", "")
     assert finding.text == "2.9.0, CUDA 12.6: NVIDIA A100 (80 GiB); NVIDIA A100 (80 GiB)"
@@ -121,15 +117,13 @@ def test_cards_that_compute_are_named_with_their_memory() -> None:
         (["", "busy"], "note", "run.device=cuda:0"),
     ],
 )
-def test_a_card_that_cannot_compute_is_a_problem_if_auto_would_choose_it(
-    errors: list[str], status: str, remedy: str
-) -> None:
+def test_a_card_that_cannot_compute_is_a_problem_if_auto_would_choose_it(errors, status, remedy):
     finding = judge_torch(REPORT | {"devices": [card(index, error) for index, error in enumerate(errors)]})
     assert (finding.status, finding.remedy) == (status, remedy)
     assert f"cannot compute: {max(errors)}" in finding.text
 
 
-def test_a_card_that_torch_does_not_see_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_card_that_torch_does_not_see_is_a_problem(monkeypatch):
     unused = REPORT | {"why_not": "this torch is a CPU build", "cuda": None}
     assert judge_torch(unused).status == "problem"
     assert judge_torch(unused).text == "this torch is a CPU build"
@@ -137,13 +131,13 @@ def test_a_card_that_torch_does_not_see_is_a_problem(monkeypatch: pytest.MonkeyP
     assert "CUDA_VISIBLE_DEVICES='' hides the card" in judge_torch(unused | {"cuda": "12.6"}).text
 
 
-def test_networks_that_do_not_load_are_a_problem() -> None:
+def test_networks_that_do_not_load_are_a_problem():
     finding = judge_torch(REPORT | {"networks": "RuntimeError: operator torchvision::nms does not exist"})
     assert finding.status == "problem"
     assert "torchvision::nms" in finding.text
 
 
-def test_a_machine_without_a_card_trains_on_the_cpu() -> None:
+def test_a_machine_without_a_card_trains_on_the_cpu():
     assert judge_torch(REPORT | {"cuda": None, "has_card": False}).status == "ok"
     assert nvidia_driver().status in {"ok", "note"}
 
@@ -158,19 +152,19 @@ def test_a_machine_without_a_card_trains_on_the_cpu() -> None:
         (["[Login]\n", "[Login]\n  KillUserProcesses=1\n", "[Login]\nIdleAction=ignore\n"], True),
     ],
 )
-def test_the_last_setting_of_systemd_counts(tmp_path: Path, texts: list[str], kills: bool) -> None:
+def test_the_last_setting_of_systemd_counts(tmp_path, texts, kills):
     files = [tmp_path / f"{index}.conf" for index in range(len(texts))]
     for file, text in zip(files, texts, strict=True):
         file.write_text(text)
     assert kills_at_logout([tmp_path / "absent.conf", *files]) is kills
 
 
-def test_missing_shared_memory_is_no_problem(tmp_path: Path) -> None:
+def test_missing_shared_memory_is_no_problem(tmp_path):
     assert shared_memory(tmp_path / "absent").status == "ok"
     assert "GiB" in shared_memory(tmp_path).text
 
 
-def test_more_threads_than_cores_are_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_threads_than_cores_are_noted(monkeypatch):
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
     monkeypatch.setenv("OMP_NUM_THREADS", "4096")
     assert (threads().status, threads().remedy) == ("note", "unset OMP_NUM_THREADS")
@@ -179,14 +173,14 @@ def test_more_threads_than_cores_are_noted(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_runs_directory_that_cannot_be_written_is_a_problem(tmp_path: Path) -> None:
+def test_a_runs_directory_that_cannot_be_written_is_a_problem(tmp_path):
     (tmp_path / "locked").mkdir(mode=0o500)
     finding = runs_folder(tmp_path / "locked" / "runs")
     assert finding.status == "problem"
     assert "cannot be written" in finding.text
 
 
-def test_entries_that_wait_in_vain_are_noted_with_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_entries_that_wait_in_vain_are_noted_with_a_remedy(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("RBP_CONFIG", str(tmp_path / "config"))
     (tmp_path / "config").mkdir()

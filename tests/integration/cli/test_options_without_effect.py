@@ -1,7 +1,5 @@
 """Options and settings that would have no effect are refused, before anything is started or measured."""
 
-from pathlib import Path
-
 import pytest
 
 
@@ -17,7 +15,7 @@ import pytest
         ("cost digits T=4 T=2", "T=4 and T=2 set the same"),
     ],
 )
-def test_an_option_or_a_setting_without_effect_is_refused(rbp_here, tmp_path: Path, words: str, message: str) -> None:
+def test_an_option_or_a_setting_without_effect_is_refused(rbp_here, tmp_path, words, message):
     done = rbp_here(*words.split(), code=2)
     assert message in " ".join(done.stderr.replace("│", " ").split())
     assert not list(tmp_path.glob("runs/*"))

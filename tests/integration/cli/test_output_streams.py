@@ -3,7 +3,6 @@
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,7 +16,7 @@ import pytest
         pytest.param(("ls", "--help"), id="help"),
     ],
 )
-def test_stdout_on_a_full_disk_is_one_sentence_and_an_exit_code(rbp: Any, words: tuple[str, ...]) -> None:
+def test_stdout_on_a_full_disk_is_one_sentence_and_an_exit_code(rbp, words):
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             [sys.executable, "-m", "rbp_tui", *words],
@@ -29,6 +28,6 @@ def test_stdout_on_a_full_disk_is_one_sentence_and_an_exit_code(rbp: Any, words:
     )
 
 
-def test_a_width_of_millions_is_bounded(rbp: Any) -> None:
+def test_a_width_of_millions_is_bounded(rbp):
     rbp.environment["COLUMNS"] = "99999999"
     assert max(map(len, rbp("presets", "list").stdout.splitlines())) <= 1000

@@ -1,7 +1,7 @@
 """`rbp presets new` and `diff`."""
 
 
-def presets(rbp) -> dict[str, str]:
+def presets(rbp):
     return {path.name: path.read_text() for path in (rbp.folder / "presets").glob("*")}
 
 

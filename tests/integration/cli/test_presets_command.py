@@ -1,17 +1,11 @@
 """`rbp presets` as a user runs it: words, files, exit codes."""
 
 import json
-import subprocess
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
 import tomli
 
 from rbp_engine.preset import fields
-
-Rbp = Callable[..., subprocess.CompletedProcess[str]]
 
 CHILD = '''\
 title = "A title that is so long that it cannot stand in a list on eighty columns"
@@ -33,21 +27,21 @@ BROKEN = '[data]\nname = "cifar10"\n[optim]\nlrr = 1\n[method]\ntimesteps = "4"\
 
 
 @pytest.fixture
-def rbp(rbp_here: Any, tmp_path: Path) -> Rbp:
+def rbp(rbp_here, tmp_path):
     """Run `rbp` in a folder with the presets child, base, broken and unreadable."""
     folder = tmp_path / "presets"
     folder.mkdir()
     for name, text in {"child": CHILD, "base": BASE, "broken": BROKEN, "unreadable": "x =\n"}.items():
         (folder / f"{name}.toml").write_text(text)
 
-    def run(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
+    def run(*words, **more):
         rbp_here.environment |= {"COLUMNS": "80"} | more
         return rbp_here("presets", *words, code=None)
 
     return run
 
 
-def test_the_list_has_a_line_for_each_preset_and_fits_80_columns(rbp: Rbp) -> None:
+def test_the_list_has_a_line_for_each_preset_and_fits_80_columns(rbp):
     done = rbp("list")
     assert done.returncode == 0
     lines = done.stdout.splitlines()
@@ -65,7 +59,7 @@ def test_the_list_has_a_line_for_each_preset_and_fits_80_columns(rbp: Rbp) -> No
     assert "cannot stand in a list on eighty columns" in rbp("list", COLUMNS="200").stdout
 
 
-def test_the_list_as_json(rbp: Rbp) -> None:
+def test_the_list_as_json(rbp):
     rows = {row["name"]: row for row in json.loads(rbp("list", "--json").stdout)}
     bundled = rows["cifar10-resnet18"]
     assert (bundled["data"], bundled["data_here"], bundled["network"]) == ("cifar10", False, "resnet18")
@@ -76,7 +70,7 @@ def test_the_list_as_json(rbp: Rbp) -> None:
     assert rows["digits"]["data_here"] is True
 
 
-def test_show_prints_a_complete_preset_of_the_same_experiment(rbp: Rbp, tmp_path: Path) -> None:
+def test_show_prints_a_complete_preset_of_the_same_experiment(rbp, tmp_path):
     words = ("child", "T=3", "neuron.surrogate_args.alpha=2", "run.tags=['a', 'b']")
     printed = rbp("show", *words)
     assert printed.returncode == 0 and printed.stderr == ""
@@ -89,7 +83,7 @@ def test_show_prints_a_complete_preset_of_the_same_experiment(rbp: Rbp, tmp_path
     assert "# paper: not known for rate_M, T=3" in printed.stdout
 
 
-def test_show_says_where_each_value_comes_from(rbp: Rbp) -> None:
+def test_show_says_where_each_value_comes_from(rbp):
     printed = rbp("show", "child", "T=3", "neuron.surrogate_args.alpha=2").stdout
     lines = {line.partition(" = ")[0]: line for line in printed.splitlines() if " = " in line}
     assert lines["lr"].split("  ")[-1].strip() == "# child.toml:10"
@@ -100,19 +94,19 @@ def test_show_says_where_each_value_comes_from(rbp: Rbp) -> None:
     assert printed.startswith("# presets/child.toml\n# inherits from presets/base.toml\n")
 
 
-def test_show_gives_the_papers_figure_for_the_method_and_t(rbp: Rbp) -> None:
+def test_show_gives_the_papers_figure_for_the_method_and_t(rbp):
     assert "# paper: 90.00 % top-1 for BPTT, T=2" in rbp("show", "child", "T=2", "method=bptt").stdout
     assert "# the paper has no figure for BPTT, T=5" in rbp("show", "child", "T=5", "method=bptt").stdout
     assert "# the paper has no figure for rate_M, T=4" in rbp("show", "digits").stdout
 
 
-def test_show_dims_defaults_on_a_terminal(rbp: Rbp) -> None:
+def test_show_dims_defaults_on_a_terminal(rbp):
     printed = rbp("show", "child", FORCE_COLOR="1", TERM="xterm", NO_COLOR="").stdout
     assert "\x1b[2mepochs = 10\x1b[0m" in printed
     assert "\x1b[2mlr =" not in printed
 
 
-def test_show_as_json(rbp: Rbp, tmp_path: Path) -> None:
+def test_show_as_json(rbp, tmp_path):
     shown = json.loads(rbp("show", "child", "seed=7", "--json").stdout)
     assert list(shown) == ["name", "path", "preset", "sources", "experiment", "sweep"]
     assert (shown["name"], shown["path"]) == ("child", str(tmp_path / "presets" / "child.toml"))
@@ -121,7 +115,7 @@ def test_show_as_json(rbp: Rbp, tmp_path: Path) -> None:
     assert shown["sources"]["optim.lr"] == "presets/child.toml:10"
 
 
-def test_a_file_name_cannot_break_out_of_its_comment(rbp: Rbp, tmp_path: Path) -> None:
+def test_a_file_name_cannot_break_out_of_its_comment(rbp, tmp_path):
     (tmp_path / "a\n[train]\nepochs = 1\n.toml").write_text("title = 'x'\n")
     printed = rbp("show", "a\n[train]\nepochs = 1\n.toml").stdout
     assert tomli.loads(printed)["train"]["epochs"] == 10
@@ -136,14 +130,14 @@ def test_a_file_name_cannot_break_out_of_its_comment(rbp: Rbp, tmp_path: Path) -
         (["broken"], "optim.lrr (line 4)"),
     ],
 )
-def test_show_refuses_with_one_message_and_exit_code_2(rbp: Rbp, words: list[str], message: str) -> None:
+def test_show_refuses_with_one_message_and_exit_code_2(rbp, words, message):
     done = rbp("show", *words)
     assert (done.returncode, done.stdout) == (2, "")
     assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_check_prints_ok_or_every_problem(rbp: Rbp) -> None:
+def test_check_prints_ok_or_every_problem(rbp):
     done = rbp("check", "digits", "presets/broken.toml", "absent")
     assert done.returncode == 2
     assert done.stdout.startswith(
@@ -157,7 +151,7 @@ def test_check_prints_ok_or_every_problem(rbp: Rbp) -> None:
     assert (good.returncode, good.stdout) == (0, "digits ok\nchild ok\n")
 
 
-def test_check_without_names_checks_all(rbp: Rbp) -> None:
+def test_check_without_names_checks_all(rbp):
     done = rbp("check", "--json")
     results = {result["name"]: result for result in json.loads(done.stdout)}
     assert done.returncode == 2
@@ -166,7 +160,7 @@ def test_check_without_names_checks_all(rbp: Rbp) -> None:
     assert results["unreadable"]["problems"][0]["line"] == 1
 
 
-def test_the_schema_as_json_has_every_field(rbp: Rbp) -> None:
+def test_the_schema_as_json_has_every_field(rbp):
     described = json.loads(rbp("schema", "--json").stdout)
     assert [row["key"] for row in described] == [info.key for info in fields()]
     rows = {row["key"]: row for row in described}
@@ -197,11 +191,11 @@ def test_the_schema_as_json_has_every_field(rbp: Rbp) -> None:
         ),
     ],
 )
-def test_the_schema_of_a_field_a_section_or_a_short_name(rbp: Rbp, word: str, keys: list[str]) -> None:
+def test_the_schema_of_a_field_a_section_or_a_short_name(rbp, word, keys):
     assert [row["key"] for row in json.loads(rbp("schema", word, "--json").stdout)] == keys
 
 
-def test_the_schema_as_a_table_fits_80_columns(rbp: Rbp) -> None:
+def test_the_schema_as_a_table_fits_80_columns(rbp):
     lines = rbp("schema").stdout.splitlines()
     assert max(map(len, lines)) <= 80
     shown = {line.split()[0] for line in lines}
@@ -209,7 +203,7 @@ def test_the_schema_as_a_table_fits_80_columns(rbp: Rbp) -> None:
     assert "integer >= 1, <= 10000 · unit: steps · changes the result" in " ".join(rbp("schema", "T").stdout.split())
 
 
-def test_the_schema_of_an_unknown_field_suggests_the_nearest(rbp: Rbp) -> None:
+def test_the_schema_of_an_unknown_field_suggests_the_nearest(rbp):
     done = rbp("schema", "optim.lrr")
     assert (done.returncode, done.stdout) == (2, "")
     assert "Did you mean 'optim.lr'?" in done.stderr

@@ -6,22 +6,17 @@ import itertools
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from rbp_engine.preset import load_preset
 from rbp_engine.run.files.events import Metrics, RunStart, Validation
-from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import read_summary, write_summary
 from rbp_engine.run.launch import launch
 from rbp_engine.run.writer import EventWriter
 from rbp_engine.vocabulary import NETWORKS
 
-Rbp = Callable[..., subprocess.CompletedProcess[str]]
 SCRIPT = """\
 import atexit, sys
 import rbp_tui.cli as cli
@@ -32,7 +27,7 @@ cli.main()
 
 
 @pytest.fixture
-def rbp(rbp_here: Any, tmp_path: Path) -> Rbp:
+def rbp(rbp_here, tmp_path):
     rbp_here.environment |= {
         "RBP_CONFIG": str(tmp_path / "config"),
         "RBP_RUNS": str(tmp_path / "runs"),
@@ -41,7 +36,7 @@ def rbp(rbp_here: Any, tmp_path: Path) -> Rbp:
     return partial(rbp_here, code=None)
 
 
-def finish(runs: Path, preset: str, *words: str, last: float, best: float, status: str = "completed") -> RunDirectory:
+def finish(runs, preset, *words, last, best, status="completed"):
     """A run of two epochs as a worker leaves it."""
     run = launch.create(load_preset(preset, words), runs)
     events = EventWriter(run.events(), attempt=1)
@@ -59,7 +54,7 @@ def finish(runs: Path, preset: str, *words: str, last: float, best: float, statu
 
 
 @pytest.fixture
-def runs(tmp_path: Path) -> Path:
+def runs(tmp_path):
     """Three seeds of a cell of the paper, a run with another learning rate, and one of another method."""
     folder = tmp_path / "runs"
     for seed, last in ((1, 0.95), (2, 0.955), (3, 0.96)):
@@ -70,12 +65,12 @@ def runs(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def stopped(runs: Path) -> RunDirectory:
+def stopped(runs):
     return finish(runs, "digits", "seed=2", "epochs=15", last=0.5, best=0.6, status="stopped")
 
 
 @pytest.mark.usefixtures("runs")
-def test_the_table_fits_80_columns_without_breaking_a_cell(rbp: Rbp) -> None:
+def test_the_table_fits_80_columns_without_breaking_a_cell(rbp):
     done = rbp("report")
     assert done.returncode == 0
     lines = [line.rstrip() for line in done.stdout.splitlines()]
@@ -89,7 +84,7 @@ def test_the_table_fits_80_columns_without_breaking_a_cell(rbp: Rbp) -> None:
     assert "† the best epoch was chosen on the test set itself" in lines
 
 
-def test_every_format_can_be_read_and_names_the_runs_left_out_on_stderr(rbp: Rbp, stopped: RunDirectory) -> None:
+def test_every_format_can_be_read_and_names_the_runs_left_out_on_stderr(rbp, stopped):
     printed = {}
     for form in ("table", "markdown", "latex", "csv"):
         done = rbp("report", "--format", form)
@@ -101,14 +96,14 @@ def test_every_format_can_be_read_and_names_the_runs_left_out_on_stderr(rbp: Rbp
     assert printed["markdown"].startswith("| data set | network |") and "\\begin{tabular}" in printed["latex"]
 
 
-def test_runs_left_out_for_one_reason_share_a_line(rbp: Rbp, stopped: RunDirectory, runs: Path) -> None:
+def test_runs_left_out_for_one_reason_share_a_line(rbp, stopped, runs):
     for seed in (7, 8):
         finish(runs, "digits", f"seed={seed}", last=0.9, best=0.9, status="stopped")
     lines = rbp("report").stderr.splitlines()
     assert "left out 3 runs" in lines[0] and len(lines) == 2 and " ".join(lines[1].split()).startswith("3 runs, as ")
 
 
-def test_json_is_one_document_with_the_runs_left_out(rbp: Rbp, stopped: RunDirectory, runs: Path) -> None:
+def test_json_is_one_document_with_the_runs_left_out(rbp, stopped, runs):
     done = rbp("report", "--json")
     document = json.loads(done.stdout)
     assert document["left_out"] == [{"id": stopped.id, "reason": "stopped"}]
@@ -118,13 +113,13 @@ def test_json_is_one_document_with_the_runs_left_out(rbp: Rbp, stopped: RunDirec
     assert done.stderr == ""
 
 
-def test_unfinished_runs_count_on_request_and_are_named(rbp: Rbp, stopped: RunDirectory) -> None:
+def test_unfinished_runs_count_on_request_and_are_named(rbp, stopped):
     done = rbp("report", "--include-unfinished", "--json")
     (row,) = [row for row in json.loads(done.stdout)["rows"] if row["ids"] == [stopped.id]]
     assert row["notes"] == ["seed 2 has not completed: stopped after 2 of 15 epochs"]
 
 
-def test_paper_says_for_each_published_cell_whether_our_runs_reproduce_it(rbp: Rbp, runs: Path) -> None:
+def test_paper_says_for_each_published_cell_whether_our_runs_reproduce_it(rbp, runs):
     for seed in (1, 2):
         finish(runs, "cifar10-resnet18", "method=bptt", f"seed={seed}", last=0.94 + seed / 1000, best=0.95)
     finish(runs, "cifar10-resnet18", "T=6", last=0.95, best=0.95)
@@ -153,7 +148,7 @@ def test_paper_says_for_each_published_cell_whether_our_runs_reproduce_it(rbp: R
     assert "--cost changes none" in rbp("paper", "--missing", "--cost").stderr
 
 
-def test_paper_measures_what_the_missing_runs_would_take(rbp: Rbp, rbp_here: Any) -> None:
+def test_paper_measures_what_the_missing_runs_would_take(rbp, rbp_here):
     (rbp_here.folder / "presets").mkdir(exist_ok=True)
     (rbp_here.folder / "presets/one.toml").write_text(
         'extends = "digits"\n[train]\nepochs = 1\n'
@@ -164,7 +159,7 @@ def test_paper_measures_what_the_missing_runs_would_take(rbp: Rbp, rbp_here: Any
 
 
 @pytest.mark.usefixtures("stopped")
-def test_missing_prints_a_command_for_each_missing_run(rbp: Rbp, runs: Path) -> None:
+def test_missing_prints_a_command_for_each_missing_run(rbp, runs):
     lines = rbp("paper", "--missing", "--all").stdout.splitlines()
     assert all(line.startswith("rbp train ") for line in lines)
     assert "rbp train cifar10-resnet18 method=bptt T=4 seed=1" in lines
@@ -174,14 +169,14 @@ def test_missing_prints_a_command_for_each_missing_run(rbp: Rbp, runs: Path) -> 
     assert len(rbp("paper", "--missing", "--all").stdout.splitlines()) == len(lines) - 3
 
 
-def test_missing_is_short_where_the_data_is_not_here(rbp: Rbp) -> None:
+def test_missing_is_short_where_the_data_is_not_here(rbp):
     done = rbp("paper", "--missing")
     assert done.stdout == "" and len(done.stderr.splitlines()) == 1
     assert "without data here: " in done.stderr and "--all prints their commands" in done.stderr
 
 
 @pytest.mark.usefixtures("runs")
-def test_a_report_covers_the_runs_that_fit_a_query(rbp: Rbp) -> None:
+def test_a_report_covers_the_runs_that_fit_a_query(rbp):
     words = ["method=bptt", "-T=2"]
     every, some = (json.loads(rbp("report", *chosen, "--json").stdout)["rows"] for chosen in ([], words))
     assert 0 < len(some) < len(every) and {row["method"] for row in some} == {"bptt"}
@@ -189,14 +184,14 @@ def test_a_report_covers_the_runs_that_fit_a_query(rbp: Rbp) -> None:
     assert "no field 'metod'" in rbp("report", "metod=bptt").stderr
 
 
-def test_missing_commands_use_the_given_runs_directory(rbp: Rbp, tmp_path: Path) -> None:
+def test_missing_commands_use_the_given_runs_directory(rbp, tmp_path):
     done = rbp("paper", "--missing", "--all", "--runs-dir", "other runs")
     assert done.stdout.splitlines()[0].endswith(" --runs-dir 'other runs'")
     (first, *_) = json.loads(rbp("paper", "--missing", "--json").stdout)
     assert set(first) == {"preset", "method", "timesteps", "seed", "live", "data", "command"}
 
 
-def test_missing_counts_runs_and_those_without_data_and_can_be_limited_to_a_preset(rbp: Rbp) -> None:
+def test_missing_counts_runs_and_those_without_data_and_can_be_limited_to_a_preset(rbp):
     done = rbp("paper", "--missing", "cifar10-resnet18")
     lines = done.stdout.splitlines()
     assert lines and all(line.startswith("rbp train cifar10-resnet18 ") for line in lines)
@@ -209,12 +204,12 @@ def test_missing_counts_runs_and_those_without_data_and_can_be_limited_to_a_pres
 @pytest.mark.parametrize(
     "words", [("report", "--json", "--format", "csv"), ("figure", "cost", "-o", "a.pdf", "--y", "low..")]
 )
-def test_options_that_contradict_each_other_are_refused(rbp: Rbp, words: tuple[str, ...]) -> None:
+def test_options_that_contradict_each_other_are_refused(rbp, words):
     done = rbp(*words)
     assert (done.returncode, done.stdout) == (2, "")
 
 
-def test_without_runs_a_report_says_so(rbp: Rbp, tmp_path: Path) -> None:
+def test_without_runs_a_report_says_so(rbp, tmp_path):
     done = rbp("report")
     assert (done.returncode, done.stdout) == (0, "") and "no completed runs" in done.stderr
     assert json.loads(rbp("report", "--json").stdout)["rows"] == []
@@ -222,21 +217,21 @@ def test_without_runs_a_report_says_so(rbp: Rbp, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["curves", "accuracy-vs-T", "cost"])
-def test_a_figure_is_drawn_and_stdout_stays_empty(rbp: Rbp, stopped: RunDirectory, tmp_path: Path, kind: str) -> None:
+def test_a_figure_is_drawn_and_stdout_stays_empty(rbp, stopped, tmp_path, kind):
     done = rbp("figure", kind, "-o", "figure.pdf")
     assert (done.returncode, done.stdout) == (0, "")
     assert "drew 5 runs into figure.pdf" in done.stderr and stopped.id in done.stderr
     assert (tmp_path / "figure.pdf").read_bytes().startswith(b"%PDF")
 
 
-def test_any_number_of_experiments_and_networks_is_drawn(rbp_in: Any, tmp_path: Path) -> None:
+def test_any_number_of_experiments_and_networks_is_drawn(rbp_in, tmp_path):
     for network, rate in itertools.product(list(NETWORKS)[:9], (0.1, 0.2)):
         finish(tmp_path / "runs", "digits", f"arch={network}", f"lr={rate}", last=0.9, best=0.95)
     done = rbp_in(tmp_path)("figure", "curves", "-o", "figure.pdf")  # in its own process, which the layout aborted
     assert "drew 18 runs into figure.pdf" in done.stderr
 
 
-def test_named_runs_are_drawn_even_if_incomplete(rbp: Rbp, stopped: RunDirectory) -> None:
+def test_named_runs_are_drawn_even_if_incomplete(rbp, stopped):
     done = rbp("figure", "curves", stopped.id, stopped.id[-4:], "-o", "one.svg", "--json")
     assert json.loads(done.stdout) == {"figure": "one.svg", "runs": [stopped.id], "left_out": []}
 
@@ -253,9 +248,7 @@ def test_named_runs_are_drawn_even_if_incomplete(rbp: Rbp, stopped: RunDirectory
         (("cost", "-o", "figure.pdf", "--runs-dir", "empty"), "no completed runs in"),
     ],
 )
-def test_a_failed_figure_gives_one_message_and_exit_code_2(
-    rbp: Rbp, tmp_path: Path, words: tuple[str, ...], message: str
-) -> None:
+def test_a_failed_figure_gives_one_message_and_exit_code_2(rbp, tmp_path, words, message):
     (tmp_path / "full.pdf").symlink_to("/dev/full")
     done = rbp("figure", *words)
     assert (done.returncode, done.stdout) == (2, "")
@@ -264,9 +257,7 @@ def test_a_failed_figure_gives_one_message_and_exit_code_2(
 
 @pytest.mark.usefixtures("runs")
 @pytest.mark.parametrize("words", [("report",), ("figure", "curves", "-o", "figure.png")])
-def test_drawing_alone_loads_matplotlib_and_nothing_loads_torch(
-    rbp_here: Any, rbp: Rbp, words: tuple[str, ...]
-) -> None:
+def test_drawing_alone_loads_matplotlib_and_nothing_loads_torch(rbp_here, rbp, words):
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, *words],
         cwd=rbp_here.folder, env=rbp_here.environment, capture_output=True, text=True, check=True,

@@ -4,8 +4,6 @@ import csv
 import io
 import json
 import re
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,7 +15,7 @@ from rbp_engine.run.writer import EventWriter
 from tests.run_files import change_fields, change_identity
 
 
-def end_run(runs: Path, run_id: str, *words: str, top1: float = 0.9, **changes: Any) -> None:
+def end_run(runs, run_id, *words, top1=0.9, **changes):
     """A run as `rbp train` makes it and its worker leaves it."""
     run = launch.create(load_preset("digits", words), runs, run_id=run_id, command=["rbp", "train", "digits", *words])
     events = EventWriter(run.events(), attempt=1)
@@ -37,7 +35,7 @@ def rbp(rbp_here):
 
 
 @pytest.fixture
-def runs(rbp) -> Path:
+def runs(rbp):
     for seed in (1, 2):
         end_run(rbp.runs, f"rate-{seed}", f"seed={seed}", "run.tags=['paper']", top1=0.9 + seed / 100)
         end_run(rbp.runs, f"bptt-{seed}", f"seed={seed}", "method=bptt", top1=0.9 + seed / 50)
@@ -69,7 +67,7 @@ def test_tags_without_a_sign_are_read_as_runs_and_the_error_says_so(rbp_here, wr
     assert rbp_here.json("runs", "tag", "one") == [{"id": "one", "tags": []}]
 
 
-def ids(rbp, *words: str) -> list[str]:
+def ids(rbp, *words):
     return [entry["id"] for entry in rbp.json("ls", *words)]
 
 
@@ -132,7 +130,7 @@ def test_precision_and_processes_are_columns_if_they_differ_and_query_fields(rbp
 
 
 @pytest.fixture
-def sweep(rbp) -> Path:
+def sweep(rbp):
     """Three learning rates of digits, and one that has failed."""
     for number, lr in enumerate((0.01, 0.05, 0.3)):
         end_run(rbp.runs, f"lr-{lr}", f"lr={lr}", top1=0.8 + number / 20)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from typer.testing import CliRunner, Result
+from typer.testing import CliRunner
 
 from rbp_engine.errors import UserError
 from rbp_engine.plan.request import SweepRequest
@@ -26,18 +26,18 @@ SPACE = ("lr=0.01..0.5:log", "method=bptt,rate_m")
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def home(tmp_path, monkeypatch):
     for name in ("XDG_STATE_HOME", "RBP_CONFIG"):
         monkeypatch.setenv(name, str(tmp_path / name))
     monkeypatch.setenv("RBP_RUNS", str(tmp_path / "runs"))
     monkeypatch.chdir(tmp_path)
 
 
-def rbp(*words: str) -> Result:
+def rbp(*words):
     return CliRunner().invoke(app, [*words], env={"COLUMNS": "120"})
 
 
-def test_a_dry_run_shows_the_space_and_warns_that_the_test_set_decides() -> None:
+def test_a_dry_run_shows_the_space_and_warns_that_the_test_set_decides():
     done = rbp("sweep", "digits", *SPACE, "--search", "tpe", "--trials", "7", "--dry-run", "--no-cost")
     assert done.exit_code == 0, done.output
     assert "7 trials with seed 1" in done.stderr and "lr: 0.01 to 0.5, by its logarithm" in done.stderr
@@ -47,7 +47,7 @@ def test_a_dry_run_shows_the_space_and_warns_that_the_test_set_decides() -> None
     assert not Path("runs").exists()
 
 
-def test_the_table_shows_each_trial_the_best_one_and_those_that_were_pruned() -> None:
+def test_the_table_shows_each_trial_the_best_one_and_those_that_were_pruned():
     search = plan_search(SweepRequest(LaunchRequest("digits", SPACE), pruner="median"))
     ends = [("completed", Cause.UNKNOWN, 0.5), ("stopped", Cause.PRUNED, 0.9), ("completed", Cause.UNKNOWN, 0.75)]
     for number, (status, cause, top1) in enumerate(ends, start=1):
@@ -74,7 +74,7 @@ def test_the_table_shows_each_trial_the_best_one_and_those_that_were_pruned() ->
     assert "▽ pruned" in rbp("show", search.run_of(2).id, "--why").stdout
 
 
-def test_a_damaged_trial_is_named_beside_the_table_of_the_others() -> None:
+def test_a_damaged_trial_is_named_beside_the_table_of_the_others():
     search = plan_search(SweepRequest(LaunchRequest("digits", SPACE)))
     for number in (1, 2):
         request = search.request_of(number, {"optim.lr": number / 10, "method.name": "bptt"})
@@ -100,15 +100,13 @@ def test_a_damaged_trial_is_named_beside_the_table_of_the_others() -> None:
         (("epochs=3", "--search", "tpe"), "there is nothing to search"),
     ],
 )
-def test_what_makes_no_search_is_refused(words: tuple[str, ...], message: str) -> None:
+def test_what_makes_no_search_is_refused(words, message):
     done = rbp("sweep", "digits", *words)
     assert done.exit_code != 0
     assert message in (str(done.exception) if isinstance(done.exception, UserError) else done.output)
 
 
-def test_a_preset_can_be_a_search_and_without_optuna_one_message_says_how_to_get_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_preset_can_be_a_search_and_without_optuna_one_message_says_how_to_get_it(tmp_path, monkeypatch):
     (tmp_path / "mine.toml").write_text(
         'extends = "digits"\n[sweep]\nsearch = "tpe"\ntrials = 3\n[sweep.random]\nlr = {from = 0.1, to = 0.5}\n'
     )
@@ -119,9 +117,7 @@ def test_a_preset_can_be_a_search_and_without_optuna_one_message_says_how_to_get
     assert str(done.exception) == "a search needs the package optuna: pip install 'rbp-tui[sweep]'"
 
 
-def test_a_search_can_be_left_running_before_it_has_any_run(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_search_can_be_left_running_before_it_has_any_run(monkeypatch, capsys):
     request = SweepRequest(LaunchRequest("digits", SPACE))
     search = plan_search(request)
     handled = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)

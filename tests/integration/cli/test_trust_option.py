@@ -4,7 +4,6 @@ import os
 import pty
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -15,7 +14,7 @@ REFUSED = "own would execute code/nets.py, which you have not launched here"
 
 
 @pytest.fixture
-def unpacked(rbp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def unpacked(rbp, tmp_path, monkeypatch):
     """A run with code, made by somebody else, without a checkpoint; its code leaves a file when it is executed."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "their-state"))
     (tmp_path / "nets.py").write_text(f"open({str(tmp_path / 'trace')!r}, 'w')\nclass Net:\n    pass\n")
@@ -23,7 +22,7 @@ def unpacked(rbp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return launch.create(load_preset(str(tmp_path / "own.toml")), rbp.runs, run_id="own").path
 
 
-def answered(rbp, answer: str, *words: str) -> tuple[int, str]:
+def answered(rbp, answer, *words):
     """The exit code and the output of `rbp` at a terminal, where `answer` is typed."""
     control, terminal = pty.openpty()
     process = subprocess.Popen(
@@ -42,7 +41,7 @@ def answered(rbp, answer: str, *words: str) -> tuple[int, str]:
     return process.wait(60), " ".join(seen.decode().split())
 
 
-def test_without_a_terminal_it_is_refused_and_at_one_the_user_is_asked(rbp, unpacked: Path) -> None:
+def test_without_a_terminal_it_is_refused_and_at_one_the_user_is_asked(rbp, unpacked):
     for command in (("eval",), ("export", "nir")):
         assert f"error {REFUSED}; if you trust it, add --trust" in rbp(*command, "own", code=2).stderr
     code, seen = answered(rbp, "n", "eval", "own")
@@ -53,6 +52,6 @@ def test_without_a_terminal_it_is_refused_and_at_one_the_user_is_asked(rbp, unpa
     assert (code, "own has no checkpoint of its last weights" in seen) == (1, True)
 
 
-def test_trust_says_so_without_a_terminal_and_for_good(rbp, unpacked: Path) -> None:
+def test_trust_says_so_without_a_terminal_and_for_good(rbp, unpacked):
     assert "own has no checkpoint" in rbp("eval", "own", "--trust", code=1).stderr
     assert "own has no checkpoint" in answered(rbp, "n", "eval", "own")[1]  # nobody is asked again

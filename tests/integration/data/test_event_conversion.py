@@ -10,14 +10,12 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from rbp_engine.data.events.cache import Cache, load, verify
-from rbp_engine.data.events.conversion import Progress
+from rbp_engine.data.events.cache import load, verify
 from rbp_engine.data.events.errors import EventDataError, Unreadable
 from rbp_engine.data.events.plan import FrameSettings
 from rbp_engine.data.open_feed import open_feed
@@ -42,7 +40,7 @@ class Raw:
     p: np.ndarray
 
 
-def recording(label: int, number: int, events: int = 1234) -> Raw:
+def recording(label, number, events=1234):
     random = np.random.default_rng([label, number])
     times = np.sort(random.integers(0, 1_000_000, events))
     # Asymmetric on purpose: every wrong orientation gives different frames.
@@ -50,7 +48,7 @@ def recording(label: int, number: int, events: int = 1234) -> Raw:
     return Raw(times, x, y, (random.random(events) < 0.3).astype(np.int64))
 
 
-def frames_of(raw: Raw, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+def frames_of(raw, rows, columns):
     frames = np.zeros((T, 2, 128, 128), np.int64)
     share = len(raw.t) // T
     for step in range(T):
@@ -59,13 +57,13 @@ def frames_of(raw: Raw, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     return frames
 
 
-def write_aedat(path: Path, raw: Raw) -> None:
+def write_aedat(path, raw):
     header = b"#!AER-DAT2.0\r\n# This is a raw AE data file - do not edit\r\n# Timestamps tick is 1 us\r\n"
     words = np.stack([(raw.x << 1) | (raw.y << 8) | (1 - raw.p), raw.t], axis=1).astype(">u4")
     path.write_bytes(header + words.tobytes())
 
 
-def write(root: Path, layout: int, events: int = 1234, numbers: tuple[int, ...] = NUMBERS) -> Path:
+def write(root, layout, events=1234, numbers=NUMBERS):
     """Write the recordings in a layout."""
     inside = "events_np/" if layout == 3 else ""
     for label, name in enumerate(CLASSES):
@@ -79,22 +77,22 @@ def write(root: Path, layout: int, events: int = 1234, numbers: tuple[int, ...] 
     return root
 
 
-def convert(root: Path, cache: Path, *, progress: Progress | None = None, **wanted: Any) -> Cache:
+def convert(root, cache, *, progress=None, **wanted):
     return CIFAR10_DVS.convert(root, cache, FrameSettings(**wanted), progress=progress)
 
 
 @pytest.fixture(scope="module")
-def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+def sources(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sets")
     return {layout: write(folder / str(layout), layout) for layout in LAYOUTS}
 
 
-def command(root: Path, cache: Path, **wanted: Any) -> list[str]:
+def command(root, cache, **wanted):
     settings = json.dumps(asdict(FrameSettings(**wanted)))
     return [sys.executable, "-m", MODULE, "cifar10_dvs", str(root), str(cache), settings]
 
 
-def run(root: Path, cache: Path, **wanted: Any) -> tuple[int, dict[str, Any], list[str]]:
+def run(root, cache, **wanted):
     """The exit code, the answer, and what was said of the progress."""
     done = subprocess.run(command(root, cache, **wanted), capture_output=True, text=True, check=False)
     *progress, answer = map(json.loads, done.stdout.splitlines())
@@ -102,9 +100,7 @@ def run(root: Path, cache: Path, **wanted: Any) -> tuple[int, dict[str, Any], li
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_recording_gives_the_same_frames_from_every_layout(
-    sources: dict[int, Path], tmp_path: Path, layout: int
-) -> None:
+def test_a_recording_gives_the_same_frames_from_every_layout(sources, tmp_path, layout):
     done = convert(sources[layout], tmp_path, timesteps=T, size=128)
     assert done.manifest["layout"] == LAYOUTS[layout]
     for part, number in ((done.train, 0), (done.test, 900)):
@@ -114,7 +110,7 @@ def test_a_recording_gives_the_same_frames_from_every_layout(
         assert part.counts.dtype == np.uint8 and isinstance(part.counts, np.memmap)
 
 
-def test_the_frames_of_spikingjelly_are_the_same_as_its_events(sources: dict[int, Path], tmp_path: Path) -> None:
+def test_the_frames_of_spikingjelly_are_the_same_as_its_events(sources, tmp_path):
     for label, name in enumerate(CLASSES):
         folder = tmp_path / "set" / f"frames_number_{T}_split_by_number" / name
         folder.mkdir(parents=True)
@@ -129,14 +125,14 @@ def test_the_frames_of_spikingjelly_are_the_same_as_its_events(sources: dict[int
     assert events.manifest["types"] == {"train": "float16", "test": "float16"}
 
 
-def test_with_orientation_stored_the_frames_stay_as_in_the_layout(sources: dict[int, Path], tmp_path: Path) -> None:
+def test_with_orientation_stored_the_frames_stay_as_in_the_layout(sources, tmp_path):
     done = convert(sources[1], tmp_path, timesteps=T, size=128, orientation="stored")
     raw = recording(3, 0)
     assert np.array_equal(done.train.counts[3], frames_of(raw, raw.y, raw.x))
     assert done.manifest["orientation"] == "row y, column x, as stored"
 
 
-def test_the_command_answers_with_the_manifest_and_says_how_far_it_is(sources: dict[int, Path], tmp_path: Path) -> None:
+def test_the_command_answers_with_the_manifest_and_says_how_far_it_is(sources, tmp_path):
     wanted = {"timesteps": 4, "frames_by": "time", "split": "first100", "resize": "legacy_pil", "size": 16}
     code, answer, progress = run(sources[1], tmp_path / "cache", **wanted)
     assert code == 0 and progress[-1] == "20/20 recordings"
@@ -157,18 +153,16 @@ def test_the_command_answers_with_the_manifest_and_says_how_far_it_is(sources: d
     assert code == 1 and "is no folder" in answer["problem"]
 
 
-def copied(sources: dict[int, Path], layout: int, tmp_path: Path) -> Path:
+def copied(sources, layout, tmp_path):
     return Path(shutil.copytree(sources[layout], tmp_path / "set"))
 
 
-def truncate(path: Path) -> None:
+def truncate(path):
     os.truncate(path, path.stat().st_size - 501)
 
 
 @pytest.mark.parametrize(("layout", "file"), [(1, "cat/cifar10_cat_0.aedat"), (3, "events_np/cat/cifar10_cat_0.npz")])
-def test_a_truncated_file_is_named_with_the_remedy_and_leaves_nothing(
-    sources: dict[int, Path], tmp_path: Path, layout: int, file: str
-) -> None:
+def test_a_truncated_file_is_named_with_the_remedy_and_leaves_nothing(sources, tmp_path, layout, file):
     root = copied(sources, layout, tmp_path)
     truncate(root / file)
     with pytest.raises(EventDataError, match=r"(truncated|damaged).*again") as caught:
@@ -178,9 +172,7 @@ def test_a_truncated_file_is_named_with_the_remedy_and_leaves_nothing(
 
 
 @pytest.mark.parametrize("layout", [1, 3])
-def test_each_file_that_cannot_be_read_is_named_with_its_reason_after_all_have_been_tried(
-    sources: dict[int, Path], tmp_path: Path, layout: int
-) -> None:
+def test_each_file_that_cannot_be_read_is_named_with_its_reason_after_all_have_been_tried(sources, tmp_path, layout):
     root = copied(sources, layout, tmp_path)
     files = sorted(path for path in root.rglob("*") if path.is_file())
     bad = {files[3]: "a named pipe", files[7]: "Too many levels", files[12]: "a device", files[15]: "again"}
@@ -190,7 +182,7 @@ def test_each_file_that_cannot_be_read_is_named_with_its_reason_after_all_have_b
     files[7].symlink_to(files[7].name)
     files[12].symlink_to("/dev/zero")
     files[15].write_bytes(b"#!AER-DAT2.0\nPK")
-    tried: list[tuple[int, int]] = []
+    tried = []
     with pytest.raises(Unreadable, match=r"^4 of 20 recordings cannot be read, so none were converted: ") as caught:
         convert(root, tmp_path / "cache", timesteps=T, progress=lambda done, total: tried.append((done, total)))
     assert sorted(set(tried)) == [(done, 20) for done in range(1, 21)]  # with larger counts it starts over
@@ -200,7 +192,7 @@ def test_each_file_that_cannot_be_read_is_named_with_its_reason_after_all_have_b
     assert "\n" not in str(caught.value) and list((tmp_path / "cache").glob("*/")) == []
 
 
-def test_a_second_conversion_reads_no_recording(sources: dict[int, Path], tmp_path: Path) -> None:
+def test_a_second_conversion_reads_no_recording(sources, tmp_path):
     root = copied(sources, 1, tmp_path)
     first = convert(root, tmp_path / "cache", timesteps=T)
     for path in root.rglob("*.aedat"):
@@ -211,7 +203,7 @@ def test_a_second_conversion_reads_no_recording(sources: dict[int, Path], tmp_pa
     assert again.folder == first.folder and np.array_equal(again.test.counts, first.test.counts)
 
 
-def test_recordings_that_replace_others_under_the_same_names_are_converted_again(tmp_path: Path) -> None:
+def test_recordings_that_replace_others_under_the_same_names_are_converted_again(tmp_path):
     root = write(tmp_path / "set", 1)
     before = convert(root, tmp_path / "cache", timesteps=T)
     write(root, 1, events=2345)
@@ -221,14 +213,14 @@ def test_recordings_that_replace_others_under_the_same_names_are_converted_again
     assert not np.array_equal(after.train.counts, before.train.counts)
 
 
-def test_a_recording_of_another_time_is_taken_for_another_one(tmp_path: Path) -> None:
+def test_a_recording_of_another_time_is_taken_for_another_one(tmp_path):
     root = write(tmp_path / "set", 1)
     before = convert(root, tmp_path / "cache", timesteps=T)
     os.utime(root / "cat" / "cifar10_cat_900.aedat", (0, 0))
     assert convert(root, tmp_path / "cache", timesteps=T).folder != before.folder
 
 
-def test_a_damaged_cache_does_not_load_and_is_built_again(sources: dict[int, Path], tmp_path: Path) -> None:
+def test_a_damaged_cache_does_not_load_and_is_built_again(sources, tmp_path):
     first = convert(sources[1], tmp_path, timesteps=T)
     content = (first.folder / "train.npy").read_bytes()
     truncate(first.folder / "train.npy")
@@ -239,16 +231,14 @@ def test_a_damaged_cache_does_not_load_and_is_built_again(sources: dict[int, Pat
     assert "train.npy is damaged" in verify(again.folder)[0]
 
 
-def test_a_conversion_in_progress_refuses_another(sources: dict[int, Path], tmp_path: Path) -> None:
+def test_a_conversion_in_progress_refuses_another(sources, tmp_path):
     done = convert(sources[1], tmp_path, timesteps=T)
     shutil.rmtree(done.folder)
     with taken(done.folder.with_suffix(".lock")), pytest.raises(LeaseHeld, match=f"process {os.getpid()}"):
         convert(sources[1], tmp_path, timesteps=T)
 
 
-def test_a_feed_has_batches_from_the_cache(
-    sources: dict[int, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_feed_has_batches_from_the_cache(sources, tmp_path, monkeypatch):
     (tmp_path / "machine.toml").write_text(f"cache = '{tmp_path}'\n[data]\ncifar10_dvs = '{sources[1]}'\n")
     monkeypatch.setenv("RBP_CONFIG", str(tmp_path))
     data = DataSection(name="cifar10_dvs", batch_size=4, flip=True, roll=5)
@@ -259,7 +249,7 @@ def test_a_feed_has_batches_from_the_cache(
 
 
 @pytest.fixture(scope="module")
-def many(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Cache]:
+def many(tmp_path_factory):
     """A set whose conversion takes about a second, and the expected result."""
     folder = tmp_path_factory.mktemp("many")
     root = write(folder / "set", 1, events=60, numbers=(*range(9), *range(900, 903)))
@@ -267,9 +257,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Cache]:
 
 
 @pytest.mark.parametrize("trial", range(5))
-def test_a_killed_conversion_leaves_the_whole_cache_or_nothing_that_loads(
-    many: tuple[Path, Cache], tmp_path: Path, trial: int
-) -> None:
+def test_a_killed_conversion_leaves_the_whole_cache_or_nothing_that_loads(many, tmp_path, trial):
     root, expected = many
     converting = subprocess.Popen(
         command(root, tmp_path, timesteps=8, size=32), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
@@ -290,9 +278,7 @@ def test_a_killed_conversion_leaves_the_whole_cache_or_nothing_that_loads(
     assert np.array_equal(built.train.counts, expected.train.counts)
 
 
-def test_leftovers_of_a_killed_conversion_are_removed_by_one_with_other_settings(
-    many: tuple[Path, Cache], tmp_path: Path
-) -> None:
+def test_leftovers_of_a_killed_conversion_are_removed_by_one_with_other_settings(many, tmp_path):
     root, expected = many
     converting = subprocess.Popen(command(root, tmp_path, timesteps=8, size=64), stdout=subprocess.PIPE)
     assert converting.stdout is not None

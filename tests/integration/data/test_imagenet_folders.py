@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor
 from torchvision import transforms
 
-from rbp_engine.data.feed import Feed
 from rbp_engine.data.loading.batch_loader import BatchLoader
 from rbp_engine.data.loading.folder_batches import image_evaluation, image_training
 from rbp_engine.data.loading.image_batches import DEVIATION, MEAN, image_batches
@@ -31,7 +28,7 @@ TRAIN, VAL = 9, 5
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(tmp_path_factory):
     root = tmp_path_factory.mktemp("imagenet")
     draw = np.random.default_rng(0)
     for side, count in (("train", TRAIN), ("val", VAL)):
@@ -46,21 +43,21 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def root(made: Path, tmp_path: Path) -> Path:
+def root(made, tmp_path):
     """A copy that a test may damage."""
     return shutil.copytree(made, tmp_path / "imagenet")
 
 
-def feed(root: Path, **settings: Any) -> Feed:
+def feed(root, **settings):
     defaults = {"batch_size": 6, "seed": 3, "held_out": 0.0, "device": CPU, "size": 32}
     return image_batches(list_image_folders(root), **(defaults | settings))
 
 
-def epoch(source: Feed, number: int = 0, start: int = 0) -> list[tuple[Tensor, Tensor]]:
+def epoch(source, number=0, start=0):
     return list(source.train.epoch(number, start))
 
 
-def same(ours: Iterable[tuple[Tensor, Tensor]], theirs: Iterable[tuple[Tensor, Tensor]]) -> bool:
+def same(ours, theirs):
     pairs = list(zip(ours, theirs, strict=True))
     return all(torch.equal(a, c) and torch.equal(b, d) for (a, b), (c, d) in pairs)
 
@@ -68,7 +65,7 @@ def same(ours: Iterable[tuple[Tensor, Tensor]], theirs: Iterable[tuple[Tensor, T
 # The folders
 
 
-def test_classes_are_the_folders_in_the_order_of_their_names(made: Path) -> None:
+def test_classes_are_the_folders_in_the_order_of_their_names(made):
     folders = list_image_folders(made)
     assert folders.classes == CLASSES
     assert folders.train.labels.tolist() == [label for label in range(3) for _ in range(TRAIN)]
@@ -78,7 +75,7 @@ def test_classes_are_the_folders_in_the_order_of_their_names(made: Path) -> None
         assert path.is_file() and path.parent == made / "train" / CLASSES[folders.train.labels[index]]
 
 
-def test_other_files_and_hidden_folders_are_not_images(root: Path) -> None:
+def test_other_files_and_hidden_folders_are_not_images(root):
     before = list_image_folders(root)
     (root / "train" / ".cache").mkdir()
     (root / "val" / CLASSES[0] / "Thumbs.db").write_bytes(b"x")
@@ -90,12 +87,10 @@ def test_other_files_and_hidden_folders_are_not_images(root: Path) -> None:
     assert after.val.names.tolist() == before.val.names.tolist() and after.classes == before.classes
 
 
-def test_the_second_start_reads_no_names_until_a_folder_has_changed(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_second_start_reads_no_names_until_a_folder_has_changed(root, tmp_path, monkeypatch):
     cache = tmp_path / "cache"
     first = list_image_folders(root, cache)
-    read: list[Path] = []
+    read = []
     names = image_folders._image_names
     monkeypatch.setattr(image_folders, "_image_names", lambda folder: (read.append(folder), names(folder))[1])
     again = list_image_folders(root, cache)
@@ -109,19 +104,19 @@ def test_the_second_start_reads_no_names_until_a_folder_has_changed(
     assert len(list_image_folders(root, cache).val) == 3 * VAL - 1
 
 
-def test_a_cache_that_cannot_be_written_is_no_failure(made: Path, tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_is_no_failure(made, tmp_path):
     (tmp_path / "cache").write_text("a file")
     assert len(list_image_folders(made, tmp_path / "cache").train) == 3 * TRAIN
 
 
-def flat_val(root: Path) -> None:
+def flat_val(root):
     for image in (root / "val").glob("*/*"):
         image.rename(root / "val" / image.name)
     for name in CLASSES:
         (root / "val" / name).rmdir()
 
 
-def no_images(root: Path) -> None:
+def no_images(root):
     for image in (root / "train" / CLASSES[2]).iterdir():
         image.unlink()
 
@@ -142,7 +137,7 @@ DISORDER = {
 
 
 @pytest.mark.parametrize("disorder", DISORDER)
-def test_wrong_folders_give_one_message_with_the_folder_and_the_remedy(root: Path, disorder: str) -> None:
+def test_wrong_folders_give_one_message_with_the_folder_and_the_remedy(root, disorder):
     disturb, message = DISORDER[disorder]
     disturb(root)
     with pytest.raises(ValueError, match=message) as caught:
@@ -151,7 +146,7 @@ def test_wrong_folders_give_one_message_with_the_folder_and_the_remedy(root: Pat
     assert check_image_folders(root, expected_classes=3) == [str(caught.value)]
 
 
-def test_a_check_counts_the_classes_and_opens_every_file(root: Path) -> None:
+def test_a_check_counts_the_classes_and_opens_every_file(root):
     assert check_image_folders(root, expected_classes=3) == []
     [problem] = check_image_folders(root)
     assert "has 3 classes, expected 1000" in problem
@@ -165,7 +160,7 @@ def test_a_check_counts_the_classes_and_opens_every_file(root: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK", "RGBA", "P", "LA"])
-def test_images_of_every_mode_become_rgb(tmp_path: Path, mode: str) -> None:
+def test_images_of_every_mode_become_rgb(tmp_path, mode):
     image = Image.fromarray(np.full((20, 30, 3), (200, 40, 90), np.uint8)).convert(mode)
     file = tmp_path / ("image.JPEG" if mode in ("RGB", "L", "CMYK") else "image.png")
     image.save(file)
@@ -175,12 +170,12 @@ def test_images_of_every_mode_become_rgb(tmp_path: Path, mode: str) -> None:
     assert int((pixels.int() - expected.int()).abs().max()) <= 2
 
 
-def test_a_png_named_jpeg_is_read(tmp_path: Path) -> None:
+def test_a_png_named_jpeg_is_read(tmp_path):
     Image.new("RGB", (8, 9), (1, 2, 3)).save(tmp_path / "n02105855_2933.JPEG", format="PNG")
     assert read_image(str(tmp_path / "n02105855_2933.JPEG"))[:, 0, 0].tolist() == [1, 2, 3]
 
 
-def test_evaluation_is_the_centre_of_the_resized_image(made: Path) -> None:
+def test_evaluation_is_the_centre_of_the_resized_image(made):
     images = FileImages(list_image_folders(made).val, 56)
     theirs = transforms.Compose([transforms.Resize(64), transforms.CenterCrop(56)])
     for index in range(len(images.labels)):
@@ -191,7 +186,7 @@ def test_evaluation_is_the_centre_of_the_resized_image(made: Path) -> None:
         assert float((ours.float() - torch.from_numpy(expected.astype(np.float32))).abs().mean()) < 1.0
 
 
-def test_random_crops_are_inside_the_image_with_inceptions_areas_and_ratios() -> None:
+def test_random_crops_are_inside_the_image_with_inceptions_areas_and_ratios():
     draw = np.random.default_rng(0)
     boxes = np.array([random_box(375, 500, draw) for _ in range(4000)])
     top, left, height, width = boxes.T
@@ -211,7 +206,7 @@ def test_random_crops_are_inside_the_image_with_inceptions_areas_and_ratios() ->
 # Training
 
 
-def test_an_epoch_has_every_image_once_normalised_and_square(made: Path) -> None:
+def test_an_epoch_has_every_image_once_normalised_and_square(made):
     batches = epoch(feed(made))
     assert [tuple(images.shape) for images, _ in batches] == [(6, 3, 32, 32)] * 4 + [(3, 3, 32, 32)]
     assert torch.cat([labels for _, labels in batches]).bincount().tolist() == [TRAIN] * 3
@@ -222,7 +217,7 @@ def test_an_epoch_has_every_image_once_normalised_and_square(made: Path) -> None
     assert images.dtype == torch.float32 and float(pixels.min()) >= -1e-3 and float(pixels.max()) <= 255.001
 
 
-def test_an_epoch_depends_on_epoch_and_seed_but_not_on_the_workers(made: Path) -> None:
+def test_an_epoch_depends_on_epoch_and_seed_but_not_on_the_workers(made):
     first = epoch(feed(made))
     for workers in (0, 1, 2):
         assert same(first, epoch(feed(made, workers=workers)))
@@ -231,11 +226,11 @@ def test_an_epoch_depends_on_epoch_and_seed_but_not_on_the_workers(made: Path) -
     assert same(epoch(feed(made), 1), epoch(feed(made, workers=2), 1))
 
 
-def test_the_same_image_is_augmented_differently_at_each_position() -> None:
+def test_the_same_image_is_augmented_differently_at_each_position():
     class Numbers:
         labels = np.zeros(64, dtype=np.int64)
 
-        def augmented(self, index: int, draw: np.random.Generator) -> Tensor:
+        def augmented(self, index, draw):
             return torch.tensor([[[draw.random(), 0.0]]])
 
         plain: Any = None
@@ -249,13 +244,11 @@ def test_the_same_image_is_augmented_differently_at_each_position() -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_an_epoch_from_a_position_is_the_tail_and_reads_nothing_before_it(
-    made: Path, monkeypatch: pytest.MonkeyPatch, workers: int
-) -> None:
+def test_an_epoch_from_a_position_is_the_tail_and_reads_nothing_before_it(made, monkeypatch, workers):
     whole = epoch(feed(made), 2)
     for start in (1, 4, 5):
         assert same(whole[start:], epoch(feed(made, workers=workers), 2, start))
-    read: list[int] = []
+    read = []
     augmented = FileImages.augmented
     monkeypatch.setattr(
         FileImages, "augmented", lambda self, index, draw: (read.append(index), augmented(self, index, draw))[1]
@@ -265,7 +258,7 @@ def test_an_epoch_from_a_position_is_the_tail_and_reads_nothing_before_it(
 
 
 @pytest.mark.parametrize("world_size", [2, 3])
-def test_each_rank_has_its_contiguous_share_of_each_batch(made: Path, world_size: int) -> None:
+def test_each_rank_has_its_contiguous_share_of_each_batch(made, world_size):
     whole = epoch(feed(made))
     shares = [epoch(feed(made, rank=rank, world_size=world_size)) for rank in range(world_size)]
     joined = [
@@ -275,7 +268,7 @@ def test_each_rank_has_its_contiguous_share_of_each_batch(made: Path, world_size
     assert same(whole, joined)
 
 
-def test_a_last_batch_of_fewer_images_than_ranks_is_an_error_with_both_numbers(made: Path) -> None:
+def test_a_last_batch_of_fewer_images_than_ranks_is_an_error_with_both_numbers(made):
     message = r"last batch of an epoch = 3 is less than the 4 processes: use data\.drop_last = true"
     with pytest.raises(ValueError, match=message):
         feed(made, world_size=4)
@@ -284,7 +277,7 @@ def test_a_last_batch_of_fewer_images_than_ranks_is_an_error_with_both_numbers(m
 
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("damage", [lambda content: content[: len(content) // 2], lambda content: b"", None])
-def test_a_damaged_or_missing_image_gives_one_message_that_names_it(root: Path, workers: int, damage: Any) -> None:
+def test_a_damaged_or_missing_image_gives_one_message_that_names_it(root, workers, damage):
     source = feed(root, workers=workers)
     file = root / "train" / CLASSES[1] / f"{CLASSES[1]}_0.JPEG"
     file.unlink() if damage is None else file.write_bytes(damage(file.read_bytes()))
@@ -297,7 +290,7 @@ def test_a_damaged_or_missing_image_gives_one_message_that_names_it(root: Path, 
     assert "\n" not in message and "worker process" not in message
 
 
-def test_the_global_generator_is_left_alone(made: Path) -> None:
+def test_the_global_generator_is_left_alone(made):
     state = torch.get_rng_state()
     for workers in (0, 2):
         source = feed(made, workers=workers)
@@ -310,7 +303,7 @@ def test_the_global_generator_is_left_alone(made: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_an_evaluation_has_every_image_once_in_order_and_is_split_without_padding(made: Path, workers: int) -> None:
+def test_an_evaluation_has_every_image_once_in_order_and_is_split_without_padding(made, workers):
     whole = feed(made, workers=workers).test
     assert whole.split == "test"
     images, labels = (torch.cat(parts) for parts in zip(*whole, strict=True))
@@ -320,19 +313,19 @@ def test_an_evaluation_has_every_image_once_in_order_and_is_split_without_paddin
     assert torch.equal(torch.cat([images for share in shares for images, _ in share]), images)
 
 
-def test_held_out_images_are_of_every_class_and_are_not_trained_on(made: Path) -> None:
+def test_held_out_images_are_of_every_class_and_are_not_trained_on(made):
     source = feed(made, held_out=1 / 3, batch_size=50)
     assert source.validation.split == "held-out"
     [(_, held)], [(_, trained)] = list(source.validation), epoch(source)
     assert held.bincount().tolist() == [3, 3, 3] and trained.bincount().tolist() == [6, 6, 6]
 
 
-def test_a_rank_without_images_has_no_batches() -> None:
+def test_a_rank_without_images_has_no_batches():
     class One:
         labels = np.zeros(1, dtype=np.int64)
         augmented: Any = None
 
-        def plain(self, index: int) -> Tensor:
+        def plain(self, index):
             return torch.zeros(1, 2, 2)
 
     shares = [
@@ -346,34 +339,32 @@ def test_a_rank_without_images_has_no_batches() -> None:
 
 
 @pytest.fixture
-def source(made: Path) -> Iterator[Iterator[tuple[Tensor, Tensor]]]:
+def source(made):
     batches = feed(made, workers=2, batch_size=2).train.epoch(0)
     yield batches
-    batches.close()  # type: ignore[attr-defined]
+    batches.close()
 
 
-def start_both(source: Iterator[tuple[Tensor, Tensor]]) -> None:
+def start_both(source):
     # Workers take turns: after two batches, both are running.
     next(source), next(source)
 
 
-def children() -> set[int]:
+def children():
     return {int(number) for number in Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()}
 
 
-def test_workers_have_their_own_process_groups_and_end_when_the_epoch_is_left(
-    source: Iterator[tuple[Tensor, Tensor]],
-) -> None:
+def test_workers_have_their_own_process_groups_and_end_when_the_epoch_is_left(source):
     before = children()
     start_both(source)
     workers = children() - before
     assert len(workers) == 2
     assert all(os.getpgid(worker) == worker for worker in workers)
-    source.close()  # type: ignore[attr-defined]
+    source.close()
     assert not children() & workers
 
 
-def test_started_workers_serve_all_epochs_and_evaluations_without_forking_others(made: Path) -> None:
+def test_started_workers_serve_all_epochs_and_evaluations_without_forking_others(made):
     """Also after an epoch that was left early."""
     before = children()
     started = feed(made, workers=2, held_out=1 / 3)
@@ -384,7 +375,7 @@ def test_started_workers_serve_all_epochs_and_evaluations_without_forking_others
     state = torch.get_rng_state()
     left = started.train.epoch(0)
     assert same([next(left)], epoch(plain)[:1])
-    left.close()  # type: ignore[attr-defined]
+    left.close()
     for number in (1, 0, 2):
         assert same(epoch(started, number), epoch(plain, number))
         assert same(list(started.validation), list(plain.validation))
@@ -396,7 +387,7 @@ def test_started_workers_serve_all_epochs_and_evaluations_without_forking_others
     assert not children() & workers
 
 
-def test_an_epoch_cannot_go_on_after_an_evaluation_has_taken_its_workers(made: Path) -> None:
+def test_an_epoch_cannot_go_on_after_an_evaluation_has_taken_its_workers(made):
     started = feed(made, workers=2)
     started.start()
     left = started.train.epoch(0)
@@ -406,7 +397,7 @@ def test_an_epoch_cannot_go_on_after_an_evaluation_has_taken_its_workers(made: P
         next(left)
 
 
-def test_workers_survive_a_signal_to_all_processes_of_the_job(source: Iterator[tuple[Tensor, Tensor]]) -> None:
+def test_workers_survive_a_signal_to_all_processes_of_the_job(source):
     before = children()
     start_both(source)
     for worker in children() - before:
@@ -415,7 +406,7 @@ def test_workers_survive_a_signal_to_all_processes_of_the_job(source: Iterator[t
     assert len(list(source)) == 12
 
 
-def test_workers_end_when_their_rank_is_killed(made: Path) -> None:
+def test_workers_end_when_their_rank_is_killed(made):
     script = f"""
         import os, signal, torch
         from pathlib import Path

@@ -2,31 +2,25 @@
 
 import json
 import shutil
-import subprocess
-from collections.abc import Callable
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from rbp_engine.data.feed import Feed
 from rbp_engine.data.open_feed import open_feed
 from rbp_engine.data.readers.folder_set import check_folder_set
 from rbp_engine.errors import DataError
 from rbp_engine.preset import load_preset
 from rbp_engine.run.request import with_folder_data
 
-Rbp = Callable[..., subprocess.CompletedProcess[str]]
 CLASSES = ("bright", "dark", "grey")
 TRAIN, TEST, SIDE = 8, 4, 8
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(tmp_path_factory):
     """Images of three brightnesses, 8×8 pixels, of which some are grey-scale files and one side is called test."""
     root, draw = tmp_path_factory.mktemp("shades"), np.random.default_rng(0)
     for side, count in (("train", TRAIN), ("test", TEST)):
@@ -40,13 +34,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def root(made: Path, tmp_path: Path) -> Path:
+def root(made, tmp_path):
     """A copy that a test may change."""
     return shutil.copytree(made, tmp_path / "shades")
 
 
 @pytest.fixture
-def rbp(rbp: Any, tmp_path: Path, root: Path) -> Rbp:
+def rbp(rbp, tmp_path, root):
     """The command, for a user who has added the set."""
     rbp.environment["RBP_CONFIG"] = str(tmp_path / "config")
     (tmp_path / "config").mkdir()
@@ -55,26 +49,26 @@ def rbp(rbp: Any, tmp_path: Path, root: Path) -> Rbp:
 
 
 @pytest.fixture
-def feed_of(root: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Feed]:
+def feed_of(root, monkeypatch):
     """Opens the set, found below `$RBP_DATA`, with the words of a preset."""
     monkeypatch.setenv("RBP_DATA", str(root.parent))
 
-    def opened(*words: str) -> Feed:
+    def opened(*words):
         data = load_preset("digits", ["data=folder:shades", "batch=6", "data.crop_padding=0", *words]).preset.data
         return open_feed(data, timesteps=2, seed=1, held_out=0.0, device=torch.device("cpu"))
 
     return opened
 
 
-def train(rbp: Rbp, *words: str, epochs: int = 1) -> "subprocess.CompletedProcess[str]":
+def train(rbp, *words, epochs=1):
     return rbp("train", "digits", "data=folder:shades", f"epochs={epochs}", "batch=6", "T=2", *words)
 
 
-def experiment(name: str) -> str:
+def experiment(name):
     return with_folder_data(load_preset("digits", [f"data=folder:{name}"])).experiment
 
 
-def test_a_folder_of_images_is_added_trained_listed_and_checked(rbp: Rbp, root: Path) -> None:
+def test_a_folder_of_images_is_added_trained_listed_and_checked(rbp, root):
     (root.parent / "config" / "machine.toml").unlink()
     assert rbp("data", "add", "folder:shades", str(root)).returncode == 0
     done = train(rbp, "--id", "shades", "--json", epochs=4)
@@ -86,9 +80,7 @@ def test_a_folder_of_images_is_added_trained_listed_and_checked(rbp: Rbp, root: 
     assert rbp("data", "check", "folder:shades").returncode == 0
 
 
-def test_the_names_and_sizes_of_the_images_are_the_experiment_and_not_the_name_of_the_set(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_names_and_sizes_of_the_images_are_the_experiment_and_not_the_name_of_the_set(root, monkeypatch):
     monkeypatch.setenv("RBP_DATA", str(root.parent))
     first = experiment("shades")
     elsewhere = shutil.copytree(root, root.parent / "elsewhere")
@@ -98,9 +90,7 @@ def test_the_names_and_sizes_of_the_images_are_the_experiment_and_not_the_name_o
     assert experiment("shades") != first
 
 
-def test_images_become_rgb_in_memory_normalised_by_the_training_images(
-    feed_of: Callable[..., Feed], root: Path
-) -> None:
+def test_images_become_rgb_in_memory_normalised_by_the_training_images(feed_of, root):
     feed = feed_of()
     files = sorted((root / "train").glob("*/*"))
     pixels = torch.stack([torch.from_numpy(np.array(Image.open(file).convert("RGB"))) for file in files]) / 255.0
@@ -112,9 +102,7 @@ def test_images_become_rgb_in_memory_normalised_by_the_training_images(
     assert (feed.classes, feed.class_names, feed.notes) == (3, CLASSES, ())
 
 
-def test_images_of_several_sizes_are_read_one_by_one_as_those_of_imagenet(
-    feed_of: Callable[..., Feed], root: Path
-) -> None:
+def test_images_of_several_sizes_are_read_one_by_one_as_those_of_imagenet(feed_of, root):
     Image.new("RGB", (SIDE + 3, SIDE)).save(root / "test" / "grey" / "wide.png")
     [(images, _), *_] = list(feed_of("data.size=16").train.epoch(0))
     assert images.shape == (6, 3, 16, 16)
@@ -124,7 +112,7 @@ def test_images_of_several_sizes_are_read_one_by_one_as_those_of_imagenet(
         feed_of("data.crop_padding=1")
 
 
-def test_files_that_are_no_images_are_skipped_with_a_note(feed_of: Callable[..., Feed], root: Path) -> None:
+def test_files_that_are_no_images_are_skipped_with_a_note(feed_of, root):
     (root / "train" / "dark" / "notes.txt").write_text("x")
     (root / "test" / "index.csv").write_text("x")
     (root / "test" / ".DS_Store").write_text("x")
@@ -134,7 +122,7 @@ def test_files_that_are_no_images_are_skipped_with_a_note(feed_of: Callable[...,
     assert note.startswith(f"{root / 'train' / 'dark' / 'notes.txt'} and 1 more skipped: not named as")
 
 
-def test_damage_is_one_sentence_and_no_traceback(rbp: Rbp, root: Path) -> None:
+def test_damage_is_one_sentence_and_no_traceback(rbp, root):
     victim = root / "train" / "bright" / "1.jpg"
     whole = victim.read_bytes()
     victim.write_bytes(whole[: len(whole) // 2])
@@ -155,7 +143,7 @@ def test_damage_is_one_sentence_and_no_traceback(rbp: Rbp, root: Path) -> None:
     assert [run.name for run in (root.parent / "runs").iterdir()] == ["torn"]
 
 
-def test_what_is_no_set_of_images_is_refused_where_it_is_added(rbp: Rbp, root: Path, tmp_path: Path) -> None:
+def test_what_is_no_set_of_images_is_refused_where_it_is_added(rbp, root, tmp_path):
     wrong = rbp("data", "add", "folder:wrong", str(root / "train"))
     assert wrong.returncode == 3 and "train/CLASS/ and test/CLASS/" in wrong.stderr
     unknown = rbp("data", "add", "folder:../x", str(root))

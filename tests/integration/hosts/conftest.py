@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,18 +26,18 @@ class Box:
     daemon: "subprocess.Popen[bytes]"
 
     @property
-    def runs(self) -> Path:
+    def runs(self):
         return self.folder / "there" / "runs"
 
-    def rbp(self, *words: str) -> "subprocess.CompletedProcess[str]":
+    def rbp(self, *words):
         return subprocess.run(self.command(*words), env=self.environment, capture_output=True, text=True, timeout=120)
 
-    def command(self, *words: str) -> list[str]:
+    def command(self, *words):
         return [sys.executable, "-c", "from rbp_tui.cli import main; main()", *words]
 
 
 @pytest.fixture(scope="session")
-def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
+def box(tmp_path_factory):
     if not (Path(SSHD).exists() and SSH and KEYGEN):
         pytest.skip("there is no OpenSSH server and client here")
     folder = tmp_path_factory.mktemp("hosts")
@@ -88,12 +87,12 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
     daemon.wait()
 
 
-def _free_port() -> int:
+def _free_port():
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         return int(listening.getsockname()[1])
 
 
-def _script(path: Path, line: str) -> None:
+def _script(path, line):
     path.write_text(f"#!/bin/sh\n{line}\n")
     path.chmod(0o755)

@@ -25,7 +25,7 @@ async def until(pilot, condition):
 
 
 @pytest.mark.asyncio
-async def test_runs_of_other_hosts_stand_beside_those_here_and_are_only_looked_at(box, tmp_path, monkeypatch) -> None:
+async def test_runs_of_other_hosts_stand_beside_those_here_and_are_only_looked_at(box, tmp_path, monkeypatch):
     for name, value in box.environment.items():
         monkeypatch.setenv(name, value)
     (tmp_path / "machine.toml").write_text(

@@ -2,11 +2,8 @@
 
 import os
 import sys
-from pathlib import Path
 
-import pytest
-
-from rbp_tui.dashboard.reading.hosts import HostSeen, HostSight, HostsReader
+from rbp_tui.dashboard.reading.hosts import HostSeen, HostsReader
 from rbp_tui.hosts.records import MOST_RUNS
 from tests.waiting import wait_for
 
@@ -20,17 +17,15 @@ except BrokenPipeError:
 """
 
 
-def test_of_a_host_with_more_runs_than_a_table_holds_the_newest_are_shown_and_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_of_a_host_with_more_runs_than_a_table_holds_the_newest_are_shown_and_said(tmp_path, monkeypatch):
     (tmp_path / "machine.toml").write_text("[hosts.box]\n")
     for name in ("HOME", "XDG_STATE_HOME", "RBP_CONFIG"):
         monkeypatch.setenv(name, str(tmp_path))
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     (tmp_path / "ssh").write_text(SSH.format(python=sys.executable, count=MOST_RUNS + 7))
     (tmp_path / "ssh").chmod(0o755)
-    sights: list[HostSight] = []
-    problems: list[str] = []
+    sights = []
+    problems = []
 
     def hear(news):
         (sights if isinstance(news, HostSeen) else problems).append(getattr(news, "sight", None) or news.problem)

@@ -1,8 +1,6 @@
 """`rbp --host`, through a real sshd on loopback. `make hosts` also trains there."""
 
 import os
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -12,7 +10,7 @@ from rbp_engine.run.status.status import judge
 EVERYTHING = "RBP_HOSTS" in os.environ
 
 
-def test_words_reach_the_other_rbp_as_they_are_and_its_exit_code_comes_back(box: Any) -> None:
+def test_words_reach_the_other_rbp_as_they_are_and_its_exit_code_comes_back(box):
     words = [
         "it's",
         "$HOME `id`",
@@ -33,7 +31,7 @@ def test_words_reach_the_other_rbp_as_they_are_and_its_exit_code_comes_back(box:
     assert done.stdout.split("|")[:-1] == ["--runs-dir", "/my runs", "ls", *words]
 
 
-def test_a_host_that_is_down_one_without_rbp_and_one_that_is_an_option(box: Any, tmp_path: Path) -> None:
+def test_a_host_that_is_down_one_without_rbp_and_one_that_is_an_option(box, tmp_path):
     down = box.rbp("--host", "dead", "ls")
     assert (down.returncode, down.stdout) == (255, "") and "Connection refused" in down.stderr
     bare = box.rbp("--host", "bare", "ls")
@@ -43,7 +41,7 @@ def test_a_host_that_is_down_one_without_rbp_and_one_that_is_an_option(box: Any,
 
 
 @pytest.mark.skipif(not EVERYTHING, reason="trains for a while: make hosts does")
-def test_a_run_is_launched_there_and_goes_on_without_us(box: Any) -> None:
+def test_a_run_is_launched_there_and_goes_on_without_us(box):
     done = box.rbp("--host", "box", "train", "digits", "epochs=1", "T=1", "--id", "there")
     assert done.returncode == 0 and "epoch 1:" in done.stdout and "completed" in done.stdout
     started = box.rbp("--host", "box", "train", "digits", "epochs=200", "T=1", "--id", "long", "--detach")

@@ -3,7 +3,6 @@
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -51,7 +50,7 @@ SETTINGS = {
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(tmp_path_factory):
     """The runs directory with `first`, `moving` and `own`, which tests must not change."""
     folder = tmp_path_factory.mktemp("library")
     (folder / "own.py").write_text(OWN)
@@ -70,7 +69,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True, scope="package")
-def one_thread() -> Iterator[None]:
+def one_thread():
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -78,7 +77,7 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def at_home(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def at_home(trained, monkeypatch):
     """In the folder and with the settings of the user who has trained the runs."""
     monkeypatch.setenv("XDG_STATE_HOME", str(trained.parent / "state"))
     monkeypatch.setenv("RBP_CONFIG", str(trained.parent / "config"))
@@ -87,7 +86,7 @@ def at_home(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def stranger(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunDirectory]:
+def stranger(trained, tmp_path, monkeypatch):
     """A copy of `own` whose code leaves a file `executed`, for a user who has launched nothing."""
     copy = RunDirectory(Path(shutil.copytree(trained / "own", tmp_path / "runs" / "own")))
     code = copy.code / "own.py"

@@ -3,9 +3,7 @@
 import functools
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import safetensors.torch
@@ -25,22 +23,21 @@ from rbp_engine.user_code import call_own
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 pytestmark = pytest.mark.xdist_group("library")  # they share runs
-Change = Callable[[dict[str, Any]], None]
 
 
 @functools.cache
-def digits() -> tuple[torch.Tensor, torch.Tensor]:
+def digits():
     test = catalogued("digits").load().test
     return test.pixels, test.labels
 
 
 @functools.cache
-def events() -> tuple[torch.Tensor, torch.Tensor]:
+def events():
     _, test = moving_digits(4)
     return torch.from_numpy(test.counts).transpose(0, 1), torch.from_numpy(test.labels)
 
 
-def halves() -> tuple[torch.Tensor, torch.Tensor]:
+def halves():
     test = call_own("own.py:halves", Path()).test
     return test.pixels, test.labels
 
@@ -50,9 +47,7 @@ TEST_SETS = {"first": digits, "moving": events, "own": halves}
 
 @pytest.mark.parametrize("weights", ["best", "last"])
 @pytest.mark.parametrize("name", TEST_SETS)
-def test_raw_test_images_give_exactly_the_accuracy_that_the_run_recorded(
-    trained: Path, name: str, weights: Any
-) -> None:
+def test_raw_test_images_give_exactly_the_accuracy_that_the_run_recorded(trained, name, weights):
     images, labels = TEST_SETS[name]()
     logits = rbp_engine.load(name, weights=weights).predict(images)
     recorded = getattr(load_summary(RunDirectory(trained / name)), weights)
@@ -64,27 +59,27 @@ def test_raw_test_images_give_exactly_the_accuracy_that_the_run_recorded(
 @pytest.mark.parametrize(
     "source", ["firs", "./runs/first", "runs/first/checkpoints/best", "runs/first/checkpoints/best/model.safetensors"]
 )
-def test_a_run_a_folder_a_checkpoint_and_a_file_are_the_same_network(source: str, trained: Path) -> None:
+def test_a_run_a_folder_a_checkpoint_and_a_file_are_the_same_network(source, trained):
     loaded, expected = rbp_engine.load(source), rbp_engine.load("first")
     assert torch.equal(loaded.predict(digits()[0][:9]), expected.predict(digits()[0][:9]))
     assert loaded.preset == expected.preset and loaded.run is not None and loaded.run.id == "first"
     assert loaded.classes == 10 and not loaded.model.training
 
 
-def test_a_copied_file_is_all_that_is_needed(tmp_path: Path) -> None:
+def test_a_copied_file_is_all_that_is_needed(tmp_path):
     loaded = rbp_engine.load("first")
     alone = rbp_engine.load(shutil.copy(loaded.file, tmp_path / "mine.safetensors"))
     assert torch.equal(alone.predict(digits()[0][:9]), loaded.predict(digits()[0][:9]))
     assert alone.run is None and alone.preset == loaded.preset and alone.preprocess == loaded.preprocess
 
 
-def test_neuron_settings_and_timesteps_come_along() -> None:
+def test_neuron_settings_and_timesteps_come_along():
     loaded = rbp_engine.load("own")
     assert loaded.method.timesteps == loaded.preset.method.timesteps == 2
     assert loaded.model[2].decay == loaded.preset.neuron.decay == 0.7
 
 
-def test_uint8_floats_arrays_and_pil_images_give_the_same_logits() -> None:
+def test_uint8_floats_arrays_and_pil_images_give_the_same_logits():
     pixels, loaded = digits()[0][:5], rbp_engine.load("first")
     expected = loaded.predict(pixels)
     pil = [Image.fromarray(image[0].numpy()) for image in pixels]
@@ -93,16 +88,14 @@ def test_uint8_floats_arrays_and_pil_images_give_the_same_logits() -> None:
     assert torch.equal(loaded.predict(pil[0]), loaded.predict(pixels[:1]))
 
 
-def test_weights_that_do_not_say_of_which_network_they_are_are_refused(tmp_path: Path) -> None:
+def test_weights_that_do_not_say_of_which_network_they_are_are_refused(tmp_path):
     weights = safetensors.torch.load_file(rbp_engine.load("first").file)
     safetensors.torch.save_file(weights, tmp_path / "lonely.safetensors")
     with pytest.raises(CheckpointError, match=r"does not say which network it is of.* load the run"):
         rbp_engine.load(tmp_path / "lonely.safetensors")
 
 
-def test_code_that_the_user_has_not_launched_is_executed_only_with_trust(
-    stranger: RunDirectory, tmp_path: Path
-) -> None:
+def test_code_that_the_user_has_not_launched_is_executed_only_with_trust(stranger, tmp_path):
     for source in (stranger.path, stranger.best, stranger.best / "model.safetensors"):
         with pytest.raises(RunError, match=r"would execute code/own\.py.*; if you trust it, pass trust=True$"):
             rbp_engine.load(source)
@@ -115,13 +108,13 @@ def test_code_that_the_user_has_not_launched_is_executed_only_with_trust(
     assert (tmp_path / "executed").exists()
 
 
-def test_a_device_is_one_of_torch_too_and_an_unknown_name_is_refused() -> None:
+def test_a_device_is_one_of_torch_too_and_an_unknown_name_is_refused():
     assert rbp_engine.load("first", device=torch.device("cpu")).device == torch.device("cpu")
     with pytest.raises(DeviceError, match=r"a device is 'auto', 'cpu', 'cuda' or 'cuda:N', got 'gpu'"):
         rbp_engine.load("first", device="gpu")
 
 
-def test_a_run_that_is_not_there_or_has_no_checkpoint_is_one_sentence(tmp_path: Path, write_run: Any) -> None:
+def test_a_run_that_is_not_there_or_has_no_checkpoint_is_one_sentence(tmp_path, write_run):
     with pytest.raises(NoSuchRun, match=r"^no run 'nowhere' in .*rbp ls shows"):
         rbp_engine.load("nowhere")
     with pytest.raises(NoSuchRun, match=r"for what is called so here, say '\./runs'"):
@@ -138,7 +131,7 @@ def test_a_run_that_is_not_there_or_has_no_checkpoint_is_one_sentence(tmp_path: 
         rbp_engine.load("first", weights="newest")
 
 
-def test_damaged_weights_are_named(trained: Path, tmp_path: Path) -> None:
+def test_damaged_weights_are_named(trained, tmp_path):
     run = RunDirectory(Path(shutil.copytree(trained / "first", tmp_path / "first")))
     for path in run.checkpoints.glob("*/model.safetensors"):
         path.write_bytes(path.read_bytes()[:-8])
@@ -153,10 +146,10 @@ def test_damaged_weights_are_named(trained: Path, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def forged(tmp_path: Path) -> Callable[[Change], Path]:
+def forged(tmp_path):
     """The weights of `first` with another recipe."""
 
-    def forge(change: Change) -> Path:
+    def forge(change):
         file = rbp_engine.load("first").file
         with safetensors.safe_open(file, "pt") as opened:
             value = json.loads(opened.metadata()[KEY])
@@ -168,7 +161,7 @@ def forged(tmp_path: Path) -> Callable[[Change], Path]:
     return forge
 
 
-def test_another_number_of_classes_is_one_sentence(forged: Callable[[Change], Path]) -> None:
+def test_another_number_of_classes_is_one_sentence(forged):
     message = (
         r"^the weights of forged\.safetensors do not fit this network: \S+ is \[10, \d+\] there, and \[7, \d+\] here$"
     )
@@ -191,6 +184,6 @@ def test_another_number_of_classes_is_one_sentence(forged: Callable[[Change], Pa
         lambda value: value["pixels"].update(crop=-1),
     ],
 )
-def test_a_recipe_that_no_run_writes_is_refused(forged: Callable[[Change], Path], change: Change) -> None:
+def test_a_recipe_that_no_run_writes_is_refused(forged, change):
     with pytest.raises(CheckpointError, match="says which network it is of, but not in a way that is understood here"):
         rbp_engine.load(forged(change))

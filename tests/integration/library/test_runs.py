@@ -16,7 +16,7 @@ PAGE = Path(__file__).parents[3] / "docs" / "library.md"
 pytestmark = pytest.mark.xdist_group("library")  # they share runs
 
 
-def test_a_query_selects_runs_with_their_settings_and_each_can_be_loaded() -> None:
+def test_a_query_selects_runs_with_their_settings_and_each_can_be_loaded():
     assert {run.id for run in rbp_engine.runs()} == {"first", "moving", "own"}
     (run,) = rbp_engine.runs("neuron.decay=0.7")
     assert (run.id, run.preset, run.status, run.timesteps) == (
@@ -31,7 +31,7 @@ def test_a_query_selects_runs_with_their_settings_and_each_can_be_loaded() -> No
         rbp_engine.runs("methd=x")
 
 
-def test_a_data_frame_has_a_row_for_each_run_and_a_column_for_each_setting() -> None:
+def test_a_data_frame_has_a_row_for_each_run_and_a_column_for_each_setting():
     pytest.importorskip("pandas")
     frame = rbp_engine.runs().to_frame()
     assert frame.loc["moving", "data.name"] == "moving_digits"
@@ -40,20 +40,20 @@ def test_a_data_frame_has_a_row_for_each_run_and_a_column_for_each_setting() -> 
     assert list(rbp_engine.runs("status:failed").to_frame().columns)[:2] == ["preset", "name"]
 
 
-def test_without_pandas_the_message_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pandas_the_message_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(UserError, match="pip install pandas"):
         rbp_engine.runs().to_frame()
 
 
-def test_a_damaged_run_is_listed_as_unreadable(write_run, tmp_path: Path) -> None:
+def test_a_damaged_run_is_listed_as_unreadable(write_run, tmp_path):
     write_run(tmp_path, "broken").run_json.write_text("{")
     (run,) = rbp_engine.runs(runs_dir=tmp_path)
     assert (run.status, run.settings) == ("unreadable", {})
     assert "run.json is damaged" in run.reason
 
 
-def test_importing_the_engine_and_listing_runs_imports_no_torch() -> None:
+def test_importing_the_engine_and_listing_runs_imports_no_torch():
     code = (
         "import sys, rbp_engine; print(len(rbp_engine.runs('T=2'))); assert not {'torch', 'pydantic'} & {*sys.modules}"
     )
@@ -61,18 +61,18 @@ def test_importing_the_engine_and_listing_runs_imports_no_torch() -> None:
     assert done.stdout == "2\n"
 
 
-def test_what_the_engine_does_not_have_is_an_attribute_error() -> None:
+def test_what_the_engine_does_not_have_is_an_attribute_error():
     with pytest.raises(AttributeError, match="has no attribute 'lode'"):
         rbp_engine.lode  # noqa: B018
 
 
-def test_the_page_works_as_written(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_page_works_as_written(trained, capsys):
     pytest.importorskip("pandas")
     text = PAGE.read_text()
     commands = re.findall(r"^rbp train .* --id (\w+)$", text, re.MULTILINE)
     assert commands == ["first", "moving"]  # the runs of the fixture
     blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    names: dict[str, object] = {}
+    names = {}
     for block in blocks:
         exec(compile(block, str(PAGE), "exec"), names)
     (recorded,) = (run.best for run in rbp_engine.runs() if run.id == "first")

@@ -1,22 +1,15 @@
 """Real workers: each is a process that imports torch, loads `digits` and trains a small network."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
-
 import pytest
 from safetensors.torch import load_file
-from torch import Tensor
 
 from rbp_engine.preset import load_preset
 from rbp_engine.run.files.event_reader import read_events
-from rbp_engine.run.files.events import Event, Metrics, RunStart, Validation
-from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.events import Metrics, RunStart, Validation
 from rbp_engine.run.launch import launch
 from rbp_engine.run.status import processes
-from rbp_engine.run.status.status import Verdict, judge
+from rbp_engine.run.status.status import judge
 from rbp_engine.train.checkpoints import checkpoint
-from rbp_engine.train.checkpoints.checkpoint import Checkpoint
 from tests.waiting import wait_for
 
 TINY = """
@@ -35,14 +28,14 @@ device = "cpu"
 
 
 @pytest.fixture(autouse=True)
-def one_thread(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def one_thread(monkeypatch, tmp_path):
     """One thread, because a second one only slows such small steps down; and no settings of this machine."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("RBP_CONFIG", str(tmp_path / "config"))
 
 
 @pytest.fixture(scope="session")
-def reference(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+def reference(tmp_path_factory):
     """An uninterrupted run of 3 epochs of 12 steps."""
     folder = tmp_path_factory.mktemp("reference")
     (folder / "tiny.toml").write_text(TINY)
@@ -57,12 +50,12 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
 
 
 @pytest.fixture
-def new_run(tmp_path: Path) -> Iterator[Callable[..., RunDirectory]]:
+def new_run(tmp_path):
     """Make a run of 3 epochs of 12 steps, changed by words as on the command line; the test's end kills its worker."""
-    made: list[RunDirectory] = []
+    made = []
     (tmp_path / "tiny.toml").write_text(TINY)
 
-    def make(*words: str, runs: Path = tmp_path / "runs", run_id: str | None = None) -> RunDirectory:
+    def make(*words, runs=tmp_path / "runs", run_id=None):
         made.append(launch.create(load_preset(str(tmp_path / "tiny.toml"), words), runs, run_id=run_id))
         return made[-1]
 
@@ -75,21 +68,20 @@ class Look:
     """Reads a run, and waits for it."""
 
     @staticmethod
-    def end(run: RunDirectory) -> Verdict:
+    def end(run):
         """Wait for the end of the run and return the verdict."""
 
-        def ended() -> Verdict | None:
+        def ended():
             verdict = judge(run)
             return None if verdict.live else verdict
 
-        verdict: Verdict = wait_for(ended)
-        return verdict
+        return wait_for(ended)
 
     @staticmethod
-    def first(run: RunDirectory, kind: type, attempt: int = 1) -> Event:
+    def first(run, kind, attempt=1):
         """Wait for the first event of a kind in an attempt. The run must not end before."""
 
-        def found() -> Event | None:
+        def found():
             for event in read_events(run.events()):
                 if event.attempt == attempt and isinstance(event.body, kind):
                     return event
@@ -97,15 +89,14 @@ class Look:
             assert verdict.live, (verdict, run.stderr().read_text()[-2000:])
             return None
 
-        event: Event = wait_for(found)
-        return event
+        return wait_for(found)
 
     @staticmethod
-    def bodies(run: RunDirectory, kind: type) -> list[Any]:
+    def bodies(run, kind):
         return [event.body for event in read_events(run.events()) if isinstance(event.body, kind)]
 
     @staticmethod
-    def story(run: RunDirectory) -> list[dict[str, Any]]:
+    def story(run):
         """What the run learned, step by step and epoch by epoch, without timings."""
         timing = {"samples_per_s", "step_ms", "data_ms", "trained_s"}
         return [
@@ -116,19 +107,18 @@ class Look:
         ]
 
     @staticmethod
-    def newest(run: RunDirectory) -> Checkpoint:
+    def newest(run):
         """The newest checkpoint, which must be whole."""
         found, skipped = checkpoint.find_newest(run.checkpoints)
         assert found is not None and skipped == []
         return found
 
     @staticmethod
-    def weights(run: RunDirectory) -> dict[str, Tensor]:
-        weights: dict[str, Tensor] = load_file(Look.newest(run).path / "model.safetensors")
-        return weights
+    def weights(run):
+        return load_file(Look.newest(run).path / "model.safetensors")
 
     @staticmethod
-    def resumes(run: RunDirectory) -> list[str | None]:
+    def resumes(run):
         """What each attempt resumed from."""
         return [body.resumed_from for body in Look.bodies(run, RunStart)]
 
@@ -136,5 +126,5 @@ class Look:
 
 
 @pytest.fixture
-def look() -> type[Look]:
+def look():
     return Look

@@ -1,7 +1,4 @@
 import subprocess
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -17,18 +14,17 @@ from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import judge
 from rbp_engine.train.checkpoints import checkpoint
 
-NewRun = Callable[..., RunDirectory]
 SMALL, ROOMY = "2200k", "16m"
 
 
-def mount(*words: str) -> None:
+def mount(*words):
     done = subprocess.run(["mount", *words], capture_output=True, text=True)
     if done.returncode:
         raise OSError(done.stderr.strip())
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
+def disk(tmp_path):
     """A separate file system in memory."""
     folder = tmp_path / "disk"
     folder.mkdir()
@@ -43,7 +39,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(folder)], check=True, timeout=60)
 
 
-def check_failed_well(run: RunDirectory, look: Any) -> None:
+def check_failed_well(run, look):
     verdict = look.end(run)
     assert (verdict.status, verdict.cause) == ("failed", Cause.DISK)
     assert "no space left on the device of the runs directory" in verdict.reason
@@ -60,9 +56,7 @@ def check_failed_well(run: RunDirectory, look: Any) -> None:
     assert not list(run.path.rglob("*.tmp")) and not list(run.path.rglob(".*"))
 
 
-def test_a_disk_filled_by_checkpoints_fails_the_run_which_continues_with_more_room(
-    disk: Path, reference: RunDirectory, new_run: NewRun, look: Any
-) -> None:
+def test_a_disk_filled_by_checkpoints_fails_the_run_which_continues_with_more_room(disk, reference, new_run, look):
     mount("-o", f"remount,size={SMALL}", str(disk))
     run = new_run(runs=disk)
     launch.start(run)
@@ -76,7 +70,7 @@ def test_a_disk_filled_by_checkpoints_fails_the_run_which_continues_with_more_ro
     assert all(torch.equal(tensor, expected[name]) for name, tensor in look.weights(run).items())
 
 
-def test_a_disk_filled_by_others_fails_the_run_with_that_reason(disk: Path, new_run: NewRun, look: Any) -> None:
+def test_a_disk_filled_by_others_fails_the_run_with_that_reason(disk, new_run, look):
     run = new_run("epochs=500", *IDLE, "train.checkpoint_every=1 h", runs=disk)
     launch.start(run)
     look.first(run, CheckpointSaved)
@@ -87,9 +81,7 @@ def test_a_disk_filled_by_others_fails_the_run_with_that_reason(disk: Path, new_
     (disk / ".filler").unlink()
 
 
-def test_a_disk_with_room_only_for_the_start_fails_the_run_with_that_reason(
-    disk: Path, new_run: NewRun, look: Any
-) -> None:
+def test_a_disk_with_room_only_for_the_start_fails_the_run_with_that_reason(disk, new_run, look):
     mount("-o", "remount,size=160k", str(disk))
     run = new_run(runs=disk)
     launch.start(run)
@@ -100,9 +92,7 @@ def test_a_disk_with_room_only_for_the_start_fails_the_run_with_that_reason(
 
 
 @pytest.mark.parametrize("locks", [True, False])
-def test_a_full_disk_refuses_a_new_run_and_nothing_of_it_remains(
-    disk: Path, new_run: NewRun, monkeypatch: pytest.MonkeyPatch, locks: bool
-) -> None:
+def test_a_full_disk_refuses_a_new_run_and_nothing_of_it_remains(disk, new_run, monkeypatch, locks):
     monkeypatch.setattr(lease, "_reaches_all", lambda descriptor: locks)
     mount("-o", "remount,size=64k", str(disk))
     with pytest.raises(OSError), (disk / ".filler").open("wb", buffering=0) as file:

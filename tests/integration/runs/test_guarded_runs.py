@@ -1,23 +1,17 @@
 """A run with a guard, as workers train it: its budget ends it, then a kill, and then its early stop."""
 
-from collections.abc import Callable
-from typing import Any
-
 from idle import IDLE
 
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.attempts import Asked
 from rbp_engine.run.files.events import AlertRaised, CheckpointSaved, RunEnd, Validation
-from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.launch import launch
 from rbp_engine.run.longer import go_on
 from rbp_engine.run.status.history_reader import read_findings
 
 
-def test_a_run_ends_by_its_budget_goes_on_with_a_larger_one_and_ends_early_though_it_was_killed(
-    new_run: Callable[..., RunDirectory], look: Any
-) -> None:
+def test_a_run_ends_by_its_budget_goes_on_with_a_larger_one_and_ends_early_though_it_was_killed(new_run, look):
     run = new_run(
         *IDLE, "epochs=60", "guard.max_steps=6", "guard.early_stop=2", "guard.early_stop_delta=0.9",
         'guard.alerts=["val.top1 > 0 after epoch 2", "memory > 1 MiB"]',

@@ -3,9 +3,6 @@
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -18,7 +15,6 @@ from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.attempts import Asked
 from rbp_engine.run.files.event_reader import EventReader, read_events
 from rbp_engine.run.files.events import ErrorRaised, Metrics, RunStart, System, WarningRaised
-from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.log_files import log_files
 from rbp_engine.run.files.run_json import Resources
 from rbp_engine.run.files.summary import read_summary
@@ -26,7 +22,6 @@ from rbp_engine.run.launch import launch
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import Verdict
 
-NewRun = Callable[..., RunDirectory]
 TWO = Resources(processes=2)
 SYNCHRONISED = "train.sync_bn=true"
 PROBED = ("firing_rates", "health", "probe", "gradient_fidelity")
@@ -35,7 +30,7 @@ pytestmark = pytest.mark.xdist_group("two processes")  # they share runs
 
 
 @pytest.fixture(scope="session")
-def two_process_reference(reference: RunDirectory) -> RunDirectory:
+def two_process_reference(reference):
     """The reference run again, with two processes that share every batch."""
     folder = reference.path.parent.parent
     with pytest.MonkeyPatch.context() as patch:
@@ -47,7 +42,7 @@ def two_process_reference(reference: RunDirectory) -> RunDirectory:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def failed_on_one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunDirectory]:
+def failed_on_one(tmp_path_factory):
     """A run whose second process fails. It starts first, because torchrun waits half a minute for the other process."""
     folder = tmp_path_factory.mktemp("failed")
     (folder / "sets.py").write_text(
@@ -66,14 +61,12 @@ def failed_on_one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunDirec
     processes.kill_all(run)
 
 
-def step_of(run: RunDirectory) -> int:
+def step_of(run):
     summary = read_summary(run)
     return 0 if summary is None else summary.step
 
 
-def test_two_processes_with_synchronised_batch_norm_train_as_one_does(
-    reference: RunDirectory, two_process_reference: RunDirectory, look: Any
-) -> None:
+def test_two_processes_with_synchronised_batch_norm_train_as_one_does(reference, two_process_reference, look):
     verdict = look.end(two_process_reference)
     assert verdict.status == "completed", (verdict, log_files(two_process_reference)["0"][1].read_text())
     ours, theirs = look.story(two_process_reference), look.story(reference)
@@ -86,7 +79,7 @@ def test_two_processes_with_synchronised_batch_norm_train_as_one_does(
     assert look.newest(two_process_reference).world_size == 2
 
 
-def test_every_rank_records_its_own_memory_step_time_and_log(two_process_reference: RunDirectory, look: Any) -> None:
+def test_every_rank_records_its_own_memory_step_time_and_log(two_process_reference, look):
     look.end(two_process_reference)
     for rank in (0, 1):
         events = EventReader(two_process_reference.events(rank)).poll()
@@ -100,9 +93,7 @@ def test_every_rank_records_its_own_memory_step_time_and_log(two_process_referen
     assert not [event for event in EventReader(two_process_reference.events(1)).poll() if event.body.kind == "metrics"]
 
 
-def test_two_processes_with_every_probe_train_to_the_same_bits(
-    two_process_reference: RunDirectory, new_run: NewRun, look: Any, tmp_path: Path
-) -> None:
+def test_two_processes_with_every_probe_train_to_the_same_bits(two_process_reference, new_run, look, tmp_path):
     mine = tmp_path / "mine.py"
     mine.write_text("import torch\n\n\ndef measure(run, model):\n    run.log('noise', torch.rand(()))\n")
     every = ("probes.health=true", "probes.gradients=10", "probes.energy=true", f"probes.own={mine}:measure")
@@ -124,7 +115,7 @@ def test_two_processes_with_every_probe_train_to_the_same_bits(
     assert run.energy_json.is_file() and not look.bodies(run, WarningRaised)
 
 
-def test_a_stop_saves_and_ends_all_processes_and_another_number_needs_inexact(new_run: NewRun, look: Any) -> None:
+def test_a_stop_saves_and_ends_all_processes_and_another_number_needs_inexact(new_run, look):
     run = new_run("epochs=500", *IDLE, "train.checkpoint_every=1 h", "data.augment_backend=pil", "data.workers=1")
     launch.start(run, Asked(resources=TWO))
     look.first(run, RunStart)
@@ -145,7 +136,7 @@ def test_a_stop_saves_and_ends_all_processes_and_another_number_needs_inexact(ne
     assert control.kill(run).status == "killed"
 
 
-def test_two_nodes_train_one_run_and_a_signal_to_one_preempts_both(new_run: NewRun, look: Any) -> None:
+def test_two_nodes_train_one_run_and_a_signal_to_one_preempts_both(new_run, look):
     """Both nodes are on this host. By itself, the other launcher would wait five minutes for the first."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -164,7 +155,7 @@ def test_two_nodes_train_one_run_and_a_signal_to_one_preempts_both(new_run: NewR
     assert processes.processes_of(run) == []
 
 
-def test_the_reason_of_a_failed_run_is_the_first_processs_error(failed_on_one: RunDirectory, look: Any) -> None:
+def test_the_reason_of_a_failed_run_is_the_first_processs_error(failed_on_one, look):
     """The other process only reports that the first has gone."""
     verdict = look.end(failed_on_one)
     assert verdict == Verdict("failed", "process 1: sets.py line 5: ValueError: page 7 is missing", Cause.OWN_CODE)

@@ -10,9 +10,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -25,7 +23,7 @@ from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import NothingToStart, RunError
 from rbp_engine.run.files.attempts import Asked, last_attempt, load_attempt, newest_attempt, newest_begun
 from rbp_engine.run.files.events import CheckpointSaved, RunStart
-from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
+from rbp_engine.run.files.layout import read_json, write_json
 from rbp_engine.run.files.run_json import Resources
 from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.launch import launch
@@ -43,18 +41,17 @@ from rbp_engine.run.status.status import Verdict, judge
 from tests.run_files import write_attempt
 from tests.waiting import wait_for
 
-Submit = Callable[..., list[RunDirectory]]
 DAMAGED = ("run.device=cpu",)
 LONG = ("run.device=cpu", "T=1", "batch=256", "epochs=5000", "train.checkpoint_every=1 epoch", *IDLE)
 
 
 @pytest.fixture(autouse=True)
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+def machine(tmp_path, monkeypatch):
     """Write a machine.toml; it starts with one slot of the CPU. At the end, waits until no dispatcher is left."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     (tmp_path / "config").mkdir()
 
-    def write(text: str) -> None:
+    def write(text):
         (tmp_path / "config" / "machine.toml").write_text(f"cpu_slots = 1\n{text}")
 
     write("")
@@ -66,17 +63,17 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
 
 
 @pytest.fixture
-def paused() -> None:
+def paused():
     """Nothing starts before `arrange.set_paused(False)`."""
     arrange.set_paused(True)
 
 
 @pytest.fixture
-def submit(tmp_path: Path, paused: None) -> Iterator[Submit]:
+def submit(tmp_path, paused):
     """Queue runs of `digits`, in a queue that is paused; by default they fail at once."""
-    made: list[RunDirectory] = []
+    made = []
 
-    def make(*seeds: int, words: tuple[str, ...] = DAMAGED, retries: int = 0) -> list[RunDirectory]:
+    def make(*seeds, words=DAMAGED, retries=0):
         request = LaunchRequest("digits", words, LaunchOptions(tmp_path / "runs", retries=retries), seeds)
         runs = start.start_runs(request).runs
         for run in runs if words is DAMAGED else []:
@@ -89,20 +86,20 @@ def submit(tmp_path: Path, paused: None) -> Iterator[Submit]:
         processes.kill_all(run)
 
 
-def settled(*runs: RunDirectory) -> list[str]:
+def settled(*runs):
     """The statuses of the runs, once the dispatcher is done with them."""
     wait_for(lambda: all(entry_of(run) is None for run in runs))
     return [judge(run).status for run in runs]
 
 
-def kill_dispatcher() -> None:
+def kill_dispatcher():
     process = dispatcher()
     if process is not None and process.pid is not None:
         os.kill(process.pid, signal.SIGKILL)
         wait_for(lambda: dispatcher() is None)
 
 
-def holds_of(pid: int) -> list[str]:
+def holds_of(pid):
     """The holds that a process has open, without their random ends."""
     links = set()
     for path in Path(f"/proc/{pid}/fd").iterdir():
@@ -112,7 +109,7 @@ def holds_of(pid: int) -> list[str]:
     return [row[7].rpartition("/")[0] for row in rows if f"socket:[{row[6]}]" in links]
 
 
-def test_runs_wait_as_queued_and_start_one_after_another_once_the_slot_is_free(submit: Submit) -> None:
+def test_runs_wait_as_queued_and_start_one_after_another_once_the_slot_is_free(submit):
     runs = submit(1, 2, 3)
     wait_for(dispatcher)
     time.sleep(1.2)  # long enough for a dispatcher that would start them
@@ -127,7 +124,7 @@ def test_runs_wait_as_queued_and_start_one_after_another_once_the_slot_is_free(s
     wait_for(lambda: dispatcher() is None)  # it exits when there is nothing to do
 
 
-def test_a_run_removed_from_the_queue_is_stopped_without_a_start_and_can_be_queued_again(submit: Submit) -> None:
+def test_a_run_removed_from_the_queue_is_stopped_without_a_start_and_can_be_queued_again(submit):
     stopped, killed, asked, kept = submit(1, 2, 3, 4)
     expected = Verdict("stopped", "never started: taken out of the queue", Cause.REQUEST)
     assert control.stop(stopped) == expected
@@ -147,20 +144,20 @@ def test_a_run_removed_from_the_queue_is_stopped_without_a_start_and_can_be_queu
     assert [newest_begun(run) for run in (stopped, killed, asked, kept)] == [1, 0, 0, 1]
 
 
-def test_if_one_run_cannot_be_created_none_is(tmp_path: Path, submit: Submit) -> None:
+def test_if_one_run_cannot_be_created_none_is(tmp_path, submit):
     request = LaunchRequest("digits", DAMAGED, LaunchOptions(tmp_path / "runs"), (1, 2), run_id="mine")
     with pytest.raises(RunError, match="exists already"):
         start.create_runs(request, load_preset("digits", DAMAGED))
     assert entries() == [] and not (tmp_path / "runs" / "mine").exists()
 
 
-def test_a_run_that_needs_too_many_devices_is_refused_and_not_created(tmp_path: Path) -> None:
+def test_a_run_that_needs_too_many_devices_is_refused_and_not_created(tmp_path):
     with pytest.raises(RunError, match=r"2 processes takes as many devices, and there is only: cpu 0"):
         start.start_runs(LaunchRequest("digits", DAMAGED, LaunchOptions(tmp_path / "runs", Resources(2)), (1,)))
     assert not (tmp_path / "runs").exists()
 
 
-def test_the_process_that_started_a_run_does_not_remain_as_a_zombie(submit: Submit) -> None:
+def test_the_process_that_started_a_run_does_not_remain_as_a_zombie(submit):
     run, _ = submit(1, 2, words=LONG)  # the second keeps the dispatcher waiting
     arrange.set_paused(False)
     wait_for(lambda: judge(run).status == "running")
@@ -169,7 +166,7 @@ def test_the_process_that_started_a_run_does_not_remain_as_a_zombie(submit: Subm
     wait_for(lambda: not psutil.Process(process.pid).children())
 
 
-def test_damaged_and_hostile_runs_do_not_block_the_others(submit: Submit, machine: Callable[[str], None]) -> None:
+def test_damaged_and_hostile_runs_do_not_block_the_others(submit, machine):
     machine("[hooks]\non_end = 'true'\n")
     damaged, faulty, worded, good = submit(1, 2, 3, 4, retries=1)
     entry = entry_of(damaged)
@@ -192,7 +189,7 @@ def test_damaged_and_hostile_runs_do_not_block_the_others(submit: Submit, machin
     assert transitions.discard(damaged.id) == [damaged.id]
 
 
-def test_runs_with_a_damaged_run_json_are_waited_for(submit: Submit, new_run: Callable[..., RunDirectory]) -> None:
+def test_runs_with_a_damaged_run_json_are_waited_for(submit, new_run):
     (waiting,), begun = submit(1), new_run()
     write_attempt(begun)
     write_status(begun, "failed", "an error", Cause.ERROR)
@@ -210,9 +207,7 @@ def test_runs_with_a_damaged_run_json_are_waited_for(submit: Submit, new_run: Ca
     assert settled(begun, waiting) == ["failed", "failed"]
 
 
-def test_others_use_the_queue_while_what_is_left_of_a_run_that_starts_again_has_time_to_leave(
-    new_run: Callable[..., RunDirectory], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_others_use_the_queue_while_what_is_left_of_a_run_that_starts_again_has_time_to_leave(new_run, monkeypatch):
     monkeypatch.setattr(launch, "LEAVE_S", 600.0)
     run = new_run()
     run.preset_toml.write_text("[data\n")
@@ -233,17 +228,17 @@ def test_others_use_the_queue_while_what_is_left_of_a_run_that_starts_again_has_
     assert newest_begun(run) == 2
 
 
-def is_queue_free() -> bool:
+def is_queue_free():
     return lease.holder(host_directory() / LOCK) is None
 
 
-def rename_host(name: str) -> Path:
+def rename_host(name):
     """Let this host have had another name when it queued its runs, as an earlier container of the same home."""
     kill_dispatcher()
     return host_directory().rename(host_directory().with_name(name))
 
 
-def test_a_run_queued_before_the_host_changed_its_name_is_resumed_on_this_one(submit: Submit) -> None:
+def test_a_run_queued_before_the_host_changed_its_name_is_resumed_on_this_one(submit):
     (run,) = submit(1)
     old = rename_host("box1")
     assert is_stranded(run)
@@ -252,7 +247,7 @@ def test_a_run_queued_before_the_host_changed_its_name_is_resumed_on_this_one(su
     assert settled(run) == ["failed"] and newest_begun(run) == 1  # it has begun
 
 
-def test_a_run_in_the_queue_of_another_host_that_serves_it_stays_there(submit: Submit) -> None:
+def test_a_run_in_the_queue_of_another_host_that_serves_it_stays_there(submit):
     (run,) = submit(1)
     old = rename_host("box1")
     taken = lease.try_take(old / DISPATCHER)
@@ -266,9 +261,7 @@ def test_a_run_in_the_queue_of_another_host_that_serves_it_stays_there(submit: S
 HOOK = """echo "$RBP_HOOK $RBP_RUN_ID $RBP_STATUS $RBP_CAUSE $SHELL_OF_THE_USER"; echo "$RBP_REASON" >&2; pwd; exit 3"""
 
 
-def test_hooks_run_once_per_attempt_in_the_users_environment(
-    submit: Submit, machine: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_hooks_run_once_per_attempt_in_the_users_environment(submit, machine, monkeypatch):
     machine(f"[hooks]\non_end = '''{HOOK}'''\non_failure = 'echo failed'\n")
     monkeypatch.setenv("SHELL_OF_THE_USER", "mine")
     (run,) = submit(1)
@@ -290,9 +283,7 @@ def test_hooks_run_once_per_attempt_in_the_users_environment(
     wait_for(lambda: (run.control / "hook-2").exists())
 
 
-def test_a_failure_of_a_long_text_has_its_hooks_which_get_it_cut(
-    new_run: Callable[..., RunDirectory], machine: Callable[[str], None]
-) -> None:
+def test_a_failure_of_a_long_text_has_its_hooks_which_get_it_cut(new_run, machine):
     machine("[hooks]\non_failure = 'echo \"$RBP_REASON\"'\n")
     run, reason = new_run(), "RuntimeError: " + "é" * 400_000
     write_attempt(run)
@@ -306,9 +297,7 @@ def test_a_failure_of_a_long_text_has_its_hooks_which_get_it_cut(
     assert judge(run).reason == reason
 
 
-def test_a_run_started_without_waiting_has_its_hooks_too(
-    tmp_path: Path, new_run: Callable[..., RunDirectory], machine: Callable[[str], None]
-) -> None:
+def test_a_run_started_without_waiting_has_its_hooks_too(tmp_path, new_run, machine):
     run = new_run()
     run.preset_toml.write_text("[data\n")
     worker = start.begin(run)
@@ -323,9 +312,7 @@ def test_a_run_started_without_waiting_has_its_hooks_too(
     wait_for(lambda: log.exists() and "failed" in log.read_text().splitlines())
 
 
-def test_a_hanging_hook_is_killed_with_all_its_processes(
-    tmp_path: Path, new_run: Callable[..., RunDirectory], machine: Callable[[str], None]
-) -> None:
+def test_a_hanging_hook_is_killed_with_all_its_processes(tmp_path, new_run, machine):
     machine("[hooks]\non_end = 'sleep 1000 & echo $!; wait'\n")
     run = new_run()
     run_hooks(run, "hook-1", Verdict("completed", ""), ["on_end"], patience_s=2.0)
@@ -335,9 +322,7 @@ def test_a_hanging_hook_is_killed_with_all_its_processes(
     wait_for(lambda: os_process.of(pid).started is None)
 
 
-def test_a_run_killed_from_outside_restarts_from_its_checkpoint_up_to_the_retries(
-    submit: Submit, machine: Callable[[str], None], look: Any
-) -> None:
+def test_a_run_killed_from_outside_restarts_from_its_checkpoint_up_to_the_retries(submit, machine, look):
     machine("[hooks]\non_failure = 'echo $RBP_STATUS'\n")
     (run,) = submit(1, words=LONG, retries=1)
     arrange.set_paused(False)
@@ -364,7 +349,7 @@ def test_a_run_killed_from_outside_restarts_from_its_checkpoint_up_to_the_retrie
     wait_for(lambda: log.exists() and "lost" in log.read_text().splitlines())
 
 
-def test_a_run_of_two_processes_takes_two_slots_and_restarts_if_one_is_killed(tmp_path: Path, look: Any) -> None:
+def test_a_run_of_two_processes_takes_two_slots_and_restarts_if_one_is_killed(tmp_path, look):
     (tmp_path / "config" / "machine.toml").write_text("cpu_slots = 2\n")
     request = LaunchRequest("digits", LONG, LaunchOptions(tmp_path / "runs", Resources(2), retries=1), (1,))
     (run,) = start.start_runs(request).runs
@@ -384,7 +369,7 @@ def test_a_run_of_two_processes_takes_two_slots_and_restarts_if_one_is_killed(tm
         processes.kill_all(run)
 
 
-def test_a_run_that_was_started_at_once_restarts_with_the_processes_that_it_had(tmp_path: Path) -> None:
+def test_a_run_that_was_started_at_once_restarts_with_the_processes_that_it_had(tmp_path):
     request = LaunchRequest("digits", LONG, LaunchOptions(tmp_path / "runs", retries=1))
     (run,) = start.start_runs(request).runs
     try:
@@ -397,16 +382,14 @@ def test_a_run_that_was_started_at_once_restarts_with_the_processes_that_it_had(
         processes.kill_all(run)
 
 
-def test_a_run_that_fails_by_itself_is_not_restarted(submit: Submit) -> None:
+def test_a_run_that_fails_by_itself_is_not_restarted(submit):
     (run,) = submit(1, retries=3)
     arrange.set_paused(False)
     assert settled(run) == ["failed"]
     assert newest_begun(run) == 1
 
 
-def test_a_queued_run_does_not_inherit_the_markers_of_another_run(
-    submit: Submit, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_queued_run_does_not_inherit_the_markers_of_another_run(submit, monkeypatch):
     """For instance, if it was submitted from a hook, whose environment has the marker of another run."""
     for name in processes.MARKS:
         monkeypatch.setenv(name, "x")

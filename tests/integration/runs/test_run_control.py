@@ -1,7 +1,5 @@
 import os
 import signal
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 from idle import IDLE
@@ -9,18 +7,16 @@ from idle import IDLE
 from rbp_engine.run import control
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.events import CheckpointSaved, Metrics
-from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.launch import launch
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import judge
 
-NewRun = Callable[..., RunDirectory]
 # Long enough not to complete during a test.
 LONG = ("epochs=500", "train.checkpoint_every=1 h", *IDLE)
 
 
-def test_a_kill_ends_every_process_of_the_run_and_touches_no_other(new_run: NewRun, look: Any) -> None:
+def test_a_kill_ends_every_process_of_the_run_and_touches_no_other(new_run, look):
     run, beside = new_run(*LONG), new_run(*LONG)
     worker, other = launch.start(run), launch.start(beside)
     look.first(run, Metrics)
@@ -42,7 +38,7 @@ def test_a_kill_ends_every_process_of_the_run_and_touches_no_other(new_run: NewR
     assert control.kill(beside).status == "killed" == judge(beside).status
 
 
-def test_a_signal_without_a_request_preempts_the_run_with_a_checkpoint(new_run: NewRun, look: Any) -> None:
+def test_a_signal_without_a_request_preempts_the_run_with_a_checkpoint(new_run, look):
     run = new_run(*LONG)
     worker = launch.start(run)
     look.first(run, Metrics)
@@ -59,7 +55,7 @@ def test_a_signal_without_a_request_preempts_the_run_with_a_checkpoint(new_run: 
     assert worker.wait(60) == 4
 
 
-def test_a_signal_before_the_worker_can_handle_it_preempts_the_run_too(new_run: NewRun, look: Any) -> None:
+def test_a_signal_before_the_worker_can_handle_it_preempts_the_run_too(new_run, look):
     run = new_run(*LONG)
     worker = launch.start(run)
     os.kill(worker.pid, signal.SIGUSR1)

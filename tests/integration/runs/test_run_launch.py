@@ -2,10 +2,8 @@ import os
 import shutil
 import subprocess
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -16,15 +14,12 @@ from rbp_engine.run import control
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.attempts import last_attempt, read_attempts
 from rbp_engine.run.files.events import Metrics
-from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.launch import launch
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import judge
 
-NewRun = Callable[..., RunDirectory]
 
-
-def test_a_run_outlives_the_thread_that_started_it_and_is_found_by_its_markers(new_run: NewRun, look: Any) -> None:
+def test_a_run_outlives_the_thread_that_started_it_and_is_found_by_its_markers(new_run, look):
     run = new_run("epochs=500", *IDLE)
     thread = threading.Thread(target=launch.start, args=(run,))
     thread.start()
@@ -42,11 +37,11 @@ def test_a_run_outlives_the_thread_that_started_it_and_is_found_by_its_markers(n
     assert control.kill(run).status == "killed"
 
 
-def test_of_two_simultaneous_starts_exactly_one_wins(new_run: NewRun) -> None:
+def test_of_two_simultaneous_starts_exactly_one_wins(new_run):
     run = new_run()
     barrier = threading.Barrier(2)
 
-    def start(_: int) -> str:
+    def start(_):
         barrier.wait()
         try:
             return f"started {launch.start(run).pid}"
@@ -64,15 +59,13 @@ def test_of_two_simultaneous_starts_exactly_one_wins(new_run: NewRun) -> None:
         launch.start(run)
 
 
-def test_a_worker_that_cannot_be_recorded_is_not_left_running(
-    new_run: NewRun, look: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_worker_that_cannot_be_recorded_is_not_left_running(new_run, look, monkeypatch):
     run = new_run()
 
     class Failing(subprocess.Popen[bytes]):
         """The disk fails just after the worker has been started."""
 
-        def __init__(self, *words: Any, **options: Any) -> None:
+        def __init__(self, *words, **options):
             super().__init__(*words, **options)
             run.attempt(1).unlink()
             (run.attempt(1) / "in the way").mkdir(parents=True)
@@ -86,7 +79,7 @@ def test_a_worker_that_cannot_be_recorded_is_not_left_running(
     assert launch.start(run).pid == last_attempt(run).process.pid
 
 
-def test_a_run_is_not_started_while_its_run_json_is_damaged(new_run: NewRun) -> None:
+def test_a_run_is_not_started_while_its_run_json_is_damaged(new_run):
     run = new_run()
     damaged = run.run_json.read_text().replace('"format": 1', '"format": 1,')
     run.run_json.write_text(damaged)
@@ -97,7 +90,7 @@ def test_a_run_is_not_started_while_its_run_json_is_damaged(new_run: NewRun) -> 
     assert not run.attempt(1).exists() and not processes.processes_of(run)
 
 
-def test_what_a_worker_prints_is_kept_by_attempt(new_run: NewRun, look: Any) -> None:
+def test_what_a_worker_prints_is_kept_by_attempt(new_run, look):
     """The preset is damaged, so the worker ends before it loads torch."""
     run = new_run()
     run.preset_toml.write_text("[data\n")
@@ -110,6 +103,6 @@ def test_what_a_worker_prints_is_kept_by_attempt(new_run: NewRun, look: Any) -> 
     assert log[last_attempt(run).stderr_from :].count("Traceback") == 1
 
 
-def test_the_runs_directory_holds_run_folders_and_nothing_else(new_run: NewRun, tmp_path: Path) -> None:
+def test_the_runs_directory_holds_run_folders_and_nothing_else(new_run, tmp_path):
     first, second = new_run(), new_run(run_id="chosen")
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == sorted([first.id, second.id])

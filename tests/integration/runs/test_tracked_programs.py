@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -45,7 +44,7 @@ NAMES = ("terminated", "interrupted", "killed", "full")
 
 
 @pytest.fixture(scope="module")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, "subprocess.Popen[str]"]]]:
+def programs(tmp_path_factory):
     """All of them at once: most of their time they sleep."""
     folder = tmp_path_factory.mktemp("programs")
     (folder / "train.py").write_text(PROGRAM)
@@ -68,7 +67,7 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, d
         process.communicate()
 
 
-def _metrics(folder: Path, name: str) -> int:
+def _metrics(folder, name):
     path = RunDirectory(folder / "runs" / name).events()
     return sum(isinstance(event.body, Metrics) for event in read_events(path)) if path.exists() else 0
 
@@ -81,7 +80,7 @@ def _metrics(folder: Path, name: str) -> int:
         ("killed", signal.SIGKILL, -signal.SIGKILL, ("lost", "the process is gone without a word, probably killed")),
     ],
 )
-def test_a_signal_ends_the_program_as_ever_and_the_run_says_so(programs, name, number, code, end) -> None:
+def test_a_signal_ends_the_program_as_ever_and_the_run_says_so(programs, name, number, code, end):
     folder, started = programs
     process, run = started[name], RunDirectory(folder / "runs" / name)
     assert judge(run).status == "running"
@@ -93,7 +92,7 @@ def test_a_signal_ends_the_program_as_ever_and_the_run_says_so(programs, name, n
     assert _metrics(folder, name)
 
 
-def test_a_disk_that_is_full_ends_nothing_and_is_said_once(programs) -> None:
+def test_a_disk_that_is_full_ends_nothing_and_is_said_once(programs):
     folder, started = programs
     out, said = started["full"].communicate(timeout=120)
     assert started["full"].returncode == 0 and "after the block" in out
@@ -101,7 +100,7 @@ def test_a_disk_that_is_full_ends_nothing_and_is_said_once(programs) -> None:
     assert 0 < _metrics(folder, "full") < 2000
 
 
-def test_seeds_of_a_program_are_one_experiment_and_other_programs_are_others(tmp_path: Path) -> None:
+def test_seeds_of_a_program_are_one_experiment_and_other_programs_are_others(tmp_path):
     """Another program is one of another name, or of the same name with other contents."""
     programs = [tmp_path / name for name in ("train.py", "copy/train.py", "other.py", "changed/train.py")]
     for program in programs:

@@ -1,8 +1,5 @@
 import math
 import shutil
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -28,15 +25,13 @@ from rbp_engine.run.files.events import (
     Validation,
     WarningRaised,
 )
-from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
+from rbp_engine.run.files.layout import read_json, write_json
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.launch import launch
 from rbp_engine.train.checkpoints import checkpoint
 
-NewRun = Callable[..., RunDirectory]
 
-
-def test_a_run_records_its_course_from_the_first_step_to_the_end(reference: RunDirectory, look: Any) -> None:
+def test_a_run_records_its_course_from_the_first_step_to_the_end(reference, look):
     start = look.first(reference, RunStart).body
     assert (start.steps_per_epoch, start.epochs, start.epoch, start.resumed_from) == (12, 3, 0, None)
     steps = [(entry["step"], entry["epoch"]) for entry in look.story(reference) if entry["kind"] == "metrics"]
@@ -55,7 +50,7 @@ def test_a_run_records_its_course_from_the_first_step_to_the_end(reference: RunD
     assert look.bodies(reference, System)[-1].rss > 0
 
 
-def test_the_summary_of_a_completed_run_agrees_with_its_events(reference: RunDirectory, look: Any) -> None:
+def test_the_summary_of_a_completed_run_agrees_with_its_events(reference, look):
     summary = read_summary(reference)
     assert summary is not None
     validations = look.bodies(reference, Validation)
@@ -73,7 +68,7 @@ def test_the_summary_of_a_completed_run_agrees_with_its_events(reference: RunDir
     assert not list(reference.path.rglob("*.tmp")) and not (reference.control / "reserve").exists()
 
 
-def test_a_run_with_another_loss_schedule_and_mixed_images_trains_as_it_was_told(new_run: NewRun, look: Any) -> None:
+def test_a_run_with_another_loss_schedule_and_mixed_images_trains_as_it_was_told(new_run, look):
     run = new_run(
         "method=bptt_s", "loss.name=tet", "loss.mse_weight=0.05", "loss.label_smoothing=0.1", "neuron.threshold=0.9",
         "optim.schedule=multistep", "optim.milestones=[1, 2]", "optim.gamma=0.5", "data.mixup=0.2", "data.cutmix=1.0",
@@ -92,7 +87,7 @@ def test_a_run_with_another_loss_schedule_and_mixed_images_trains_as_it_was_told
     assert validation.loss == pytest.approx(float(loss), rel=1e-5)
 
 
-def test_a_killed_and_resumed_run_keeps_its_best_and_each_step_once_in_tensorboard(new_run: NewRun, look: Any) -> None:
+def test_a_killed_and_resumed_run_keeps_its_best_and_each_step_once_in_tensorboard(new_run, look):
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     run = new_run("epochs=500", *IDLE, "train.log_every=1", "train.checkpoint_every=1 h")  # saves only when it improves
     worker = launch.start(run)
@@ -117,7 +112,7 @@ def test_a_killed_and_resumed_run_keeps_its_best_and_each_step_once_in_tensorboa
     assert steps == training | validation
 
 
-def test_a_run_killed_before_its_first_checkpoint_says_that_it_starts_again(new_run: NewRun, look: Any) -> None:
+def test_a_run_killed_before_its_first_checkpoint_says_that_it_starts_again(new_run, look):
     run = new_run("batch=2", "train.log_every=1", *IDLE)
     worker = launch.start(run)
     look.wait_until(lambda: (summary := read_summary(run)) is not None and summary.step > 0)
@@ -128,7 +123,7 @@ def test_a_run_killed_before_its_first_checkpoint_says_that_it_starts_again(new_
     control.kill(run)
 
 
-def test_a_resume_warns_of_a_damaged_checkpoint_and_of_another_type_of_device(new_run: NewRun, look: Any) -> None:
+def test_a_resume_warns_of_a_damaged_checkpoint_and_of_another_type_of_device(new_run, look):
     run = new_run("epochs=500", *IDLE)
     for _ in range(2):
         launch.start(run)
@@ -154,7 +149,7 @@ def test_a_resume_warns_of_a_damaged_checkpoint_and_of_another_type_of_device(ne
     ]
 
 
-def test_a_run_whose_batches_are_made_in_memory_says_that_workers_have_no_effect(new_run: NewRun, look: Any) -> None:
+def test_a_run_whose_batches_are_made_in_memory_says_that_workers_have_no_effect(new_run, look):
     run = new_run("epochs=1", "data.workers=2")
     launch.start(run)
     assert look.end(run).status == "completed"
@@ -163,9 +158,7 @@ def test_a_run_whose_batches_are_made_in_memory_says_that_workers_have_no_effect
     ]
 
 
-def test_with_held_out_images_the_test_set_is_used_once_for_the_last_and_the_best_weights(
-    new_run: NewRun, look: Any
-) -> None:
+def test_with_held_out_images_the_test_set_is_used_once_for_the_last_and_the_best_weights(new_run, look):
     run = new_run("train.validation_split=0.2", "epochs=3", "optim.lr=0.5", "optim.schedule=constant")
     launch.start(run)
     assert look.end(run).status == "completed"
@@ -187,7 +180,7 @@ def test_with_held_out_images_the_test_set_is_used_once_for_the_last_and_the_bes
     assert accuracy(best) == pytest.approx(validations[4].top1, abs=0.006)
 
 
-def accuracy(saved: checkpoint.Checkpoint) -> float:
+def accuracy(saved):
     """The accuracy of a checkpoint on the test set; another number of threads may change the result for two images."""
     model = create_model("convnet", num_classes=10, in_channels=1)
     checkpoint.load_weights(saved, model)
@@ -199,7 +192,7 @@ def accuracy(saved: checkpoint.Checkpoint) -> float:
     return float((create_method("rate_m", 2).predict(model, images).mean(0).argmax(1) == labels).double().mean())
 
 
-def test_a_run_that_diverges_fails_names_the_step_and_keeps_a_good_checkpoint(new_run: NewRun, look: Any) -> None:
+def test_a_run_that_diverges_fails_names_the_step_and_keeps_a_good_checkpoint(new_run, look):
     """The TensorBoard curves reach as far as the events."""
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     run = new_run("optim.lr=1e30", "train.checkpoint_every=1s", "train.log_every=1")
@@ -224,9 +217,7 @@ def test_a_run_that_diverges_fails_names_the_step_and_keeps_a_good_checkpoint(ne
     assert [entry.step for entry in shown] == recorded and recorded[-1] >= named
 
 
-def test_missing_data_fails_the_run_with_the_searched_folders_and_a_remedy(
-    new_run: NewRun, look: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_data_fails_the_run_with_the_searched_folders_and_a_remedy(new_run, look, tmp_path, monkeypatch):
     monkeypatch.setenv("RBP_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     run = new_run("data=cifar10")
@@ -238,7 +229,7 @@ def test_missing_data_fails_the_run_with_the_searched_folders_and_a_remedy(
         assert words in summary.reason
 
 
-def test_a_damaged_preset_fails_the_run_with_its_file_and_line(new_run: NewRun, look: Any) -> None:
+def test_a_damaged_preset_fails_the_run_with_its_file_and_line(new_run, look):
     run = new_run()
     run.preset_toml.write_text("title = 'x'\n[data]\nname = 'digitz'\n")
     launch.start(run)

@@ -17,13 +17,13 @@ OF = EvaluatedWeights(one_line("last"), one_line("best"), one_line("test"), 1, 1
 
 
 @given(st.integers(2, 7), st.integers(1, 60), st.integers(0, 2**32 - 1))
-def test_the_counts_are_those_of_a_plain_loop(count: int, samples: int, seed: int) -> None:
+def test_the_counts_are_those_of_a_plain_loop(count, samples, seed):
     draw = np.random.default_rng(seed)
     labels = draw.integers(0, count, samples)
     logits = draw.normal(size=(samples, count)).astype(np.float32)
     found = by_class(OF, labels, logits.argmax(1), logits)
     matrix = [[0] * count for _ in range(count)]
-    mistakes: dict[int, tuple[int, int, float]] = {}
+    mistakes = {}
     for index, (label, row) in enumerate(zip(labels, logits, strict=True)):
         predicted = int(np.argmax(row))
         matrix[label][predicted] += 1
@@ -45,21 +45,21 @@ def test_the_counts_are_those_of_a_plain_loop(count: int, samples: int, seed: in
     assert all(left <= confidences[-1] + 1e-6 for *_, left in mistakes.values())
 
 
-def test_a_network_that_is_always_right_has_no_mistakes() -> None:
+def test_a_network_that_is_always_right_has_no_mistakes():
     logits = np.eye(3, dtype=np.float32)
     found = by_class(OF, np.arange(3), logits.argmax(1), logits, ("a", "b", "c"))
     assert found.worst == found.confusions == ()
     assert [(one.name, one.accuracy) for one in found.classes] == [("a", 1.0), ("b", 1.0), ("c", 1.0)]
 
 
-def test_a_class_without_a_sample_has_no_accuracy_and_odd_logits_no_confidence() -> None:
+def test_a_class_without_a_sample_has_no_accuracy_and_odd_logits_no_confidence():
     logits = np.array([[np.nan, 1.0]], dtype=np.float32)
     found = by_class(OF, np.array([1]), np.array([0]), logits)
     assert found.classes[0].accuracy is None
     assert [one.confidence for one in found.worst] == [0.0]
 
 
-def test_every_catalogued_set_that_has_names_has_one_for_each_class() -> None:
+def test_every_catalogued_set_that_has_names_has_one_for_each_class():
     named = [one for one in CATALOG.values() if one.class_names]
     assert [len(one.class_names) for one in named] == [one.classes for one in named] and len(named) > 8
     # The labels of CIFAR-100 are in the order of the alphabet.
@@ -68,7 +68,7 @@ def test_every_catalogued_set_that_has_names_has_one_for_each_class() -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_a_picture_of_a_normalised_image_is_the_raw_one(channels: int) -> None:
+def test_a_picture_of_a_normalised_image_is_the_raw_one(channels):
     raw = torch.randint(0, 256, (2, channels, 5, 6), dtype=torch.uint8)
     preprocess = Pixels((0.3,) * channels, (0.2,) * channels)
     seen = picture(preprocess(raw)[1], preprocess)
@@ -77,16 +77,16 @@ def test_a_picture_of_a_normalised_image_is_the_raw_one(channels: int) -> None:
     assert np.allclose(seen, expected[..., 0] if channels == 1 else expected, atol=1e-6)
 
 
-def test_a_picture_of_events_is_their_sum_over_time_and_polarity() -> None:
+def test_a_picture_of_events_is_their_sum_over_time_and_polarity():
     frames = torch.randint(0, 4, (3, 2, 5, 6)).float()
     seen = picture(frames, Frames(2))
     assert np.allclose(seen, (frames.sum((0, 1)) / frames.sum((0, 1)).max()).numpy())
     assert picture(torch.zeros(3, 2, 5, 6), Frames(2)).max() == 0.0
 
 
-def test_samples_are_found_by_their_number_in_the_order_that_was_asked_for() -> None:
+def test_samples_are_found_by_their_number_in_the_order_that_was_asked_for():
     images, frames = torch.arange(10.0).view(10, 1, 1, 1), torch.arange(20.0).view(2, 10, 1, 1, 1)
     batches = [(images[:4], torch.zeros(4)), (images[4:], torch.zeros(6))]
-    assert [sample.item() for sample in samples_at(batches, [7, 0, 4])] == [7.0, 0.0, 4.0]  # type: ignore[arg-type]
+    assert [sample.item() for sample in samples_at(batches, [7, 0, 4])] == [7.0, 0.0, 4.0]
     sequence = [(frames[:, :4], torch.zeros(4)), (frames[:, 4:], torch.zeros(6))]
-    assert [sample.flatten().tolist() for sample in samples_at(sequence, [5])] == [[5.0, 15.0]]  # type: ignore[arg-type]
+    assert [sample.flatten().tolist() for sample in samples_at(sequence, [5])] == [[5.0, 15.0]]

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from rbp_engine.evaluation.robustness import dropped, noisy, planned
 
 
-def generator(seed: int = 0) -> torch.Generator:
+def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def test_half_and_double_t_then_shuffled_noise_and_dropped_steps() -> None:
+def test_half_and_double_t_then_shuffled_noise_and_dropped_steps():
     assert [(test.kind, test.timesteps, test.amount) for test in planned(4)] == [
         ("timesteps", 2, 0.0),
         ("timesteps", 8, 0.0),
@@ -25,13 +25,13 @@ def test_half_and_double_t_then_shuffled_noise_and_dropped_steps() -> None:
     ]
 
 
-def test_one_timestep_can_neither_be_shuffled_nor_dropped() -> None:
+def test_one_timestep_can_neither_be_shuffled_nor_dropped():
     assert {test.kind for test in planned(1)} == {"timesteps", "noise"}
     assert [test.timesteps for test in planned(1) if test.kind == "timesteps"] == [2]
 
 
 @given(st.integers(1, 50), st.lists(st.integers(1, 100)), st.booleans())
-def test_no_test_is_planned_twice_and_some_input_is_left(trained: int, others: list[int], one_t: bool) -> None:
+def test_no_test_is_planned_twice_and_some_input_is_left(trained, others, one_t):
     tests = planned(trained, others, one_t=one_t)
     assert len(set(tests)) == len(tests)
     assert all(0 < test.amount < trained for test in tests if test.kind == "dropped")
@@ -42,7 +42,7 @@ def test_no_test_is_planned_twice_and_some_input_is_left(trained: int, others: l
 
 
 @pytest.mark.parametrize("frames", [False, True])
-def test_so_many_timesteps_of_each_sample_have_no_input_and_the_others_are_unchanged(frames: bool) -> None:
+def test_so_many_timesteps_of_each_sample_have_no_input_and_the_others_are_unchanged(frames):
     images = 1 + torch.rand(6, 50, 1, 4, 4) if frames else 1 + torch.rand(50, 1, 4, 4)
     sequence = dropped(images, 6, 2, generator())
     gone = (sequence == 0).flatten(2).all(2)
@@ -54,7 +54,7 @@ def test_so_many_timesteps_of_each_sample_have_no_input_and_the_others_are_uncha
     assert not torch.equal(sequence, dropped(images, 6, 2, generator(1)))
 
 
-def test_noise_has_the_deviation_that_was_asked_for_and_comes_from_the_seed() -> None:
+def test_noise_has_the_deviation_that_was_asked_for_and_comes_from_the_seed():
     images = torch.rand(100, 1, 8, 8)
     noise = noisy(images, 0.5, generator()) - images
     assert noise.std().item() == pytest.approx(0.5, rel=0.05) and abs(noise.mean().item()) < 0.02

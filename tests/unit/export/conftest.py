@@ -1,9 +1,7 @@
 """Networks with random weights and statistics, and what becomes of them in a file of NIR."""
 
 import io
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import nir
 import numpy as np
@@ -32,7 +30,7 @@ class Exported(NamedTuple):
     predictions: PredictionCheck
 
 
-def lively(model: nn.Module, seed: int = 0) -> nn.Module:
+def lively(model, seed=0):
     """The network in evaluation mode, with batch norms that keep its neurons firing."""
     draw = torch.Generator().manual_seed(seed)
     for module in model.modules():
@@ -45,16 +43,16 @@ def lively(model: nn.Module, seed: int = 0) -> nn.Module:
 
 
 @pytest.fixture(autouse=True)
-def the_same_weights_each_time() -> None:
+def the_same_weights_each_time():
     """SpikingJelly's reader computes in float32, where a membrane of other weights may round across the threshold."""
     torch.manual_seed(0)
 
 
 @pytest.fixture
-def exported(tmp_path: Path) -> Callable[..., Exported]:
+def exported(tmp_path):
     """Write a network, read the file again, and check both on images of this shape; the file is `net.nir`."""
 
-    def export(model: nn.Module, shape: tuple[int, ...], **settings: Any) -> Exported:
+    def export(model, shape, **settings):
         torch.manual_seed(1)
         images = torch.randn(6, *shape)
         operations = walk(lively(model), shape)

@@ -34,7 +34,7 @@ Hard = partial(LIF, reset="hard")
 class Net(nn.Module):
     """Convolution, batch norm and neuron, then what a test says, and a linear layer on what is left."""
 
-    def __init__(self, *, inside: int = 6 * 64, **layers: nn.Module) -> None:
+    def __init__(self, *, inside=6 * 64, **layers):
         super().__init__()
         self.stem = nn.Sequential(nn.Conv2d(2, 6, 3, padding=1), nn.BatchNorm2d(6), Hard())
         for name, layer in layers.items():
@@ -50,7 +50,7 @@ class Net(nn.Module):
         return x
 
 
-def after(function, inside: int = 6 * 64, **layers: nn.Module) -> nn.Module:
+def after(function, inside=6 * 64, **layers):
     """A `Net` whose middle is a function of (net, x)."""
     return type("Changed", (Net,), {"middle": function})(inside=inside, **layers)
 
@@ -305,7 +305,7 @@ def test_frames_are_compared_timestep_by_timestep(exported):
     assert check_predictions(predict(model, frames.flip(0), 3), written.graph, frames, 1e-4).largest_difference > 1e-3
 
 
-def documented() -> dict[str, bool]:
+def documented():
     """Whether docs/export.md says that a bundled network can be written."""
     rows = re.findall(
         r"^\| (`.*`) \| (yes|no)", (Path(__file__).parents[3] / "docs/export.md").read_text(), re.MULTILINE

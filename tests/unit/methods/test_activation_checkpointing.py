@@ -10,7 +10,7 @@ from rbp_engine.spiking import LIF
 
 
 class Checkpointed(nn.Module):
-    def __init__(self, use_reentrant: bool) -> None:
+    def __init__(self, use_reentrant):
         super().__init__()
         self.use_reentrant = use_reentrant
         self.stem = nn.Sequential(nn.Linear(6, 6), LIF())

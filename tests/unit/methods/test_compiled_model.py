@@ -8,7 +8,7 @@ from rbp_engine.methods import METHODS, create_method
 from rbp_engine.spiking import LIF
 
 pytestmark = pytest.mark.xdist_group("compiler")  # as tests/unit/spiking/test_compiled_loops.py
-T, B = 3, 4
+T, B = 2, 4
 WAYS = {
     "torch.compile": lambda model: torch.compile(model, backend="aot_eager"),
     "model.compile": lambda model: model.compile(backend="aot_eager") or model,

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from rbp_engine.methods import METHODS, Distillation, Loss, create_method
 from rbp_engine.probes.gradient_fidelity import gradient_fidelity
@@ -13,7 +13,7 @@ LABELS = torch.tensor([0, 1, 2, 0, 1])
 WEIGHT, TEMPERATURE = 0.7, 2.5
 
 
-def network() -> nn.Module:
+def network():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(6, 8), LIF(), nn.Linear(8, 8), LIF(), nn.Linear(8, C)).double()
     for layer in model[::2]:
@@ -21,16 +21,16 @@ def network() -> nn.Module:
     return model
 
 
-def images() -> Tensor:
+def images():
     return torch.randn(B, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
 
 
-def teacher(x: Tensor) -> Tensor:
+def teacher(x):
     weight = torch.randn(6, C, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     return 3.0 * x @ weight
 
 
-def by_formula(logits: Tensor, labels: Tensor) -> Tensor:
+def by_formula(logits, labels):
     p = torch.softmax(teacher(images()) / TEMPERATURE, 1)
     q = torch.softmax(logits / TEMPERATURE, 1)
     divergence = (p * (p / q).log()).sum() / B
@@ -38,14 +38,14 @@ def by_formula(logits: Tensor, labels: Tensor) -> Tensor:
     return (1 - WEIGHT) * entropy + WEIGHT * TEMPERATURE**2 * divergence
 
 
-def step(name: str, **settings: object) -> list[Tensor]:
+def step(name, **settings):
     model = network()
     out = create_method(name, T, **settings).step(model, images(), LABELS, 0.5)
     return [out.loss, out.logits, *(weight.grad for weight in model.parameters())]
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_each_method_has_the_gradient_of_hintons_loss(name: str) -> None:
+def test_each_method_has_the_gradient_of_hintons_loss(name):
     found = step(name, distill=Distillation(teacher, WEIGHT, TEMPERATURE))
     for mine, expected in zip(found, step(name, loss=by_formula), strict=True):
         torch.testing.assert_close(mine, expected, rtol=1e-11, atol=1e-13)
@@ -53,7 +53,7 @@ def test_each_method_has_the_gradient_of_hintons_loss(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["bptt", "bptt_s"])
-def test_with_tet_the_teacher_is_that_of_every_timestep(name: str) -> None:
+def test_with_tet_the_teacher_is_that_of_every_timestep(name):
     model = network()
     distill = Distillation(teacher, WEIGHT, TEMPERATURE)
     out = create_method(name, T, loss=Loss("tet"), distill=distill).step(model, images(), LABELS)
@@ -61,11 +61,11 @@ def test_with_tet_the_teacher_is_that_of_every_timestep(name: str) -> None:
     torch.testing.assert_close(out.loss, sum(by_formula(logits, LABELS) for logits in steps) / T)
 
 
-def test_a_teacher_sees_the_batch_as_it_is_and_has_no_graph() -> None:
+def test_a_teacher_sees_the_batch_as_it_is_and_has_no_graph():
     seen = []
     large = nn.Linear(6, C).double()
 
-    def watched(x: Tensor) -> Tensor:
+    def watched(x):
         seen.append((x, torch.is_grad_enabled()))
         return large(x)
 
@@ -76,7 +76,7 @@ def test_a_teacher_sees_the_batch_as_it_is_and_has_no_graph() -> None:
     assert large.weight.grad is None
 
 
-def test_a_spiking_network_can_be_the_teacher_and_a_perfect_student_has_no_loss() -> None:
+def test_a_spiking_network_can_be_the_teacher_and_a_perfect_student_has_no_loss():
     model, method = network(), create_method("bptt", T)
     distill = Distillation(lambda x: method.predict(model, x).mean(0), weight=1.0)
     out = create_method("rate_m", T, distill=distill).step(model, images(), LABELS)
@@ -84,7 +84,7 @@ def test_a_spiking_network_can_be_the_teacher_and_a_perfect_student_has_no_loss(
     assert all(weight.grad.abs().max() < 1e-12 for weight in model.parameters())
 
 
-def test_fidelity_compares_gradients_of_the_whole_loss() -> None:
+def test_fidelity_compares_gradients_of_the_whole_loss():
     distill = Distillation(teacher, 0.9, TEMPERATURE)
     rate, bptt = (
         torch.cat([gradient.flatten() for gradient in step(name, distill=distill)[2:]]) for name in ("rate_m", "bptt")
@@ -97,7 +97,7 @@ def test_fidelity_compares_gradients_of_the_whole_loss() -> None:
     assert found != pytest.approx(without, rel=1e-6)
 
 
-def test_a_teacher_of_other_classes_is_named() -> None:
+def test_a_teacher_of_other_classes_is_named():
     with pytest.raises(ValueError, match=r"the teacher gives \[5, 6\] logits for outputs \[5, 3\]"):
         step("bptt", distill=Distillation(lambda x: x))
 
@@ -106,6 +106,6 @@ def test_a_teacher_of_other_classes_is_named() -> None:
     ("settings", "message"),
     [({"weight": 0.0}, "above 0 and at most 1, got 0.0"), ({"temperature": 0.0}, "the temperature is above 0")],
 )
-def test_settings_out_of_range_are_refused(settings: dict[str, float], message: str) -> None:
+def test_settings_out_of_range_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         Distillation(teacher, **settings)

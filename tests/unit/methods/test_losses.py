@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from rbp_engine.errors import OwnCodeError
 from rbp_engine.methods import METHODS, Loss, create_method
@@ -28,7 +28,7 @@ RATE = ("rate_m", "rate_s")
 CASES = [(m, name) for m in METHODS for name, loss in LOSSES.items() if m not in RATE or not loss.at_every_step]
 
 
-def by_formula(loss: Loss, logits: Tensor, labels: Tensor) -> Tensor:
+def by_formula(loss, logits, labels):
     """One output [B, C], of the mean or of a timestep."""
     probabilities = torch.eye(C, dtype=logits.dtype)[labels] if labels.ndim == 1 else labels
     targets = (1 - loss.label_smoothing) * probabilities + loss.label_smoothing / C
@@ -39,7 +39,7 @@ def by_formula(loss: Loss, logits: Tensor, labels: Tensor) -> Tensor:
     return (1 - loss.mse_weight) * entropy + loss.mse_weight * distance
 
 
-def of_sequence(loss: Loss, logits: Tensor, labels: Tensor) -> Tensor:
+def of_sequence(loss, logits, labels):
     if loss.name == "tet":
         return sum(by_formula(loss, step, labels) for step in logits) / len(logits)
     return by_formula(loss, logits.mean(0), labels)
@@ -47,7 +47,7 @@ def of_sequence(loss: Loss, logits: Tensor, labels: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("labels", [HARD, SOFT], ids=["classes", "probabilities"])
 @pytest.mark.parametrize("name", LOSSES)
-def test_values_and_gradients_are_those_of_the_formulas(name: str, labels: Tensor) -> None:
+def test_values_and_gradients_are_those_of_the_formulas(name, labels):
     loss = LOSSES[name]
     steps = torch.randn(T, B, C, generator=torch.Generator().manual_seed(1), dtype=torch.float64, requires_grad=True)
     found = Objective(loss, labels).of_steps(steps) if loss.at_every_step else loss(steps.mean(0), labels)
@@ -57,7 +57,7 @@ def test_values_and_gradients_are_those_of_the_formulas(name: str, labels: Tenso
     torch.testing.assert_close(*pair, rtol=1e-12, atol=1e-14)
 
 
-def network() -> Network:
+def network():
     torch.manual_seed(0)
     model, neuron = Network(), {"decay": 0.5, "threshold": 0.7, "surrogate_args": {"alpha": 3.0}}
     for place, layer in enumerate(
@@ -70,11 +70,11 @@ def network() -> Network:
     return model.double()
 
 
-def images() -> Tensor:
+def images():
     return torch.randn(B, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
 
 
-def outputs(model: Network, method: str) -> Tensor:
+def outputs(model, method):
     """Logits [T, B, C] of plain torch whose graph is that of the method; for the rate methods, [1, B, C]."""
     if method in RATE:
         return ORACLES[method](model, [images()] * T, HARD)[1].unsqueeze(0)
@@ -87,7 +87,7 @@ def outputs(model: Network, method: str) -> Tensor:
 
 @pytest.mark.parametrize(("method", "name"), CASES)
 @pytest.mark.parametrize("labels", [HARD, SOFT], ids=["classes", "probabilities"])
-def test_each_method_has_the_gradient_of_each_loss(method: str, name: str, labels: Tensor) -> None:
+def test_each_method_has_the_gradient_of_each_loss(method, name, labels):
     loss = LOSSES[name]
     settings = {"loss_scale": "1"} if method in RATE else {}
     model, oracle = network(), network()
@@ -108,7 +108,7 @@ def test_each_method_has_the_gradient_of_each_loss(method: str, name: str, label
 
 
 @pytest.mark.parametrize("method", [method for method in METHODS if method not in RATE])
-def test_with_one_timestep_tet_is_cross_entropy(method: str) -> None:
+def test_with_one_timestep_tet_is_cross_entropy(method):
     found = []
     for loss in (Loss("tet"), Loss()):
         model = network()
@@ -118,7 +118,7 @@ def test_with_one_timestep_tet_is_cross_entropy(method: str) -> None:
 
 
 @pytest.mark.parametrize("method", RATE)
-def test_rate_methods_refuse_a_loss_at_every_step_and_say_why(method: str) -> None:
+def test_rate_methods_refuse_a_loss_at_every_step_and_say_why(method):
     with pytest.raises(ValueError, match=rf"'tet'.*{method} has the mean output only.*'ce' or 'mse'.*bptt"):
         create_method(method, T, loss=Loss("tet"))
 
@@ -133,19 +133,19 @@ def test_rate_methods_refuse_a_loss_at_every_step_and_say_why(method: str) -> No
         ({"mse_weight": 0.1}, "for the loss 'tet', and this is 'ce'"),
     ],
 )
-def test_settings_out_of_range_are_refused(settings: dict, message: str) -> None:
+def test_settings_out_of_range_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         Loss(**settings)
 
 
-def test_low_precision_outputs_have_a_loss_in_float32() -> None:
+def test_low_precision_outputs_have_a_loss_in_float32():
     logits = torch.randn(T, B, C, generator=torch.Generator().manual_seed(1)).bfloat16()
     for loss in LOSSES.values():
         found = Objective(loss, HARD).of_steps(logits) if loss.at_every_step else loss(logits[0], HARD)
         assert found.dtype == torch.float32 and found.isfinite()
 
 
-def test_fidelity_compares_gradients_of_the_methods_own_loss() -> None:
+def test_fidelity_compares_gradients_of_the_methods_own_loss():
     gradients = {}
     for method, settings in (("rate_m", {"loss_scale": "1"}), ("bptt", {})):
         model = network()
@@ -159,13 +159,13 @@ def test_fidelity_compares_gradients_of_the_methods_own_loss() -> None:
     assert found[0] == pytest.approx(expected, rel=1e-9) and found[1] != pytest.approx(expected, rel=1e-4)
 
 
-def entropy(logits: Tensor, labels: Tensor) -> Tensor:
+def entropy(logits, labels):
     return nn.functional.cross_entropy(logits, labels)
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("labels", [HARD, SOFT], ids=["classes", "probabilities"])
-def test_a_function_that_is_cross_entropy_has_the_bits_of_cross_entropy(method: str, labels: Tensor) -> None:
+def test_a_function_that_is_cross_entropy_has_the_bits_of_cross_entropy(method, labels):
     found = []
     for loss in (entropy, Loss()):
         model = network()
@@ -186,12 +186,12 @@ def test_a_function_that_is_cross_entropy_has_the_bits_of_cross_entropy(method: 
     ],
     ids=["a number", "a vector", "an integer", "detached", "nan"],
 )
-def test_a_result_that_cannot_be_minimised_is_an_error(method: str, loss: object, message: str) -> None:
+def test_a_result_that_cannot_be_minimised_is_an_error(method, loss, message):
     with pytest.raises(OwnCodeError, match=rf"the loss <lambda> {message}"):
         create_method(method, T, loss=loss).step(network(), images(), HARD)
 
 
-def test_a_loss_that_becomes_infinite_later_is_left_to_the_caller() -> None:
+def test_a_loss_that_becomes_infinite_later_is_left_to_the_caller():
     """A run counts on the step's loss and gradients, and must not wait for the device at each step."""
     scale = torch.ones(())
     method = create_method("rate_m", T, loss=lambda logits, labels: logits.sum() * scale)
@@ -200,6 +200,6 @@ def test_a_loss_that_becomes_infinite_later_is_left_to_the_caller() -> None:
     assert not method.step(network(), images(), HARD).loss.isfinite()
 
 
-def test_what_is_no_function_is_refused() -> None:
+def test_what_is_no_function_is_refused():
     with pytest.raises(TypeError, match="a loss is a Loss or a function of logits and labels, got str"):
         create_method("bptt", T, loss="ce")

@@ -4,7 +4,6 @@ import copy
 import pickle
 from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
 import torch
@@ -312,7 +311,7 @@ def test_a_network_that_branches_in_time_is_a_value_error(name, odd_pass, odd):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_method_is_pickled_after_a_step(name: str) -> None:
+def test_a_method_is_pickled_after_a_step(name):
     method, model = create_method(name, 2), nn.Sequential(nn.Linear(6, 3), LIF(), nn.Linear(3, 3))
     method.step(model, torch.rand(3, 6), torch.tensor([0, 1, 2]))
     again = pickle.loads(pickle.dumps(method))
@@ -320,20 +319,20 @@ def test_a_method_is_pickled_after_a_step(name: str) -> None:
     again.step(model, torch.rand(3, 6), torch.tensor([0, 1, 2]))
 
 
-def test_a_model_is_checked_again_when_it_goes_from_evaluation_to_training() -> None:
+def test_a_model_is_checked_again_when_it_goes_from_evaluation_to_training():
     model, method = nn.Sequential(spectral_norm(nn.Linear(6, 3)), LIF(), nn.Linear(3, 3)), create_method("rate_s", 2)
     method.step(model.eval(), torch.rand(3, 6), torch.tensor([0, 1, 2]))
     with pytest.raises(ValueError, match="spectral_norm changes the weight at each pass"):
         method.step(model.train(), torch.rand(3, 6), torch.tensor([0, 1, 2]))
 
 
-def test_a_norm_of_ones_own_counts_the_timesteps_of_rate_s_and_not_its_last_pass() -> None:
+def test_a_norm_of_ones_own_counts_the_timesteps_of_rate_s_and_not_its_last_pass():
     class Counting(nn.Module):
-        def __init__(self) -> None:
+        def __init__(self):
             super().__init__()
             self.register_buffer("num_batches_tracked", torch.tensor(0))
 
-        def forward(self, x: Any) -> Any:
+        def forward(self, x):
             self.num_batches_tracked.add_(1)
             return x
 

@@ -1,14 +1,13 @@
 """Branches on firing rates: loss and gradients against a plain computation, and which modules can have one."""
 
 import math
-from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from rbp_engine.errors import SettingsError
-from rbp_engine.methods import Distillation, Loss, SelfDistillation, WithBranches, create_method, with_branches
+from rbp_engine.methods import Distillation, Loss, SelfDistillation, create_method, with_branches
 from rbp_engine.methods.loss import Objective
 from tests.fuzz.networks import Neuron
 from tests.fuzz.oracles import Membrane, slopes_of_rate
@@ -21,28 +20,28 @@ METHODS = ("rate_m", "rate_s", "bptt")
 STEPWISE = ("bptt_s", "sltt", "ottt")
 
 
-def lif() -> Neuron:
+def lif():
     return Neuron(decay=0.4, threshold=0.6, surrogate_args={"alpha": 3.0})
 
 
-def dense() -> nn.Sequential:
+def dense():
     torch.manual_seed(0)
     return with_larger_weights(nn.Linear(6, 8), nn.Linear(8, 8), nn.Linear(8, C))
 
 
-def tokens() -> nn.Sequential:
+def tokens():
     """[B, 9, 6]: the mean over a branch's second block is over 3 tokens."""
     torch.manual_seed(0)
     return with_larger_weights(nn.Linear(6, 7), nn.Linear(7, 8), nn.Linear(72, C))
 
 
-def convolutional() -> nn.Sequential:
+def convolutional():
     """[B, 2, 9, 7]: the branch behind the first layer has two blocks, and that behind the second one."""
     torch.manual_seed(1)
     return with_larger_weights(nn.Conv2d(2, 4, 3, padding=1), nn.Conv2d(4, 3, 3, 2, 1), nn.Linear(3 * 5 * 4, C))
 
 
-def with_larger_weights(first: nn.Module, second: nn.Module, last: nn.Module) -> nn.Sequential:
+def with_larger_weights(first, second, last):
     for layer in (first, second, last):
         nn.init.normal_(layer.weight, 0.1, 0.7)
     return nn.Sequential(first, lif(), second, lif(), nn.Flatten(), last).double()
@@ -51,13 +50,11 @@ def with_larger_weights(first: nn.Module, second: nn.Module, last: nn.Module) ->
 NETWORKS = {"dense": (dense, (6,)), "tokens": (tokens, (9, 6)), "convolutional": (convolutional, (2, 9, 7))}
 
 
-def images(*shape: int) -> Tensor:
+def images(*shape):
     return 2 * torch.rand(B, *(shape or (6,)), generator=torch.Generator().manual_seed(2), dtype=torch.float64)
 
 
-def branched(
-    model: nn.Module, paths: list[str], x: Tensor, settings: SelfDistillation = SETTINGS, time: bool | None = False
-) -> WithBranches:
+def branched(model, paths, x, settings=SETTINGS, time=False):
     torch.manual_seed(3)
     found = with_branches(model, paths, settings, x, time=time)
     for branch in found.branches:
@@ -68,7 +65,7 @@ def branched(
     return found
 
 
-def by_sample(outputs: list[Tensor], labels: Tensor) -> Tensor:
+def by_sample(outputs, labels):
     """The loss of outputs [B, C], the network's own last: one sample, and one output, after the other."""
     total = torch.zeros((), dtype=torch.float64)
     for b in range(len(labels)):
@@ -84,7 +81,7 @@ def by_sample(outputs: list[Tensor], labels: Tensor) -> Tensor:
     return total / len(labels)
 
 
-def normalised(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def normalised(x, weight, bias):
     """Batch norm with the statistics of the batch; ε is torch's."""
     shape = (1, -1, *[1] * (x.ndim - 2))
     over = [0, *range(2, x.ndim)]
@@ -93,7 +90,7 @@ def normalised(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return centred / deviation * weight.view(shape) + bias.view(shape)
 
 
-def in_plain_torch(branch: nn.Module, rates: Tensor) -> Tensor:
+def in_plain_torch(branch, rates):
     """A branch by its weights alone."""
     x = rates.unsqueeze(2) if rates.ndim == 2 else rates.transpose(1, 2) if rates.ndim == 3 else rates
     convolve = nn.functional.conv1d if x.ndim == 3 else nn.functional.conv2d
@@ -113,13 +110,13 @@ def in_plain_torch(branch: nn.Module, rates: Tensor) -> Tensor:
     return x.flatten(2).mean(2) @ at["classes.weight"].T + at["classes.bias"]
 
 
-def steps_of_lif(neuron: Neuron, currents: list[Tensor]) -> tuple[list[Tensor], Tensor]:
+def steps_of_lif(neuron, currents):
     """The spikes of each timestep with the graph of BPTT, and the eligibility of the rate."""
     membrane = Membrane(neuron, [])
     return [membrane(current) for current in currents], slopes_of_rate(neuron, currents)[0]
 
 
-def plain_outputs(method: str, model: WithBranches, x: Tensor, timesteps: int) -> list[Tensor]:
+def plain_outputs(method, model, x, timesteps):
     """The outputs of branches on both neuron layers and of the network, with the graph of the method."""
     network, branches = model.network, model.branches
     first, g1 = steps_of_lif(network[1], [network[0](x)] * timesteps)
@@ -133,7 +130,7 @@ def plain_outputs(method: str, model: WithBranches, x: Tensor, timesteps: int) -
     return [in_plain_torch(branches[0], r1), in_plain_torch(branches[1], r2), network[5](r2.flatten(1))]
 
 
-def labels_that_differ(outputs: list[Tensor]) -> Tensor:
+def labels_that_differ(outputs):
     """Labels for which no output is right of the first sample, and one or more of the others."""
     classes = torch.stack(outputs).argmax(2)
     wrong = next(c for c in range(C) if c not in classes[:, 0])
@@ -148,8 +145,8 @@ def labels_that_differ(outputs: list[Tensor]) -> Tensor:
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_gradients_are_those_of_a_plain_computation_and_the_loss_is_the_networks_own(
-    name: str, method: str, timesteps: int, reference: bool
-) -> None:
+    name, method, timesteps, reference
+):
     """Divided by T once, in the rate methods."""
     make, shape = NETWORKS[name]
     x = images(*shape)
@@ -166,17 +163,17 @@ def test_the_gradients_are_those_of_a_plain_computation_and_the_loss_is_the_netw
         torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-8, atol=1e-11, msg=lambda m, k=key: f"{k}: {m}")
 
 
-def drawn(count: int = 3, seed: int = 4) -> list[Tensor]:
+def drawn(count=3, seed=4):
     draw = torch.Generator().manual_seed(seed)
     return [torch.randn(B, C, generator=draw, dtype=torch.float64).requires_grad_() for _ in range(count)]
 
 
-def minimised(settings: SelfDistillation, outputs: list[Tensor], objective: Objective) -> Tensor:
+def minimised(settings, outputs, objective):
     *branches, own = outputs
     return settings(branches, objective, objective(own), own)
 
 
-def test_without_an_output_that_is_right_there_is_the_loss_alone() -> None:
+def test_without_an_output_that_is_right_there_is_the_loss_alone():
     outputs = drawn()
     classes = torch.stack(outputs).argmax(2)
     labels = torch.tensor([next(c for c in range(C) if c not in classes[:, b]) for b in range(B)])
@@ -184,7 +181,7 @@ def test_without_an_output_that_is_right_there_is_the_loss_alone() -> None:
     torch.testing.assert_close(minimised(SETTINGS, outputs, Objective(Loss(), labels)), expected)
 
 
-def test_parts_of_a_batch_add_up_to_the_whole() -> None:
+def test_parts_of_a_batch_add_up_to_the_whole():
     outputs = drawn()
     labels = labels_that_differ(outputs)
     whole = minimised(SETTINGS, outputs, Objective(Loss(), labels))
@@ -195,19 +192,19 @@ def test_parts_of_a_batch_add_up_to_the_whole() -> None:
     torch.testing.assert_close(sum(parts), whole)
 
 
-def test_of_mixed_labels_the_larger_share_decides_which_output_is_right() -> None:
+def test_of_mixed_labels_the_larger_share_decides_which_output_is_right():
     outputs = drawn()
     hard = labels_that_differ(outputs)
     mixed = 0.7 * torch.eye(C, dtype=torch.float64)[hard] + 0.3 * torch.eye(C, dtype=torch.float64)[(hard + 1) % C]
 
-    def taught(labels: Tensor) -> Tensor:
+    def taught(labels):
         found = minimised(SETTINGS, outputs, Objective(Loss(), labels))
         return found - WEIGHT * sum(nn.functional.cross_entropy(output, labels) for output in outputs)
 
     torch.testing.assert_close(taught(mixed), taught(hard))
 
 
-def test_another_teacher_has_its_share_in_the_loss_of_every_output() -> None:
+def test_another_teacher_has_its_share_in_the_loss_of_every_output():
     outputs, targets = drawn(), drawn(1, seed=5)[0]
     labels = labels_that_differ(outputs)
     distill = Distillation(lambda x: targets, 0.6, 2.0)
@@ -216,7 +213,7 @@ def test_another_teacher_has_its_share_in_the_loss_of_every_output() -> None:
     torch.testing.assert_close(minimised(SETTINGS, outputs, objective), by_sample(outputs, labels) + WEIGHT * share)
 
 
-def test_branches_have_the_loss_of_ones_own() -> None:
+def test_branches_have_the_loss_of_ones_own():
     x, alone = images(), SelfDistillation(WEIGHT, 0.0)
     mine, plain = branched(dense(), ["1", "3"], x, alone), branched(dense(), ["1", "3"], x, alone)
     out = create_method("bptt", 2, loss=lambda logits, labels: logits.square().mean()).step(mine, x, LABELS)
@@ -227,7 +224,7 @@ def test_branches_have_the_loss_of_ones_own() -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_branches_leave_the_network_and_its_evaluation_to_the_last_bit(method: str) -> None:
+def test_branches_leave_the_network_and_its_evaluation_to_the_last_bit(method):
     x = images(2, 9, 7)
     alone, model = convolutional(), convolutional()
     with_them = branched(model, ["1", "3"], x)
@@ -243,7 +240,7 @@ def test_branches_leave_the_network_and_its_evaluation_to_the_last_bit(method: s
 
 @pytest.mark.parametrize("paths", [["0"], ["1"], ["0", "1", "2", "3"]], ids=" ".join)
 @pytest.mark.parametrize("events", [False, True], ids=["images", "events"])
-def test_a_branch_may_be_on_what_comes_before_a_neuron(paths: list[str], events: bool) -> None:
+def test_a_branch_may_be_on_what_comes_before_a_neuron(paths, events):
     """What is left to the next neuron, as a batch norm, is carried out for a branch, in both phases of rate_S."""
     torch.manual_seed(1)
     blocks = [nn.Conv2d(2, 4, 3, padding=1), nn.Sequential(nn.BatchNorm2d(4)), lif()]
@@ -258,7 +255,7 @@ def test_a_branch_may_be_on_what_comes_before_a_neuron(paths: list[str], events:
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("method", METHODS)
-def test_branches_are_computed_in_float32_in_every_precision(method: str, precision: str) -> None:
+def test_branches_are_computed_in_float32_in_every_precision(method, precision):
     model, x = convolutional().float(), images(2, 9, 7).float()
     found = branched(model, ["1", "3"], x)
     seen = []
@@ -269,12 +266,12 @@ def test_branches_are_computed_in_float32_in_every_precision(method: str, precis
 
 
 @pytest.mark.parametrize("method", STEPWISE)
-def test_methods_whose_passes_are_of_one_timestep_are_refused(method: str) -> None:
+def test_methods_whose_passes_are_of_one_timestep_are_refused(method):
     with pytest.raises(SettingsError, match=r"learn from means over time.*use rate_m, rate_s or bptt"):
         create_method(method, 2).step(branched(dense(), ["1"], images()), images(), LABELS)
 
 
-def test_a_loss_at_every_step_is_refused_with_branches() -> None:
+def test_a_loss_at_every_step_is_refused_with_branches():
     model = branched(dense(), ["1"], images())
     with pytest.raises(ValueError, match=r"branches learn from means over time.*'tet'"):
         create_method("bptt", 2, loss=Loss("tet")).step(model, images(), LABELS)
@@ -292,15 +289,13 @@ def test_a_loss_at_every_step_is_refused_with_branches() -> None:
     ],
     ids=str,
 )
-def test_blocks_halve_the_map_to_4_at_most_and_double_the_channels_to_512_at_most(
-    shape: tuple[int, ...], widths: list[int]
-) -> None:
+def test_blocks_halve_the_map_to_4_at_most_and_double_the_channels_to_512_at_most(shape, widths):
     class Flat(nn.Module):
-        def __init__(self) -> None:
+        def __init__(self):
             super().__init__()
             self.here, self.out = nn.Identity(), nn.Linear(math.prod(shape), 3)
 
-        def forward(self, x: Any) -> Any:
+        def forward(self, x):
             return self.out(self.here(x).flatten(1))
 
     (branch,) = with_branches(Flat(), ["here"], SETTINGS, torch.rand(2, *shape), time=False).branches
@@ -312,23 +307,23 @@ def test_blocks_halve_the_map_to_4_at_most_and_double_the_channels_to_512_at_mos
 class Odd(nn.Module):
     """Modules that can have no branch."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.layers = nn.ModuleList([nn.Linear(6, 6)])
         self.fire, self.unused, self.pair = lif(), nn.Linear(6, 6), Pair()
         self.folded, self.out = Folded(), nn.Linear(6, C)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x):
         return self.out(self.folded(self.pair(self.fire(self.fire(self.layers[0](x))))[0]).reshape(len(x), 6))
 
 
 class Pair(nn.Module):
-    def forward(self, x: Any) -> Any:
+    def forward(self, x):
         return x, x
 
 
 class Folded(nn.Module):
-    def forward(self, x: Any) -> Any:
+    def forward(self, x):
         return x.reshape(2 * len(x), 3)
 
 
@@ -344,18 +339,18 @@ class Folded(nn.Module):
         ("folded", r"returns \[4, 3\] for 2 images"),
     ],
 )
-def test_modules_that_can_have_no_branch_are_named(path: str, message: str) -> None:
+def test_modules_that_can_have_no_branch_are_named(path, message):
     with pytest.raises(SettingsError, match=f"loss.branches names '{path}'.*{message}".replace("'. Its", r"'\? Its")):
         with_branches(Odd().double(), [path], SETTINGS, images())
 
 
-def test_a_network_that_stops_calling_a_module_while_training_is_refused() -> None:
+def test_a_network_that_stops_calling_a_module_while_training_is_refused():
     class Fickle(nn.Module):
-        def __init__(self) -> None:
+        def __init__(self):
             super().__init__()
             self.layer, self.out = nn.Linear(6, 6), nn.Linear(6, C)
 
-        def forward(self, x: Any) -> Any:
+        def forward(self, x):
             return self.out(x if self.training else self.layer(x))
 
     model = branched(Fickle().double(), ["layer"], images())
@@ -364,12 +359,12 @@ def test_a_network_that_stops_calling_a_module_while_training_is_refused() -> No
 
 
 @pytest.mark.parametrize("values", [(0.0, 1.0, 4.0), (1.0, -0.1, 4.0), (1.0, math.inf, 4.0), (1.0, 1.0, 0.0)])
-def test_settings_out_of_range_are_refused(values: tuple[float, float, float]) -> None:
+def test_settings_out_of_range_are_refused(values):
     with pytest.raises(ValueError, match="α and τ are above 0 and β is 0 or more"):
         SelfDistillation(*values)
 
 
-def test_the_size_of_a_branch_is_found_without_a_trace_in_the_network() -> None:
+def test_the_size_of_a_branch_is_found_without_a_trace_in_the_network():
     model = nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), lif(), nn.Flatten(), nn.Linear(64, C)).double()
     model[0].eval()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}

@@ -1,20 +1,16 @@
 """The weights of SpikingJelly's networks, named as those of ours: oracles for the values of the same networks."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import TypeAlias
 
-from torch import Tensor, nn
-
-Renaming: TypeAlias = Sequence[tuple[str, str | Callable[[re.Match[str]], str]]]
+from torch import nn
 
 
-def renamed(state: Mapping[str, Tensor], names: Renaming) -> dict[str, Tensor]:
+def renamed(state, names):
     """SpikingJelly's state dict with our names: what `names` gives for regular expressions, one after another.
 
     Weights of its convolutions over tokens in a row, [C, C', 1], become those of 1×1 convolutions.
     """
-    ours: dict[str, Tensor] = {}
+    ours = {}
     for name, value in state.items():
         for theirs, replacement in names:
             name = re.sub(theirs, replacement, name)
@@ -22,7 +18,7 @@ def renamed(state: Mapping[str, Tensor], names: Renaming) -> dict[str, Tensor]:
     return ours
 
 
-def at_work(network: nn.Module, bias: float = 1.0) -> nn.Module:
+def at_work(network, bias=1.0):
     """The network in float64, with batch norms at which neurons fire and differ from image to image."""
     for norm in network.modules():
         if isinstance(norm, (nn.BatchNorm1d, nn.BatchNorm2d)):
@@ -33,7 +29,7 @@ def at_work(network: nn.Module, bias: float = 1.0) -> nn.Module:
     return network.double()
 
 
-def ms_resnet(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def ms_resnet(state):
     """The state dict of a network of `spikingjelly.activation_based.model.ms_resnet`, for the same size here.
 
     Its neurons are `LIF(decay=0.25, threshold=0.5, reset="hard")` in an MS-ResNet, and `LIF(decay=0.5, threshold=2.0,
@@ -48,7 +44,7 @@ def ms_resnet(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     )
 
 
-def sdt(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def sdt(state):
     """The state dict of a `SpikeDrivenTransformer` of `spikingjelly.activation_based.model`, for the same size here.
 
     Its neurons, τ = 2 with `decay_input`, are `LIF(decay=0.5, threshold=2.0, reset="hard")`.
@@ -56,7 +52,7 @@ def sdt(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return renamed(state, _SDT)
 
 
-_SDT: Renaming = (
+_SDT = (
     (r"^patch_embed\.final_stage\.", "patch_embed.stages.3."),
     (r"\.rpe_conv\.", ".position.0."),
     (r"\.rpe_bn\.", ".position.1."),
@@ -69,7 +65,7 @@ _SDT: Renaming = (
 )
 
 
-def maxformer(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def maxformer(state):
     """The state dict of a `MaxFormer` of `spikingjelly.activation_based.model`, for the same size here.
 
     Its neurons, τ = 2 with `decay_input`, are `LIF(decay=0.5, threshold=2.0, reset="hard")`.
@@ -77,7 +73,7 @@ def maxformer(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return renamed(state, _MAXFORMER)
 
 
-_MAXFORMER: Renaming = (
+_MAXFORMER = (
     (r"^patch_embed1\.(conv|conv1)\.", "stage1.-1.stem.0."),
     (r"^patch_embed1\.(bn|bn1)\.", "stage1.-1.stem.1."),
     (r"^patch_embed1\.conv3\.", "stage1.-1.branch.3."),
@@ -101,7 +97,7 @@ _MAXFORMER: Renaming = (
 )
 
 
-def qkformer(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def qkformer(state):
     """The state dict of a `spikingjelly.activation_based.model.qkformer.QKFormer` for the same size here.
 
     Its biases before a batch norm become part of the running mean. Its neurons, τ = 2 with `decay_input`, are
@@ -118,7 +114,7 @@ def qkformer(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 _PLACE = {"conv": 0, "fc": 0, "bn": 1}
 # Like `patch_embed2.bn1.weight`, which is `stages.1.0.layers.0.1.weight`. Their first patch embedding begins with our
 # stem.
-_QKFORMER: Renaming = (
+_QKFORMER = (
     (r"mlp\.(fc|bn)(\d)", lambda found: f"mlp.fc{found[2]}.{_PLACE[found[1]]}"),
     (r"^patch_embed1\.(conv|bn)1\.", lambda found: f"stem.0.{_PLACE[found[1]]}."),
     (

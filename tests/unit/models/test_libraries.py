@@ -2,7 +2,6 @@
 
 import importlib.util
 import sys
-from typing import Any
 
 import pytest
 import torch
@@ -19,7 +18,7 @@ NEEDS_TIMM = pytest.mark.skipif(
 )
 
 
-def made(name: str, in_channels: int = 3, **settings: Any) -> nn.Module:
+def made(name, in_channels=3, **settings):
     return create_model(name, num_classes=7, in_channels=in_channels, **settings)
 
 
@@ -33,8 +32,8 @@ def made(name: str, in_channels: int = 3, **settings: Any) -> nn.Module:
     ],
 )
 @pytest.mark.parametrize("channels", [1, 3])
-def test_a_librarys_network_takes_the_channels_and_classes_of_the_data_and_trains(name: str, channels: int) -> None:
-    told: list[str] = []
+def test_a_librarys_network_takes_the_channels_and_classes_of_the_data_and_trains(name, channels):
+    told = []
     network = made(name, channels, decay=0.6, told=told.append)
     neurons = [module for module in network.modules() if isinstance(module, LIF)]
     assert {neuron.decay for neuron in neurons} == {0.6}
@@ -44,14 +43,14 @@ def test_a_librarys_network_takes_the_channels_and_classes_of_the_data_and_train
     assert out.logits.shape == (2, 7)
 
 
-def test_arguments_reach_the_constructor_and_a_wrong_one_is_a_setting() -> None:
+def test_arguments_reach_the_constructor_and_a_wrong_one_is_a_setting():
     network = made("torchvision:squeezenet1_1", args={"dropout": 0.25})
     assert [module.p for module in network.modules() if isinstance(module, nn.Dropout)] == [0.25]
     with pytest.raises(SettingsError, match=r"squeezenet1_1 cannot be built with model\.args = \{width = 3\}: .*width"):
         made("torchvision:squeezenet1_1", args={"width": 3})
 
 
-def test_an_unknown_name_is_refused_with_the_nearest_one() -> None:
+def test_an_unknown_name_is_refused_with_the_nearest_one():
     with pytest.raises(SettingsError, match=r"'resnet81'\. Did you mean 'resnet18'\?"):
         made("torchvision:resnet81")
     with pytest.raises(SettingsError, match=r"'sew_resnet_18'\. Did you mean 'sew_resnet18'\?"):
@@ -61,24 +60,24 @@ def test_an_unknown_name_is_refused_with_the_nearest_one() -> None:
 
 
 @NEEDS_TIMM
-def test_an_unknown_tag_of_timm_is_refused_with_the_nearest_one() -> None:
+def test_an_unknown_tag_of_timm_is_refused_with_the_nearest_one():
     with pytest.raises(SettingsError, match=r"'resnet18\.a9_in1k'\. Did you mean 'resnet18\..*in1k'\?"):
         made("timm:resnet18.a9_in1k")
 
 
-def test_without_the_library_the_message_has_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_library_the_message_has_the_command_that_installs_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)  # as if it were not installed
     with pytest.raises(SettingsError, match=r"^timm:resnet18 needs timm: pip install 'rbp-tui\[timm\]'$"):
         made("timm:resnet18")
 
 
-def test_the_names_of_a_library_are_its_networks_for_images() -> None:
+def test_the_names_of_a_library_are_its_networks_for_images():
     assert {"resnet18", "densenet121", "vit_b_16"} <= {*library_names("torchvision")}
     assert not {"fcn_resnet50", "r3d_18"} & {*library_names("torchvision")}
     assert {"sew_resnet18", "spiking_vgg11_bn"} <= {*library_names("spikingjelly")}
 
 
-def test_a_network_that_repeats_its_image_is_made_for_one_timestep() -> None:
+def test_a_network_that_repeats_its_image_is_made_for_one_timestep():
     network = made("spikingjelly:spikformer_cifar10")
     logits = create_method("bptt", 3).predict(network, torch.rand(2, 3, 32, 32))
     assert logits.shape == (3, 2, 7)

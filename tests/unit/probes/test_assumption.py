@@ -1,6 +1,5 @@
 """The errors of what rate-based backpropagation assumes, against a computation in plain torch and autograd."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
@@ -9,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rbp_engine.methods import METHODS, create_method
-from rbp_engine.probes.gradient_fidelity import REFERENCE, Fidelity, gradient_fidelity
+from rbp_engine.probes.gradient_fidelity import REFERENCE, gradient_fidelity
 from rbp_engine.spiking import LIF
 from rbp_engine.spiking.fusion import Current
 from rbp_engine.spiking.synchronised_batch_norm import synchronise_batch_norm
@@ -21,7 +20,7 @@ T, BATCH, DECAY = 4, 6, 0.4
 class Residual(nn.Module):
     """A block with a shortcut; one neuron module is used twice, and one convolution is, too."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.stem = nn.Conv2d(2, 5, 3, padding=1, stride=2, bias=False)
         self.stem_norm = nn.BatchNorm2d(5)
@@ -30,21 +29,20 @@ class Residual(nn.Module):
         self.norm = nn.BatchNorm2d(5)
         self.out = nn.Linear(5 * 16, 4)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x):
         x = self.neurons(self.stem_norm(self.stem(x)))
         x = self.neurons(self.norm(self.conv(x)) + x)
-        out: Tensor = self.out(self.conv(x).flatten(1))
-        return out
+        return self.out(self.conv(x).flatten(1))
 
 
-def batch(*, static: bool) -> tuple[Tensor, Tensor]:
+def batch(*, static):
     draw = torch.Generator().manual_seed(2)
     shape = (BATCH, 2, 8, 8) if static else (T, BATCH, 2, 8, 8)
     return 2.0 * torch.rand(shape, generator=draw, dtype=torch.float64), torch.arange(BATCH) % 4
 
 
 @pytest.fixture(scope="module")
-def trained() -> Residual:
+def trained():
     torch.manual_seed(0)
     model = Residual().double()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.3)
@@ -64,20 +62,20 @@ class Plain:
     weighted: list[tuple[str, list[Tensor], list[Tensor]]] = field(default_factory=list)
     fired: list[tuple[list[Tensor], list[Tensor]]] = field(default_factory=list)
 
-    def weight(self, name: str, x: list[Tensor]) -> list[Tensor]:
+    def weight(self, name, x):
         module = getattr(self.model, name)
         out = [module(x_t) for x_t in x]
         self.weighted.append((name, x, out))
         return out
 
-    def normalised(self, name: str, x: list[Tensor]) -> list[Tensor]:
+    def normalised(self, name, x):
         module, stacked = getattr(self.model, name), torch.stack(x)
         dims = (0, 1, 3, 4) if self.through_steps else (1, 3, 4)
         mean, var = stacked.mean(dims, keepdim=True), stacked.var(dims, unbiased=False, keepdim=True)
         scale, shift = module.weight.view(-1, 1, 1), module.bias.view(-1, 1, 1)
         return list((stacked - mean) / (var + module.eps).sqrt() * scale + shift)
 
-    def fire(self, currents: list[Tensor]) -> list[Tensor]:
+    def fire(self, currents):
         v = torch.zeros_like(currents[0])
         spikes, terms, rho = [], [], 1.0
         for current in currents:
@@ -89,7 +87,7 @@ class Plain:
         self.fired.append((spikes, terms))
         return spikes
 
-    def loss(self, images: list[Tensor], labels: Tensor) -> Tensor:
+    def loss(self, images, labels):
         x = self.fire(self.normalised("stem_norm", self.weight("stem", images)))
         y = self.normalised("norm", self.weight("conv", x))
         x = self.fire([a + b for a, b in zip(x, y, strict=True)])
@@ -97,7 +95,7 @@ class Plain:
         return F.cross_entropy(torch.stack(self.weight("out", x)).mean(0), labels)
 
 
-def outer(name: str, gradient: Tensor, x: Tensor) -> Tensor:
+def outer(name, gradient, x):
     """∂L/∂c·xᵀ, summed over the batch, with the patches of a convolution unfolded by hand."""
     if name == "out":
         return gradient.T @ x
@@ -105,15 +103,13 @@ def outer(name: str, gradient: Tensor, x: Tensor) -> Tensor:
     return torch.einsum("bol,bkl->ok", gradient.flatten(2), patches)
 
 
-def plain_errors(
-    model: Residual, images: Tensor, labels: Tensor, *, through_steps: bool
-) -> tuple[float, dict[str, float]]:
+def plain_errors(model, images, labels, *, through_steps):
     """The neuron error, and the weight error by layer."""
     plain = Plain(model, through_steps)
     by_step = [images] * T if images.ndim == 4 else list(images)
     loss = plain.loss(by_step, labels)
 
-    def gradients(tensors: list[Tensor]) -> Tensor:
+    def gradients(tensors):
         return torch.stack(torch.autograd.grad(loss, tensors, retain_graph=True))
 
     difference = whole = 0.0
@@ -133,7 +129,7 @@ def plain_errors(
 
 @pytest.mark.parametrize("static", [True, False])
 @pytest.mark.parametrize("method", ["rate_m", "rate_s"])
-def test_the_errors_are_those_of_a_separate_computation(trained: Residual, method: str, static: bool) -> None:
+def test_the_errors_are_those_of_a_separate_computation(trained, method, static):
     images, labels = batch(static=static)
     found = gradient_fidelity(trained, create_method(method, T), images, labels)
     neurons, weights = plain_errors(trained, images, labels, through_steps=method == "rate_m")
@@ -144,46 +140,45 @@ def test_the_errors_are_those_of_a_separate_computation(trained: Residual, metho
     assert (weights["stem"] < 1e-12) == static and 0.01 < weights["conv"] < 1.0
 
 
-def errors(found: Fidelity) -> list[float | None]:
+def errors(found):
     return [*found.neuron_error.values(), *found.weight_error.values()]
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_at_one_timestep_nothing_is_assumed(trained: Residual, method: str) -> None:
+def test_at_one_timestep_nothing_is_assumed(trained, method):
     found = gradient_fidelity(trained, create_method(method, 1), *batch(static=True))
     assert all(error is not None and error < 1e-12 for error in errors(found))
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_errors_belong_to_the_network_and_not_to_the_method(trained: Residual, method: str) -> None:
+def test_the_errors_belong_to_the_network_and_not_to_the_method(trained, method):
     """They are those of the reference with the method's batch statistics."""
     found = gradient_fidelity(trained, create_method(method, T), *batch(static=True))
     expected = gradient_fidelity(trained, create_method(REFERENCE[method], T), *batch(static=True))
     assert errors(found) == errors(expected)
 
 
-def test_what_cannot_be_measured_is_none() -> None:
+def test_what_cannot_be_measured_is_none():
     class Own(nn.Module):
         """A weight that is no convolution's or linear layer's."""
 
-        def __init__(self) -> None:
+        def __init__(self):
             super().__init__()
             self.weight = nn.Parameter(torch.randn(4, 32))
 
-        def forward(self, x: Tensor) -> Tensor:
+        def forward(self, x):
             return F.linear(x, self.weight)
 
     class WithSpares(nn.Module):
-        def __init__(self) -> None:
+        def __init__(self):
             super().__init__()
             frozen = nn.Conv2d(2, 2, 3, stride=2, bias=False).requires_grad_(False)
             frozen.weight.fill_(0.05)  # some neurons fire
             self.used = nn.Sequential(frozen, LIF(), nn.Flatten(), nn.Linear(18, 32), LIF(), Own())
             self.spare = nn.Sequential(LIF(), nn.Linear(2, 2))
 
-        def forward(self, x: Tensor) -> Tensor:
-            out: Tensor = self.used(x)
-            return out
+        def forward(self, x):
+            return self.used(x)
 
     torch.manual_seed(0)
     model = WithSpares().double()
@@ -199,7 +194,7 @@ def test_what_cannot_be_measured_is_none() -> None:
 
 
 @pytest.mark.parametrize("conv", [nn.Conv1d, nn.Conv2d, nn.Conv3d])
-def test_convolutions_of_every_dimension_have_an_error(conv: Callable[[int, int, int], nn.Module]) -> None:
+def test_convolutions_of_every_dimension_have_an_error(conv):
     torch.manual_seed(0)
     shape = {nn.Conv1d: (8,), nn.Conv2d: (4, 2), nn.Conv3d: (2, 2, 2)}[conv]
     layers = nn.Flatten(1), nn.Linear(128, 40), LIF(), nn.Unflatten(1, (5, *shape)), conv(5, 5, 1), LIF()
@@ -212,10 +207,10 @@ def test_convolutions_of_every_dimension_have_an_error(conv: Callable[[int, int,
 
 @pytest.mark.parametrize("detach", [True, False])
 @pytest.mark.parametrize(("reset", "v_reset"), [("soft", 0.0), ("hard", 0.0), ("hard", -0.3)])
-def test_gradients_through_time_add_up_to_those_of_the_terms(reset: str, v_reset: float, detach: bool) -> None:
+def test_gradients_through_time_add_up_to_those_of_the_terms(reset, v_reset, detach):
     draw = torch.Generator().manual_seed(4)
     currents, delta = torch.rand((2, 5, 3, 40), generator=draw, dtype=torch.float64) * 2.0
-    parameters = LIF(reset=reset, v_reset=v_reset, detach_reset=detach, decay=0.7).neurons  # type: ignore[arg-type]
+    parameters = LIF(reset=reset, v_reset=v_reset, detach_reset=detach, decay=0.7).neurons
     loop = parameters.rate_loop(Current.of(currents), len(currents))
     terms = torch.stack([loop.observed(current).eligibility for current in currents])
     expected = parameters.gradient_through_time(currents, delta)[0].sum(0)
@@ -223,7 +218,7 @@ def test_gradients_through_time_add_up_to_those_of_the_terms(reset: str, v_reset
     assert torch.allclose(terms.mean(0), parameters.rate(currents).derivatives[0], rtol=1e-12)
 
 
-def test_batch_norm_over_processes_waits_for_none_of_them(trained: Residual) -> None:
+def test_batch_norm_over_processes_waits_for_none_of_them(trained):
     method = create_method("rate_m", T)
     alone = gradient_fidelity(trained, method, *batch(static=True))
     model = Residual().double()

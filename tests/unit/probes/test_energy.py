@@ -4,17 +4,14 @@ SpikingJelly's own estimate for a network of its neurons."""
 import copy
 import json
 import warnings
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from spikingjelly.activation_based.functional import reset_net
 from spikingjelly.activation_based.neuron import IFNode, LIFNode
 from spikingjelly.activation_based.op_counter import estimate_lemaire_energy
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.functional import linear
 
 from rbp_engine.methods.protocol import predict
@@ -26,14 +23,14 @@ from rbp_engine.spiking import LIF
 T = 3
 
 
-def images(*, static: bool = True, samples: int = 4, spikes: bool = False) -> Tensor:
+def images(*, static=True, samples=4, spikes=False):
     draw = torch.Generator().manual_seed(5)
     shape = (samples, 2, 6, 6) if static else (T, samples, 2, 6, 6)
     values = 2.0 * torch.rand(shape, generator=draw)
     return (values > 1.4).float() if spikes else values
 
 
-def seeded(*modules: nn.Module) -> nn.Sequential:
+def seeded(*modules):
     torch.manual_seed(7)
     network = nn.Sequential(*modules)
     for module in network.modules():
@@ -42,16 +39,16 @@ def seeded(*modules: nn.Module) -> nn.Sequential:
     return network.eval()
 
 
-def convolutions(stride: int, groups: int, pool: nn.Module | None = None) -> nn.Sequential:
+def convolutions(stride, groups, pool=None):
     pools = [pool] if pool is not None else []
     conv = nn.Conv2d(4, 6, 3, stride, padding=1, groups=groups, bias=False)
     head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 3)]
     return seeded(nn.Conv2d(2, 4, 3, padding=1), nn.BatchNorm2d(4), LIF(), *pools, conv, LIF(decay=0.5), *head)
 
 
-def recorded(network: nn.Module, inputs: Tensor) -> list[Tensor]:
+def recorded(network, inputs):
     """The spikes [T, B, …] of each neuron layer."""
-    found: list[Tensor] = []
+    found = []
     neurons = [module for module in network.modules() if isinstance(module, LIF)]
     hooks = [neuron.register_forward_hook(lambda _, __, out: found.append(out.steps().clone())) for neuron in neurons]
     predict(network, inputs, T)
@@ -60,7 +57,7 @@ def recorded(network: nn.Module, inputs: Tensor) -> list[Tensor]:
     return found
 
 
-def followed(spikes: Tensor, conv: nn.Conv2d, size: tuple[int, int]) -> int:
+def followed(spikes, conv, size):
     """The weights that a convolution adds for spikes [T, B, C, H, W] on places of this size, spike by spike."""
     total = 0
     for *_, y, x in spikes.nonzero().tolist():
@@ -77,7 +74,7 @@ def followed(spikes: Tensor, conv: nn.Conv2d, size: tuple[int, int]) -> int:
 
 @pytest.mark.parametrize(("stride", "groups"), [(1, 1), (2, 1), (1, 2)])
 @pytest.mark.parametrize("static", [True, False])
-def test_synaptic_operations_are_those_of_the_recorded_spikes(stride: int, groups: int, static: bool) -> None:
+def test_synaptic_operations_are_those_of_the_recorded_spikes(stride, groups, static):
     network = convolutions(stride, groups)
     first, second = recorded(network, images(static=static))
     energy = measure_energy(network, images(static=static), T)
@@ -93,7 +90,7 @@ def test_synaptic_operations_are_those_of_the_recorded_spikes(stride: int, group
 
 
 @pytest.mark.parametrize("pool", [nn.AvgPool2d(2), nn.AvgPool2d(3)])
-def test_an_average_of_spikes_counts_as_each_of_them(pool: nn.AvgPool2d) -> None:
+def test_an_average_of_spikes_counts_as_each_of_them(pool):
     network = convolutions(1, 1, pool)
     first = recorded(network, images())[0]
     energy = measure_energy(network, images(), T)
@@ -106,19 +103,18 @@ def test_an_average_of_spikes_counts_as_each_of_them(pool: nn.AvgPool2d) -> None
 class Sums(nn.Module):
     """A convolution of the sum of two neuron layers, as in SEW blocks, then one whose input is no spikes."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.neurons = nn.ModuleList([LIF(), LIF(threshold=0.5)])
         self.conv = nn.Conv2d(2, 3, 3, padding=1)
         self.after = nn.Conv2d(3, 2, 1)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x):
         one, other = (neuron(x) for neuron in self.neurons)
-        out: Tensor = self.after(self.conv(one + other)).mean((2, 3))
-        return out
+        return self.after(self.conv(one + other)).mean((2, 3))
 
 
-def test_a_sum_of_spikes_counts_as_both_and_real_numbers_as_multiplications() -> None:
+def test_a_sum_of_spikes_counts_as_both_and_real_numbers_as_multiplications():
     network = Sums().eval()
     one, other = recorded(network, images())
     energy = measure_energy(network, images(), T)
@@ -131,28 +127,27 @@ def test_a_sum_of_spikes_counts_as_both_and_real_numbers_as_multiplications() ->
 class Product(nn.Module):
     """A linear layer that only its author knows."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.weight = nn.Parameter(torch.ones(5, 72))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x):
         return linear(x, self.weight)
 
 
 class Twice(nn.Module):
     """A neuron module that is called twice, and a layer of its author's own."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.neuron = LIF(threshold=0.3)
         self.own = Product()
 
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.own(self.neuron(self.neuron(x)).flatten(1))
-        return out
+    def forward(self, x):
+        return self.own(self.neuron(self.neuron(x)).flatten(1))
 
 
-def test_products_of_an_own_module_are_counted_and_named_as_without_energy() -> None:
+def test_products_of_an_own_module_are_counted_and_named_as_without_energy():
     network = Twice().eval()
     first, second = recorded(network, images())
     energy = measure_energy(network, images(), T)
@@ -166,19 +161,18 @@ def test_products_of_an_own_module_are_counted_and_named_as_without_energy() -> 
 class Attention(nn.Module):
     """A module that multiplies what its layers put out, between two of them."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.queries, self.keys, self.out = nn.Linear(12, 12), nn.Linear(12, 12), nn.Linear(6, 3)
         self.neurons = nn.ModuleList([LIF(), LIF(), LIF()])
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x):
         first, second, last = self.neurons
         queries, keys = first(self.queries(x)), second(self.keys(x))
-        out: Tensor = self.out(last(queries @ keys.transpose(1, 2))).mean(1)
-        return out
+        return self.out(last(queries @ keys.transpose(1, 2))).mean(1)
 
 
-def test_layers_are_in_the_order_in_which_they_multiply() -> None:
+def test_layers_are_in_the_order_in_which_they_multiply():
     network = seeded(nn.Flatten(1), nn.Unflatten(1, (6, 12)), Attention())
     energy = measure_energy(network, images(), T)
     assert [layer.name for layer in energy.layers] == ["2.queries", "2.keys", "2", "2.out"]
@@ -188,7 +182,7 @@ def test_layers_are_in_the_order_in_which_they_multiply() -> None:
 TWINS = [(0.0, "soft", 0.0), (0.2, "soft", 0.0), (0.5, "hard", 0.0), (0.7, "hard", -0.2), (1.0, "soft", 0.0)]
 
 
-def twin_neuron(neuron: LIF) -> IFNode | LIFNode:
+def twin_neuron(neuron):
     """SpikingJelly's neuron that fires as this one does, step by step: λ = 1 − 1/τ."""
     settings = {"v_threshold": neuron.threshold, "v_reset": neuron.v_reset}
     if neuron.decay == 1.0:
@@ -198,7 +192,7 @@ def twin_neuron(neuron: LIF) -> IFNode | LIFNode:
     return twin
 
 
-def twin_of(network: nn.Sequential) -> nn.Sequential:
+def twin_of(network):
     """The network with SpikingJelly's neurons, for one timestep."""
     modules = [twin_neuron(module) if isinstance(module, LIF) else copy.deepcopy(module) for module in network]
     return nn.Sequential(*modules)
@@ -207,19 +201,17 @@ def twin_of(network: nn.Sequential) -> nn.Sequential:
 class Steps(nn.Module):
     """A network of one timestep, called for each."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network):
         super().__init__()
         self.network = network
 
-    def forward(self, inputs: Tensor) -> Tensor:
+    def forward(self, inputs):
         return torch.stack([self.network(step) for step in inputs])
 
 
 @pytest.mark.parametrize(("decay", "reset", "v_reset"), TWINS)
-def test_costs_are_those_that_spikingjelly_estimates_for_its_own_network(
-    decay: float, reset: Any, v_reset: float
-) -> None:
-    def neuron() -> LIF:
+def test_costs_are_those_that_spikingjelly_estimates_for_its_own_network(decay, reset, v_reset):
+    def neuron():
         return LIF(decay, 1.0, reset, v_reset)
 
     convs = [nn.Conv2d(2, 4, 3, padding=1), neuron(), nn.Conv2d(4, 6, 3, 2, padding=1, bias=False), neuron()]
@@ -235,7 +227,7 @@ def test_costs_are_those_that_spikingjelly_estimates_for_its_own_network(
     assert energy.spiking_32.memory_pj == pytest.approx(expected.breakdown_pj["memory_pj"], rel=1e-9)
 
 
-def test_an_ann_costs_what_spikingjelly_estimates_for_it() -> None:
+def test_an_ann_costs_what_spikingjelly_estimates_for_it():
     network = seeded(nn.Conv2d(2, 4, 3, padding=1), LIF(), nn.Flatten(), nn.Linear(144, 3))
     ann = nn.Sequential(network[0], nn.Softplus(), nn.Flatten(), network[3])
     with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
@@ -245,13 +237,13 @@ def test_an_ann_costs_what_spikingjelly_estimates_for_it() -> None:
     assert energy.ann_macs == expected.counts["mac"]
 
 
-def lenient() -> Any:
+def lenient():
     from spikingjelly.activation_based.op_counter import LemaireEnergyConfig
 
     return LemaireEnergyConfig(strict=False)
 
 
-def test_nothing_of_the_network_is_changed() -> None:
+def test_nothing_of_the_network_is_changed():
     network = nn.Sequential(*convolutions(1, 1), nn.Dropout()).train()
     before, random = copy.deepcopy(network.state_dict()), torch.get_rng_state()
     network[2].kernel = "compiled"
@@ -263,7 +255,7 @@ def test_nothing_of_the_network_is_changed() -> None:
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
 
 
-def test_at_the_break_even_rate_both_networks_cost_the_same() -> None:
+def test_at_the_break_even_rate_both_networks_cost_the_same():
     energy = measure_energy(convolutions(1, 1), images(), T)
     assert energy.rate and energy.break_even
     scale = energy.break_even / energy.rate
@@ -274,16 +266,16 @@ def test_at_the_break_even_rate_both_networks_cost_the_same() -> None:
     assert (energy.rate < energy.break_even) == (energy.spiking.total_pj < energy.quantised.total_pj)
 
 
-def test_a_network_that_spends_more_without_a_spike_has_no_break_even() -> None:
+def test_a_network_that_spends_more_without_a_spike_has_no_break_even():
     energy = measure_energy(convolutions(1, 1), images(), T)
     assert replace(energy, neurons=replace(energy.neurons, fixed_pj=1e12)).break_even is None
 
 
-def test_bits_hold_the_values_of_a_rate() -> None:
+def test_bits_hold_the_values_of_a_rate():
     assert [quantised_bits(timesteps) for timesteps in (1, 3, 4, 5, 7, 8)] == [1, 2, 3, 3, 3, 4]
 
 
-def test_energy_is_read_back_from_its_file(tmp_path: Path) -> None:
+def test_energy_is_read_back_from_its_file(tmp_path):
     run = RunDirectory(tmp_path)
     energy = replace(measure_energy(convolutions(2, 1, nn.AvgPool2d(2)), images(), T), step=12)
     assert read_energy(run) is None
@@ -307,7 +299,7 @@ def test_energy_is_read_back_from_its_file(tmp_path: Path) -> None:
         lambda value: value["spiking"].update(memory_pj=1e308),
     ],
 )
-def test_a_damaged_file_is_no_energy(tmp_path: Path, damage: Callable[[dict[str, Any]], object]) -> None:
+def test_a_damaged_file_is_no_energy(tmp_path, damage):
     run = RunDirectory(tmp_path)
     write_energy(run, measure_energy(convolutions(1, 1), images(), T))
     value = json.loads(run.energy_json.read_text())

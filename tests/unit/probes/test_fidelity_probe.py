@@ -2,12 +2,11 @@
 
 import copy
 import random
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
 from rbp_engine.methods import METHODS, create_method
@@ -17,7 +16,7 @@ from rbp_engine.probes.gradient_fidelity import DIGITS, FidelityProbe, gradient_
 from rbp_engine.probes.health import HealthProbe
 from rbp_engine.probes.layers import neuron_layers, weight_layers
 from rbp_engine.probes.own_metrics import OwnMetrics
-from rbp_engine.probes.step_probe import Probes, StepProbe
+from rbp_engine.probes.step_probe import Probes
 from rbp_engine.run.files.events import GradientFidelity, WarningRaised
 from rbp_engine.spiking import LIF
 
@@ -27,24 +26,23 @@ T = 3
 class Drawing(nn.Module):
     """A network that draws from every global generator, and keeps running statistics."""
 
-    def __init__(self, kernel: str = "eager") -> None:
+    def __init__(self, kernel="eager"):
         super().__init__()
         self.features = nn.Sequential(nn.Conv2d(1, 6, 3, padding=1), nn.BatchNorm2d(6), LIF(kernel=kernel))
         self.dropout = nn.Dropout(0.3)
         self.out = nn.Linear(6 * 36, 4)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x):
         x = self.features(x) * (0.9 + 0.1 * random.random()) * float(1.0 + 0.1 * np.random.rand())
-        out: Tensor = self.out(self.dropout(x).flatten(1))
-        return out
+        return self.out(self.dropout(x).flatten(1))
 
 
-def batch(samples: int = 8) -> tuple[Tensor, Tensor]:
+def batch(samples=8):
     draw = torch.Generator().manual_seed(1)
     return torch.rand((samples, 1, 6, 6), generator=draw) * 2.0, torch.arange(samples) % 4
 
 
-def trained(model: nn.Module, method: str, probes: Probes) -> tuple[list[Tensor], list[object]]:
+def trained(model, method, probes):
     """Weights, statistics, momenta, gradients and generators after five steps."""
     random.seed(1)
     np.random.seed(1)
@@ -76,12 +74,12 @@ def measure(run, model):
 """
 
 
-def check_same_bits(model: nn.Module, method: str, folder: Path) -> None:
+def check_same_bits(model, method, folder):
     (folder / "mine.py").write_text(DRAWS)
     plain, probed = copy.deepcopy(model), copy.deepcopy(model)
     probe = FidelityProbe(probed, create_method(method, T), batch(4), every=2)
     layers = neuron_layers(probed)
-    others_too: list[StepProbe] = [
+    others_too = [
         SpikeWatch(layers, T, every=2), HealthProbe(layers, weight_layers(probed), every=2),
         OwnMetrics("mine.py:measure", folder, probed, steps_per_epoch=1, every=2),
     ]  # fmt: skip
@@ -95,19 +93,19 @@ def check_same_bits(model: nn.Module, method: str, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_training_computes_the_same_bits_with_all_probes(method: str, tmp_path: Path) -> None:
+def test_training_computes_the_same_bits_with_all_probes(method, tmp_path):
     torch.manual_seed(0)
     check_same_bits(Drawing(), method, tmp_path)
 
 
 @pytest.mark.compiles
 @pytest.mark.xdist_group("compiler")
-def test_training_with_compiled_neurons_computes_the_same_bits_with_all_probes(tmp_path: Path) -> None:
+def test_training_with_compiled_neurons_computes_the_same_bits_with_all_probes(tmp_path):
     torch.manual_seed(0)
     check_same_bits(Drawing(kernel="compiled"), "rate_m", tmp_path)
 
 
-def test_an_event_has_the_fidelity_of_the_weights_after_its_step() -> None:
+def test_an_event_has_the_fidelity_of_the_weights_after_its_step():
     torch.manual_seed(0)
     model, method = Drawing(), create_method("rate_s", T)
     probe = FidelityProbe(model, method, batch(4), every=1)
@@ -127,9 +125,9 @@ def test_an_event_has_the_fidelity_of_the_weights_after_its_step() -> None:
     assert event.neuron_error == pytest.approx(list(expected.neuron_error.values()), abs=10**-DIGITS)
 
 
-def test_an_error_ends_the_comparisons_with_one_warning() -> None:
+def test_an_error_ends_the_comparisons_with_one_warning():
     class OnlyInPairs(Drawing):
-        def forward(self, x: Tensor) -> Tensor:
+        def forward(self, x):
             if x.shape[0] == 3:
                 raise ValueError("three\x1b[31m images")
             return super().forward(x)
@@ -153,9 +151,7 @@ def test_an_error_ends_the_comparisons_with_one_warning() -> None:
         (1, "rate_m", 4, 1, 1),
     ],
 )
-def test_the_batch_shrinks_with_the_timesteps(
-    samples: int, method: str, timesteps: int, accumulate: int, expected: int
-) -> None:
+def test_the_batch_shrinks_with_the_timesteps(samples, method, timesteps, accumulate, expected):
     static, labels = batch(samples)
     frames = static.expand(timesteps, *static.shape)
     for images in (static, frames):
@@ -165,12 +161,12 @@ def test_the_batch_shrinks_with_the_timesteps(
         assert found[0].untyped_storage().nbytes() == found[0].nbytes  # not a view of all images
 
 
-def test_without_images_there_is_no_batch() -> None:
+def test_without_images_there_is_no_batch():
     assert probe_batch([], create_method("rate_m", 4), 1) is None
 
 
 @pytest.mark.parametrize("method", ["rate_m", "rate_s", "sltt"])
-def test_the_peak_of_memory_stays_that_of_a_training_step(method: str) -> None:
+def test_the_peak_of_memory_stays_that_of_a_training_step(method):
     torch.manual_seed(0)
     model, training = create_model("convnet", num_classes=10, in_channels=1), create_method(method, 4)
     images, labels = torch.rand(64, 1, 8, 8), torch.arange(64) % 10
@@ -178,14 +174,14 @@ def test_the_peak_of_memory_stays_that_of_a_training_step(method: str) -> None:
     assert probed is not None
     probe = FidelityProbe(model, training, probed, every=1)
 
-    def peak(*, with_probe: bool) -> tuple[int, int]:
+    def peak(*, with_probe):
         model.zero_grad(set_to_none=True)
         with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
             training.step(model, images, labels)
             if with_probe:
                 probe.measure(1)
                 probe.take()
-        changes = [event for event in seen.profiler.kineto_results.events() if event.name() == "[memory]"]  # type: ignore[union-attr]
+        changes = [event for event in seen.profiler.kineto_results.events() if event.name() == "[memory]"]
         live = np.cumsum([event.nbytes() for event in sorted(changes, key=lambda event: event.start_ns())])
         return int(live.max()), int(live[-1])
 

@@ -21,7 +21,7 @@ T = 3
 class Network(nn.Module):
     """Two convolutions with batch norm, a neuron module that is used twice, and neurons that never and always fire."""
 
-    def __init__(self, kernel: str = "eager") -> None:
+    def __init__(self, kernel="eager"):
         super().__init__()
         self.first = nn.Sequential(nn.Conv2d(2, 5, 3, padding=1), nn.BatchNorm2d(5))
         self.shared = LIF(kernel=kernel)
@@ -33,20 +33,19 @@ class Network(nn.Module):
             self.first[1].bias[0] = -9.0
             self.first[1].bias[1] = 9.0
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x):
         x = self.shared(self.first(x))
         x = self.last(self.second(self.shared(x)))
-        out: Tensor = self.out(x.flatten(1))
-        return out
+        return self.out(x.flatten(1))
 
 
-def images(static: bool) -> tuple[Tensor, Tensor]:
+def images(static):
     draw = torch.Generator().manual_seed(3)
     shape = (6, 2, 6, 6) if static else (T, 6, 2, 6, 6)
     return 2.0 * torch.rand(shape, generator=draw), torch.arange(6) % 4
 
 
-def watched_step(model: nn.Module, method: str, *, static: bool = True, timesteps: int = T) -> FiringRates:
+def watched_step(model, method, *, static=True, timesteps=T):
     probes = Probes([SpikeWatch(neuron_layers(model), timesteps, every=1)])
     with probes.watch(1):
         create_method(method, timesteps).step(model, *images(static))
@@ -56,18 +55,18 @@ def watched_step(model: nn.Module, method: str, *, static: bool = True, timestep
     return rates
 
 
-def recorded(model: nn.Module, method: str, *, static: bool) -> FiringRates:
+def recorded(model, method, *, static):
     """The same from spikes that are kept by wrapping each neuron's `fire`, and counted one by one."""
-    kept: dict[str, list[Tensor]] = {name: [] for name in neuron_layers(model)}
+    kept = {name: [] for name in neuron_layers(model)}
 
-    def keep(name: str) -> object:
-        def hook(module: nn.Module, inputs: object, output: object) -> None:
-            kept[name].extend(spikes.detach().clone().double() for _, spikes in output.by_step())  # type: ignore[attr-defined]
+    def keep(name):
+        def hook(module, inputs, output):
+            kept[name].extend(spikes.detach().clone().double() for _, spikes in output.by_step())
 
         return hook
 
     for name, module in neuron_layers(model).items():
-        module.register_forward_hook(keep(name))  # type: ignore[arg-type]
+        module.register_forward_hook(keep(name))
     create_method(method, T).step(model, *images(static))
     rates, silent, saturated = [], [], []
     for spikes in kept.values():
@@ -83,7 +82,7 @@ def recorded(model: nn.Module, method: str, *, static: bool) -> FiringRates:
 
 @pytest.mark.parametrize("static", [True, False])
 @pytest.mark.parametrize("method", METHODS)
-def test_the_rates_are_those_of_the_recorded_spikes(method: str, static: bool) -> None:
+def test_the_rates_are_those_of_the_recorded_spikes(method, static):
     torch.manual_seed(0)
     model = Network()
     found = watched_step(copy.deepcopy(model), method, static=static)
@@ -91,7 +90,7 @@ def test_the_rates_are_those_of_the_recorded_spikes(method: str, static: bool) -
     assert found.silent[0] >= 0.0 and sum(sum(layer) for layer in found.rates) > 0
 
 
-def test_silent_and_saturated_neurons_are_told_apart() -> None:
+def test_silent_and_saturated_neurons_are_told_apart():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(2, 4, 1), LIF(), nn.Flatten(), nn.Linear(4 * 36, 4))
     convolution = model[0]
@@ -104,12 +103,12 @@ def test_silent_and_saturated_neurons_are_told_apart() -> None:
     assert found.rates == [[0.5] * T]
 
 
-def test_a_step_that_is_not_sampled_has_not_one_operation_more() -> None:
+def test_a_step_that_is_not_sampled_has_not_one_operation_more():
     model = Network()
     method = create_method("rate_m", T)
     probes = Probes([SpikeWatch(neuron_layers(model), T, every=4)])
 
-    def operations(step: int | None) -> list[str]:
+    def operations(step):
         with profile(activities=[ProfilerActivity.CPU]) as seen:
             if step is None:
                 method.step(model, *images(static=True))
@@ -126,7 +125,7 @@ def test_a_step_that_is_not_sampled_has_not_one_operation_more() -> None:
     assert probes.take() == []
 
 
-def test_a_sample_that_waits_to_be_fetched_is_a_few_numbers() -> None:
+def test_a_sample_that_waits_to_be_fetched_is_a_few_numbers():
     model = Network()
     watch = SpikeWatch(neuron_layers(model), T, every=1)
     probes, method = Probes([watch]), create_method("rate_m", T)
@@ -141,7 +140,7 @@ def test_a_sample_that_waits_to_be_fetched_is_a_few_numbers() -> None:
     assert len(probes.take()) == 2
 
 
-def test_a_network_without_neurons_or_with_an_unused_layer_has_no_rates() -> None:
+def test_a_network_without_neurons_or_with_an_unused_layer_has_no_rates():
     unused = Network()
     unused.spare = LIF()
     for model in (nn.Sequential(nn.Flatten(), nn.Linear(72, 4)), unused):
@@ -152,7 +151,7 @@ def test_a_network_without_neurons_or_with_an_unused_layer_has_no_rates() -> Non
         assert probes.take() == []
 
 
-def test_layers_that_have_only_a_number_are_called_by_their_kind() -> None:
+def test_layers_that_have_only_a_number_are_called_by_their_kind():
     model = nn.Sequential(nn.Conv2d(1, 2, 3), LIF(), nn.Sequential(nn.Linear(2, 2)), nn.Conv2d(2, 2, 3), LIF())
     assert list(names_for_people(model, neuron_layers(model)).values()) == ["neurons 1", "neurons 2"]
     assert list(names_for_people(model, weight_layers(model)).values()) == ["conv 1", "2.0", "conv 2"]

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.probes.gradient_fidelity import REFERENCE, gradient_fidelity
@@ -12,7 +12,7 @@ from rbp_engine.probes.layers import weight_layers
 from rbp_engine.spiking import LIF
 
 
-def network() -> nn.Module:
+def network():
     torch.manual_seed(0)
     return nn.Sequential(
         nn.Conv2d(2, 6, 3, padding=1), nn.BatchNorm2d(6), LIF(), nn.Dropout(0.2), nn.Conv2d(6, 6, 3, padding=1),
@@ -20,14 +20,14 @@ def network() -> nn.Module:
     ).double()  # fmt: skip
 
 
-def batch(timesteps: int | None = None) -> tuple[Tensor, Tensor]:
+def batch(timesteps=None):
     draw = torch.Generator().manual_seed(1)
     shape = (8, 2, 6, 6) if timesteps is None else (timesteps, 8, 2, 6, 6)
     return torch.rand(shape, generator=draw, dtype=torch.float64) * 2.0, torch.arange(8) % 4
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_at_one_timestep_every_method_is_bptt(method: str) -> None:
+def test_at_one_timestep_every_method_is_bptt(method):
     found = gradient_fidelity(network(), create_method(method, 1), *batch())
     for agreement in (found.whole, *found.by_weight.values()):
         assert agreement.cosine == pytest.approx(1.0, abs=1e-9)
@@ -35,7 +35,7 @@ def test_at_one_timestep_every_method_is_bptt(method: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["rate_m", "rate_s", "ottt"])
-def test_at_several_it_is_the_angle_of_the_gradients_of_two_steps(method: str) -> None:
+def test_at_several_it_is_the_angle_of_the_gradients_of_two_steps(method):
     model = network()
     found = gradient_fidelity(model, create_method(method, 4), *batch(4), seed=5)
     gradients = []
@@ -56,7 +56,7 @@ def test_at_several_it_is_the_angle_of_the_gradients_of_two_steps(method: str) -
     assert list(found.by_weight) == ["0", "4", "9"]
 
 
-def test_measuring_changes_nothing_of_the_network_or_of_random_numbers() -> None:
+def test_measuring_changes_nothing_of_the_network_or_of_random_numbers():
     model = network()
     create_method("rate_m", 3).step(model, *batch())
     state = copy.deepcopy(model.state_dict())
@@ -71,15 +71,15 @@ def test_measuring_changes_nothing_of_the_network_or_of_random_numbers() -> None
     assert all(torch.equal(one, other) for one, other in zip(gradients, after, strict=True) if other is not None)
 
 
-def test_a_weight_without_a_gradient_has_no_angle() -> None:
+def test_a_weight_without_a_gradient_has_no_angle():
     model = network()
     with torch.no_grad():
-        model[5].bias.fill_(-50.0)  # type: ignore[union-attr]  # the second neurons never fire, and have no slope
+        model[5].bias.fill_(-50.0)  # the second neurons never fire, and have no slope
     found = gradient_fidelity(model, create_method("rate_m", 3), *batch())
     assert found.by_weight["9"].cosine is None
 
 
-def test_every_weight_of_a_module_that_has_several_has_an_angle() -> None:
+def test_every_weight_of_a_module_that_has_several_has_an_angle():
     torch.manual_seed(0)
     attention = nn.MultiheadAttention(8, 2, kdim=6, vdim=4, batch_first=True)
     assert set(weight_layers(attention)) == {"q_proj_weight", "k_proj_weight", "v_proj_weight", "out_proj"}

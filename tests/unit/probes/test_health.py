@@ -1,16 +1,13 @@
 """Health as sampled in a training step, against membranes and gradients that are computed again in plain torch."""
 
 import copy
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from rbp_engine.methods import METHODS, create_method
-from rbp_engine.methods.protocol import Precision
 from rbp_engine.probes.health import SAMPLES, SORTED, HealthProbe, _evenly
 from rbp_engine.probes.layers import neuron_layers, weight_layers
 from rbp_engine.probes.step_probe import Probes
@@ -26,7 +23,7 @@ from rbp_engine.train.ranks.distributed import Ranks
 from rbp_engine.train.step import OptimizerStep
 
 T, BATCH = 3, SAMPLES + 2
-NEURONS: dict[str, dict[str, Any]] = {
+NEURONS = {
     "soft": {"decay": 0.5},
     "hard": {"decay": 0.5, "reset": "hard", "v_reset": -0.1, "surrogate": "atan"},
     "attached": {"decay": 0.5, "detach_reset": False},
@@ -37,7 +34,7 @@ NEURONS: dict[str, dict[str, Any]] = {
 class Network(nn.Module):
     """A neuron module that is used twice, a sum and a batch norm that are left to the neuron, dropout."""
 
-    def __init__(self, **neuron: Any) -> None:
+    def __init__(self, **neuron):
         super().__init__()
         self.first = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.BatchNorm2d(4))
         self.shared = LIF(**neuron)
@@ -46,29 +43,28 @@ class Network(nn.Module):
         self.last = LIF(**neuron)
         self.out = nn.Linear(4 * 25, 3)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x):
         x = self.shared(self.first(x))
         x = self.last(self.second(self.drop(self.shared(x + x))) + x)
-        out: Tensor = self.out(x.flatten(1))
-        return out
+        return self.out(x.flatten(1))
 
 
-def batch(static: bool) -> tuple[Tensor, Tensor]:
+def batch(static):
     draw = torch.Generator().manual_seed(3)
     shape = (BATCH, 2, 5, 5) if static else (T, BATCH, 2, 5, 5)
     return 3.0 * torch.rand(shape, generator=draw), torch.arange(BATCH) % 3
 
 
-def probe(model: nn.Module) -> HealthProbe:
+def probe(model):
     return HealthProbe(neuron_layers(model), weight_layers(model), every=1)
 
 
-def stepper(model: nn.Module, method: str, precision: Precision = "fp32", **settings: Any) -> OptimizerStep:
+def stepper(model, method, precision="fp32", **settings):
     optimizer = create_optimizer(model, "sgd", lr=0.1, momentum=0.9, weight_decay=1e-3)
     return OptimizerStep(State(model, create_method(method, T, precision=precision), optimizer), Ranks(), **settings)
 
 
-def sampled(model: nn.Module, step: OptimizerStep, *, static: bool = True) -> Health:
+def sampled(model, step, *, static=True):
     probes = Probes([probe(model)])
     images, labels = batch(static)
     with probes.watch(1):
@@ -79,12 +75,12 @@ def sampled(model: nn.Module, step: OptimizerStep, *, static: bool = True) -> He
     return health
 
 
-def currents(model: nn.Module, method: str, static: bool) -> dict[str, list[Tensor]]:
+def currents(model, method, static):
     """All currents [T, B, …] of each use of a neuron layer, sums and batch norms done."""
-    kept: dict[str, list[Tensor]] = {name: [] for name in neuron_layers(model)}
+    kept = {name: [] for name in neuron_layers(model)}
 
-    def keep(name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+    def keep(name):
+        def hook(module, inputs):
             [carrier] = inputs
             if isinstance(carrier, RateTensor):
                 kept[name].append(carrier.sequence.steps().detach().clone())
@@ -108,7 +104,7 @@ def currents(model: nn.Module, method: str, static: bool) -> dict[str, list[Tens
     }
 
 
-def by_autograd(received: Tensor, neuron: LIF) -> tuple[list[bool], list[float]]:
+def by_autograd(received, neuron):
     """Of currents [T, B, …]: whether each membrane is in the window, and g = mean_t of ∂(Σ_t s_t)/∂I_t by neuron."""
     inputs = received[:, :SAMPLES].clone().requires_grad_()
     parameters = neuron.neurons
@@ -130,7 +126,7 @@ def by_autograd(received: Tensor, neuron: LIF) -> tuple[list[bool], list[float]]
 @pytest.mark.parametrize("neuron", NEURONS)
 @pytest.mark.parametrize("static", [True, False])
 @pytest.mark.parametrize("method", METHODS)
-def test_membranes_and_eligibilities_are_those_of_autograd(method: str, static: bool, neuron: str) -> None:
+def test_membranes_and_eligibilities_are_those_of_autograd(method, static, neuron):
     torch.manual_seed(0)
     model = Network(**NEURONS[neuron])
     torch.manual_seed(1)  # dropout
@@ -146,7 +142,7 @@ def test_membranes_and_eligibilities_are_those_of_autograd(method: str, static: 
 
 
 @pytest.mark.parametrize("settings", [{}, {"clip_norm": 0.05}, {"accumulate": 2}], ids=str)
-def test_gradients_and_updates_are_those_of_the_optimizer(settings: dict[str, Any]) -> None:
+def test_gradients_and_updates_are_those_of_the_optimizer(settings):
     torch.manual_seed(0)
     model = Network()
     step = stepper(model, "rate_m", **settings)
@@ -162,7 +158,7 @@ def test_gradients_and_updates_are_those_of_the_optimizer(settings: dict[str, An
         assert sum(norm**2 for norm in found.gradient_norm if norm is not None) ** 0.5 <= 0.05 * (1 + 1e-5)
 
 
-def test_layers_and_weights_that_take_no_part_have_no_numbers() -> None:
+def test_layers_and_weights_that_take_no_part_have_no_numbers():
     model = Network()
     model.spare, model.unused = LIF(), nn.Linear(3, 3)
     found = sampled(model, stepper(model, "rate_m"))
@@ -172,20 +168,19 @@ def test_layers_and_weights_that_take_no_part_have_no_numbers() -> None:
 
 
 @pytest.mark.parametrize("method", ["bptt_s", "rate_s", "sltt", "ottt"])
-def test_a_network_that_branches_in_time_is_refused_as_without_the_probe(method: str) -> None:
+def test_a_network_that_branches_in_time_is_refused_as_without_the_probe(method):
     class Branching(Network):
         calls = 0
 
-        def forward(self, x: Tensor) -> Tensor:
+        def forward(self, x):
             self.calls += 1
-            out: Tensor = self.out((self.first(x) if self.calls == 1 else self.shared(self.first(x))).flatten(1))
-            return out
+            return self.out((self.first(x) if self.calls == 1 else self.shared(self.first(x))).flatten(1))
 
     with pytest.raises(ValueError, match="it must not branch in time"):
         sampled(model := Branching(), stepper(model, method))
 
 
-def test_a_step_that_fp16_skips_has_no_gradients() -> None:
+def test_a_step_that_fp16_skips_has_no_gradients():
     model = Network()
     step = stepper(model, "rate_m", precision="fp16")
     step.state.scaler.load_state_dict(step.state.scaler.state_dict() | {"scale": 1e30})
@@ -199,7 +194,7 @@ def test_a_step_that_fp16_skips_has_no_gradients() -> None:
     assert found.gradient_norm == pytest.approx(sampled(whole.state.model, whole).gradient_norm, rel=0.05)
 
 
-def test_of_many_eligibilities_every_channel_and_column_is_among_those_that_are_sorted() -> None:
+def test_of_many_eligibilities_every_channel_and_column_is_among_those_that_are_sorted():
     shape = (8, 64, 32, 32)
     values = torch.arange(int(np.prod(shape)))
     taken = _evenly(values, SORTED)
@@ -210,6 +205,6 @@ def test_of_many_eligibilities_every_channel_and_column_is_among_those_that_are_
 
 
 @pytest.mark.parametrize("name", SURROGATES)
-def test_no_slope_is_larger_than_the_peak(name: str) -> None:
+def test_no_slope_is_larger_than_the_peak(name):
     surrogate = create_surrogate(name)
     assert float(slope(surrogate, torch.linspace(-3, 3, 60001)).max()) <= peak_slope(surrogate) * (1 + 1e-5)

@@ -1,11 +1,10 @@
 """What probes find of neurons that learn is what they find of fixed neurons with the same values."""
 
 from dataclasses import asdict
-from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from rbp_engine.methods import create_method
 from rbp_engine.probes.energy import measure_energy
@@ -19,7 +18,7 @@ T, B = 3, 6
 VALUES = (0.4, 0.7)
 
 
-def network(**learning: Any) -> nn.Sequential:
+def network(**learning):
     torch.manual_seed(0)
     neurons = (LIF(*VALUES, reset="hard", v_reset=-0.3, **learning) for _ in range(2))
     first, second = neurons
@@ -29,7 +28,7 @@ def network(**learning: Any) -> nn.Sequential:
     return model
 
 
-def batch() -> tuple[Tensor, Tensor]:
+def batch():
     draw = torch.Generator().manual_seed(1)
     return 2.0 * torch.rand(B, 2, 6, 6, generator=draw, dtype=torch.float64), torch.arange(B) % 3
 
@@ -37,7 +36,7 @@ def batch() -> tuple[Tensor, Tensor]:
 LEARNING = [{"learn": ["decay", "threshold"], "learn_by": by} for by in ("layer", "channel")]
 
 
-def health(model: nn.Module, method: str) -> Health:
+def health(model, method):
     probe = HealthProbe(neuron_layers(model), weight_layers(model), 1)
     with probe.watch():
         create_method(method, T).step(model, *batch())
@@ -49,7 +48,7 @@ def health(model: nn.Module, method: str) -> Health:
 
 @pytest.mark.parametrize("learning", LEARNING, ids=["layer", "channel"])
 @pytest.mark.parametrize("method", ["rate_m", "rate_s", "bptt", "ottt"])
-def test_health(method: str, learning: dict[str, Any]) -> None:
+def test_health(method, learning):
     fixed, learnt = health(network(), method), health(network(**learning), method)
     assert fixed.decay == fixed.threshold == []
     assert learnt.decay == pytest.approx([VALUES[0]] * 2) and learnt.threshold == pytest.approx([VALUES[1]] * 2)
@@ -61,7 +60,7 @@ def test_health(method: str, learning: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("learning", LEARNING, ids=["layer", "channel"])
-def test_gradients_against_those_of_bptt(learning: dict[str, Any]) -> None:
+def test_gradients_against_those_of_bptt(learning):
     method = create_method("rate_m", T)
     fixed, learnt = (gradient_fidelity(model, method, *batch()) for model in (network(), network(**learning)))
     assert learnt.neuron_error == pytest.approx(fixed.neuron_error, rel=1e-4)
@@ -71,7 +70,7 @@ def test_gradients_against_those_of_bptt(learning: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("learning", LEARNING, ids=["layer", "channel"])
-def test_energy(learning: dict[str, Any]) -> None:
+def test_energy(learning):
     fixed, learnt = (
         measure_energy(model.float().eval(), batch()[0].float(), T) for model in (network(), network(**learning))
     )

@@ -76,16 +76,18 @@ def currents():
 # Every neuron and every current once; each takes many seconds to compile.
 CASES = [
     ("papers", "a residual sum", torch.bfloat16),
-    ("papers", "a sum with a static image", torch.float32),
+    ("hard-to-minus-0.3", "a sequence", torch.float32),
     ("soft-with-its-gradient", "a batch norm of vectors", torch.float32),
     ("hard-detached", "a batch norm, channels last", torch.float32),
-    ("hard-to-minus-0.3", "a sequence", torch.float32),
     ("log-tailed", "a batch norm of images", torch.float32),
+    ("papers", "a sum with a static image", torch.float32),
 ]
+# Loops that are made of the same steps as the one of the rate methods.
+FEW = CASES[:2]
 NETWORKS = ("rate_m", "bptt_s")
 if "RBP_EVERY_CASE" in os.environ:
     every_current = itertools.product(["papers"], currents(), (torch.float32, torch.bfloat16))
-    CASES += [case for case in every_current if case not in CASES]
+    FEW = CASES = CASES + [case for case in every_current if case not in CASES]
     NETWORKS = METHODS
 
 
@@ -93,7 +95,11 @@ if "RBP_EVERY_CASE" in os.environ:
 IN_ONE_PASS = ("a batch norm of images", "a residual sum")
 
 
-@pytest.fixture(params=CASES, ids=lambda case: f"{case[0]}, {case[1]}, {case[2]}")
+def words(case):
+    return ", ".join(map(str, case))
+
+
+@pytest.fixture(params=CASES, ids=words)
 def case(request):
     """A neuron by kernel, a function that makes its current again, and one that compiles and runs a loop."""
     neuron, name, dtype = request.param
@@ -127,6 +133,7 @@ def same(eager, by_compiler):
         assert torch.equal(left, right), (left.float() - right.float()).abs().max()
 
 
+@pytest.mark.parametrize("case", FEW, ids=words, indirect=True)
 def test_spikes_without_a_graph(case):
     neuron, current, compile_and_run = case
     spikes = neuron["eager"].spikes_only(current())
@@ -144,6 +151,7 @@ def test_spikes_counts_eligibility_and_means_of_a_sequence(case):
     same(*([*spikes, counts, *derivatives, *means] for spikes, counts, derivatives, means in found))
 
 
+@pytest.mark.parametrize("case", FEW, ids=words, indirect=True)
 def test_spikes_counts_and_eligibility_step_by_step(case):
     neuron, current, _ = case
     results = []
@@ -219,7 +227,7 @@ def test_beyond_the_limit_of_kernels_a_loop_continues_uncompiled(monkeypatch):
 
     run = compiler.jit(doubled)
     with torch._dynamo.config.patch(recompile_limit=1):
-        assert [run(torch.ones(8), times)[0] for times in (1, 2, 3, 1)] == [2.0, 4.0, 8.0, 2.0]
+        assert [run(torch.ones(8), times)[0] for times in (1, 2, 1)] == [2.0, 4.0, 2.0]
 
 
 def test_a_compiled_loop_leaves_the_users_limit_of_kernels_as_it_was():
@@ -229,11 +237,11 @@ def test_a_compiled_loop_leaves_the_users_limit_of_kernels_as_it_was():
         return values
 
     run, graphs = compiler.jit(tripled), counters["stats"]
-    with torch._dynamo.config.patch(recompile_limit=2):
+    with torch._dynamo.config.patch(recompile_limit=1):
         before = graphs["unique_graphs"]
-        assert [run(torch.ones(8), times)[0] for times in (1, 2, 3)] == [3.0, 9.0, 27.0]
-        assert graphs["unique_graphs"] == before + 3
-        assert torch._dynamo.config.recompile_limit == 2
+        assert [run(torch.ones(8), times)[0] for times in (1, 2)] == [3.0, 9.0]
+        assert graphs["unique_graphs"] == before + 2
+        assert torch._dynamo.config.recompile_limit == 1
 
 
 def normalised_vectors(batch):

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from rbp_engine.methods import create_method
 from rbp_engine.spiking import LIF, unfused
@@ -15,23 +15,22 @@ T, B = 4, 5
 class Residual(nn.Module):
     """Two blocks whose neurons receive batch norms, in training and in evaluation, and the sum of them."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.stem = nn.Sequential(nn.Conv2d(2, 6, 3, padding=1), nn.BatchNorm2d(6), LIF())
         self.branch = nn.Sequential(nn.Conv2d(6, 6, 3, padding=1), nn.BatchNorm2d(6))
         self.shortcut = nn.Sequential(nn.Conv2d(6, 6, 1), nn.BatchNorm2d(6).eval())
         self.neurons, self.head = LIF(detach_reset=False), nn.Linear(6, 3)
-        self.deferred: list[bool] = []
+        self.deferred = []
         self.neurons.register_forward_pre_hook(lambda module, args: self.deferred.append(args[0].deferred))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x):
         x = self.stem(x)
-        out: Tensor = self.head(self.neurons(self.branch(x) + self.shortcut(x)).mean((2, 3)))
-        return out
+        return self.head(self.neurons(self.branch(x) + self.shortcut(x)).mean((2, 3)))
 
 
 @pytest.mark.parametrize("method", ["rate_m", "rate_s", "bptt"])
-def test_a_step_without_fusion_gives_the_same_gradients_and_running_statistics(method: str) -> None:
+def test_a_step_without_fusion_gives_the_same_gradients_and_running_statistics(method):
     torch.manual_seed(0)
     fused = Residual().double()
     plain = copy.deepcopy(fused)

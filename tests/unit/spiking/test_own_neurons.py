@@ -1,8 +1,6 @@
 """Neurons of a user's own: LIF's bits, the derivatives of several states and parameters, and what is refused."""
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
 import torch
@@ -16,7 +14,7 @@ from rbp_engine.spiking import LIF, OwnNeuron
 from tests.own_neurons import OwnLIF, documented
 
 RATE = ("rate_m", "rate_s")
-RESETS: dict[str, dict[str, Any]] = {
+RESETS = {
     "soft": {},
     "soft, not detached": {"detach_reset": False},
     "hard": {"reset": "hard"},
@@ -24,7 +22,7 @@ RESETS: dict[str, dict[str, Any]] = {
     "hard to -0.3": {"reset": "hard", "v_reset": -0.3},
     "hard to -0.3, not detached": {"reset": "hard", "v_reset": -0.3, "detach_reset": False},
 }
-NEURONS: dict[str, Callable[[], OwnNeuron[Any]]] = {
+NEURONS = {
     "adaptive": lambda: documented().AdaptiveLIF(beta=0.4),
     "adaptive, not detached": lambda: not_detached(documented().AdaptiveLIF)(beta=0.4),
     "current": lambda: documented().CurrentLIF(),
@@ -38,26 +36,26 @@ class ByChannel(OwnNeuron[Tensor]):
 
     trace_decay = 0.5
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.decay = nn.Parameter(torch.tensor(0.6))
         self.threshold = nn.Parameter(torch.tensor([0.5, 0.8, 1.0, 1.2]))
 
-    def charge(self, state: Tensor, current: Tensor) -> Tensor:
+    def charge(self, state, current):
         return self.decay * state + current
 
-    def fire(self, state: Tensor) -> Tensor:
+    def fire(self, state):
         return state - self.threshold
 
-    def reset_by(self, state: Tensor, spikes: Tensor) -> Tensor:
+    def reset_by(self, state, spikes):
         return state - self.threshold * spikes
 
 
-def not_detached(kind: Any) -> Any:
+def not_detached(kind):
     """The neuron with its reset in the gradient."""
 
-    class Attached(kind):  # type: ignore[misc]
-        def reset_by(self, state: Any, spikes: Tensor) -> Any:
+    class Attached(kind):
+        def reset_by(self, state, spikes):
             if hasattr(state, "adaptation"):
                 return type(state)(state.membrane - spikes, self.adaptation_decay * state.adaptation + spikes)
             return type(state)(state.current, (1.0 - spikes) * state.membrane)
@@ -65,7 +63,7 @@ def not_detached(kind: Any) -> Any:
     return Attached
 
 
-def convolutional(neuron: Callable[[], nn.Module]) -> nn.Module:
+def convolutional(neuron):
     torch.manual_seed(0)
     return nn.Sequential(
         nn.Conv2d(2, 5, 3, padding=1, bias=False), nn.BatchNorm2d(5), neuron(),
@@ -74,7 +72,7 @@ def convolutional(neuron: Callable[[], nn.Module]) -> nn.Module:
     )  # fmt: skip
 
 
-def stepped(model: nn.Module, method: str, images: Tensor, timesteps: int, **settings: Any) -> tuple[Any, list[Tensor]]:
+def stepped(model, method, images, timesteps, **settings):
     """What a step gives, and the gradients."""
     labels = torch.arange(images.shape[-2 if images.ndim == 2 else -4]) % 4
     out = create_method(method, timesteps, **settings).step(model, images, labels)
@@ -83,7 +81,7 @@ def stepped(model: nn.Module, method: str, images: Tensor, timesteps: int, **set
 
 @pytest.mark.parametrize("reset", RESETS)
 @pytest.mark.parametrize("method", METHODS)
-def test_lif_written_as_ones_own_has_the_bits_of_lif(method: str, reset: str) -> None:
+def test_lif_written_as_ones_own_has_the_bits_of_lif(method, reset):
     images = 2 * torch.rand(4, 3, 2, 6, 6, generator=torch.Generator().manual_seed(1))
     built_in, of_lif = stepped(convolutional(lambda: LIF(**RESETS[reset])), method, images, 4)
     own, of_own = stepped(convolutional(lambda: OwnLIF(**RESETS[reset])), method, images, 4)
@@ -98,7 +96,7 @@ def test_lif_written_as_ones_own_has_the_bits_of_lif(method: str, reset: str) ->
             assert torch.equal(found, expected)
 
 
-def linear(neuron: str) -> nn.Sequential:
+def linear(neuron):
     torch.manual_seed(2)
     layers = nn.Sequential(nn.Linear(6, 4), NEURONS[neuron](), nn.Linear(4, 4), NEURONS[neuron](), nn.Linear(4, 4))
     with torch.no_grad():
@@ -108,7 +106,7 @@ def linear(neuron: str) -> nn.Sequential:
     return layers.double()
 
 
-def run_over_time(neuron: Any, currents: list[Tensor], through_time: bool = True) -> list[Tensor]:
+def run_over_time(neuron, currents, through_time=True):
     """The spikes of T timesteps by autograd's own graph."""
     state, spikes = neuron.at_rest(torch.zeros_like(currents[0])), []
     for current in currents:
@@ -121,7 +119,7 @@ def run_over_time(neuron: Any, currents: list[Tensor], through_time: bool = True
     return spikes
 
 
-def two_pass(model: nn.Sequential, images: Tensor, labels: Tensor) -> Tensor:
+def two_pass(model, images, labels):
     """The loss of the rate methods by reverse mode: a second pass at the means, in which a neuron's rate is a function
     of its parameters and of a current that is added at every timestep."""
     steps, rate = list(images), images.mean(0)
@@ -138,7 +136,7 @@ def two_pass(model: nn.Sequential, images: Tensor, labels: Tensor) -> Tensor:
 @pytest.mark.parametrize("neuron", NEURONS)
 @pytest.mark.parametrize("method", RATE)
 @pytest.mark.parametrize("reference", [False, True])
-def test_the_rate_gradient_is_that_of_the_two_pass_formula(neuron: str, method: str, reference: bool) -> None:
+def test_the_rate_gradient_is_that_of_the_two_pass_formula(neuron, method, reference):
     images = 2 * torch.rand(5, 7, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
     labels = torch.arange(7) % 4
     expected = torch.autograd.grad(two_pass(model := linear(neuron), images, labels), list(model.parameters()))
@@ -148,9 +146,7 @@ def test_the_rate_gradient_is_that_of_the_two_pass_formula(neuron: str, method: 
     assert all(one.abs().max() > 0 for one in found)
 
 
-def gradients(
-    model: nn.Module, method: str, images: Tensor, labels: Tensor, timesteps: int, **settings: Any
-) -> list[Tensor]:
+def gradients(model, method, images, labels, timesteps, **settings):
     model.zero_grad()
     create_method(method, timesteps, **settings).step(model, images, labels, time=images.ndim == 3)
     return [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
@@ -159,30 +155,30 @@ def gradients(
 class LearntRest(OwnNeuron[Tensor]):
     """A membrane whose value at rest is trained."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.rest = nn.Parameter(torch.tensor(0.3))
 
-    def at_rest(self, zeros: Tensor) -> Tensor:
+    def at_rest(self, zeros):
         return zeros + self.rest
 
-    def charge(self, state: Tensor, current: Tensor) -> Tensor:
+    def charge(self, state, current):
         return 0.5 * state + current
 
-    def fire(self, state: Tensor) -> Tensor:
+    def fire(self, state):
         return state - 1.0
 
-    def reset_by(self, state: Tensor, spikes: Tensor) -> Tensor:
+    def reset_by(self, state, spikes):
         return state - spikes.detach()
 
 
-def with_learnt_rest() -> nn.Sequential:
+def with_learnt_rest():
     torch.manual_seed(0)
     return nn.Sequential(nn.Linear(6, 8), LearntRest(), nn.Linear(8, 4)).double()
 
 
 @pytest.mark.parametrize("method", RATE)
-def test_a_state_at_rest_that_is_learnt_has_the_gradient_of_the_definition(method: str) -> None:
+def test_a_state_at_rest_that_is_learnt_has_the_gradient_of_the_definition(method):
     images, labels = 2 * torch.rand(7, 6, dtype=torch.float64), torch.arange(7) % 4
     found = gradients(with_learnt_rest(), method, images, labels, 3)
     expected = gradients(with_learnt_rest(), method, images, labels, 3, reference=True)
@@ -191,7 +187,7 @@ def test_a_state_at_rest_that_is_learnt_has_the_gradient_of_the_definition(metho
 
 @pytest.mark.parametrize("neuron", NEURONS)
 @pytest.mark.parametrize("method", ["bptt", "bptt_s", "sltt"])
-def test_the_other_methods_are_those_of_autograd(neuron: str, method: str) -> None:
+def test_the_other_methods_are_those_of_autograd(neuron, method):
     images, labels = 2 * torch.rand(7, 6, dtype=torch.float64), torch.arange(7) % 4
     steps = [images] * 4
     for module in (model := linear(neuron)):
@@ -206,7 +202,7 @@ def test_the_other_methods_are_those_of_autograd(neuron: str, method: str) -> No
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
 
 
-def test_evaluation_and_plain_tensors_give_the_same_spikes() -> None:
+def test_evaluation_and_plain_tensors_give_the_same_spikes():
     model = linear("adaptive").eval()
     images = 2 * torch.rand(3, 6, dtype=torch.float64)
     logits = create_method("rate_m", 4).predict(model, images)
@@ -220,7 +216,7 @@ def test_evaluation_and_plain_tensors_give_the_same_spikes() -> None:
         assert torch.equal(model(images[:2]), logits[0, :2])
 
 
-def test_low_precision_is_for_spikes_and_not_for_the_state() -> None:
+def test_low_precision_is_for_spikes_and_not_for_the_state():
     model = linear("current").float()
     seen = []
     model[1].register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
@@ -230,7 +226,7 @@ def test_low_precision_is_for_spikes_and_not_for_the_state() -> None:
     assert set(seen) == {torch.bfloat16, torch.float32} and seen[-1] is torch.bfloat16
 
 
-def test_ottt_refuses_a_neuron_without_a_trace_and_says_what_to_do() -> None:
+def test_ottt_refuses_a_neuron_without_a_trace_and_says_what_to_do():
     images, labels = torch.rand(2, 6, dtype=torch.float64), torch.tensor([0, 1])
     with pytest.raises(NeuronError, match=r"CurrentLIF has no trace_decay, .* or use another method \(rate_m"):
         gradients(linear("current"), "ottt", images, labels, 2)
@@ -239,70 +235,70 @@ def test_ottt_refuses_a_neuron_without_a_trace_and_says_what_to_do() -> None:
 class Recurrent(OwnLIF):
     """Spikes are fed back through weights."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__(detach_reset=False)
         self.back = nn.Linear(4, 4)
 
-    def reset_by(self, state: Tensor, spikes: Tensor) -> Tensor:
+    def reset_by(self, state, spikes):
         return super().reset_by(state, spikes) + self.back(spikes)
 
 
 class Inhibited(OwnLIF):
     """Neurons of a layer inhibit one another."""
 
-    def charge(self, state: Tensor, current: Tensor) -> Tensor:
+    def charge(self, state, current):
         charged = super().charge(state, current)
         return charged - charged.mean(1, keepdim=True)
 
 
 class OverTheBatch(OwnLIF):
-    def fire(self, state: Tensor) -> Tensor:
+    def fire(self, state):
         return state - state.mean(0)
 
 
 class Noisy(OwnLIF):
-    def fire(self, state: Tensor) -> Tensor:
+    def fire(self, state):
         return state - torch.rand_like(state)
 
 
 class InPlace(OwnLIF):
-    def charge(self, state: Tensor, current: Tensor) -> Tensor:
+    def charge(self, state, current):
         return state.mul_(self.decay).add_(current)
 
 
 class OneNumber(OwnLIF):
-    def fire(self, state: Tensor) -> Tensor:
+    def fire(self, state):
         return (state - 1.0).amax(1)
 
 
 class Grown(OwnLIF):
-    def reset_by(self, state: Tensor, spikes: Tensor) -> Any:
+    def reset_by(self, state, spikes):
         return state, spikes
 
 
 class Listed(OwnLIF):
-    def at_rest(self, zeros: Tensor) -> Any:
+    def at_rest(self, zeros):
         return [zeros]
 
 
 class Doubled(OwnLIF):
-    def charge(self, state: Tensor, current: Tensor) -> Tensor:
+    def charge(self, state, current):
         return super().charge(state, current).double()
 
 
 class TwoNumbers(OwnLIF):
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.both = nn.Parameter(torch.tensor([0.5, 1.0]))
 
 
 class NotFinite(OwnLIF):
-    def charge(self, state: Tensor, current: Tensor) -> Tensor:
+    def charge(self, state, current):
         return state + current.log()
 
 
 class Unfinished(OwnNeuron[Tensor]):
-    def charge(self, state: Tensor, current: Tensor) -> Tensor:
+    def charge(self, state, current):
         return state + current
 
 
@@ -323,20 +319,20 @@ class Unfinished(OwnNeuron[Tensor]):
     ],
 )
 @pytest.mark.parametrize("method", ["rate_m", "bptt_s"])
-def test_what_the_methods_cannot_train_is_refused_with_the_reason(kind: Any, why: str, method: str) -> None:
+def test_what_the_methods_cannot_train_is_refused_with_the_reason(kind, why, method):
     model = nn.Sequential(nn.Linear(6, 4), kind(), nn.Linear(4, 4))
     with pytest.raises(NeuronError, match=rf"{kind.__name__}: .*({why})"):
         create_method(method, 2).step(model, torch.rand(3, 6), torch.tensor([0, 1, 2]))
 
 
-def test_a_function_that_is_missing_is_named() -> None:
+def test_a_function_that_is_missing_is_named():
     model = nn.Sequential(nn.Linear(6, 4), Unfinished(), nn.Linear(4, 4))
     with pytest.raises(NotImplementedError, match=r"Unfinished has no fire\(state\)"):
         create_method("rate_m", 2).step(model, torch.rand(3, 6), torch.tensor([0, 1, 2]))
 
 
-def test_threads_train_networks_of_own_neurons_at_once() -> None:
-    def step(_: int) -> list[Tensor]:
+def test_threads_train_networks_of_own_neurons_at_once():
+    def step(_):
         generator = torch.Generator().manual_seed(0)
         model = nn.Sequential(nn.Linear(6, 20), OwnLIF(threshold=0.3), nn.Linear(20, 3)).double()
         for parameter in model.parameters():

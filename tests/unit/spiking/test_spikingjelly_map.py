@@ -1,7 +1,6 @@
 """Neurons of SpikingJelly become ours with their parameters: spikes, membranes and gradients, to rounding."""
 
 import copy
-from typing import Any
 
 import pytest
 import torch
@@ -17,7 +16,7 @@ from rbp_engine.spiking.surrogate import SURROGATES, create_surrogate, slope
 T = 5
 
 
-def spikes_and_gradient(module: Any) -> tuple[Tensor, Tensor]:
+def spikes_and_gradient(module):
     currents = 3 * torch.rand(T, 4, 50, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) - 0.5
     currents.requires_grad_()
     functional.set_step_mode(module, "m")
@@ -40,7 +39,7 @@ def spikes_and_gradient(module: Any) -> tuple[Tensor, Tensor]:
     ],
     ids=lambda theirs: type(theirs).__name__,
 )
-def test_their_neurons_become_ours_with_their_parameters(theirs: nn.Module) -> None:
+def test_their_neurons_become_ours_with_their_parameters(theirs):
     ours, report = make_spiking(theirs)
     assert isinstance(ours, LIF)
     assert [part.kind for part in report.replaced] == [type(theirs).__name__]
@@ -49,7 +48,7 @@ def test_their_neurons_become_ours_with_their_parameters(theirs: nn.Module) -> N
 
 
 @pytest.mark.parametrize("name", sorted(set(SURROGATES) - {"super_spike", "log_tailed_relu"}))
-def test_a_surrogate_is_as_much_wider_as_the_membrane_is_larger(name: str) -> None:
+def test_a_surrogate_is_as_much_wider_as_the_membrane_is_larger(name):
     narrow = create_surrogate(name)
     words = keywords_of_lif(tau=2.5, surrogate_function=narrow)
     wide = create_surrogate(words["surrogate"], words["surrogate_args"])
@@ -57,7 +56,7 @@ def test_a_surrogate_is_as_much_wider_as_the_membrane_is_larger(name: str) -> No
     torch.testing.assert_close(slope(wide, distance), slope(narrow, distance / 2.5) / 2.5)
 
 
-def test_a_surrogate_that_cannot_be_made_wider_is_refused_and_replaced_by_the_default_neuron() -> None:
+def test_a_surrogate_that_cannot_be_made_wider_is_refused_and_replaced_by_the_default_neuron():
     theirs = neuron.LIFNode(2.0, surrogate_function=surrogate.SuperSpike())
     with pytest.raises(ValueError, match="SuperSpike cannot be made wider"):
         keywords_of(theirs)
@@ -69,7 +68,7 @@ def test_a_surrogate_that_cannot_be_made_wider_is_refused_and_replaced_by_the_de
     )
 
 
-def test_a_time_constant_that_they_learn_is_learnt_here() -> None:
+def test_a_time_constant_that_they_learn_is_learnt_here():
     ours, report = make_spiking(neuron.ParametricLIFNode(init_tau=3.0))
     assert isinstance(ours, LIF)
     assert isinstance(ours.decay, Tensor)
@@ -78,15 +77,15 @@ def test_a_time_constant_that_they_learn_is_learnt_here() -> None:
     assert report.replaced[0].note == "with its parameters, learnt too"
 
 
-def test_a_neuron_with_other_equations_is_replaced_and_the_report_says_so() -> None:
+def test_a_neuron_with_other_equations_is_replaced_and_the_report_says_so():
     network, report = make_spiking(nn.Sequential(nn.Linear(3, 3), neuron.QIFNode()))
     assert isinstance(network.get_submodule("1"), LIF)
     assert "QIFNode has other equations than LIF" in str(report)
 
 
-def test_a_network_of_theirs_has_the_same_logits_with_our_neurons() -> None:
+def test_a_network_of_theirs_has_the_same_logits_with_our_neurons():
     torch.manual_seed(0)
-    words: dict[str, Any] = {"tau": 2.0, "surrogate_function": surrogate.ATan(), "detach_reset": True}
+    words = {"tau": 2.0, "surrogate_function": surrogate.ATan(), "detach_reset": True}
     theirs = sew_resnet.sew_resnet18(spiking_neuron=neuron.LIFNode, cnf="ADD", num_classes=10, **words).double().eval()
     ours, _ = make_spiking(copy.deepcopy(theirs))
     images = torch.rand(2, 3, 32, 32, dtype=torch.float64)
