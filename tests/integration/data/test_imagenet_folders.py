@@ -3,9 +3,7 @@
 import os
 import shutil
 import signal
-import subprocess
-import sys
-import textwrap
+import time
 from pathlib import Path
 from typing import Any
 
@@ -406,26 +404,21 @@ def test_workers_survive_a_signal_to_all_processes_of_the_job(source):
     assert len(list(source)) == 12
 
 
-def test_workers_end_when_their_rank_is_killed(made):
-    script = f"""
-        import os, signal, torch
-        from pathlib import Path
-        from rbp_engine.data.loading.image_batches import image_batches
-        from rbp_engine.data.readers.image_folders import list_image_folders
-        cpu = torch.device("cpu")
-        folders = list_image_folders(Path({str(made)!r}))
-        sizes = {{"batch_size": 2, "size": 32, "workers": 2}}
-        feed = image_batches(folders, seed=0, held_out=0, device=cpu, **sizes)
-        batches = feed.train.epoch(0)
-        next(batches), next(batches)
-        print(Path(f"/proc/{{os.getpid()}}/task/{{os.getpid()}}/children").read_text(), flush=True)
-        os.kill(os.getpid(), signal.SIGKILL)
-    """
-    rank = subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)], stdout=subprocess.PIPE, text=True)
-    workers = [int(number) for number in rank.communicate(timeout=60)[0].split()]
-    assert rank.returncode == -signal.SIGKILL and workers
+def test_workers_end_when_their_rank_is_killed(source):
+    told, tell = os.pipe()
+    if (rank := os.fork()) == 0:
+        try:
+            start_both(source)
+            os.write(tell, " ".join(map(str, children())).encode())
+        finally:
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.close(tell)
+    os.waitpid(rank, 0)
+    workers = os.read(told, 100).split()
+    os.close(told)
+    assert len(workers) == 2
     for _ in range(200):
-        if not any(Path(f"/proc/{worker}").exists() for worker in workers):
+        if not any(Path(f"/proc/{worker.decode()}").exists() for worker in workers):
             return
-        signal.sigtimedwait([], 0.1)
+        time.sleep(0.1)
     pytest.fail("a worker process is left")
