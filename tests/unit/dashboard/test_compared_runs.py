@@ -37,7 +37,7 @@ def test_without_a_choice_the_newest_experiments_are_shown_with_a_hint() -> None
     assert "Space marks" in found.notes[0]
     assert ids(compared_runs(records, ["gone"], "")) == ids(found)
     records[0].summary.step = 5
-    assert ids(compared_runs(records, [], "")) == ["a1"]  # the others wait in the queue
+    assert ids(compared_runs(records, [], "")) == ["a1", "a2"]  # the others wait in the queue
 
 
 def test_a_pinned_baseline_comes_first_with_its_experiment_if_not_chosen() -> None:
