@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rbp_engine.preset.load import LoadedPreset, differences, load_preset, load_text
-from rbp_engine.preset.resolved import toml_item
+from rbp_engine.preset.resolved import as_toml
 from rbp_engine.preset.search import bundled_folder, find_by_name, is_path, shown
 from rbp_engine.settings.documents import read_text
 from rbp_engine.settings.locations import configuration_directory
@@ -77,25 +77,17 @@ def is_bundled(path: Path) -> bool:
 
 
 def _text(target: Path, base: LoadedPreset, changed: LoadedPreset, source: str | None) -> str:
-    import tomlkit
-
-    document = tomlkit.document()
     what = "the defaults" if source is None else base.name
-    document.add(tomlkit.comment(f"Only what differs from {what}; rbp presets schema explains every setting."))
-    document.add("title", tomlkit.item(f"{target.stem}, from {base.name}" if source else target.stem))
+    values: dict[str, Any] = {"title": f"{target.stem}, from {base.name}" if source else target.stem}
     if source is not None:
-        document.add("extends", tomlkit.item(_extends(target, base.path, source)))
-    sections: dict[str, Any] = {}
+        values["extends"] = _extends(target, base.path, source)
     for setting in differences(changed.preset, base.preset):
         section, _, name = setting.key.partition(".")
         value = setting.here
         if setting.key in changed.own_code:  # given relative to here, but read relative to the preset
             value = f"{_relative(changed.own_code[setting.key].path, target)}:{value.rpartition(':')[2]}"
-        sections.setdefault(section, tomlkit.table()).add(name, toml_item(value))
-    for section, table in sections.items():
-        document.add(tomlkit.nl())
-        document.add(section, table)
-    return tomlkit.dumps(document)
+        values.setdefault(section, {})[name] = value
+    return f"# Only what differs from {what}; rbp presets schema explains every setting.\n{as_toml(values)}"
 
 
 def _extends(target: Path, path: Path, source: str) -> str:
