@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 from rbp_engine import os_process
 from rbp_engine.os_process import Alive
@@ -37,9 +37,6 @@ from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import LOST_AFTER_S, judge
 from rbp_engine.run.teacher import copy_teacher
 from rbp_engine.run.writer import write_run
-
-if TYPE_CHECKING:
-    from rbp_engine.preset.schema import Preset
 
 # How long a starter may take to record its process, and a process to exit after it has reported its end.
 CLAIM_S = 10.0
@@ -71,7 +68,9 @@ def create(
             write_atomic(run.code / name, source)
         if loaded.teacher is not None:
             copy_teacher(loaded.teacher, run)
-        settings = _with_own_copies(preset).model_dump(exclude_none=True)
+        settings = preset.model_dump(exclude_none=True)
+        for (section, field), value in names_of_code(preset).items():  # the worker reads the run's copies
+            settings[section][field] = inside_a_run(value)
         write_run(
             run,
             as_toml(settings),
@@ -97,14 +96,6 @@ def create(
 
     made = making.make_run(runs, run_id, lambda: new_run_id(loaded.name, preset.method.name), write)
     return trust.Launchable(trust.Executable(made))
-
-
-def _with_own_copies(preset: "Preset") -> "Preset":
-    """The preset as the worker reads it: names of the user's own code are those of the copies in the run."""
-    for (section, field), value in names_of_code(preset).items():
-        named = getattr(preset, section).model_copy(update={field: inside_a_run(value)})
-        preset = preset.model_copy(update={section: named})
-    return preset
 
 
 def environment(run: RunDirectory, asked: Asked, attempt: int) -> dict[str, str]:
