@@ -1,5 +1,6 @@
 """The trials of a search, read from their runs: what was chosen so far, what came of it, and the plan they make."""
 
+import functools
 import math
 import os
 from collections import Counter
@@ -175,13 +176,10 @@ def plan_to_the_end(search: Search, trials: Sequence[TrialRun]) -> tuple[SweepPl
     Nobody knows its settings yet, so they are drawn at random; if they contradict each other, there is none.
     """
     _, found = plan_so_far(search, trials)
-    drawn: dict[int, LoadedPreset | None] = {}
+    load = functools.cache(functools.partial(_loaded, search))
     for trial in sorted({*range(1, search.trials + 1)} - {state.point.trial for state in found}):
-        draw = trial % MOST_DRAWN
-        words = tuple(one.word(draw) for one in search.space.settings)
-        if draw not in drawn:
-            drawn[draw] = _loaded(search, words)
-        if (loaded := drawn[draw]) is not None:
+        words = tuple(one.word(trial % MOST_DRAWN) for one in search.space.settings)
+        if (loaded := load(words)) is not None:
             found.append(PointState(point_of(trial, words, loaded.with_run(seed=search.seed)), Standing.MISSING))
     return _plan(search, found), found
 

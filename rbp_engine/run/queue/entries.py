@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from rbp_engine.codec import Count, Integer, Seconds, convert_verbatim
 from rbp_engine.owners import make_private
@@ -76,9 +76,6 @@ class DamagedEntry:
     why: str
 
 
-Queue: TypeAlias = tuple[list[Entry], list[DamagedEntry]]
-
-
 def queue_directory() -> Path:
     return make_private(host_directory() / QUEUE)
 
@@ -111,7 +108,7 @@ def write_entry(entry: Entry) -> None:
     _memo.forget(entry.path)
 
 
-def read_queue() -> Queue:
+def read_queue() -> tuple[list[Entry], list[DamagedEntry]]:
     """The valid entries, the first to start first, and the others: their runs are not started, nor waited for.
 
     Each file is read again only once it has changed.

@@ -77,8 +77,7 @@ def held_by_others(keys: Iterable[str]) -> dict[str, str]:
 
 def inherited() -> tuple[int, ...]:
     """The descriptors that the dispatcher has handed to this process; it is asked once."""
-    words = os.environ.pop(INHERITED, "").split()
-    return tuple(int(word) for word in words if word.isdecimal() and _is_open(int(word)))
+    return tuple(map(int, os.environ.pop(INHERITED, "").split()))
 
 
 def _in_name(key: str) -> str:
@@ -97,11 +96,3 @@ def _bound(key: str) -> socket.socket:
     made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     made.bind(f"\0{PREFIX}/{_in_name(key)}/{os.geteuid()}/{secrets.token_hex(8)}")
     return made
-
-
-def _is_open(descriptor: int) -> bool:
-    try:
-        os.fstat(descriptor)
-    except OSError:
-        return False
-    return True
