@@ -77,9 +77,7 @@ def test_the_command_that_goes_on_with_a_sweep_has_all_that_was_said(asked: Swee
 
 
 @given(OPTIONS, OPTIONS)
-def test_options_that_say_nothing_are_those_of_the_run_that_is_repeated(
-    ours: LaunchOptions, theirs: LaunchOptions
-) -> None:
+def test_options_that_say_nothing_are_those_of_the_run_that_is_repeated(ours, theirs):
     for name, value in vars(ours.over(theirs)).items():
         said, usual = getattr(ours, name), getattr(theirs, name)
         assert value == (usual if said is None or said is False else said)

@@ -30,9 +30,7 @@ def planned(folder: Path, *words: str, seeds: tuple[int, ...] = ()) -> SweepPlan
         (("another", ""), "not under sweep=digits: 2 runs that something else has created", False),
     ],
 )
-def test_a_query_by_the_sweep_is_advised_as_far_as_it_finds_the_runs(
-    sweeps: tuple[str, ...], said: str, lists: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_query_by_the_sweep_is_advised_as_far_as_it_finds_the_runs(sweeps, said, lists, tmp_path, capsys):
     plan = planned(tmp_path, "T=2,4")
     for point, name in zip(plan.points, sweeps, strict=True):
         run = launch.create(
@@ -49,9 +47,7 @@ def test_a_query_by_the_sweep_is_advised_as_far_as_it_finds_the_runs(
 
 
 @pytest.mark.parametrize(("words", "compares"), [(["T=2,4"], True), (["T=2,4", "lr=0.1,0.2"], False)])
-def test_where_one_setting_varies_its_values_are_compared_by_seed(
-    words: list[str], compares: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_where_one_setting_varies_its_values_are_compared_by_seed(words, compares, tmp_path, capsys):
     plan = planned(tmp_path, *words, seeds=(1, 2))
     for number, point in enumerate(plan.points):
         run, top1 = launch.create(point.loaded, plan.request.options.runs), 0.5 + number**2 / 100
@@ -65,9 +61,7 @@ def test_where_one_setting_varies_its_values_are_compared_by_seed(
     assert ("rbp compare" in told) == compares
 
 
-def test_the_log_of_a_failed_run_is_looked_for_where_the_run_is(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_log_of_a_failed_run_is_looked_for_where_the_run_is(tmp_path, capsys):
     plan = planned(tmp_path, "T=2,4")
     run = launch.create(plan.points[0].loaded, plan.request.options.runs)
     write_summary(run, replace(load_summary(run), status="failed", cause=Cause.ERROR, reason="broken"))

@@ -54,9 +54,7 @@ def test_the_driver_is_opened_once_for_many_readings(driver: ModuleType) -> None
     assert len(driver.opened) == 1
 
 
-def test_a_driver_that_hangs_is_asked_once_and_told_apart_from_no_card(
-    driver: ModuleType, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_driver_that_hangs_is_asked_once_and_told_apart_from_no_card(driver, monkeypatch):
     reader = CardReader()
     assert reader.read().silent_s == 0.0
     monkeypatch.setattr(cards, "PATIENCE_S", 0.01)

@@ -34,9 +34,7 @@ def expect_lit(dots: Mask, x: Floats, y: Floats, x_axis: Axis, y_axis: Axis) -> 
 
 
 @given(points, values, values, st.booleans())
-def test_every_point_in_the_view_lights_its_dot(
-    pairs: list[tuple[float, float]], low: float, high: float, whole: bool
-) -> None:
+def test_every_point_in_the_view_lights_its_dot(pairs, low, high, whole):
     x, y = sorted_points(pairs)
     x_axis = Axis.spanning(x[0], x[-1]) if whole else Axis.spanning(*sorted((low, high)))
     y_axis = Axis.spanning(float(y.min()), float(y.max()))

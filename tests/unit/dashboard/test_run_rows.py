@@ -59,10 +59,6 @@ def test_runs_and_experiments_are_named_by_what_was_trained(tmp_path, write_run)
     assert texts(made, "a-0001")[1].startswith("digits") and texts(made, "a-0001")[1].endswith("nets.py:Net")
 
 
-def test_the_newest_run_comes_first(records):
-    assert [key for key in rows(records).cells if key != "odd"] == ["b-0004", "b-0003", "a-0002", "a-0001"]
-
-
 def test_what_trains_comes_before_what_waits_and_has_ended_unless_another_order_is_asked_for(records):
     now = [replace(records[0], verdict=Verdict("running", "")), replace(records[1], verdict=Verdict("queued", ""))]
     made = [*now, *records[2:]]
@@ -113,26 +109,14 @@ def test_a_seed_with_two_runs_counts_once_as_in_a_report(tmp_path, write_run):
     for number, (run_id, seed, top1, status) in enumerate(
         [("a", 1, 0.1, "completed"), ("b", 1, 0.7, "completed"), ("c", 2, 0.8, "completed"), ("d", 2, 0.2, "failed")]
     ):
-        write_run(
-            tmp_path,
-            run_id,
-            seed=seed,
-            best=Scores(top1=top1),
-            last=Scores(top1=top1),
-            created=1.7e9 + number,
-            status=status,
-        )
+        scores = {"best": Scores(top1=top1), "last": Scores(top1=top1)}
+        write_run(tmp_path, run_id, seed=seed, created=1.7e9 + number, status=status, **scores)
     made = rows(list_runs(tmp_path), grouped=True, columns=("run", "seed", "last %", "best %"))
     assert list(made.cells) == ["experiment:e", "d", "c", "b", "a"]
     assert texts(made, "experiment:e") == [" ▾", "digits", "×2", "75.0", "75.0±7.1"]
-
-
-@pytest.mark.parametrize(("last", "seed", "best"), [("completed", "×3", "60.0±26.5"), ("killed", "×2/3", "75.0±7.1")])
-def test_an_incomplete_run_is_not_part_of_the_mean_of_complete_ones(tmp_path, write_run, last, seed, best):
-    for number, (top1, status) in enumerate([(0.7, "completed"), (0.8, "completed"), (0.3, last)]):
-        write_run(tmp_path, f"run-{number}", seed=number, best=Scores(top1=top1), last=Scores(top1=top1), status=status)
+    write_run(tmp_path, "e", seed=3, status="killed", best=Scores(top1=0.3), last=Scores(top1=0.3))
     made = rows(list_runs(tmp_path), grouped=True, columns=("seed", "best %"))
-    assert texts(made, "experiment:e")[1:] == [seed, best]
+    assert texts(made, "experiment:e")[1:] == ["×2/3", "75.0±7.1"]
 
 
 def test_only_changed_rows_are_made_again(records):
@@ -174,11 +158,8 @@ def sweep(tmp_path_factory):
          ("mnist5k", "batch=128")]
     ):  # fmt: skip
         run = launch.create(load_preset(preset, words), runs, run_id=f"run-{number}")
-        status = (
-            {"status": "completed"}
-            if number != 3
-            else {"status": "failed", "reason": "the loss is not finite at step 7"}
-        )
+        failed = {"status": "failed", "reason": "the loss is not finite at step 7"}
+        status = failed if number == 3 else {"status": "completed"}
         write_json(run.summary_json, asdict(read_summary(run)) | status | {"created": 1.7e9 + number})
     return list_runs(runs)
 

@@ -15,9 +15,7 @@ most = st.integers(2, 12)
 
 
 @given(st.tuples(finite, finite) | st.tuples(positive, positive, st.just(True)), most, units)
-def test_ticks_ascend_inside_the_axis_and_are_not_too_many(
-    ends: tuple[float, ...], most: int, unit: XUnit | None
-) -> None:
+def test_ticks_ascend_inside_the_axis_and_are_not_too_many(ends, most, unit):
     low, high, *log = ends
     axis = Axis.spanning(*sorted((low, high)), log=bool(log))
     found = ticks(axis, most, unit)

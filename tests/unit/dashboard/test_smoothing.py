@@ -33,9 +33,7 @@ def test_a_long_series_neither_overflows_nor_underflows() -> None:
 
 
 @given(places, factors, st.booleans(), st.integers(0, 2**32 - 1))
-def test_the_line_lies_inside_its_band_on_linear_and_log_axes(
-    x: list[float], factor: float, log: bool, seed: int
-) -> None:
+def test_the_line_lies_inside_its_band_on_linear_and_log_axes(x, factor, log, seed):
     draw = np.random.default_rng(seed)
     y = np.exp(draw.normal(0, 3, len(x)))
     spread = draw.uniform(0, 3, len(x)) * y  # of many, the lower edge is below 0

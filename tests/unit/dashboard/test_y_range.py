@@ -26,9 +26,7 @@ def shown(*curves: ChartCurve, log: bool = False, everything: bool = False) -> Y
 
 
 @given(st.lists(values, min_size=1, max_size=3), logs)
-def test_at_most_a_tenth_of_each_curve_is_left_out_and_never_its_last_or_best_value(
-    several: list[list[float]], log: bool
-) -> None:
+def test_at_most_a_tenth_of_each_curve_is_left_out_and_never_its_last_or_best_value(several, log):
     found = shown(*(curve(one, log=log, marker=True) for one in several), log=log)
     for one in several:
         y = np.array(one)

@@ -101,15 +101,6 @@ def test_nothing_is_drawn_from_the_global_generator():
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_normalisation_equals_torchvisions():
-    transforms = pytest.importorskip("torchvision.transforms.functional")
-    mean, deviation = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
-    pixels = torch.randint(0, 256, (4, 3, 5, 5), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    ours = NormalisePixels(mean, deviation, CPU)(pixels)
-    theirs = transforms.normalize(pixels.float() / 255, mean, deviation)
-    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
-
-
 def test_a_hole_has_the_value_of_the_mean():
     data = splits(8, mean=0.5, deviation=0.25)
     batches = memory_training(

@@ -1,4 +1,3 @@
-import itertools
 import re
 import warnings
 from collections.abc import Sequence
@@ -53,15 +52,6 @@ def test_a_curve_with_a_held_out_split_shows_no_test_accuracy(finish_run, runs):
     assert means(top1.lines[0].points) == {1: 0.5, 2: 0.6}
 
 
-def test_epochs_repeated_by_a_resume_count_once(finish_run, runs):
-    run = finish_run("digits", curve=(0.5, 0.6))
-    tell(run, RunStart(resumed_from="step-00000020", epoch=1), step=20, attempt=2)
-    tell(run, Metrics(1, 9.0, 0.1, 0.1), Validation(2, 1.0, 0.9, 1.0, 360), step=40, attempt=2)
-    ((top1, loss),) = panels.curves(entries_of(runs))
-    assert means(top1.lines[0].points) == {1: 0.5, 2: 0.9}
-    assert means(loss.lines[0].points)[2] == 9.0
-
-
 def test_a_curve_has_a_gap_where_a_power_loss_lost_events(finish_run, runs):
     """Epochs 3 and 4 of one seed are lost; the other seed has all of them."""
     run = finish_run("digits", "seed=1", curve=(0.5, 0.6))
@@ -96,13 +86,6 @@ def test_a_line_never_joins_cells_whose_other_settings_differ(finish_run, runs):
         ("rate_M, optim.lr = 0.05", [4]),
     ]
     assert len({(line.colour, line.number) for line in panel.lines}) == 2
-
-
-def test_a_legend_names_what_differs_between_methods(finish_run, runs):
-    finish_run("digits", "epochs=1")
-    finish_run("digits", "epochs=2", "method=rate_s")
-    for panel in itertools.chain.from_iterable(figure(entries_of(runs))[0] for figure in panels.FIGURES.values()):
-        assert [label.split(", ")[-1] for label in labels(panel)] == ["train.epochs = 1", "train.epochs = 2"]
 
 
 def test_cost_is_the_peak_and_the_time_of_a_step_by_machine(finish_run, runs):

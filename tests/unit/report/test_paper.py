@@ -68,14 +68,6 @@ def test_a_live_run_is_named(finish_run, runs):
     assert [one.live for one in missing(runs)][:2] == [run.id, None]
 
 
-@pytest.mark.usefixtures("presets")
-def test_only_figures_of_presets_are_wanted(runs):
-    found, troubles = missing_runs(run_directories(runs))
-    assert "digits" not in {one.preset for one in found}
-    assert {"cifar10-resnet18", "cifar100-resnet18"} <= {one.preset for one in found}
-    assert troubles == []
-
-
 def test_broken_presets_and_cells_are_reported_and_the_others_remain(presets, runs):
     (presets / "broken.toml").write_text("[optim]\nlrr = 1\n")
     (presets / "odd.toml").write_text('[paper]\nfigures = [{ method = "magic", timesteps = 2 }]\n')

@@ -46,17 +46,19 @@ def test_a_layer_is_silent_once_it_was_so_in_some_samples_in_a_row(count):
     assert found == ([("silent", "b", 10 * (SAMPLES - count + 1))] if count >= SUSTAINED else [])
 
 
-def test_an_alarm_ends_when_the_layer_fires_again():
-    assert named(History(firing=silence(firing(), 1, 3, SAMPLES - 1))) == []
-
-
-def test_of_two_layers_that_fall_silent_at_once_the_first_is_named():
-    assert named(History(firing=silence(silence(firing(), 3, 5), 1, 5))) == [("silent", "b", 60)]
-
-
-def test_a_layer_that_fell_silent_before_an_earlier_one_did_is_named_too():
-    found = named(History(firing=silence(silence(firing(), 3, 2), 1, 5)))
-    assert found == [("silent", "d", 30), ("silent", "b", 60)]
+@pytest.mark.parametrize(
+    ("spans", "expected"),
+    [
+        ([(1, 3, SAMPLES - 1)], []),  # it fires again
+        ([(3, 5), (1, 5)], [("silent", "b", 60)]),  # of two that fall silent at once the first is named
+        ([(3, 2), (1, 5)], [("silent", "d", 30), ("silent", "b", 60)]),
+    ],
+)
+def test_each_silent_layer_is_named_that_is_no_consequence_of_an_earlier_one(spans, expected):
+    found = firing()
+    for span in spans:
+        silence(found, *span)
+    assert named(History(firing=found)) == expected
 
 
 def test_few_neurons_that_fire_are_no_alarm_where_it_was_so_from_the_start():

@@ -12,7 +12,6 @@ from typing import BinaryIO
 import pytest
 
 from rbp_engine.preset import load_preset
-from rbp_engine.run import trust
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import read_run_json
@@ -28,12 +27,8 @@ from tests.packed_runs import files_of, header
 def test_an_unpacked_run_has_the_files_of_the_packed_one_and_none_of_its_processes(packed_run, tmp_path):
     pack(packed_run, tmp_path / "own.tar")
     there, _ = unpack(tmp_path / "own.tar", tmp_path / "there")
-    gone = {
-        "control/stop",
-        "control/reserve",
-        "code/__pycache__/nets.pyc",
-        "checkpoints/step-00000015.tmp/model.safetensors",
-    }
+    gone = {"control/stop", "control/reserve", "code/__pycache__/nets.pyc"}
+    gone.add("checkpoints/step-00000015.tmp/model.safetensors")
     assert files_of(there) == {name: text for name, text in files_of(packed_run).items() if name not in gone}
     assert there.path == tmp_path / "there" / "own"
     assert not list((tmp_path / "there").glob(".*"))
@@ -110,14 +105,6 @@ def test_an_id_that_is_taken_is_refused_and_another_can_be_given(packed_run, tmp
     assert load_summary(packed_run).id == "own"
     with pytest.raises(RunError, match="cannot be the id of a run"):
         unpack(tmp_path / "own.tar", packed_run.path.parent, "../theirs")
-
-
-def test_its_code_is_not_trusted_where_it_was_not_launched(packed_run, tmp_path, monkeypatch):
-    pack(packed_run, tmp_path / "own.tar")
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "their-state"))
-    there, _ = unpack(tmp_path / "own.tar", tmp_path / "there")
-    with pytest.raises(trust.Untrusted, match=r"would execute code/nets.py"):
-        trust.require_code(there)
 
 
 def test_a_live_run_one_with_a_link_and_a_file_that_is_there_are_refused(packed_run, tmp_path):

@@ -201,15 +201,11 @@ def test_a_claim_of_nobody_that_can_be_seen_blocks_for_half_a_minute(make_run, s
     assert launch._claim_attempt(run, AttemptRecord) == 2
 
 
-def test_a_live_run_is_not_started_again(make_run):
+def test_a_live_run_and_a_completed_one_are_not_started_again(make_run, ended_pid):
     with pytest.raises(RunError, match="is running already"):
         launch.start(make_run())
-
-
-def test_a_completed_run_is_not_started_again(make_run, ended_pid):
-    run = make_run(status="completed", attempt={"pid": ended_pid})
     with pytest.raises(RunError, match="complete; there is nothing to resume"):
-        launch.start(run)
+        launch.start(make_run("done", status="completed", attempt={"pid": ended_pid}))
 
 
 def test_a_failed_start_releases_its_claim(make_run):

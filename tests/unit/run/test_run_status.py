@@ -55,11 +55,6 @@ def test_the_end_of_an_earlier_attempt_does_not_count(make_run, ended_pid):
     assert judge(run).status == "lost"
 
 
-def test_an_error_event_without_an_end_is_a_failure(gone):
-    tell(gone, RunStart(), ErrorRaised("the disk is full", cause="disk"))
-    assert judge(gone) == Verdict("failed", "the disk is full", Cause.DISK)
-
-
 def error_file(run: RunDirectory, message: Any, rank: str = "0") -> Path:
     """In the place where torch.distributed writes it, below torchrun's log folder."""
     path = run.ranks / f"{run.id}_x1y2" / "attempt_0" / rank / "error.json"
@@ -97,13 +92,6 @@ def test_an_error_file_of_an_attempt_that_ended_a_moment_ago_is_ignored(gone):
     assert judge(gone) == Verdict("failed", "ValueError: a moment ago", Cause.ERROR)
 
 
-def test_a_signal_in_the_launchers_log_means_killed_with_a_likely_reason(gone):
-    gone.stderr().write_text("torch.distributed: failed (exitcode: -9) local_rank: 0\n  exitcode  : -9 (pid: 7)\n")
-    verdict = judge(gone)
-    assert verdict.status == "killed"
-    assert "signal 9" in verdict.reason and "out of memory" in verdict.reason
-
-
 def test_a_signal_in_the_log_of_an_earlier_attempt_is_ignored(make_run, ended_pid):
     log = "exitcode : -9\n"
     run = make_run(attempt={"pid": ended_pid, "stderr_from": len(log)})
@@ -111,11 +99,6 @@ def test_a_signal_in_the_log_of_an_earlier_attempt_is_ignored(make_run, ended_pi
     assert judge(run).status == "lost"
     run.stderr().write_text(log + "exitcode : -11\n")
     assert judge(run) == Verdict("killed", "ended by signal 11", Cause.LOST_PROCESS)
-
-
-def test_a_traceback_in_the_log_is_a_failure_with_its_last_line(gone):
-    gone.stderr().write_text("Traceback (most recent call last):\n  File ...\nImportError: no torch\n")
-    assert judge(gone) == Verdict("failed", "ImportError: no torch", Cause.ERROR)
 
 
 def test_a_traceback_of_a_loader_process_is_not_the_reason_why_its_worker_was_killed(gone):
@@ -128,13 +111,6 @@ def test_a_traceback_of_a_loader_process_is_not_the_reason_why_its_worker_was_ki
     assert judge(gone) == Verdict("failed", "ConnectionResetError: reset by peer", Cause.ERROR)
     gone.reserve().unlink()
     assert judge(gone) == Verdict("failed", "ConnectionResetError: reset by peer", Cause.ERROR)
-
-
-def test_a_run_whose_process_is_gone_without_a_record_is_lost(gone):
-    tell(gone, RunStart(), Heartbeat())
-    verdict = judge(gone)
-    assert verdict.status == "lost" and "gone" in verdict.reason
-    assert not verdict.live and verdict.resumable
 
 
 def test_a_run_whose_process_is_gone_after_rbp_kill_is_killed_even_before_it_is_recorded(gone):

@@ -3,8 +3,6 @@ import time
 import pytest
 
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import LOST_AFTER_S
 from rbp_engine.run.store.store import find_run, list_runs
 from rbp_engine.run.store.trash import remove_run
@@ -88,12 +86,3 @@ def test_a_silent_run_with_a_living_process_is_not_removed(make_run, sleeper):
     with pytest.raises(RunError, match=f"process {process.pid}"):
         remove_run(run)
     assert run.summary_json.is_file()
-
-
-def test_only_processes_with_both_markers_belong_to_a_run(make_run, sleeper, tmp_path):
-    """The id alone could be that of a run in another runs directory."""
-    run, other = make_run("job"), RunDirectory(tmp_path / "elsewhere" / "job")
-    process, stranger = sleeper(run), sleeper(other)
-    assert [found.pid for found in processes.processes_of(run)] == [process.pid]
-    assert processes.kill_all(run) == 1
-    assert process.poll() is not None and stranger.poll() is None

@@ -30,14 +30,15 @@ FAULTS_OF_ITS_OWN = [
 ]
 
 
-@pytest.mark.parametrize("message", BROKEN_CONNECTIONS)
-def test_text_about_a_broken_connection_means_a_lost_process(message):
-    assert cause_of_text(message) is Cause.LOST_PROCESS
-
-
-@pytest.mark.parametrize("message", FAULTS_OF_ITS_OWN)
-def test_text_about_anything_else_does_not_mean_a_lost_process(message):
-    assert cause_of_text(message) is Cause.ERROR
+@pytest.mark.parametrize(
+    ("message", "cause"),
+    [
+        *((text, Cause.LOST_PROCESS) for text in BROKEN_CONNECTIONS),
+        *((text, Cause.ERROR) for text in FAULTS_OF_ITS_OWN),
+    ],
+)
+def test_text_about_a_broken_connection_alone_means_a_lost_process(message, cause):
+    assert cause_of_text(message) is cause
 
 
 @pytest.mark.parametrize(
@@ -70,17 +71,12 @@ def test_an_unrecognised_cause_is_unknown(text):
     assert Cause(text) in (text, Cause.UNKNOWN)
 
 
-def test_a_run_killed_on_request_has_not_failed_and_is_not_restarted(make_run, sleeper):
-    run = make_run()
-    sleeper(run)
-    control.kill(run)
-    verdict = judge(run)
-    assert (verdict.status, verdict.cause) == ("killed", Cause.REQUEST)
-    assert not is_infrastructure_fault(run, verdict) and not has_failed(run, verdict)
-
-
-def test_a_run_that_died_after_a_stop_request_is_not_restarted(make_run, ended_pid):
+def test_a_run_that_died_after_a_request_is_not_restarted_and_one_that_was_killed_has_not_failed(make_run, ended_pid):
     run = make_run(attempt={"pid": ended_pid})
     assert is_infrastructure_fault(run, judge(run))
     control.request_stop(run)
     assert judge(run).status == "lost" and not is_infrastructure_fault(run, judge(run))
+    run.kill_request.touch()
+    verdict = judge(run)
+    assert (verdict.status, verdict.cause) == ("killed", Cause.REQUEST)
+    assert not is_infrastructure_fault(run, verdict) and not has_failed(run, verdict)

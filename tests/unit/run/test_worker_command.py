@@ -63,17 +63,14 @@ def test_the_processes_share_the_cores_unless_the_user_sets_threads(tmp_path, mo
     assert launch.environment(RunDirectory(tmp_path), Asked(resources=Resources(2)), 1)["OMP_NUM_THREADS"] == "7"
 
 
-def test_the_users_settings_take_precedence(tmp_path, monkeypatch):
-    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "131072")
-    monkeypatch.delenv("MALLOC_MMAP_MAX_", raising=False)
-    environment = launch.environment(RunDirectory(tmp_path), Asked(), 1)
-    assert (environment["MALLOC_TRIM_THRESHOLD_"], environment["MALLOC_MMAP_MAX_"]) == ("131072", "0")
-
-
-def test_a_worker_numbers_cards_like_nvidia_smi_unless_the_user_sets_the_order(tmp_path, monkeypatch):
-    monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)
+def test_what_rbp_sets_for_a_worker_gives_way_to_what_the_user_has_set(tmp_path, monkeypatch):
+    for name in ("CUDA_DEVICE_ORDER", "MALLOC_MMAP_MAX_"):
+        monkeypatch.delenv(name, raising=False)
     run = RunDirectory(tmp_path)
-    assert launch.environment(run, Asked(), 1)["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
-    assert measurement.environment(run)["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+    for found in (launch.environment(run, Asked(), 1), measurement.environment(run)):
+        assert found["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"  # as nvidia-smi numbers cards
     monkeypatch.setenv("CUDA_DEVICE_ORDER", "FASTEST_FIRST")
-    assert launch.environment(run, Asked(), 1)["CUDA_DEVICE_ORDER"] == "FASTEST_FIRST"
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "131072")
+    found = launch.environment(run, Asked(), 1)
+    assert (found["CUDA_DEVICE_ORDER"], found["MALLOC_TRIM_THRESHOLD_"]) == ("FASTEST_FIRST", "131072")
+    assert found["MALLOC_MMAP_MAX_"] == "0"

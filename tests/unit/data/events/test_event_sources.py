@@ -45,16 +45,6 @@ def test_a_batch_is_float_with_time_first_and_matches_its_labels():
         assert torch.equal(frames.transpose(0, 1), torch.from_numpy(data.counts[chosen.numpy()]).float())
 
 
-def test_batches_from_a_position_are_the_tail_of_the_epoch():
-    settings = {"flip": True, "roll": 2}
-    whole = list(training(**settings).epoch(3))
-    for start in range(len(whole) + 1):
-        tail = list(training(**settings).epoch(3, start))
-        assert len(tail) == len(whole) - start
-        for (frames, chosen), (expected, expected_labels) in zip(tail, whole[start:], strict=True):
-            assert torch.equal(frames, expected) and torch.equal(chosen, expected_labels)
-
-
 def variants(sample: Tensor, roll: int) -> list[Tensor]:
     shifts = [(down, right) for down in range(-roll, roll + 1) for right in range(-roll, roll + 1)]
     return [image.roll(shift, (-2, -1)) for image in (sample, sample.flip(-1)) for shift in shifts]

@@ -87,20 +87,6 @@ def test_mnists_files_give_images_and_labels_packed_or_not(known, suffix):
         assert images.labels.tolist() == arrays[f"{side}-labels-idx1-ubyte{suffix}"].tolist()
 
 
-def test_torchvision_reads_the_same_files(known):
-    from torchvision.datasets import MNIST
-
-    contents, _ = digits("")
-    folder = known("mnist", contents)
-    raw = folder / "MNIST" / "raw"
-    raw.mkdir(parents=True)
-    for name in contents:
-        (folder / name).rename(raw / name)
-    theirs, ours = MNIST(str(folder)), catalogued("mnist").read(raw)
-    assert torch.equal(theirs.data, ours.train.pixels.squeeze(1))
-    assert torch.equal(theirs.targets, ours.train.labels)
-
-
 class Bomb:
     """Unpickling it makes a folder."""
 
