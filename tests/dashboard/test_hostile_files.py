@@ -31,7 +31,7 @@ USUAL = (
     Validation(2, 0.4, 0.7, None, 100),
 )
 ENVELOPE = '"v": 1, "seq": 9, "attempt": 1, "rank": 0'
-HUGE = 100 * 2**20
+HUGE = 10 * 2**20
 
 
 def add(run, *lines):
@@ -91,7 +91,7 @@ def an_attempt_of_400_digits(run):
     add(run, *(json.dumps(line | {"attempt": 10**400}) for line in lines))
 
 
-def a_line_of_100_mb(run):
+def a_line_of_10_mb(run):
     for path in (run.events(), run.stdout()):
         with path.open("ab") as file:
             file.truncate(file.tell() + HUGE)
@@ -180,7 +180,7 @@ def the_folder_may_not_be_read(run):
 
 
 HOSTILE = (
-    torn, unknown_kinds, another_version, back_in_time, not_finite, wrong_types, a_line_of_100_mb,
+    torn, unknown_kinds, another_version, back_in_time, not_finite, wrong_types, a_line_of_10_mb,
     the_log_is_binary, a_list_as_the_name_of_a_layer, an_attempt_of_400_digits, summary_of_another_version,
     summary_with_wrong_values, summary_not_finite, summary_cut_off, summary_is_a_folder, summary_is_a_pipe,
     pipes_in_place_of_files, identity_is_nonsense, names_with_escape_sequences, from_the_future, from_the_past,
@@ -189,7 +189,7 @@ HOSTILE = (
 #: A damaged summary is made anew from the other files.
 UNREADABLE = {"identity-is-nonsense", "the-folder-may-not-be-read"}
 LINES_LEFT_OUT = {
-    "unknown-kinds", "another-version", "wrong-types", "a-line-of-100-mb", "a-list-as-the-name-of-a-layer",
+    "unknown-kinds", "another-version", "wrong-types", "a-line-of-10-mb", "a-list-as-the-name-of-a-layer",
     "an-attempt-of-400-digits",
 }  # fmt: skip
 

@@ -1,8 +1,6 @@
-"""Three trained runs, by one process: that they import torch only once saves most of the time."""
+"""Three trained runs, which the tests share."""
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,13 +11,6 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import load_summary
 from rbp_engine.run.launch import launch
 
-WORKERS = """
-import sys
-import torch
-from rbp_engine.train import worker
-torch.set_num_threads(1)
-sys.exit(max(worker.main(folder) for folder in sys.argv[1:]))
-"""
 OWN = """
 import torch
 from torch import nn
@@ -62,7 +53,7 @@ def trained(tmp_path_factory):
         patch.chdir(folder)
         for name, (preset, words) in SETTINGS.items():
             runs.append(launch.create(load_preset(preset, [*words, "run.device=cpu"]), folder / "runs", run_id=name))
-        subprocess.run([sys.executable, "-c", WORKERS, *(str(run.path) for run in runs)], check=True)
+            launch.start(runs[-1]).wait()
     for run in runs:
         assert load_summary(run).status == "completed"
     return folder / "runs"

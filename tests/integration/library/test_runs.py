@@ -11,6 +11,7 @@ import pytest
 import rbp_engine
 from rbp_engine.errors import UserError
 from rbp_engine.run.errors import RunError
+from rbp_engine.spiking.layers import compiler
 
 PAGE = Path(__file__).parents[3] / "docs" / "library.md"
 pytestmark = pytest.mark.xdist_group("library")  # they share runs
@@ -66,8 +67,10 @@ def test_what_the_engine_does_not_have_is_an_attribute_error():
         rbp_engine.lode  # noqa: B018
 
 
-def test_the_page_works_as_written(trained, capsys):
+@pytest.mark.filterwarnings("ignore:.*no time to compile")
+def test_the_page_works_as_written(trained, capsys, monkeypatch):
     pytest.importorskip("pandas")
+    monkeypatch.setattr(compiler, "problem", lambda device: "no time to compile")
     text = PAGE.read_text()
     commands = re.findall(r"^rbp train .* --id (\w+)$", text, re.MULTILINE)
     assert commands == ["first", "moving"]  # the runs of the fixture

@@ -157,7 +157,6 @@ def trained(name, kernel):
     )  # fmt: skip
     images, labels = batch(3)
     method = create_method(name, 3)
-    method.predict(model, images.float())
     optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
     for _ in range(3):
         optimizer.zero_grad()
