@@ -1,7 +1,7 @@
 """Make the README's pictures again: `make screenshots`.
 
-Trains real runs of the digits (a minute or two) into a temporary folder and takes pictures of the dashboard showing
-them.
+Compare shows runs of docs/results.md. For the other screens real runs of the digits are trained, in a minute or two,
+into a temporary folder.
 """
 
 import asyncio
@@ -10,11 +10,17 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 PICTURES = Path(__file__).parent / "screens"
 RBP = str(Path(sys.executable).with_name("rbp"))
 SIZE = (120, 36)
+RESULTS = Path(__file__).parent / "results" / "runs"
+# Three seeds of CIFAR-10 by rate_M with BPTT's step size, and by BPTT.
+COMPARED = ("results-cifar10-convnet-rate_m-*", "results-cifar10-convnet-bptt-*")
 RUNS = (
     ["method=rate_m", "seed=1"],
     ["method=rate_m", "seed=2"],
@@ -30,8 +36,9 @@ def train(*words: str) -> None:
     subprocess.run([RBP, "train", "digits", *words], check=False, capture_output=True)
 
 
-async def take_pictures(runs: Path) -> None:
-    """Go through the screens and write each as SVG."""
+@asynccontextmanager
+async def dashboard(runs: Path, count: int) -> AsyncIterator[tuple[Any, Any, Callable[[str], Awaitable[None]]]]:
+    """The dashboard once it has read this many runs, its pilot, and what writes a screen as SVG."""
     from rbp_tui.dashboard.app import Dashboard
 
     app = Dashboard(runs)
@@ -46,8 +53,19 @@ async def take_pictures(runs: Path) -> None:
             file = PICTURES / f"{name}.svg"
             file.write_text(file.read_text().replace(str(runs), "~/runs"))
 
-        while len(app.session.records) < len(RUNS) + 1:
+        while len(app.session.records) < count:
             await asyncio.sleep(0.1)
+        yield app, pilot, picture
+
+
+async def take_pictures(runs: Path, results: Path) -> None:
+    """Write the screens as SVG: those of `results`, and those of runs of the digits, one of them live."""
+    async with dashboard(results, len(list(results.iterdir()))) as (app, _, picture):
+        rate_m, bptt = ([path.name for path in results.glob(pattern)] for pattern in COMPARED)
+        equal = [one for one in rate_m if 'loss_scale = "1"' in (results / one / "preset.toml").read_text()]
+        app.compare([*bptt, *equal])
+        await picture("compare")
+    async with dashboard(runs, len(RUNS) + 1) as (app, pilot, picture):
         live = next(record.run.id for record in app.session.records if record.verdict.live)
         await pilot.press("1")
         await picture("presets")
@@ -58,8 +76,6 @@ async def take_pictures(runs: Path) -> None:
         await picture("monitor")
         await pilot.press("6")
         await picture("network")
-        app.compare([record.run.id for record in app.session.records if record.verdict.status == "completed"])
-        await picture("compare")
         await pilot.press("5")
         await picture("system")
 
@@ -80,7 +96,7 @@ def main() -> None:
         shutil.rmtree(PICTURES, ignore_errors=True)
         PICTURES.mkdir()
         try:
-            asyncio.run(take_pictures(home / "runs"))
+            asyncio.run(take_pictures(home / "runs", Path(shutil.copytree(RESULTS, home / "results"))))
         finally:
             subprocess.run([RBP, "stop", "--now", "last"], check=False, capture_output=True)
 

@@ -69,7 +69,7 @@ def draw(model: ChartModel, options: Options, look: Look, width: int, height: in
 
 def _why_empty(model: ChartModel) -> str:
     if not any(len(curve.known) for curve in model.curves):
-        return "no data yet"
+        return "no data"
     return "no values here" if model.view else "nothing above 0 to show on a log axis"
 
 

@@ -164,7 +164,7 @@ class LogPane(Vertical):
         if self.lines.wanted:
             head.append(f"   {self.lines.wanted!r} {self.lines.found()}", style="dim")
         elif self.run is not None and not self.lines.line_count:
-            head.append("   nothing written yet", style="dim")
+            head.append("   nothing written", style="dim")
         self.query_one("#log_head", Line).show_text(head)
 
     def _tabs(self) -> Sequence[str]:

@@ -72,7 +72,7 @@ async def test_without_data_it_says_so():
     for series in ((), (Series("a", "train", X[:0], X[:0]),), (Series("a", "train", X, np.full(101, np.nan)),)):
         app = Charts(*series)
         async with app.run_test(size=(40, 10)):
-            assert any("no data yet" in row for row in app.rows)
+            assert any("no data" in row for row in app.rows)
             assert app.rows[0].startswith("loss")
 
 
