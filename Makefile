@@ -10,7 +10,8 @@ BIN := $(VENV)/bin
 .PHONY: demo test check alarms faults races hosts slurm fuzz zoo monkey gpu screenshots results results-train install install-dev lint clean
 
 demo: $(VENV)/.installed
-	@$(BIN)/rbp train digits && echo "  rbp is $(BIN)/rbp; source $(BIN)/activate puts it on the path" >&2
+	@trap : INT; $(BIN)/rbp train digits; ended=$$?; \
+	echo "  rbp is $(BIN)/rbp; source $(BIN)/activate puts it on the path" >&2; exit $$ended
 
 # Four processes on two cores: real runs and the dashboard spend much of their time waiting.
 test: $(VENV)/.installed-dev

@@ -137,7 +137,7 @@ def _keywords_refused(run: RunDirectory, preset: Preset) -> str:
         why = f"it does not take {', '.join(unknown)}" if unknown else str(error)
         return (
             f"{preset.model.name} is called with the keywords {', '.join(keywords)}, but {why}. Its signature is "
-            f"{signature}; neuron() makes a layer of neurons. docs/own-network.md has an example"
+            f"{signature}; neuron() makes a layer of neurons; rbp try --example writes a network to begin with"
         )
     return ""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from rbp_engine.preset.load import LoadedPreset, differences, load_preset, load_text
 from rbp_engine.preset.resolved import as_toml
-from rbp_engine.preset.search import bundled_folder, find_by_name, is_path, shown
+from rbp_engine.preset.search import PRESETS, bundled_folder, find_by_name, is_path, shown
 from rbp_engine.settings.documents import read_text
 from rbp_engine.settings.locations import configuration_directory
 from rbp_engine.settings.problems import PresetError, Problem
@@ -19,14 +19,15 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 def place_of(name: str, *, for_user: bool = False) -> Path:
     """The file for a new preset of this name, in ./presets or the user's own presets; a path is used as it is.
 
-    Raises `PresetError` for an invalid name.
+    In a checkout ./presets are those that come with rbp, so that it is one of the user's own. Raises `PresetError` for
+    an invalid name.
     """
     if is_path(name):
         return Path(name if name.endswith(".toml") else f"{name}.toml")
     if NAME.fullmatch(name) is None:
         raise PresetError(name, [Problem("", "cannot be the name of a preset: use letters, digits, '.', '_' and '-'")])
-    folder = configuration_directory() / "presets" if for_user else Path("presets")
-    return folder / f"{name}.toml"
+    here = PRESETS / f"{name}.toml"
+    return configuration_directory() / here if for_user or is_bundled(here) else here
 
 
 def create_preset(target: Path, source: str | None = None, words: Sequence[str] = ()) -> LoadedPreset:
@@ -71,9 +72,8 @@ def _write(target: Path, text: str, *, check: bool = True) -> None:
 
 
 def is_bundled(path: Path) -> bool:
-    """Whether a preset is a bundled one, which an update would overwrite; those of a checkout are not."""
-    folder = os.path.realpath(path.parent)
-    return folder == os.path.realpath(bundled_folder()) != os.path.realpath("presets")
+    """Whether a preset is one that comes with rbp: what its name means is not the user's to change."""
+    return os.path.realpath(path.parent) == os.path.realpath(bundled_folder())
 
 
 def _text(target: Path, base: LoadedPreset, changed: LoadedPreset, source: str | None) -> str:

@@ -72,6 +72,8 @@ def find_preset(name: str) -> Path:
 
     Raises `PresetError`, which lists what was searched and the nearest name.
     """
+    if ".py:" in name:
+        raise PresetError(name, [Problem("", f"is a network, not a preset: rbp train digits arch={name}")])
     if is_path(name):
         if os.path.lexists(name):
             return Path(name)

@@ -122,7 +122,7 @@ def _group(
         last_difference=None if is_baseline else paired(last, theirs),
         best_difference=None if is_baseline else paired(best, _accuracies(baseline, "best")),
         epoch_s=mean_of_known(map(_epoch_s, group.runs)),
-        samples_per_s=mean_of_known(one.summary.samples_per_s for one in group.runs),
+        samples_per_s=_samples_per_s(group),
         notes=(
             *_notes(group),
             *([] if is_baseline else _unpaired(last, theirs)),
@@ -142,6 +142,13 @@ def _epoch_s(one: RecordedRun) -> float | None:
     if (step_ms := summary.mean_step_ms) is None or not (summary.steps and summary.epochs):
         return None
     return step_ms / 1000 * summary.steps / summary.epochs
+
+
+def _samples_per_s(group: Experiment[RecordedRun]) -> float | None:
+    """Of the mean time of a sample, as the mean time of a step is that of a report."""
+    speeds = (one.summary.samples_per_s for one in group.runs)
+    mean_s = mean_of_known(1.0 / speed for speed in speeds if speed)
+    return 1.0 / mean_s if mean_s else None
 
 
 def _unpaired(ours: dict[int, float], theirs: dict[int, float]) -> Iterable[str]:

@@ -245,6 +245,7 @@ def _read_csv(file: BufferedReader, path: Path, table: _Table) -> None:
         time_of = next((name for name, known in columns.items() if known in _TIME), None)
         values = {name: name.strip().removeprefix("own.") for name in columns if name not in (step_of, epoch_of)}
         texts: dict[str, None] = {}
+        first = 0
         for number, row in enumerate(reader, start=1):
             t = _number(row.get(time_of or ""))
             if t is None or not _FIRST_TIME <= t <= LATEST_T:
@@ -252,6 +253,10 @@ def _read_csv(file: BufferedReader, path: Path, table: _Table) -> None:
             else:
                 values.pop(time_of or "", None)
             epoch, step = _whole(row.get(epoch_of or "")), _whole(row.get(step_of or ""))
+            if number == 1 and epoch == 0 and "kind" not in row:  # in a table of rbp it has not ended
+                table.notes.append("its epochs count from 0: here the first is epoch 1")
+                first = 1
+            epoch = None if epoch is None else epoch + first
             if step is None:
                 step = number if epoch is None else epoch
             prefix = _SPLITS.get(row.get("split") or "", "")

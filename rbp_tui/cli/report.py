@@ -10,7 +10,7 @@ import typer
 from rbp_engine.settings.machine import runs_directory
 from rbp_tui.cli.options import JUDGE, Json, RunsDir
 from rbp_tui.cli.output import console, print_json, print_lines, print_rich, say
-from rbp_tui.cli.runs.choice import Query, SomeRuns, select
+from rbp_tui.cli.runs.choice import SomeRuns, select
 from rbp_tui.text import format as fmt
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def _range(axis: str, what: str) -> Any:
 def register(app: typer.Typer) -> None:
     app.command(
         rich_help_panel=JUDGE,
-        epilog="Examples:  rbp report   ·   rbp report T=4 digits --format latex > table.tex",
+        epilog="Examples:  rbp report   ·   rbp report T=4 preset=digits --format latex > table.tex",
     )(report)
     app.command(
         rich_help_panel=JUDGE,
@@ -57,7 +57,7 @@ def register(app: typer.Typer) -> None:
 
 
 def report(
-    query: Query = None,
+    runs: SomeRuns = None,
     form: Annotated[Format, typer.Option("--format", help="The output format.")] = Format.TABLE,
     include_unfinished: IncludeUnfinished = False,
     runs_dir: RunsDir = None,
@@ -74,21 +74,20 @@ def report(
     from rbp_engine.report import tables
     from rbp_engine.report.cells import make_cells
     from rbp_engine.report.collect import collect
-    from rbp_engine.run.store.query import fitting_runs
     from rbp_engine.run.store.store import run_directories
 
     if as_json and form is not Format.TABLE:
         raise typer.BadParameter(f"--json and --format {form} contradict each other")
-    runs, words = runs_directory(runs_dir), " ".join(query or ())
-    chosen = fitting_runs(runs, words, archived=True) if words else run_directories(runs)
+    directory = runs_directory(runs_dir)
+    chosen = select(runs, runs_dir, archived=True) if runs else run_directories(directory)
     entries, excluded = collect(chosen, include_unfinished=include_unfinished)
     cells = make_cells(entries)
     if as_json:
-        print_json(tables.document(cells, excluded, runs))
+        print_json(tables.document(cells, excluded, directory))
         return
     if not cells:
-        fitting = f" that fit {words!r}" if words else ""
-        say("no {}runs in {}{} to report yet", "" if include_unfinished else "completed ", runs, fitting)
+        which = "of these" if runs else f"in {directory}"
+        say("no {}runs {} to report yet", "" if include_unfinished else "completed ", which)
     _print_cells(form, cells)
     _report_excluded(excluded)
 

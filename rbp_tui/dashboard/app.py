@@ -21,7 +21,7 @@ from textual.errors import NoWidget
 from textual.filter import LineFilter
 from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import HelpPanel, KeyPanel
+from textual.widgets import HelpPanel
 from textual.worker import WorkerFailed
 
 from rbp_engine.errors import UserError
@@ -80,8 +80,9 @@ class Dashboard(App[None]):
             "help",
             id="help",
             key_display="?",
-            tooltip="with keys; again for more, then to hide",
+            tooltip="with keys; again for more, Esc hides it",
         ),
+        Binding("escape", "hide_help_panel", "hide the help", id="help.hide", show=False, priority=True),
         Binding("q,ctrl+c", "leave", "leave", id="leave", tooltip="while runs go on"),
     ]
 
@@ -309,10 +310,16 @@ class Dashboard(App[None]):
         """List what the keys do here, beside the screen; then the next page of it, after the last one no longer."""
         if not self.screen.query(HelpPanel):
             self.action_show_help_panel()
-        elif (keys := self.screen.query_one(KeyPanel)).is_vertical_scroll_end:
+        elif (panel := self.screen.query_one(HelpPanel)).is_vertical_scroll_end:
             self.action_hide_help_panel()
         else:
-            keys.scroll_page_down(animate=False)
+            panel.scroll_relative(y=panel.scrollable_content_region.height - 1, animate=False)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Esc hides the help only where it is shown."""
+        if action == "hide_help_panel" and not self.screen.query(HelpPanel):
+            return False
+        return super().check_action(action, parameters)
 
     @work
     async def action_leave(self) -> None:

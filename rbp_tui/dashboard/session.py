@@ -48,10 +48,11 @@ class Session:
 
     `records` has all runs, oldest first, once they are `listed`; `sights` and `trends` have the data read of a run, by
     its id. `opened` is the run of the Monitor, by id; `trashed` has what was moved to the trash together, the last ones
-    last. `step` is the optimizer step of the opened run where the cursor is, None without one. `since` is the message
-    about the time since the last visit. `colours` has the colour of each series on every screen, by experiment, or by
-    run id where each run is a series. `hosts` are the other ones of machine.toml, as seen last. `screens` shows another
-    screen. What is compared and which run is pinned is in `state`, which is kept for the next visit.
+    last. `query` is the filter of Runs. `step` is the optimizer step of the opened run where the cursor is, None
+    without one. `since` is the message about the time since the last visit. `colours` has the colour of each series on
+    every screen, by experiment, or by run id where each run is a series. `hosts` are the other ones of machine.toml, as
+    seen last. `screens` shows another screen. What is compared and which run is pinned is in `state`, which is kept for
+    the next visit.
     """
 
     def __init__(self, runs: Path, screens: Screens, post: Callable[[Message], object]) -> None:
@@ -59,8 +60,7 @@ class Session:
         self.runs = runs
         self.screens = screens
         self.state: ViewState = load_state()
-        if self.state.runs != str(runs.resolve()):
-            self.state.query, self.state.runs = "", str(runs.resolve())
+        self.query = ""
         self.since = ""
         self.listed = False
         self.records: tuple[RunRecord, ...] = ()
@@ -96,10 +96,10 @@ class Session:
     @property
     def in_lists(self) -> tuple[RunRecord, ...]:
         """The runs that the filter of Runs shows, oldest first; all but the archived ones if it cannot be read."""
-        made_of = (self.records, self.state.query)
+        made_of = (self.records, self.query)
         if self._in_lists[0] is not made_of[0] or self._in_lists[1] != made_of[1]:
             try:
-                query = parse_query(self.state.query)
+                query = parse_query(self.query)
             except QueryError:
                 query = parse_query("")
             self._in_lists = (*made_of, tuple(record for record in self.records if query.lists(record)))

@@ -11,17 +11,15 @@ from rbp_engine.run.files.layout import read_json, write_json
 @dataclass
 class ViewState:
     """`left_at` is when the user last quit, in seconds since the epoch, 0 for never; `left_live` has the ids of the
-    runs that were live then. `theme` is empty until one is chosen. `query` to `grouped` are of the Runs screen: `query`
-    is for the runs directory `runs` alone. `loss_log` to
-    `top1_smoothing` are of the charts of the Monitor, `compared` to `compared_smoothing` of the Compare screen;
-    `baseline` is the pinned run, `network_tab` the open tab of the Network screen.
+    runs that were live then. `theme` is empty until one is chosen. `sort` and `grouped` are of the Runs screen,
+    whose filter is not kept: it would hide what has come since. `loss_log` to `top1_smoothing` are of the charts of
+    the Monitor, `compared` to `compared_smoothing` of the Compare screen; `baseline` is the pinned run,
+    `network_tab` the open tab of the Network screen.
     """
 
     left_at: float = 0.0
     left_live: list[str] = field(default_factory=list)
     theme: str = ""
-    query: str = ""
-    runs: str = ""
     sort: str = "-created"
     grouped: bool = False
     x_axis: str = "epoch"

@@ -5,7 +5,8 @@ MEANINGS = {
     "rate_S": "rate-based backpropagation with that loop outside, over the whole network",
     "T": "the number of timesteps for which an input is shown",
     "T needed": "the smallest t whose accuracy is within 0.5 points of that after all T timesteps",
-    "loss × 1/T": "the rate methods multiply the gradient by 1/T, as the paper does; there is nothing to do about it",
+    "loss × 1/T": "the rate methods multiply the gradient by 1/T, as the paper does, so that SGD's steps are T times "
+    "smaller than BPTT's; method.loss_scale=1 makes them equal",
     "silent": "neurons that have not fired at any timestep, for any image of the batch",
     "saturated": "neurons that have fired at every timestep, for every image of the batch",
     "in window": "membranes so close to the threshold that the surrogate lets a gradient through",
@@ -14,6 +15,10 @@ MEANINGS = {
     "norm ratio": "the length of the gradient by that of BPTT's",
     "cosine": "1 if the gradient points where BPTT's does",
     "error": "what the rate methods neglect, how spikes and gradients vary together over time; 0 is none, 0.5 is much",
+    "synaptic operation": "a spike that reaches a neuron",
+    "AC": "an addition, as a synaptic operation takes, or a membrane or a bias",
+    "MAC": "a multiplication with its addition, as numbers take that are no spikes",
+    "b-bit ANN": "the same network with activations of b bits, which tell as many values apart as T timesteps",
     "Δ": "the difference to the baseline over the seeds that both have, ± its 95 % confidence interval",
 }
 

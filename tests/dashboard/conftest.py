@@ -185,7 +185,7 @@ def end_run():
         best = max(curve)
         reached = {"status": "completed", "epoch": len(curve), "epochs": len(curve), "step": step, "steps": step}
         scores = {"last": {"top1": curve[-1]}, "best": {"top1": best, "epoch": curve.index(best) + 1}}
-        cost = {"trained_s": step * step_s, "mem_peak": peak, "samples_per_s": 640.0}
+        cost = {"trained_s": step * step_s, "mem_peak": peak, "samples_per_s": 640.0, "step_ms": 1000 * step_s}
         change_fields(run, **reached | scores | cost)
         return run
 

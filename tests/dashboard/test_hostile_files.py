@@ -329,7 +329,7 @@ async def test_a_broken_state_file_is_as_none(state_file, text):
 
 
 @pytest.mark.parametrize(
-    "text", ['{"query": 3, "columns": [1], "sort": "mood", "left_at": 1e300}', '{"left_at": NaN}'],
+    "text", ['{"theme": 3, "columns": [1], "sort": "mood", "left_at": 1e300}', '{"left_at": NaN}'],
     ids=["wrong values", "not finite"],
 )  # fmt: skip
 async def test_odd_values_in_the_state_file_do_not_prevent_the_start(state_file, home, write_run, until, text):

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 from textual.events import MouseDown
-from textual.widgets import Footer, HelpPanel, KeyPanel, OptionList
+from textual.widgets import Footer, HelpPanel, OptionList
 from textual.widgets._footer import FooterKey
 from textual.widgets._toast import Toast
 
@@ -66,13 +66,17 @@ async def test_help_lists_the_keys_beside_the_screen_page_by_page(app, until):
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: len(app.session.records) == 2)
         await pilot.press("f1")
-        await until(pilot, lambda: any(keys.max_scroll_y for keys in app.screen.query(KeyPanel)))
-        keys, pages = app.screen.query_one(KeyPanel), 1
-        while not keys.is_vertical_scroll_end:
+        await until(pilot, lambda: any(panel.max_scroll_y for panel in app.screen.query(HelpPanel)))
+        panel, pages = app.screen.query_one(HelpPanel), 1
+        while not panel.is_vertical_scroll_end:
             await pilot.press("question_mark")
             pages += 1
-        assert keys.scroll_y == keys.max_scroll_y and pages > 1
+        assert panel.scroll_y == panel.max_scroll_y and pages > 1
         await pilot.press("question_mark")
+        await until(pilot, lambda: not app.screen.query(HelpPanel))
+        await pilot.press("question_mark")
+        await until(pilot, lambda: app.screen.query(HelpPanel))
+        await pilot.press("escape")
         await until(pilot, lambda: not app.screen.query(HelpPanel))
 
 

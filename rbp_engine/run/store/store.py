@@ -133,7 +133,9 @@ def find_run(runs: Path, reference: str, listed_by: str = "rbp ls") -> RunDirect
         if fitting:
             listed = "\n  ".join(run.id for run in fitting[-10:])
             raise RunError(f"{reference!r} fits {len(fitting)} runs, and {key}:{reference} all of them:\n  {listed}")
-    raise NoSuchRun(f"no run {reference!r} in {runs} ({listed_by} shows what is there)")
+    of_preset = any((summary := read_summary(run)) is not None and summary.preset == reference for run in known)
+    hint = f"preset={reference} names all of that preset" if of_preset else f"{listed_by} shows what is there"
+    raise NoSuchRun(f"no run {reference!r} in {runs} ({hint})")
 
 
 def refuse_live(run: RunDirectory) -> None:

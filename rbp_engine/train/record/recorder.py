@@ -295,7 +295,8 @@ class Recorder:
         if self.ranks.rank != 0:
             return
         self.journal.say(
-            f"epoch {epoch}: {result['split']} loss {result['loss']:.4f} top-1 {100 * result['top1']:.2f} % ({weights})"
+            f"epoch {epoch}: {result['split']} loss {result['loss']:.4f} top-1 {100 * result['top1']:.2f} %"
+            + ("" if weights == "last" else f" ({weights} weights)")
             + ("" if ema is None else f", {ema:.4f} (ema)")
         )
         if step is not None:

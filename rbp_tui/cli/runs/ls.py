@@ -66,7 +66,7 @@ def ls(
     created>2d means younger than two days; "or" separates alternatives.
     """
     from rbp_engine.run.store.query import parse_query, sort_runs
-    from rbp_engine.run.store.store import list_runs
+    from rbp_engine.run.store.store import STATUSES, list_runs
     from rbp_tui.cli.runs.table import column_of
 
     wanted = named_columns(columns, column_of)
@@ -85,7 +85,7 @@ def ls(
         settings = settings_plain(records, wanted)
         print_json([as_plain(record) | {"settings": settings[record.run.id]} for record in records])
     elif not known:
-        say("no runs in {} yet; begin with: rbp train digits", runs)
+        say("no runs in {} yet; begin with: rbp train digits, or name another place by --runs-dir", runs)
     else:
         if records:
             _print_table(records, wanted)
@@ -93,7 +93,8 @@ def ls(
             hidden = 0 if asked.about_archived or archived_too else sum(record.hidden for record in known)
             archived = f"; {hidden} in the archive: rbp ls archived" if hidden else ""
             of = f"{len(fitting)} that fit, of " if len(records) < len(fitting) < len(known) else ""
-            say("[dim]{} of {}{} runs{}[/]", len(records), of, len(known), archived)
+            meant = f"; a status is status:{words}" if not records and words in STATUSES else ""
+            say("[dim]{} of {}{} runs{}{}[/]", len(records), of, len(known), archived, meant)
 
 
 def _print_table(records: "Sequence[RunRecord]", wanted: "Sequence[Column]") -> None:

@@ -136,7 +136,9 @@ def layers(run: RunDirectory, epoch: float | None, *, as_json: bool) -> dict[str
     found = layer_tables(history, epoch, record(run).summary.method)
     if not found:
         refuse_other_program(run, "so that rbp has not looked at its layers")
-        say("{} has no samples of its layers: set probes.firing_rates=true, and train", run.id)
+        waits = record(run).verdict.status in ("queued", "starting")
+        why = "it has not begun" if waits else "set probes.firing_rates=true, and train"
+        say("{} has no samples of its layers: {}", run.id, why)
     for number, (where, rows) in enumerate(found):
         if number:
             print_rich("")

@@ -64,7 +64,8 @@ def print_table(plan: SweepPlan, states: Sequence[PointState]) -> None:
     print_rich(sweep_table(plan, rows))
     best = best_row(rows)
     if best is not None and len(rows) > 1:
-        say("  best mean: {}", " ".join(row_words(best)) or plan.name)
+        seeds = f" of {fmt.counted(best.last.count, 'seed')}" if best.last else ""
+        say("  best mean{}: {}", seeds, " ".join(row_words(best)) or plan.name)
     for line in _differences(plan, rows):
         say("  {}", line)
     others = _made_by_others(plan, states)

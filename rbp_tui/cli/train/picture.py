@@ -8,7 +8,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from rbp_engine.run.files.events import Metrics, System
+from rbp_engine.run.files.events import System
 from rbp_engine.run.files.summary import Summary, remaining_s
 from rbp_engine.run.status.history import History
 from rbp_engine.run.status.rules.table import alarms
@@ -116,7 +116,7 @@ def _lines(summary: Summary, history: History, phase: str, room: Room, names: tu
         "loss": (_loss_text(summary) if summary.train.loss is not None else phase or "–", "train/loss", "cyan"),
         "top-1 %": (_accuracy_text(summary), "validation/top1", "green"),
         "memory": (_memory_text(first.system if first else None), "memory", "magenta"),
-        "speed": (_speed_text(first.metrics if first else None), "speed", "yellow"),
+        "speed": (_speed_text(summary), "speed", "yellow"),
     }
     beside = room.wide and len(names) == 2
     width = (room.width - 2) // 2 if beside else room.width
@@ -142,7 +142,7 @@ def _lines(summary: Summary, history: History, phase: str, room: Room, names: tu
 
 
 def _loss_text(summary: Summary) -> str:
-    return f"train {fmt.number(summary.train.loss)}  val {fmt.number(summary.last.loss)}"
+    return f"train {fmt.number(summary.train.loss)}  {summary.split} {fmt.number(summary.last.loss)}"
 
 
 def _accuracy_text(summary: Summary) -> str:
@@ -159,7 +159,7 @@ def _memory_text(system: System | None) -> str:
     return f"{fmt.size(system.used)}, peak {fmt.size(system.mem_peak)}{where}"
 
 
-def _speed_text(metrics: Metrics | None) -> str:
-    if metrics is None:
+def _speed_text(summary: Summary) -> str:
+    if summary.samples_per_s is None:
         return "–"
-    return f"{fmt.thousands(metrics.samples_per_s)} images/s, {fmt.number(metrics.step_ms, 1)} ms a step"
+    return f"{fmt.thousands(summary.samples_per_s)} samples/s, {fmt.number(summary.step_ms, 1)} ms a step"

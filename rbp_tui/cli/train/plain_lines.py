@@ -123,7 +123,7 @@ def where(summary: Summary, phase: str) -> str:
     if summary.train.loss is not None:
         parts.append(f"loss {fmt.number(summary.train.loss)}")
     if summary.samples_per_s is not None:
-        parts.append(f"{fmt.thousands(summary.samples_per_s)} images/s")
+        parts.append(f"{fmt.thousands(summary.samples_per_s)} samples/s")
     if (left := remaining_s(summary)) is not None:
         parts.append(f"ETA {fmt.duration(left)}")
     return ", ".join(parts)

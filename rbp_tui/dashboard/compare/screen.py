@@ -27,6 +27,7 @@ from rbp_tui.dashboard.run_screen import RunScreen
 from rbp_tui.dashboard.screen_base import ChartScreen, TopBar
 from rbp_tui.dashboard.session import Session
 from rbp_tui.dashboard.text_line import Line
+from rbp_tui.text import format as fmt
 from rbp_tui.text.comparison_text import comparison_text, group_signs
 from rbp_tui.text.equal_cost_text import equal_cost_text
 from rbp_tui.text.words import explained
@@ -341,7 +342,7 @@ class CompareScreen(RunScreen, ChartScreen):
         text = Text("x ", style="dim", overflow="ellipsis")
         for number, axis in enumerate(AXES):
             text.append("│" if number else "").append(axis, style="not dim bold" if axis == self.axis else "")
-        text.append(f"   {len(self.compared.records)} runs")
+        text.append(f"   {fmt.counted(len(self.compared.records), 'run')}")
         if self.equal_cost:
             text.append("   at equal cost", style="not dim bold")
         if comparison.groups:

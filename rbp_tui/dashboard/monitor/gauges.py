@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from rich.text import Text
 
 from rbp_engine.run.files.events import System
+from rbp_engine.run.files.summary import Summary
 from rbp_engine.run.status.curves import Curve
 from rbp_engine.run.status.history import History, RankProgress
 from rbp_tui.charts.run_curves import blocks
@@ -66,11 +67,11 @@ def busy_text(processes: Sequence[RankProgress]) -> Text:
     return Text(f" GPU {'≥ ' if len(busy) > 1 else ''}{100 * min(busy):.0f} %" if busy else "")
 
 
-def cost_text(history: History) -> Text:
-    """What an ended run needed, in one line: peak memory of the worst rank, and its speed; empty if unknown."""
+def cost_text(history: History, summary: Summary) -> Text:
+    """What an ended run needed, in one line: peak memory of the worst rank, and its mean speed; empty if unknown."""
     peaks = [one.system.mem_peak for one in history.processes if one.system and one.system.mem_peak is not None]
     parts = [f"{fmt.size(max(peaks))} peak memory"] if peaks else []
-    if (metrics := history.metrics) is not None and metrics.samples_per_s is not None:
-        parts.append(f"{fmt.thousands(metrics.samples_per_s)} samples/s")
-        parts.append(f"{fmt.number(metrics.step_ms, 1)} ms per step")
+    if summary.samples_per_s is not None:
+        parts.append(f"{fmt.thousands(summary.samples_per_s)} samples/s")
+        parts.append(f"{fmt.number(summary.step_ms, 1)} ms per step")
     return Text(f" {'   '.join(parts)}") if parts else Text()

@@ -168,7 +168,7 @@ class MonitorScreen(RunScreen, OpenedRunScreen):
             yield LogPane(id="log")
             yield TextPanel(id="ranks")
             yield TextPanel(id="happenings")
-        yield Line(id="alert")
+        yield Line(id="alert", wraps=True)
         yield Footer(compact=True)
 
     def on_mount(self) -> None:
@@ -257,7 +257,7 @@ class MonitorScreen(RunScreen, OpenedRunScreen):
         memory, speed = Text(), Text()
         # Where the charts of memory and speed have room, they say it.
         if not self.has_class("-tall") or self.has_class("-narrow"):
-            memory, speed = cost_text(history), Text()
+            memory, speed = cost_text(history, sight.summary), Text()
             if self.live:
                 memory = memory_text(history.curves, history.processes, rank, width)
                 speed = speed_text(history, width)

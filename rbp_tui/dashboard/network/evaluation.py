@@ -16,12 +16,14 @@ from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.dashboard.text_line import Line
 from rbp_tui.text import energy_text
 from rbp_tui.text.evaluation_text import evaluation_columns, heading
+from rbp_tui.text.words import explained
 
 
 class EvaluationTab(NetworkTab):
     """What `rbp eval RUN robustness classes` and `rbp eval RUN energy` have found about a run."""
 
     TITLE = "Evaluation"
+    HELP = explained("synaptic operation", "AC", "MAC", "b-bit ANN")
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,9 +57,11 @@ class EvaluationTab(NetworkTab):
 
 
 def _how_to_evaluate(sight: Sight) -> str:
+    if not (sight.kept or sight.verdict.live):
+        return "This run has no weights to evaluate."
     when = "Once it has ended, this" if sight.verdict.live else "This"
     command = one_line(f"rbp eval {sight.run.id} robustness classes")
-    return f"This run has not been evaluated. {when} evaluates its weights:\n{command}"
+    return f"{when} shows what its weights withstand and confuse:\n{command}"
 
 
 def _behind(sight: Sight) -> str:

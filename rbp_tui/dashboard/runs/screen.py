@@ -171,7 +171,7 @@ class RunsScreen(RunScreen):
         yield Footer(compact=True)
 
     def on_mount(self) -> None:
-        self.query_one("#query", Input).value = self.session.state.query
+        self.query_one("#query", Input).value = self.session.query
         self.query_one(RunTable).display = False
         self.set_interval(HOSTS_SHOWN_EVERY_S, self._show_hosts)
 
@@ -213,7 +213,7 @@ class RunsScreen(RunScreen):
 
     async def _show(self) -> None:
         session, state, before = self.session, self.session.state, self.rows
-        view = TableView(state.query, state.sort, state.grouped, self.size.width - EDGE)
+        view = TableView(self.session.query, state.sort, state.grouped, self.size.width - EDGE)
         self.rows = await asyncio.to_thread(
             self._maker.rows, (*session.records, *session.elsewhere), view, frozenset(self.marked), dict(session.trends)
         )
@@ -236,7 +236,7 @@ class RunsScreen(RunScreen):
 
     def _why_empty(self) -> str:
         session = self.session
-        typed = session.state.query.strip()
+        typed = session.query.strip()
         archived = all(record.hidden for record in session.records)
         if not session.listed or not (typed or archived):  # there are runs, and their rows are being made
             return f"reading {session.runs} …"
@@ -259,10 +259,12 @@ class RunsScreen(RunScreen):
 
     @on(DataTable.RowHighlighted)
     def _show_detail(self) -> None:
-        """Show what the row of the run under the cursor leaves out."""
+        """Show what the row of the run under the cursor leaves out, behind how many others the keys act on."""
         key = self.query_one(RunTable).current_key
         record = next((one for one in self.rows.records if one.run.id == key), None)
         text = Text(no_wrap=True, overflow="ellipsis")
+        if acted_on := len(self.marked_shown):
+            text.append(f"the keys act on {counted(acted_on, 'marked run')}  ", style="bold yellow")
         if record is not None:
             verdict = record.verdict
             text.append(f"{record.run.id}  ").append(verdict.shown_status, style=STYLES.get(verdict.shown_status, ""))
@@ -299,7 +301,7 @@ class RunsScreen(RunScreen):
     @on(Input.Changed, "#query")
     @work(exclusive=True, group="query")
     async def _query_changed(self, event: Input.Changed) -> None:
-        self.session.state.query = event.value
+        self.session.query = event.value
         await asyncio.sleep(TYPING_PAUSE_S)
         self.make_rows()
 

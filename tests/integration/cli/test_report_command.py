@@ -180,8 +180,8 @@ def test_a_report_covers_the_runs_that_fit_a_query(rbp):
     words = ["method=bptt", "-T=2"]
     every, some = (json.loads(rbp("report", *chosen, "--json").stdout)["rows"] for chosen in ([], words))
     assert 0 < len(some) < len(every) and {row["method"] for row in some} == {"bptt"}
-    assert "that fit 'T=99'" in rbp("report", "T=99").stderr
-    assert "no field 'metod'" in rbp("report", "metod=bptt").stderr
+    assert "fits 'T=99'" in rbp("report", "T=99", code=2).stderr
+    assert "no field 'metod'" in rbp("report", "metod=bptt", code=2).stderr
 
 
 def test_missing_commands_use_the_given_runs_directory(rbp, tmp_path):

@@ -80,7 +80,7 @@ def test_a_detached_run_goes_on_and_a_log_says_at_every_interval_where_it_is(rbp
     def leave():
         nonlocal said
         said += capsys.readouterr().out
-        if len(re.findall(r"epoch \d+/50, step \d+/719, .*loss [\d.]+, [\d\u202f]+ images/s, ETA ", said)) >= 2:
+        if len(re.findall(r"epoch \d+/50, step \d+/719, .*loss [\d.]+, [\d\u202f]+ samples/s, ETA ", said)) >= 2:
             raise InterruptedError
         assert time.monotonic() < deadline, said
 

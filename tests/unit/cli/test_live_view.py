@@ -71,7 +71,7 @@ def test_the_picture_fits_the_terminal_and_charts_are_drawn_where_there_is_room(
         assert bool(BRAILLE & set("".join(lines))) == roomy
         assert any("loss" in line and "top-1 %" in line for line in lines) == (width >= 100)
         assert any(line.startswith("spikes   ▃█   rate 40.0 %") for line in lines)
-        assert "1\u202f050 images/s" in "".join(lines) and "75 %" in lines[1] and "ETA 20s" in lines[1]
+        assert "1\u202f234 samples/s" in "".join(lines) and "75 %" in lines[1] and "ETA 20s" in lines[1]
     else:
         assert any("compiling" in line for line in lines[2:]), "where the values will be"
 
@@ -124,8 +124,8 @@ def test_a_log_says_where_a_run_is_once_nothing_was_said_for_the_interval(live, 
         "loading torch",
         "compiling the neurons: the first step takes longer",
         "compiling",
-        "epoch 3/4, step 20/50, loss 0.020, 1\u202f234 images/s, ETA 40s",
-        "epoch 3/4, step 20/50, evaluating, loss 0.020, 1\u202f234 images/s, ETA 40s",
+        "epoch 3/4, step 20/50, loss 0.020, 1\u202f234 samples/s, ETA 40s",
+        "epoch 3/4, step 20/50, evaluating, loss 0.020, 1\u202f234 samples/s, ETA 40s",
     ]
 
 

@@ -14,6 +14,7 @@ from rbp_engine.run.files.events import (
     System,
     WarningRaised,
 )
+from rbp_engine.run.files.summary import Summary
 from rbp_engine.run.status.curves import Curve
 from rbp_engine.run.status.history import History, HistoryBuilder, RankProgress
 from rbp_tui.dashboard.monitor.alerts import alert_text, alerts_beside, events_text
@@ -55,12 +56,13 @@ def test_cpu_memory_is_host_memory() -> None:
 def test_what_has_not_been_measured_has_no_line() -> None:
     assert not memory_text({}, [], None, 20)
     assert not speed_text(History(processes=(RankProgress(0),)), 20)
-    assert not cost_text(History(processes=(RankProgress(0),)))
+    assert not cost_text(History(processes=(RankProgress(0),)), Summary("a", "digits", "e", "rate_m", 4, 1))
 
 
 def test_an_ended_run_has_one_line_of_what_it_needed() -> None:
-    found = history(System(rss=3 * GIB, mem_peak=4 * GIB), Metrics(0, 1.0, 0.5, 0.1, 4812.0, 26.6, 13.3))
-    assert cost_text(found).plain == " 4.0 GiB peak memory   4\u202f812 samples/s   26.6 ms per step"
+    found = history(System(rss=3 * GIB, mem_peak=4 * GIB))
+    summary = Summary("a", "digits", "e", "rate_m", 4, 1, samples_per_s=4812.0, step_ms=26.6)
+    assert cost_text(found, summary).plain == " 4.0 GiB peak memory   4\u202f812 samples/s   26.6 ms per step"
 
 
 def test_speed_shows_the_share_of_data_and_the_least_busy_gpu() -> None:

@@ -8,6 +8,7 @@ import tomli
 from rbp_engine.preset import PresetError, differences, load_preset, load_text
 from rbp_engine.preset.author import copy_preset, create_from_run, create_preset, is_bundled, place_of
 from rbp_engine.preset.search import bundled_folder
+from rbp_engine.settings.locations import configuration_directory
 
 
 @pytest.fixture(autouse=True)
@@ -123,11 +124,13 @@ def test_a_text_is_checked_as_if_it_were_in_the_file():
         load_text('extends = "mine"\n', target)
 
 
-def test_only_bundled_presets_come_with_rbp(monkeypatch):
+def test_in_a_checkout_a_new_preset_is_one_of_the_users_own(monkeypatch):
     bundled = bundled_folder() / "digits.toml"
     assert is_bundled(bundled) and not is_bundled(Path("presets/digits.toml"))
-    monkeypatch.chdir(bundled_folder().parent)  # in a checkout, these are the user's own presets to edit
-    assert not is_bundled(bundled)
+    assert place_of("mine") == Path("presets/mine.toml")
+    monkeypatch.chdir(bundled_folder().parent)
+    assert is_bundled(Path("presets/digits.toml"))
+    assert place_of("mine") == place_of("mine", for_user=True) == configuration_directory() / "presets/mine.toml"
 
 
 def test_differences_cover_settings_but_not_titles_and_descriptions():

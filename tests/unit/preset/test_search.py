@@ -52,6 +52,11 @@ def places(tmp_path, monkeypatch):
     return folders
 
 
+def test_a_network_in_the_place_of_a_preset_is_told_where_it_belongs():
+    with pytest.raises(PresetError, match="rbp train digits arch=nets.py:Net"):
+        load_preset("nets.py:Net")
+
+
 def test_all_bundled_presets_are_valid_and_different_experiments():
     files = list(bundled_folder().rglob("*.toml"))
     assert len(files) == len(BUNDLED)
