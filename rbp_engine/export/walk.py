@@ -147,8 +147,7 @@ def _noted(call: OpenCall, inputs: Sequence[Recorded]) -> Recorded:
         # The rule table works out indexing, joining and reshaping itself, by functions without a name.
         named = f"'{call.name}'" if call.name.isidentifier() else "indexing, joining or reshaping"
         x.refuse(f"{named} has no node in NIR")
-    recorded: Recorded = _NODES[call.name](x, partial(call, x.like), *call.args[1:], **call.kwargs)
-    return recorded
+    return _NODES[call.name](x, partial(call, x.like), *call.args[1:], **call.kwargs)
 
 
 def _elementwise(call: OpenCall, inputs: Sequence[Recorded]) -> Recorded:

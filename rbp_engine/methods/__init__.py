@@ -37,5 +37,4 @@ def create_method(name: str, timesteps: int, **settings: Any) -> Method:
     """
     if name not in METHODS:
         raise ValueError(f"unknown method {name!r}: one of {', '.join(METHODS)}")
-    method: Method = METHODS[name](timesteps, **settings)
-    return method
+    return METHODS[name](timesteps, **settings)

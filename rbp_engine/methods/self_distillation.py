@@ -140,8 +140,7 @@ class Branch(nn.Module):
         maps = rates.to(self.classes.weight.dtype)
         if rates.ndim < 4:
             maps = maps.unsqueeze(2) if rates.ndim == 2 else maps.transpose(1, 2)
-        logits: Tensor = self.classes(self.blocks(maps).flatten(2).mean(2))
-        return logits
+        return self.classes(self.blocks(maps).flatten(2).mean(2))
 
 
 class WithBranches(nn.Module):
@@ -176,8 +175,7 @@ class WithBranches(nn.Module):
             spikes.resolve()  # as the second phase does here
             return None
         rates = spikes.time_mean() if isinstance(spikes, SequenceTensor | SequenceReference) else spikes.rate()
-        output: Tensor = self.branches[self.paths.index(path)](rates)
-        return output
+        return self.branches[self.paths.index(path)](rates)
 
 
 def with_branches(

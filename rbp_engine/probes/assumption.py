@@ -161,8 +161,7 @@ class _WeightUse:
         weight = self.module.weight.detach().requires_grad_()
         with torch.enable_grad():
             out = functional_call(self.module, {"weight": weight}, (self._input,))
-        gradient: Tensor = torch.autograd.grad(out, weight, self._gradient)[0]
-        return gradient
+        return torch.autograd.grad(out, weight, self._gradient)[0]
 
 
 def _watch(

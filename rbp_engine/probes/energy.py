@@ -371,8 +371,7 @@ def _price(found: LemaireEnergyProfiler, widths: Widths) -> EnergyCost:
         share = bits / WORD
         points = tuple((size / share, pj * share) for size, pj in LemaireEnergyCostConfig().memory_breakpoints)
         found.config.cost_config = LemaireEnergyCostConfig(widths.add_pj, widths.multiply_pj, points)
-        energies: dict[str, float] = found.get_report().breakdown_pj
-        return energies
+        return found.get_report().breakdown_pj
 
     inputs, weights, membranes = (parts(bits) for bits in (widths.inputs, widths.weights, widths.membranes))
     memory = inputs["inout_pj"] + weights["params_pj"] + membranes["potential_pj"]

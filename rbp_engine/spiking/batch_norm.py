@@ -117,8 +117,7 @@ class Normalisation:
 
         The values may also be time means, and the statistics those of their sequence.
         """
-        out: Tensor = Normalise.apply(values, self.norm.weight, self.norm.bias, self)
-        return out
+        return Normalise.apply(values, self.norm.weight, self.norm.bias, self)
 
     def gradients(
         self, grad: Tensor, values: Tensor, needed: Sequence[bool]

@@ -282,8 +282,7 @@ def rate_proxy(
     inputs: list[Tensor | None] = [*learnt]
     for term in terms:
         inputs += [term.steps.grad_proxy, *term.parameters]
-    proxy: Tensor = FiringRate.apply(terms, means, derivatives, *inputs)
-    return proxy
+    return FiringRate.apply(terms, means, derivatives, *inputs)
 
 
 class FiringRate(torch.autograd.Function):
@@ -329,8 +328,7 @@ def spikes_through_time(current: Current, neurons: Neurons) -> Tensor:
     inputs: list[Tensor | None] = [*neurons.learnt]
     for term in current.terms:
         inputs += [term.steps.values(), *term.parameters]
-    spikes: Tensor = FireThroughTime.apply(current, neurons, *inputs)
-    return spikes
+    return FireThroughTime.apply(current, neurons, *inputs)
 
 
 class FireThroughTime(torch.autograd.Function):

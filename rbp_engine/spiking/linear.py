@@ -88,8 +88,7 @@ class Linear:
     weights: Weights = "none"
 
     def __call__(self, *values: Tensor) -> Tensor:
-        out: Tensor = self.call(*values)
-        return out
+        return self.call(*values)
 
     def is_plain_sum(self, inputs: Sequence[Any]) -> bool:
         """Whether it adds two carriers of one shape and type."""
@@ -117,8 +116,7 @@ def at_all_steps(function: Callable[..., Tensor], over: Over, inputs: Sequence[S
     if over == "numbers":
         return function(*values)
     over_time = tuple(None if isinstance(x, TimeConstant) else 0 for x in inputs)
-    out: Tensor = torch.vmap(function, over_time)(*values)
-    return out
+    return torch.vmap(function, over_time)(*values)
 
 
 def folded(inputs: Sequence[Steps], timesteps: int) -> list[Tensor]:
@@ -130,8 +128,7 @@ def folded(inputs: Sequence[Steps], timesteps: int) -> list[Tensor]:
 
 def unfolded(batch: Tensor, timesteps: int) -> Tensor:
     """[T·B, …] as [T, B, …]."""
-    steps: Tensor = batch.unflatten(0, (timesteps, -1))
-    return steps
+    return batch.unflatten(0, (timesteps, -1))
 
 
 class LinearGradient(torch.autograd.Function):
@@ -210,9 +207,7 @@ class ConvolutionGradient(torch.autograd.Function):
         def gradients(*needed: bool) -> tuple[Tensor, Tensor, Tensor]:
             """Of the input, the weight and the bias."""
             weight_input = WeightInput.load(stored, counted, grad.dtype)
-            return torch.ops.aten.convolution_backward(  # type: ignore[no-any-return]
-                grad, weight_input, weight, bias_sizes, *geometry, needed
-            )
+            return torch.ops.aten.convolution_backward(grad, weight_input, weight, bias_sizes, *geometry, needed)
 
         if ctx.late is None:
             grad_input, grad_weight, grad_bias = gradients(needs_input, needs_weight, needs_bias)
@@ -236,15 +231,11 @@ def layer_gradient(layer: OpenCall, received: Steps, out: Tensor) -> Tensor:
     else:
         weight, bias, geometry = _convolution(layer.name, *layer.args[1:], **layer.kwargs)
     wrapped, late = with_late_gradient(weight, out)
-    proxy: Tensor = ConvolutionGradient.apply(
-        received.grad_proxy, received.weight_input(), wrapped, bias, out, geometry, late
-    )
-    return proxy
+    return ConvolutionGradient.apply(received.grad_proxy, received.weight_input(), wrapped, bias, out, geometry, late)
 
 
 def _linear(received: Steps, out: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    proxy: Tensor = LinearGradient.apply(received.grad_proxy, received.weight_input(), weight, bias, out)
-    return proxy
+    return LinearGradient.apply(received.grad_proxy, received.weight_input(), weight, bias, out)
 
 
 def _convolution(

@@ -87,8 +87,7 @@ class GroupNorm(Nonlinear):
         return out, parts
 
     def of_rate(self, rate: Tensor, out: Steps, parts: Sequence[Tensor]) -> Tensor:
-        proxy: Tensor = _NormGradient.apply(rate, self.weight, self.bias, self.backward, *parts)
-        return proxy
+        return _NormGradient.apply(rate, self.weight, self.bias, self.backward, *parts)
 
     def backward(self, grad: Tensor, rate: Tensor, mean: Tensor, inverse: Tensor, needed: list[bool]) -> Any:
         sizes = len(rate), rate.shape[1], rate[0, 0].numel(), self.groups
@@ -113,8 +112,7 @@ class LayerNorm(Nonlinear):
         return out, parts
 
     def of_rate(self, rate: Tensor, out: Steps, parts: Sequence[Tensor]) -> Tensor:
-        proxy: Tensor = _NormGradient.apply(rate, self.weight, self.bias, self.backward, *parts)
-        return proxy
+        return _NormGradient.apply(rate, self.weight, self.bias, self.backward, *parts)
 
     def backward(self, grad: Tensor, rate: Tensor, mean: Tensor, inverse: Tensor, needed: list[bool]) -> Any:
         arguments = list(self.shape), mean, inverse, self.weight, self.bias
@@ -239,8 +237,7 @@ class Softmax(Nonlinear):
         return torch.softmax(values, self.dim, self.dtype)
 
     def of_rate(self, rate: Tensor, out: Steps, parts: Sequence[Tensor]) -> Tensor:
-        proxy: Tensor = _SoftmaxGradient.apply(rate, out.time_mean(), self.dim)
-        return proxy
+        return _SoftmaxGradient.apply(rate, out.time_mean(), self.dim)
 
 
 class _SoftmaxGradient(torch.autograd.Function):
@@ -369,8 +366,7 @@ class AtMean(Nonlinear):
     call: OpenCall
 
     def __call__(self, *values: Tensor) -> Tensor:
-        out: Tensor = self.call(*values)
-        return out
+        return self.call(*values)
 
     def grad_proxy(self, inputs: Sequence[Steps], out: Steps, parts: Sequence[Tensor]) -> Tensor:
         return self(*(x.rate() for x in inputs))
@@ -382,8 +378,7 @@ class MaxPool2d(AtMean):
 
     def grad_proxy(self, inputs: Sequence[Steps], out: Steps, parts: Sequence[Tensor]) -> Tensor:
         [x] = inputs
-        proxy: Tensor = MaxPool2dGradient.apply(x.rate(), out.at(0), _settings(*self.call.args[1:], **self.call.kwargs))
-        return proxy
+        return MaxPool2dGradient.apply(x.rate(), out.at(0), _settings(*self.call.args[1:], **self.call.kwargs))
 
 
 def _settings(
@@ -412,14 +407,12 @@ class Product(Nonlinear):
     over: Over = "step"
 
     def __call__(self, *values: Tensor) -> Tensor:
-        out: Tensor = self.call(*values, *self.constants)
-        return out
+        return self.call(*values, *self.constants)
 
     def grad_proxy(self, inputs: Sequence[Steps], out: Steps, parts: Sequence[Tensor]) -> Tensor:
         means = [*(x.weight_input() for x in inputs), *(WeightInput(x.detach()) for x in self.constants)]
         proxies = [*(x.grad_proxy for x in inputs), *self.constants]
-        proxy: Tensor = ProductGradient.apply(means, out.at(0), self.call, *proxies)
-        return proxy
+        return ProductGradient.apply(means, out.at(0), self.call, *proxies)
 
 
 @dataclass(frozen=True)
@@ -432,5 +425,4 @@ class MatrixProduct(Product):
 
     def grad_proxy(self, inputs: Sequence[Steps], out: Steps, parts: Sequence[Tensor]) -> Tensor:
         means, proxies = [x.weight_input() for x in inputs], [x.grad_proxy for x in inputs]
-        proxy: Tensor = MatrixProductGradient.apply(means, out.at(0), *proxies)
-        return proxy
+        return MatrixProductGradient.apply(means, out.at(0), *proxies)

@@ -296,8 +296,7 @@ class _WithParameters(nn.Module):
         return self.neuron.start(current) if state is None else self.neuron.timestep(state, current, self.spike)
 
     def spike(self, distance: Tensor) -> Tensor:
-        spikes: Tensor = Spike.apply(distance, self.neuron.surrogate)
-        return spikes
+        return Spike.apply(distance, self.neuron.surrogate)
 
 
 def _run(neuron: OwnNeuron[Any], parameters: dict[str, Tensor], state: Any, current: Tensor) -> Any:

@@ -107,8 +107,7 @@ class Steps:
     def rate(self) -> Tensor:
         """The time mean [B, …] with its gradient."""
         mean = self.time_mean()
-        rate: Tensor = mean if self.grad_proxy is None else WithValue.apply(self.grad_proxy, mean)
-        return rate
+        return mean if self.grad_proxy is None else WithValue.apply(self.grad_proxy, mean)
 
 
 @dataclass(frozen=True, eq=False)
