@@ -1,6 +1,5 @@
 """What a trained network takes for what: counts by class, confusions, its worst mistakes, and all predictions."""
 
-import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -116,20 +115,11 @@ def picture(sample: Tensor, preprocess: Preprocess) -> NDArray[Any]:
 def write_predictions(path: Path, found: PlainPass) -> None:
     """Write label, prediction and logits of each sample. Raises RunError if that fails.
 
-    An .npz file has `labels` [N], `predictions` [N] and `logits` [N, C]; a .csv file a line for each sample.
+    The file is NumPy's .npz, with `labels` [N], `predictions` [N] and `logits` [N, C].
     """
-    if path.suffix.lower() == ".npz":
-        packed = io.BytesIO()
-        np.savez_compressed(packed, labels=found.labels, predictions=found.predicted, logits=found.logits)
-        contents: bytes | str = packed.getvalue()
-    else:
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["index", "label", "prediction", *(f"logit_{label}" for label in range(found.logits.shape[1]))])
-        rows = zip(found.labels.tolist(), found.predicted.tolist(), found.logits.tolist(), strict=True)
-        writer.writerows([index, label, predicted, *logits] for index, (label, predicted, logits) in enumerate(rows))
-        contents = text.getvalue()
+    packed = io.BytesIO()
+    np.savez_compressed(packed, labels=found.labels, predictions=found.predicted, logits=found.logits)
     try:
-        write_atomic(path, contents)
+        write_atomic(path, packed.getvalue())
     except OSError as error:
         raise RunError(f"cannot write {path}: {error.strerror}") from error

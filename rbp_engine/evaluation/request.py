@@ -12,7 +12,7 @@ from rbp_engine.report.figure import SUFFIXES, check_path
 from rbp_engine.run.launch.environment import module_command, worker_defaults
 from rbp_engine.run.trust import Executable
 
-PREDICTION_SUFFIXES = (".npz", ".csv")
+PREDICTION_SUFFIXES = (".npz",)
 
 Part = Literal["accuracy", "gradients", "energy", "classes", "robustness"]
 #: What is saved in the run, and shown in the dashboard.

@@ -12,7 +12,6 @@ from torch import nn
 from rbp_engine.errors import SettingsError
 from rbp_engine.settings.spelling import did_you_mean
 from rbp_engine.spiking.convert.make_spiking import SpikingReport, make_spiking
-from rbp_engine.vocabulary import LIBRARY_NETWORK
 
 _INSTALL: Final = {"timm": "pip install 'rbp-tui[timm]'"}
 # Keywords of SpikingJelly's constructors. Networks that repeat an image T times are made for T = 1, since a method runs
@@ -31,10 +30,7 @@ def library_network(
     `args` are further keywords of its constructor. Raises SettingsError where the library is not installed, has no such
     network, or cannot build it with these keywords and channels.
     """
-    match = LIBRARY_NETWORK.fullmatch(name)
-    if match is None:
-        raise ValueError(f"{name!r} is no name of a library's network, like torchvision:resnet50")
-    library, called = match["library"], match["name"]
+    library, _, called = name.partition(":")
     try:
         # A name of timm may have a tag, which says how weights were trained, and changes settings.
         names = library_names(library, tags="." in called)
@@ -82,10 +78,7 @@ def _torchvision(called: str, num_classes: int, in_channels: int, args: Mapping[
 def _timm(called: str, num_classes: int, in_channels: int, args: Mapping[str, Any]) -> nn.Module:
     import timm
 
-    network: nn.Module = timm.create_model(
-        called, pretrained=False, num_classes=num_classes, in_chans=in_channels, **args
-    )
-    return network
+    return timm.create_model(called, pretrained=False, num_classes=num_classes, in_chans=in_channels, **args)
 
 
 def _spikingjelly(called: str, num_classes: int, in_channels: int, args: Mapping[str, Any]) -> nn.Module:

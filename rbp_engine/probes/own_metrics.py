@@ -58,10 +58,7 @@ def load_metrics(name: str, code: Path) -> Callable[[RunLog, nn.Module], Any]:
     """
     with random_numbers_put_back():
         function = load_own(name, code)
-    try:
-        signature = inspect.signature(function)
-    except ValueError:  # some that are written in C have none
-        return function
+    signature = inspect.signature(function)
     try:
         signature.bind(None, None)
     except TypeError as error:

@@ -315,12 +315,12 @@ def gradient_through_time(
     learnt = [torch.zeros_like(charged[0]) for learns in neuron.learns if learns]
     for t in reversed(range(len(out))):
         before_t = charged[t - 1] if t > 0 else None
-        found = gradient_once(grad[t], grad_membrane_F, charged[t], before_t, neuron)
-        for total_F, each_F in zip(learnt, found.learnt, strict=True):
+        at_charged_F, found = gradient_once(grad[t], grad_membrane_F, charged[t], before_t, neuron)
+        for total_F, each_F in zip(learnt, found, strict=True):
             if each_F is not None:
                 total_F.add_(each_F)
-        out[t].copy_(found.charged)
-        grad_membrane_F = found.charged.mul_(neuron.decay)
+        out[t].copy_(at_charged_F)
+        grad_membrane_F = at_charged_F.mul_(neuron.decay)
     return learnt
 
 
@@ -347,19 +347,12 @@ def fire_once(
     return spikes.to(first.dtype), charged, trace
 
 
-class GradientOnce(NamedTuple):
-    """What a timestep passes on, [F] each."""
-
-    charged: Tensor
-    """∂L/∂u_t, which is ∂L/∂I_t, in the type of the membrane."""
-    learnt: list[Tensor | None]
-    """Of λ and V_th, those that are learnt: tensors whose sums are their gradients."""
-
-
 def gradient_once(
     grad_spikes: Tensor, grad_membrane: Tensor | None, charged: Tensor, before: Tensor | None, neuron: Neuron
-) -> GradientOnce:
-    """The gradients for ∂L/∂s_t, and for ∂L/∂v_t, None if none comes from later timesteps; it may be overwritten.
+) -> tuple[Tensor, list[Tensor | None]]:
+    """For ∂L/∂s_t, and for ∂L/∂v_t, None if none comes from later timesteps, which may be overwritten: ∂L/∂u_t, which
+    is ∂L/∂I_t, in the type of the membrane, and of λ and V_th, those that are learnt, tensors whose sums are their
+    gradients; [F] each.
 
         ∂L/∂u_t = (∂L/∂s_t + ∂L/∂v_t·∂v_t/∂s_t)·σ'_t + ∂L/∂v_t·∂v_t/∂u_t
 
@@ -382,7 +375,7 @@ def gradient_once(
         learnt.append(None if before is None else at_charged * from_rest(before, neuron))
     if learns_threshold:
         learnt.append(by_threshold)
-    return GradientOnce(at_charged, learnt)
+    return at_charged, learnt
 
 
 def gradient_once_later(
@@ -399,5 +392,5 @@ def gradient_once_later(
     is learnt.
     """
     grad_membrane = None if grad_later is None else grad_later * neuron.decay
-    found = gradient_once(grad_spikes, grad_membrane, charged, before, neuron)
-    return found.charged.to(grad_spikes.dtype), found.charged if through_time else None, *found.learnt
+    at_charged, learnt = gradient_once(grad_spikes, grad_membrane, charged, before, neuron)
+    return at_charged.to(grad_spikes.dtype), at_charged if through_time else None, *learnt

@@ -227,9 +227,6 @@ class TensorLike(Carrier):
 
     __index__ = __int__
 
-    def __contains__(self, value: Any) -> bool:
-        raise UnsupportedOperation("in", "its values differ from step to step")
-
     def __eq__(self, other: object) -> Any:
         return _apply(operator.eq, self, other) if isinstance(other, _COMPARABLE) else NotImplemented
 

@@ -68,7 +68,7 @@ def evaluate(
         typer.Option(
             metavar="FILE",
             rich_help_panel=MORE,
-            help="Save those of each image, and logits: .npz or .csv.",
+            help="Save those of each image, and logits: .npz.",
             show_default=False,
         ),
     ] = None,

@@ -67,7 +67,7 @@ REFUSED = {
     "a branch": (Apply(lambda x: x and None), "bool"),
     "a number": (Apply(float), "float"),
     "an index": (Apply(lambda x: range(x)), "int"),
-    "membership": (Apply(lambda x: 1.0 in x), "in"),
+    "membership": (Apply(lambda x: 1.0 in x), "eq"),
     "an attribute": (Apply(lambda x: x.real), "real"),
     "item": (Apply(lambda x: x.item()), "item"),
     "a tensor with time": (Apply(lambda x: x + torch.ones(T, B, 4, 4, 4)), "add"),
