@@ -109,7 +109,8 @@ def save(image: bytes, path: Path) -> None:
 def check_path(path: Path, suffixes: Sequence[str] = SUFFIXES) -> None:
     """Raise RunError, before any work is done, if a figure, or a file of these kinds, cannot be written to `path`."""
     if path.suffix.lower() not in suffixes:
-        ends = f"{', '.join(suffixes[:-1])} or {suffixes[-1]}"
+        *others, last = suffixes
+        ends = f"{', '.join(others)} or {last}" if others else last
         raise RunError(f"cannot write {path.name!r}: its name must end in {ends}")
     if not path.parent.is_dir():
         raise RunError(f"cannot write {path}: there is no folder {path.parent}")

@@ -158,7 +158,7 @@ def test_nothing_is_written_into_a_run_of_another_user(trained, rbp):
         (("gradients", "classes"), "alone"),
         (("robustness", "classes", "--shuffle-time"), "--shuffle-time"),
         (("classes", "--timesteps", "1,2"), "one T"),
-        (("--predictions", "p.csv"), ".npz"),
+        (("--predictions", "p.csv"), "must end in .npz"),
         (("--figure", "m.txt"), ".pdf"),
     ],
 )
