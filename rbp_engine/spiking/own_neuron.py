@@ -231,7 +231,7 @@ class OwnRateLoop:
         self._counts = torch.zeros_like(current, dtype=count_dtype(timesteps))
         nothing = torch.zeros_like(current, dtype=membrane_dtype(current.dtype))
         self._derivatives = [
-            _Derivative(name, derivative_at_rest(neuron, current, name), nothing.clone())
+            _Derivative(name, forward_mode(neuron, (), current, (), name)[1], nothing.clone())
             for name in (None, *neuron.learnable)
         ]
 
@@ -255,52 +255,38 @@ class OwnRateLoop:
 
 
 def forward_mode(
-    neuron: OwnNeuron[Any], state: Any, current: Tensor, of_state: Any, parameter: str | None = None
-) -> tuple[Timestep, Timestep]:
-    """One timestep, and the derivatives of all that it gives by a parameter, or by the current if that is None.
+    neuron: OwnNeuron[Any], state: Any, current: Tensor, of_state: Any, parameter: str | None
+) -> tuple[Any, Any]:
+    """A timestep, or of no state, (), the state at rest; and the derivative of all that it gives by a parameter, which
+    may be part of the state at rest, or by the current if that is None.
 
     `of_state` is the derivative of the state by the same.
     """
-    learnable, by_parameters = _parameters_and_directions(neuron, parameter)
-    by_current = torch.ones_like(current) if parameter is None else torch.zeros_like(current)
-    values, directions = (learnable, state, current), (by_parameters, of_state, by_current)
-    step, derivative = jvp(partial(_run, neuron), values, directions)  # type: ignore[misc]  # no third of aux
-    return Timestep(*step), Timestep(*derivative)
-
-
-def derivative_at_rest(neuron: OwnNeuron[Any], current: Tensor, parameter: str | None) -> Any:
-    """The derivative of the state before the first timestep by a parameter, which may be part of it."""
-    learnable, by_parameters = _parameters_and_directions(neuron, parameter)
-    values, directions = (learnable, current), (by_parameters, torch.zeros_like(current))
-    _, derivative = jvp(lambda own, like: _run(neuron, own, None, like), values, directions)  # type: ignore[misc]
-    return derivative
-
-
-def _parameters_and_directions(
-    neuron: OwnNeuron[Any], parameter: str | None
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """All parameters, and the direction in which one of them grows; 0 for None."""
     learnable = {name: tensor.detach() for name, tensor in neuron.learnable.items()}
-    along = {name: torch.full_like(tensor, float(name == parameter)) for name, tensor in learnable.items()}
-    return learnable, along
+    by_parameters = {name: torch.full_like(tensor, float(name == parameter)) for name, tensor in learnable.items()}
+    by_current = torch.full_like(current, float(parameter is None))
+    values, directions = (learnable, state, current), (by_parameters, of_state, by_current)
+    return jvp(partial(_run, neuron), values, directions)  # type: ignore[return-value]  # no third of aux
 
 
 class _WithParameters(nn.Module):
-    """A neuron that `functional_call` can run with other parameters: a timestep, or without a state that at rest."""
+    """A neuron that `functional_call` can run with other parameters: a timestep, or of no state, (), that at rest."""
 
     def __init__(self, neuron: OwnNeuron[Any]) -> None:
         super().__init__()
         self.neuron = neuron
 
     def forward(self, state: Any, current: Tensor) -> Any:
-        return self.neuron.start(current) if state is None else self.neuron.timestep(state, current, self.spike)
+        if isinstance(state, tuple) and not state:
+            return self.neuron.start(current)
+        return self.neuron.timestep(state, current, self.spike)
 
     def spike(self, distance: Tensor) -> Tensor:
         return Spike.apply(distance, self.neuron.surrogate)
 
 
 def _run(neuron: OwnNeuron[Any], parameters: dict[str, Tensor], state: Any, current: Tensor) -> Any:
-    """A timestep, or without a state that at rest, with these parameters."""
+    """The same, with these parameters."""
     named = {f"neuron.{name}": tensor for name, tensor in parameters.items()}
     return functional_call(_WithParameters(neuron), named, (state, current))
 
