@@ -32,9 +32,8 @@ FADING = 4.0
 
 def silent(history: History) -> Iterator[Alarm]:
     """A layer has fallen silent, and the one before it has not."""
-    firing = history.firing
-    for number, first in _silent_layers(firing):
-        if firing is not None and not _fades(firing, number):
+    for firing, number, first in _silent_layers(history):
+        if not _fades(firing, number):
             yield alarm(
                 "silent",
                 firing,
@@ -50,9 +49,8 @@ def silent(history: History) -> Iterator[Alarm]:
 
 def fading(history: History) -> Iterator[Alarm]:
     """Rates have vanished from layer to layer, up to the first layer that is silent."""
-    firing = history.firing
-    for number, first in _silent_layers(firing):
-        if firing is not None and _fades(firing, number):
+    for firing, number, first in _silent_layers(history):
+        if _fades(firing, number):
             rates = ", ".join(percent(rate) for rate in firing.rates[-1, : number + 1].mean(-1)[-4:])
             yield alarm(
                 "fading",
@@ -72,12 +70,13 @@ def _rate_if_others_fire(firing: FiringHistory, number: int) -> str:
     return f", its mean rate is {percent(firing.rates[-1, number].mean())}"
 
 
-def _silent_layers(firing: FiringHistory | None) -> Iterator[tuple[int, int]]:
+def _silent_layers(history: History) -> Iterator[tuple[FiringHistory, int, int]]:
     """The silent layers by number, each with the sample since which it is."""
-    if firing is None:
+    if (firing := history.firing) is None:
         return
     few = np.minimum(FEWEST_ALIVE, STILL_ALIVE * np.median(1.0 - firing.silent[:SUSTAINED], axis=0))
-    yield from sustained(firing, lambda at: (1.0 - at.silent <= few) | (at.rates.mean(-1) <= LOWEST_RATE))
+    for found in sustained(firing, lambda at: (1.0 - at.silent <= few) | (at.rates.mean(-1) <= LOWEST_RATE)):
+        yield firing, *found
 
 
 def _fades(firing: FiringHistory, number: int) -> bool:
