@@ -163,19 +163,13 @@ def _own_code(preset: "Preset", layers: Layers, source: str, code: Path | None) 
             continue
         key, origin = dotted(path), layers.origin(path) or Origin()
         folder = (code or Path(origin.file).parent) if origin.file else Path()
-        copied = code is not None and bool(origin.file)
-        message = ""
-        if copied and leads_out_of_a_run(value):
-            message = f"{OUTSIDE}, got {describe_value(value)}"
-        else:
-            try:
-                found[key] = read_own_code(value, folder, copied=copied)
-            except OSError as error:
-                message = f"cannot read {shown(Path(error.filename))}: {error.strerror}"
-            except ValueError as error:
-                message = str(error)
-        if message:
+        try:
+            found[key] = read_own_code(value, folder, copied=code is not None and bool(origin.file))
+        except OSError as error:
+            message = f"cannot read {shown(Path(error.filename))}: {error.strerror}"
             problems.append(place(layers, source, path, message))
+        except ValueError as error:
+            problems.append(place(layers, source, path, str(error)))
     if clash := problem_together(found):
         problems.append(Problem(*clash))
     if problems:

@@ -45,15 +45,9 @@ def parse_overrides(words: Sequence[str]) -> tuple[list[Override], list[Problem]
     `method=bptt` needs no quotes, and of a list of strings `run.tags=a,b` needs neither quotes nor brackets. Returns
     the overrides and a problem for each invalid word.
     """
-    overrides: list[Override] = []
-    problems: list[Problem] = []
-    for word in words:
-        parsed = _parse(word)
-        if isinstance(parsed, Override):
-            overrides.append(parsed)
-        else:
-            problems.append(parsed)
-    return overrides, problems
+    parsed = [_parse(word) for word in words]
+    problems = [one for one in parsed if isinstance(one, Problem)]
+    return [one for one in parsed if isinstance(one, Override)], problems
 
 
 def short_name(key: str) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from rbp_engine.preset.own_imports import MOST_FILES, QUICKLY_PARSED, imported_files, names_defined
-from rbp_engine.settings.spelling import did_you_mean
+from rbp_engine.settings.spelling import describe_value, did_you_mean
 from rbp_engine.untrusted_files import TEXT_LIMIT, read_untrusted
 from rbp_engine.vocabulary import OWN_CODE
 
@@ -72,6 +72,8 @@ def read_own_code(value: str, folder: Path, *, copied: bool = False) -> OwnCode:
     Raises OSError, and ValueError for files that cannot define what the value names, as far as is known without
     executing them (names in a long file are left to that), or that no run can have.
     """
+    if copied and leads_out_of_a_run(value):
+        raise ValueError(f"{OUTSIDE}, got {describe_value(value)}")
     path = (folder / os.path.expanduser(own_file(value) or "")).absolute()  # noqa: PTH111  # pathlib raises for an unknown ~user
 
     @functools.cache

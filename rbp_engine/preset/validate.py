@@ -1,7 +1,7 @@
 """Turn plain values into a checked preset, and report every problem in words, with the place where it was written."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rbp_engine.preset.contradictions import contradictions
 from rbp_engine.preset.fields import FieldInfo, fields
@@ -13,7 +13,11 @@ from rbp_engine.settings.spelling import describe_value, did_you_mean
 from rbp_engine.vocabulary import LIBRARIES
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from rbp_engine.preset.schema import Preset
+
+    Model = TypeVar("Model", bound=BaseModel)
 
 # More are a wall of text, in which nobody finds what was given.
 _MOST_WORDS = 20
@@ -105,42 +109,47 @@ def _pattern(location: tuple[str | int, ...]) -> str:
     return f"{text}." if text else ""
 
 
+def read_model(
+    model: "type[Model]", values: Any, known: Callable[[], Sequence[FieldInfo]], path: KeyPath = ()
+) -> "tuple[Model | None, list[tuple[KeyPath, str]]]":
+    """The model of these values, which are at a path of keys; or None, and what is wrong, and where.
+
+    `known` are its fields.
+    """
+    from pydantic import ValidationError
+
+    try:
+        return model.model_validate(values), []
+    except ValidationError as error:
+        wrong = [((*path, *one["loc"]), one) for one in error.errors()]
+        return None, [(place, explain({**one, "loc": place}, known())) for place, one in wrong]
+
+
 def validate(layers: Layers, source: str, earlier: Sequence[Problem] = ()) -> "Preset":
     """Check the values of a preset.
 
     `source` is the file as messages show it; `earlier` are problems already known. Raises `PresetError`
     with all problems, in the order of the file.
     """
-    from pydantic import ValidationError
-
     from rbp_engine.preset.schema import Preset
 
-    try:
-        preset = Preset.model_validate(layers.values)
+    preset, found = read_model(Preset, layers.values, fields)
+    if preset is not None:
         found = contradictions(preset)
-    except ValidationError as error:
-        known = fields()
-        found = [(item["loc"], explain(item, known)) for item in error.errors()]
     placed = (place(layers, source, *item) for item in found)
     problems = [*earlier, *sorted(placed, key=lambda one: (one.source or "", one.line or 0))]
-    if problems:
+    if problems or preset is None:
         raise PresetError(source, problems)
     return preset
 
 
 def problems_of_value(key: str, value: Any) -> list[str]:
     """What is wrong with a value for a field, or for an entry of one that is a table, whatever the others are."""
-    from pydantic import ValidationError
-
     from rbp_engine.preset.schema import Preset
 
     section, name, *entry = key.split(".", 2)
-    try:
-        Preset.model_validate({section: {name: {entry[0]: value} if entry else value}})
-    except ValidationError as error:
-        known = fields()
-        return [explain(item, known) for item in error.errors()]
-    return []
+    _, found = read_model(Preset, {section: {name: {entry[0]: value} if entry else value}}, fields)
+    return [message for _, message in found]
 
 
 def place(layers: Layers, source: str, path: KeyPath, message: str) -> Problem:

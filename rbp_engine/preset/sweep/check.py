@@ -13,7 +13,7 @@ from rbp_engine.preset.own_code import FIELDS, own_file
 from rbp_engine.preset.pretrained import is_path_of_weights
 from rbp_engine.preset.search import shown
 from rbp_engine.preset.sweep.section import SEARCHES, SweepSection, Varied
-from rbp_engine.preset.validate import explain, problems_of_value
+from rbp_engine.preset.validate import problems_of_value, read_model
 from rbp_engine.settings.documents import Document, KeyPath, dotted
 from rbp_engine.settings.problems import Problem
 from rbp_engine.settings.spelling import describe_value
@@ -113,15 +113,10 @@ class _Reader:
 
     def _checked(self, model: "type[Model]", written: Any, path: KeyPath, known: Sequence[FieldInfo]) -> "Model | None":
         """A table as a model; None, and a problem for each wrong value, if it is not one. `known` are its fields."""
-        from pydantic import ValidationError
-
-        try:
-            return model.model_validate(written)
-        except ValidationError as error:
-            for one in error.errors():
-                place = (*path, *one["loc"])
-                self._problem(place, explain({**one, "loc": place}, known))
-        return None
+        found, wrong = read_model(model, written, lambda: known, path)
+        for place, message in wrong:
+            self._problem(place, message)
+        return found
 
     def _varying(self, table: dict[str, Any]) -> Iterator[tuple[str, KeyPath, str, Any]]:
         """The settings of the grid and those that are drawn, with the table, the place and the key of each."""
