@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary
 from rbp_engine.run.status.status import Verdict
@@ -21,15 +23,6 @@ def ids(compared: ComparedRuns) -> list[str]:
     return [record.run.id for record in compared.records]
 
 
-def test_the_chosen_runs_are_sorted_oldest_first() -> None:
-    found = compared_runs(RECORDS, ["c1", "a1"], "")
-    assert ids(found) == ["a1", "c1"] and found.notes == ()
-
-
-def test_runs_that_are_gone_are_counted() -> None:
-    assert compared_runs(RECORDS, ["a1", "x", "y"], "").notes == ("2 of the chosen runs are not there any more",)
-
-
 def test_without_a_choice_the_newest_experiments_are_shown_with_a_hint() -> None:
     records = [run(f"{letter}{seed}", letter) for letter in "abcdefg" for seed in (1, 2)]
     found = compared_runs(records, [], "")
@@ -40,15 +33,21 @@ def test_without_a_choice_the_newest_experiments_are_shown_with_a_hint() -> None
     assert ids(compared_runs(records, [], "")) == ["a1", "a2"]  # the others wait in the queue
 
 
-def test_a_pinned_baseline_comes_first_with_its_experiment_if_not_chosen() -> None:
-    assert ids(compared_runs(RECORDS, ["b1", "c1"], "a1")) == ["a1", "a2", "b1", "c1"]
-    assert ids(compared_runs(RECORDS, ["a1", "b1", "c1"], "c1")) == ["c1", "a1", "b1"]
-    assert compared_runs(RECORDS, ["b1"], "a1").baseline is RECORDS[0]
-
-
-def test_a_missing_pinned_baseline_is_noted() -> None:
-    found = compared_runs(RECORDS, ["b1"], "x1")
-    assert found.baseline is None and found.notes == ("the pinned baseline x1 is not there",)
+@pytest.mark.parametrize(
+    ("chosen", "baseline", "shown", "notes"),
+    [
+        ("c1 a1", "", "a1 c1", ()),  # oldest first
+        ("a1 x y", "", "a1", ("2 of the chosen runs are not there any more",)),
+        ("b1 c1", "a1", "a1 a2 b1 c1", ()),  # a pinned baseline comes first, with its experiment if that is not chosen
+        ("a1 b1 c1", "c1", "c1 a1 b1", ()),
+        ("b1", "x1", "b1", ("the pinned baseline x1 is not there",)),
+    ],
+)
+def test_the_chosen_runs_are_shown_behind_the_baseline_and_what_is_gone_is_said(chosen, baseline, shown, notes):
+    found = compared_runs(RECORDS, chosen.split(), baseline)
+    assert ids(found) == shown.split() and found.notes == notes
+    assert found.baseline == next((record for record in RECORDS if record.run.id == baseline), None)
+    assert compared_runs([], chosen.split(), baseline).records == ()
 
 
 def test_unreadable_runs_are_left_out_and_too_many_runs_are_cut() -> None:
@@ -57,7 +56,3 @@ def test_unreadable_runs_are_left_out_and_too_many_runs_are_cut() -> None:
     many = [run(f"r{number:03}", "e") for number in range(RUNS_AT_MOST + 5)]
     found = compared_runs(many, [record.run.id for record in many], "")
     assert len(found.records) == RUNS_AT_MOST and found.notes == (f"{RUNS_AT_MOST} of {len(many)} runs",)
-
-
-def test_without_runs_nothing_is_compared() -> None:
-    assert compared_runs([], ["a1"], "a1").records == ()

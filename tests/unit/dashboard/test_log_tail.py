@@ -65,6 +65,7 @@ def test_only_the_last_state_of_a_progress_bar_is_shown(log: Path) -> None:
 
 def test_a_replaced_log_is_read_from_its_beginning(log: Path) -> None:
     tail = LogTail(log)
+    assert tail.poll() == []  # there is none yet
     log.write_text("old and long\n")
     tail.poll()
     log.write_text("new\n")

@@ -4,11 +4,13 @@ import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from rbp_engine.errors import UserError
 from rbp_engine.plan.driver import SearchDriver
+from rbp_engine.plan.driving import as_text, requested_in
 from rbp_engine.plan.request import SweepRequest
 from rbp_engine.plan.search import Search, plan_search
 from rbp_engine.plan.study import SearchTrial, TrialState, Value
@@ -20,7 +22,7 @@ from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.events import RunStart, Scores, Validation
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.files.run_json import SweepRecord
+from rbp_engine.run.files.run_json import Resources, SweepRecord
 from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.launch import launch
 from rbp_engine.run.options import LaunchOptions
@@ -220,3 +222,18 @@ def test_a_run_that_has_completed_before_it_heard_that_it_is_pruned_counts_as_pr
     write_status(run, "completed", last=Scores(top1=0.75))
     control.request_stop(run, Cause.PRUNED, "pruned")
     assert TrialReader(search).read()[0].trial.state is TrialState.PRUNED
+
+
+OPTIONS = LaunchOptions(Path("/my runs"), Resources(2), "none", 3)
+AGAIN = LaunchRequest("runs/one/preset.toml", original=RunDirectory(Path("runs/one")))
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        SweepRequest(LaunchRequest("digits", ("lr=0.1..0.5", "run.name='ü\n'"), OPTIONS, (1, 2), typed=("rbp",))),
+        SweepRequest(AGAIN, 3, "tpe", 7, "median", "mine", True),
+    ],
+)
+def test_the_request_of_a_search_arrives_as_it_was_made(asked):
+    assert requested_in(as_text(asked)) == asked

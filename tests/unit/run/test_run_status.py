@@ -2,7 +2,6 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -55,36 +54,34 @@ def test_the_end_of_an_earlier_attempt_does_not_count(make_run, ended_pid):
     assert judge(run).status == "lost"
 
 
-def error_file(run: RunDirectory, message: Any, rank: str = "0") -> Path:
+def error_file(run: RunDirectory, content: str, rank: str = "0") -> Path:
     """In the place where torch.distributed writes it, below torchrun's log folder."""
     path = run.ranks / f"{run.id}_x1y2" / "attempt_0" / rank / "error.json"
     path.parent.mkdir(parents=True)
-    path.write_text(json.dumps({"message": message}))
+    path.write_text(content)
     return path
 
 
-@pytest.mark.parametrize("message", ["ValueError: no", {"message": "ValueError: no", "extraInfo": {"timestamp": "1"}}])
-def test_an_error_file_of_torch_is_a_failure_with_its_message(gone, message):
-    error_file(gone, message)
-    assert judge(gone) == Verdict("failed", "ValueError: no", Cause.ERROR)
-
-
-def test_an_error_file_of_a_graceful_signal_is_not_a_failure(gone):
-    error_file(
-        gone, {"message": "torch.distributed.elastic.multiprocessing.api.SignalException: Process 7 got signal: 15"}
-    )
-    assert judge(gone).status == "lost"
-
-
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"message": null}', '"x"'])
-def test_a_damaged_error_file_is_ignored(gone, content):
-    error_file(gone, "x").write_text(content)
-    assert judge(gone).status == "lost"
+@pytest.mark.parametrize(
+    ("content", "failed"),
+    [
+        ('{"message": "ValueError: no"}', True),
+        ('{"message": {"message": "ValueError: no", "extraInfo": {"timestamp": "1"}}}', True),
+        ('{"message": "torch.distributed.elastic.multiprocessing.api.SignalException: got signal: 15"}', False),
+        *((damaged, False) for damaged in ("", "{", "[]", '{"message": null}', '"x"')),
+    ],
+)
+def test_an_error_file_of_torch_is_a_failure_with_its_message_unless_it_is_of_a_signal_or_damaged(
+    gone, content, failed
+):
+    error_file(gone, content)
+    verdict = judge(gone)
+    assert verdict == Verdict("failed", "ValueError: no", Cause.ERROR) if failed else verdict.status == "lost"
 
 
 def test_an_error_file_of_an_attempt_that_ended_a_moment_ago_is_ignored(gone):
     """When a run is resumed at once, nothing of the new attempt is older than its claim."""
-    path = error_file(gone, "ValueError: a moment ago")
+    path = error_file(gone, '{"message": "ValueError: a moment ago"}')
     begun = load_attempt(gone, 1).t or 0.0
     os.utime(path, (begun - 0.1, begun - 0.1))
     assert judge(gone).status == "lost"
@@ -234,7 +231,7 @@ def test_an_error_about_other_processes_is_used_if_there_is_no_other(two_gone):
 @pytest.mark.parametrize("written", [("0", "1"), ("1", "0")])
 def test_the_reason_is_the_earliest_error_file(two_gone, written):
     for number, rank in enumerate(written):
-        path = error_file(two_gone, {"message": f"ImportError: {rank}"}, rank)
+        path = error_file(two_gone, json.dumps({"message": {"message": f"ImportError: {rank}"}}), rank)
         os.utime(path, (time.time() + 60 + 0.5 * number,) * 2)
     assert judge(two_gone) == Verdict("failed", f"process {written[0]}: ImportError: {written[0]}", Cause.ERROR)
 

@@ -1,4 +1,4 @@
-"""When the neurons' loops are compiled."""
+"""When the neurons' loops are compiled, and on which devices convolutions are tuned."""
 
 import warnings
 from pathlib import Path
@@ -13,8 +13,9 @@ from rbp_engine.preset import load_preset
 from rbp_engine.spiking import LIF
 from rbp_engine.spiking.layers import compiler
 from rbp_engine.train.build import choose_kernel
+from rbp_engine.train.device import tune_convolutions
 
-CPU = torch.device("cpu")
+CPU, CARD = torch.device("cpu"), torch.device("cuda", 0)  # torch takes the setting without a card, too
 
 
 def chosen(*overrides: str, steps: int = 10) -> tuple[str, list[str]]:
@@ -84,3 +85,29 @@ def test_where_the_compiler_fails_its_first_error_is_told(monkeypatch):
 def test_an_unknown_kernel_is_refused():
     with pytest.raises(ValueError, match="kernel is 'eager', 'compiled' or 'auto', got 'fast'"):
         create_model("convnet", num_classes=10, in_channels=1, kernel="fast")
+
+
+@pytest.fixture
+def cudnn_as_before():
+    before = torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic
+    yield
+    torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = before
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.usefixtures("cudnn_as_before")
+def test_convolutions_are_tuned_on_a_card_and_not_on_a_cpu():
+    for device, tuned in ((CPU, False), (CARD, True), (CPU, False)):
+        tune_convolutions(device)
+        assert torch.backends.cudnn.benchmark is tuned
+
+
+@pytest.mark.usefixtures("cudnn_as_before")
+def test_code_that_asks_for_deterministic_algorithms_has_no_convolution_tuned():
+    torch.backends.cudnn.deterministic = True
+    tune_convolutions(CARD)
+    assert not torch.backends.cudnn.benchmark
+    torch.backends.cudnn.deterministic = False
+    torch.use_deterministic_algorithms(True)
+    tune_convolutions(CARD)
+    assert not torch.backends.cudnn.benchmark

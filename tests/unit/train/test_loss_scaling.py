@@ -42,11 +42,8 @@ def test_gradients_are_unscaled_before_the_weights_change():
 
 
 def test_only_fp16_is_scaled():
-    assert [steps(precision)[1].state.scaler.is_enabled() for precision in ("fp32", "bf16", "fp16")] == [
-        False,
-        False,
-        True,
-    ]
+    scaled = [steps(precision)[1].state.scaler.is_enabled() for precision in ("fp32", "bf16", "fp16")]
+    assert scaled == [False, False, True]
 
 
 def test_an_overflowing_step_leaves_the_weights_unchanged_and_halves_the_scale():
