@@ -1,65 +1,42 @@
 """Recordings that a stranger has been at: each is read, or named in one sentence, in little time and memory."""
 
-import json
 import os
 import random
-import subprocess
-import sys
+from collections.abc import Callable
+from pathlib import Path
 
 from rbp_engine.data.events.plan import FrameSettings
+from rbp_engine.data.events.recorded import RecordedSet
 from rbp_engine.errors import DataError
 from rbp_engine.untrusted_files import described
 
 #: Beyond the names of files.
 LONGEST_SENTENCE = 400
-# Checks the set in each of the folders that it is given, with half a gigabyte more than it had when it began.
-CHECKS = """
-import json, resource, sys
-from pathlib import Path
-from rbp_engine.data.catalog import catalogued
-from rbp_engine.data.events import archives, conversion  # their imports are not counted
-
-size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (size + 2**29, -1))
-for folder in sys.argv[2:]:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + 10, -1))
-    print(json.dumps(catalogued(sys.argv[1]).check([Path(folder)])))
-"""
 
 
-def endless(path):
+def endless(path: Path) -> None:
     path.unlink()
     with path.open("wb") as file:
         file.truncate(2**40)
 
 
-def device(path):
+def device(path: Path) -> None:
     path.unlink()
     path.symlink_to("/dev/zero")
 
 
-def pipe(path):
+def pipe(path: Path) -> None:
     path.unlink()
     os.mkfifo(path)
 
 
 #: What stands in the place of a recording, and the words that refuse it.
-NO_FILES = [
+NO_FILES: list[tuple[Callable[[Path], None], str]] = [
     (endless, "larger than"), (device, "a device"), (pipe, "a named pipe")
 ]  # fmt: skip
 
 
-def check_within_limits(name, roots, config):
-    """What `rbp data check` finds in each folder, with a bound on its time and memory."""
-    environment = os.environ | {"RBP_CONFIG": str(config), "XDG_CACHE_HOME": str(config)}
-    words = [sys.executable, "-c", CHECKS, name, *map(str, roots)]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=120, env=environment, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    return [json.loads(line) for line in done.stdout.splitlines()]
-
-
-def problems_of(data_set, root):
+def problems_of(data_set: RecordedSet, root: Path) -> list[str]:
     """Why the recordings in a folder cannot be decoded, a sentence for each that cannot."""
     try:
         plan = data_set.plan(root, FrameSettings(timesteps=2, size=data_set.image_size[0]))
@@ -79,7 +56,7 @@ def problems_of(data_set, root):
     return found
 
 
-def change(path, draw):
+def change(path: Path, draw: random.Random) -> str:
     """Do one thing to a file; what it was."""
     content = bytearray(path.read_bytes())
     place, length = draw.randrange(len(content) or 1), draw.choice([1, 2, 4, 5, 8, 64])
@@ -102,9 +79,9 @@ def change(path, draw):
     return f"{what} {length} at {place}"
 
 
-def broken_promises(data_set, root, cases=50, seed=1):
+def broken_promises(data_set: RecordedSet, root: Path, cases: int = 50, seed: int = 1) -> list[str]:
     """What goes wrong with a set in which a file or two is changed; afterwards it is as before."""
-    broken = []
+    broken: list[str] = []
     files = sorted(path for path in root.rglob("*") if path.is_file())
     for case in range(cases):
         draw = random.Random(seed * 1_000_003 + case)

@@ -14,7 +14,8 @@ from rbp_engine.data.events.plan import FrameSettings
 from rbp_engine.data.events.recorded import RecordedSet
 from rbp_engine.data.open_feed import open_feed
 from rbp_engine.preset import load_preset
-from tests.fuzz.recordings import NO_FILES, broken_promises, check_within_limits, problems_of
+from tests.fuzz.recordings import NO_FILES, broken_promises, problems_of
+from tests.limits import within_limits
 
 GESTURE = CATALOG["dvs128_gesture"]
 assert isinstance(GESTURE, RecordedSet)
@@ -223,13 +224,13 @@ HARM = [
 ]
 
 
-def test_hostile_files_are_one_sentence_in_little_time_and_memory(tmp_path, config):
+def test_hostile_files_are_one_sentence_in_little_time_and_memory(tmp_path):
     whole, roots = write(tmp_path / "whole", "aedat"), []
     (whole / "user24_fluorescent_labels.csv").write_text(f"1,{start(0)},{start(0) + 500_000}\n")
     for place, (harm, _) in enumerate(HARM):
         roots.append(Path(shutil.copytree(whole, tmp_path / str(place))))
         harm(roots[-1] / "user24_fluorescent.aedat")
-    found = check_within_limits("dvs128_gesture", roots, config)
+    found = within_limits(lambda root: GESTURE.check([root]), roots)
     for root, (_, reason), problems in zip(roots, HARM, found, strict=True):
         [problem] = problems
         assert problem.startswith(str(root / "user24_fluorescent.aedat")) and reason in problem and "\n" not in problem

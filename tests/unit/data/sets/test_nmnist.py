@@ -14,7 +14,8 @@ from rbp_engine.data.events.plan import FrameSettings
 from rbp_engine.data.events.recorded import RecordedSet
 from rbp_engine.data.open_feed import open_feed
 from rbp_engine.preset import load_preset
-from tests.fuzz.recordings import NO_FILES, broken_promises, check_within_limits, problems_of
+from tests.fuzz.recordings import NO_FILES, broken_promises, problems_of
+from tests.limits import within_limits
 
 LAYOUTS = ("bin", "extracted", "npz")
 PARTS = {"Train": 1, "Test": 60001}
@@ -184,13 +185,14 @@ def test_a_list_that_is_none_is_refused(tmp_path, index, message):
         the_set("nmnist_small").convert(root, tmp_path / "frames", FrameSettings(4, size=34))
 
 
-def test_hostile_files_are_one_sentence_in_little_time_and_memory(tmp_path, config):
+def test_hostile_files_are_one_sentence_in_little_time_and_memory(tmp_path):
     whole = write(tmp_path / "whole", "bin")
     roots = []
     for place, (harm, _) in enumerate(NO_FILES):
         roots.append(Path(shutil.copytree(whole, tmp_path / str(place))))
         harm(roots[-1] / "Train/0/00001.bin")
-    for root, (_, reason), found in zip(roots, NO_FILES, check_within_limits("nmnist", roots, config), strict=True):
+    problems = within_limits(lambda root: the_set("nmnist").check([root]), roots)
+    for root, (_, reason), found in zip(roots, NO_FILES, problems, strict=True):
         [problem] = [one for one in found if "recordings, not" not in one] or [""]
         assert str(root / "Train") in problem and reason in problem and "\n" not in problem
 

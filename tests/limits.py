@@ -1,0 +1,44 @@
+"""Work that may take little time and memory, in a process of its own."""
+
+import multiprocessing
+import os
+import resource
+from collections.abc import Callable, Iterable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from tests.waiting import PATIENCE_S
+
+MEMORY, SECONDS = 2**29, 10
+
+
+def within_limits(work: Callable[[Any], Any], given: Iterable[Any]) -> list[Any]:
+    """What `work` returns for each, with half a gigabyte more than this process has, and some seconds for each.
+
+    The process is a fork, which need not import everything again. One that takes more is an EOFError.
+    """
+    context, given = multiprocessing.get_context("fork"), list(given)
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_work, args=(work, given, sender), daemon=True)
+    process.start()
+    sender.close()
+    try:
+        found = []
+        for _ in given:
+            assert receiver.poll(PATIENCE_S), "it takes too long"
+            found.append(receiver.recv())
+        return found
+    finally:
+        process.kill()
+        process.join()
+
+
+def _work(work: Callable[[Any], Any], given: list[Any], sender: "Connection[Any, Any]") -> None:
+    size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, -1))
+    for one in given:
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + SECONDS, -1))
+        sender.send(work(one))
+    os._exit(0)
