@@ -53,7 +53,7 @@ def places(tmp_path, monkeypatch):
 
 
 def test_a_network_in_the_place_of_a_preset_is_told_where_it_belongs():
-    with pytest.raises(PresetError, match="rbp train digits arch=nets.py:Net"):
+    with pytest.raises(PresetError, match=r"rbp train digits arch=nets\.py:Net"):
         load_preset("nets.py:Net")
 
 
