@@ -160,6 +160,4 @@ def _memory_text(system: System | None) -> str:
 
 
 def _speed_text(summary: Summary) -> str:
-    if summary.samples_per_s is None:
-        return "–"
     return f"{fmt.thousands(summary.samples_per_s)} samples/s, {fmt.number(summary.step_ms, 1)} ms a step"

@@ -12,6 +12,7 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.launch import launch
 from rbp_engine.run.writer import EventWriter
 from rbp_tui.cli import app
+from tests.run_files import change_summary
 
 
 @pytest.fixture
@@ -73,5 +74,7 @@ def test_the_samples_nearest_to_an_epoch_are_chosen_and_json_has_fractions(run: 
 
 
 def test_a_run_without_samples_says_how_to_have_some(run: RunDirectory) -> None:
+    assert "it has not begun" in rbp(run)
+    change_summary(run, status="completed")
     assert "probes.firing_rates=true" in rbp(run)
     assert json.loads(rbp(run, "--json")) == {"run": "one"}
