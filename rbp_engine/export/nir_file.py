@@ -10,22 +10,20 @@ from typing import Any
 
 import nir
 import numpy as np
-import torch
-from torch import Tensor
 
-from rbp_engine.data.known_shape import is_here, known_shape
 from rbp_engine.data.preprocess import Pixels
 from rbp_engine.export.check import check_predictions, check_spikes
 from rbp_engine.export.graph import RESET, SUBTRACT_THRESHOLD, NumberFormat, to_graph
 from rbp_engine.export.operations import ExportError, LinearMap, SpikingLayer
 from rbp_engine.export.walk import walk
 from rbp_engine.loaded import Loaded, Weights, load
+from rbp_engine.probes.gradient_fidelity import first_samples
 from rbp_engine.probes.layers import uncompiled
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.settings.files import write_settings
 from rbp_engine.train.build import build_feed
 
-#: Images of the check: every spike of them is compared.
+#: Images of the test set in the check: every spike of them is compared.
 CHECKED = 16
 
 
@@ -41,8 +39,7 @@ def export_run(
     """Write the trained network of a run for steps of `dt` seconds; an existing file is replaced only with `force`.
 
     Returns what was written, and what the check found. `nodes` counts nodes by type, `batch_norms` and `poolings` those
-    that were folded. `images` says which images the check used; `spikes` is a `SpikeCheck`, `predictions` a
-    `PredictionCheck`.
+    that were folded. `spikes` is a `SpikeCheck`, `predictions` a `PredictionCheck`, on images of the test set.
     Raises ExportError for what NIR cannot express and for a file that exists, CheckpointError, and Untrusted for code
     that this user has not launched.
     """
@@ -50,7 +47,8 @@ def export_run(
     loaded = load(run.path, weights=weights, device="cpu")
     uncompiled(loaded.model)
     timesteps = loaded.preset.method.timesteps
-    images, kind = _images(loaded, run)
+    feed = build_feed(run, loaded.preset, loaded.device, timesteps)
+    images, _ = first_samples(*next(iter(feed.test)), CHECKED)
     operations = walk(loaded.model, tuple(images.shape[-3:]))
     exact = to_graph(operations, NumberFormat(dt, np.float64, soft_reset_as_metadata))
     spikes = check_spikes(loaded.model, exact, images, timesteps, dt)
@@ -79,7 +77,6 @@ def export_run(
         "batch_norms": folded["batch norm"],
         "poolings": folded["pooling"],
         "soft_reset": RESET in graph.metadata,
-        "images": kind,
         "spikes": asdict(spikes),
         "predictions": asdict(predictions),
     }
@@ -88,20 +85,6 @@ def export_run(
 def _check_free(file: Path, *, force: bool) -> None:
     if not force and os.path.lexists(file):
         raise ExportError(f"{file} exists already: choose another name, or pass --force to replace it")
-
-
-def _images(loaded: Loaded, run: RunDirectory) -> tuple[Tensor, str]:
-    """Images as the network receives them, and what they are: of the test set, or random where the data is not here."""
-    preset = loaded.preset
-    timesteps, shape = preset.method.timesteps, known_shape(preset.data)
-    if shape is None or is_here(preset.data):
-        images, _ = next(iter(build_feed(run, preset, loaded.device, timesteps).test))
-        return images[:CHECKED] if images.ndim == 4 else images[:, :CHECKED], "test images"
-    draw = torch.Generator().manual_seed(0)
-    size = (timesteps, CHECKED, *shape.image) if shape.frames else (CHECKED, *shape.image)
-    # Few events fall on a pixel of one frame.
-    most = 3 if shape.frames else 256
-    return loaded.preprocess(torch.randint(0, most, size, dtype=torch.uint8, generator=draw)), "random images"
 
 
 def _metadata(loaded: Loaded, run: RunDirectory, dt: float) -> dict[str, Any]:

@@ -83,10 +83,9 @@ def _print_export(target: Path, exported: dict[str, Any]) -> None:
         say("[dim]folded[/]   {}", folded)
     spikes, predictions = exported["spikes"], exported["predictions"]
     say(
-        "[dim]checked[/]  {} {}, T = {}: {} spikes in float64, {} differ; with the file, in float32, {} of {} "
+        "[dim]checked[/]  {} test images, T = {}: {} spikes in float64, {} differ; with the file, in float32, {} of {} "
         "predictions are the run's, and logits differ by at most {}",
         predictions["images"],
-        exported["images"],
         exported["timesteps"],
         f"{spikes['spikes']:,}",
         f"{spikes['differ']:,}",
