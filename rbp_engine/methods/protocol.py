@@ -4,6 +4,7 @@ import os
 import sys
 import warnings
 import weakref
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -128,7 +129,7 @@ def _never_compiled(function: Callable[P, R]) -> Callable[P, R]:
     return call
 
 
-class Method:
+class Method(ABC):
     """A way to get gradients for a spiking network over T timesteps.
 
     All methods share T, the precision, the loss, the checks before a step, and the prediction. Each implements `_step`,
@@ -193,8 +194,9 @@ class Method:
         check_neurons(model)
         warn_of_silent_hooks(model)
 
+    @abstractmethod
     def _step(self, model: nn.Module, shown: Input, objective: Objective, weight: float | Tensor) -> StepOutput:
-        raise NotImplementedError
+        """Add the gradients of the objective, multiplied by `weight`, of an input in the right type."""
 
     @_never_compiled
     def predict(

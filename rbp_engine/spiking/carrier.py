@@ -8,6 +8,7 @@ method. One table, `spiking/rules/table.py`, says what each operation does to a 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Self
 
@@ -22,7 +23,7 @@ from rbp_engine.spiking.linear import Linear
 from rbp_engine.spiking.nonlinear import Nonlinear
 
 
-class Carrier:
+class Carrier(ABC):
     """T timesteps of a batch, shaped [B, …] as far as a module can see.
 
     Subclasses say what the four kinds of rule do to them: linear, nonlinear, batch norm, fire.
@@ -37,9 +38,9 @@ class Carrier:
     _follows = 0
 
     @property
+    @abstractmethod
     def like(self) -> Tensor:
         """A tensor of the shape, type and device that a module sees, [B, …]; its values mean nothing."""
-        raise NotImplementedError
 
     @property
     def shape(self) -> torch.Size:
@@ -88,7 +89,7 @@ class Carrier:
         self.__dict__.update(vars(other), _changes=changes, _follows=len(changes))
         return self
 
-    def resolve(self) -> Any:
+    def resolve(self) -> Any:  # noqa: B027  # most defer nothing
         """Carry out what is deferred, where this carrier defers anything."""
 
     def dropout_mask(self, draw: Callable[[], Tensor]) -> Tensor:
@@ -107,25 +108,25 @@ class Carrier:
         return weight.to(self.dtype)
 
     @classmethod
+    @abstractmethod
     def linear(cls, operation: Linear, inputs: Sequence[Self]) -> Self:
         """Apply an operation that is linear in its inputs together."""
-        raise NotImplementedError
 
     @classmethod
+    @abstractmethod
     def nonlinear(cls, operation: Nonlinear, inputs: Sequence[Self]) -> Self:
         """Apply an operation that does not commute with the time mean."""
-        raise NotImplementedError
 
+    @abstractmethod
     def batch_norm(self, norm: BatchNorm) -> Self:
         """Apply a batch norm: in training with statistics of its input, else an affine map."""
-        raise NotImplementedError
 
+    @abstractmethod
     def fire(self, neurons: Neurons) -> Self:
         """The spikes of a neuron layer that receives this carrier as its input current."""
-        raise NotImplementedError
 
 
-class NeuronModule(base.MemoryModule):  # type: ignore[misc]  # it has no types
+class NeuronModule(base.MemoryModule, ABC):  # type: ignore[misc]  # it has no types
     """A layer of neurons as a module: for every carrier, and for plain tensors step by step.
 
     `v` is what plain tensors have left in it: the state of its neurons, None at rest.
@@ -148,9 +149,9 @@ class NeuronModule(base.MemoryModule):  # type: ignore[misc]  # it has no types
     def prepare(self, current: Carrier) -> None:
         """Called before the neurons fire."""
 
+    @abstractmethod
     def neurons_for(self, current: Any) -> Neurons:
         """The layer as carriers fire it, for an input [B, C, …]: a carrier or a tensor."""
-        raise NotImplementedError
 
     def single_step_forward(self, current: Tensor) -> Tensor:
         """Spikes [B, …] of one timestep; `v` keeps the state for the next.

@@ -10,6 +10,7 @@ layers and neurons have zero strides, one number of memory; where autograd makes
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -57,7 +58,7 @@ class WeightInput:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Steps:
+class Steps(ABC):
     """Values over T timesteps; `grad_proxy` [B, …] carries the gradient of their time mean, where it has one."""
 
     grad_proxy: Tensor | None = None
@@ -77,29 +78,25 @@ class Steps:
         """Whether the time mean is there without adding up the values."""
         return True
 
+    @abstractmethod
     def at(self, t: int) -> Tensor:
         """The values [B, …] of timestep t as they are stored: spikes as bytes."""
-        raise NotImplementedError
 
+    @abstractmethod
     def values(self) -> Tensor:
         """All values, [T, B, …]; [B, …] if static."""
-        raise NotImplementedError
 
-    def matrices(self) -> Tensor:
-        """All values, [T, B, …, N, M], for products of matrices."""
-        return self.values()
-
+    @abstractmethod
     def time_mean(self) -> Tensor:
         """[B, …]."""
-        raise NotImplementedError
 
     def weight_input(self) -> WeightInput:
         """What the gradient of a weight that receives them is formed with: their time mean [B, …]."""
         return WeightInput(self.time_mean())
 
+    @abstractmethod
     def moved(self, move: Callable[[Tensor], Tensor]) -> Steps:
         """The same values in other places; `move` acts on one timestep [B, …] and does not calculate with it."""
-        raise NotImplementedError
 
     def _moved_proxy(self, move: Callable[[Tensor], Tensor]) -> Tensor | None:
         return None if self.grad_proxy is None else move(self.grad_proxy)
@@ -192,6 +189,7 @@ class Spikes(Steps):
         return copied(self.bytes_TBX, empty_steps(self.bytes_TBX[0], len(self.bytes_TBX), self.values_dtype))
 
     def matrices(self) -> Tensor:
+        """All values, [T, B, …, N, M], for products of matrices."""
         return as_matrices(self.bytes_TBX, self.values_dtype)
 
     def moved(self, move: Callable[[Tensor], Tensor]) -> Spikes:

@@ -6,6 +6,7 @@ RateTensor        without a graph, and the gradient of their time mean: rate_M
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Self
@@ -58,9 +59,9 @@ class DeferredSum(TensorLike):
             self.resolve()
         return self
 
+    @abstractmethod
     def _compute(self) -> Steps:
         """What the deferred sum comes to."""
-        raise NotImplementedError
 
 
 def deferred_terms(operation: Linear, inputs: Sequence[DeferredSum]) -> list[Term] | None:
