@@ -21,10 +21,12 @@ import torch
 from PIL import Image
 
 from rbp_engine.bench.measure.trial import endless
-from rbp_engine.data.loading.image_batches import image_batches
+from rbp_engine.data.loading.one_by_one import images_in_files
 from rbp_engine.data.open_feed import open_feed
+from rbp_engine.data.opening import Opening
 from rbp_engine.data.readers.image_folders import list_image_folders
 from rbp_engine.preset import load_preset
+from rbp_engine.preset.sections.data import DataSection
 
 CPU = torch.device("cpu")
 TURN_S = 1.0
@@ -37,8 +39,8 @@ def photographs(folder: Path, workers: list[int]) -> Cases:
     write_photographs(folder)
     found: Cases = {}
     for one in workers:
-        settings = {"batch_size": 32, "seed": 0, "held_out": 0, "device": CPU, "workers": one}
-        feed = image_batches(list_image_folders(folder), **settings)
+        data = DataSection(name="imagenet", batch_size=32, flip=True, workers=one)
+        feed = images_in_files(list_image_folders(folder), 224, Opening(data, 1, 0, 0.0, CPU))
         found["JPEG, crop to 224, flip", one] = partial(endless, feed.train)
         found["JPEG, centre", one] = partial(again, feed.validation)
     return found

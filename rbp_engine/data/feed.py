@@ -1,32 +1,19 @@
 """The batches of a run, whether its samples are in memory, in folders or in a cache on disk."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rbp_engine.data.loading.batch_loader import BatchLoader
-from rbp_engine.data.loading.source import EvaluationBatches, TrainingBatches
+from rbp_engine.data.loading.source import EvaluationBatches, Source, TrainingBatches
 from rbp_engine.data.preprocess import Preprocess
 from rbp_engine.data.stratified import stratified_indices
 
+if TYPE_CHECKING:
+    from rbp_engine.data.opening import Opening
 
-class Divisible(Protocol):
-    """Samples of which a part can be held out; `labels` are a tensor or an array [N] of integers."""
-
-    @property
-    def labels(self) -> Any:
-        """The class of each sample."""
-        ...
-
-    def subset(self, index: NDArray[np.int64]) -> Self:
-        """The samples at `index`, in that order."""
-        ...
-
-
-Samples = TypeVar("Samples", bound=Divisible)
+AnySource = TypeVar("AnySource", bound=Source)
 
 
 @dataclass(frozen=True)
@@ -48,25 +35,17 @@ class Feed:
     notes: tuple[str, ...] = ()
 
     @classmethod
-    def of(
-        cls,
-        train: Samples,
-        test: Samples,
-        held_out: float,
-        training: Callable[[Samples], TrainingBatches],
-        evaluation: Callable[[Samples, str], EvaluationBatches],
-        *described: Any,
-    ) -> Self:
-        """The batches of samples to train on and to test on; `held_out` is the fraction of the former to validate on.
+    def of(cls, train: AnySource, test: AnySource, opening: "Opening", *described: Any) -> Self:
+        """The batches of samples to train on and to test on, a fraction of the former held out if that is asked for.
 
-        `training` and `evaluation` make batches, those for evaluation by the name of their split. `described` are the
-        other fields, in their order. Raises SettingsError if a class would be empty.
+        `described` are the other fields, in their order. Raises SettingsError if a class would be empty.
         """
-        tested = validation = evaluation(test, "test")
-        if held_out:
-            kept, held = stratified_indices(np.asarray(train.labels), held_out)
-            validation, train = evaluation(train.subset(held), "held-out"), train.subset(kept)
-        return cls(training(train), validation, tested, *described)
+        cut = opening.cut
+        tested = validation = test.evaluation(cut, "test")
+        if opening.held_out:
+            kept, held = stratified_indices(np.asarray(train.labels), opening.held_out)
+            validation, train = train.subset(held).evaluation(cut, "held-out"), train.subset(kept)
+        return cls(train.training(cut), validation, tested, *described)
 
     @property
     def channels(self) -> int:

@@ -43,7 +43,7 @@ class ImagesInMemory(DataSet):
         return self.read(self.require().path)
 
     def open(self, opening: "Opening") -> "Feed":
-        from rbp_engine.data.loading.in_memory import images_in_memory
+        from rbp_engine.data.loading.memory import images_in_memory
 
         return images_in_memory(self.load(), opening)
 

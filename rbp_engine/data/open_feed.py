@@ -8,7 +8,7 @@ import torch
 from rbp_engine.data.augment.mixing import mixed
 from rbp_engine.data.catalog import catalogued
 from rbp_engine.data.feed import Feed
-from rbp_engine.data.loading.in_memory import images_in_memory
+from rbp_engine.data.loading.memory import images_in_memory
 from rbp_engine.data.opening import DataSettings, Opening
 from rbp_engine.data.splits import DataSplits, check_splits
 from rbp_engine.errors import OwnCodeError

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from rbp_engine.data.loading.shares import Cut
 from rbp_engine.data.loading.workers import cores_of_a_rank, reading_processes
 from rbp_engine.vocabulary import FramesBy, Orientation, Resize, SplitName
 
@@ -54,23 +55,13 @@ class Opening:
         return reading_processes(self.data.workers, cores_of_a_rank())
 
     @property
-    def shares(self) -> dict[str, Any]:
-        """How epochs are cut into batches, and batches into the shares of processes."""
-        return {"batch_size": self.data.batch_size, "rank": self.rank, "world_size": self.world_size}
-
-    @property
-    def one_by_one(self) -> dict[str, Any]:
-        """What batches are made with whose samples are read one by one."""
-        return self.shares | {
-            "device": self.device,
-            "seed": self.seed,
-            "held_out": self.held_out,
-            "flip": self.data.flip,
-            "drop_last": self.data.drop_last,
-            "workers": self.workers,
-        }
-
-    @property
-    def frames(self) -> dict[str, Any]:
-        """What batches of event frames are made with."""
-        return self.one_by_one | {"roll": self.data.roll}
+    def cut(self) -> Cut:
+        """How its epochs are cut into batches, and batches into the shares of processes."""
+        data = self.data
+        return Cut(
+            batch_size=data.batch_size,
+            seed=self.seed,
+            drop_last=data.drop_last,
+            rank=self.rank,
+            world_size=self.world_size,
+        )

@@ -1,5 +1,6 @@
 """From raw samples, as a data set has them, to the input of a network. Files of weights carry this along."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Final, TypeAlias
 
@@ -8,11 +9,22 @@ import torch
 from msgspec import Meta
 from torch import Tensor
 
-from rbp_engine.data.loading.batches import NormalisePixels
-
 MOST_CHANNELS: Final = 10_000
 # The limits are those of a file of weights, which anybody may have made.
 _Positive: TypeAlias = Annotated[float, Meta(gt=0)]
+
+
+class NormalisePixels:
+    """uint8 pixels [B, C, H, W] to float32: scaled to [0, 1], then (x − mean) / deviation per channel."""
+
+    def __init__(self, mean: Sequence[float], deviation: Sequence[float], device: torch.device) -> None:
+        means = torch.tensor(mean, device=device).view(1, -1, 1, 1)
+        deviations = torch.tensor(deviation, device=device).view(1, -1, 1, 1)
+        self.scale = 1.0 / (255.0 * deviations)
+        self.shift = -means / deviations
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        return torch.addcmul(self.shift, pixels.float(), self.scale)
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ def mixed(source: TrainingBatches, classes: int, mixup: float, cutmix: float, se
 
     def finish(wanted: Wanted, *read: Tensor) -> Batch:
         images, labels = source.finish(wanted, *read)
-        draw = np.random.default_rng((_MIXING, seed, wanted.epoch, wanted.position, source.batches.rank))
+        draw = np.random.default_rng((_MIXING, seed, wanted.epoch, wanted.position, source.batches.cut.rank))
         return _mixed(images, F.one_hot(labels, classes).float(), mixup, cutmix, draw)
 
     return TrainingBatches(source.read, finish, source.order, source.batches)

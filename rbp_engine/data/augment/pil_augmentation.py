@@ -1,6 +1,6 @@
 """The paper's training pipeline for CIFAR as published: torchvision's transforms, one Pillow image at a time.
 
-Slow, for parity with the paper. `image_training` runs it in worker processes.
+Slow, for parity with the paper. Worker processes run it.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,20 +12,21 @@ from torch import Tensor
 from torchvision import transforms
 
 from rbp_engine.data.augment import augmentation
-from rbp_engine.data.splits import DataSplits, Images
+from rbp_engine.data.preprocess import Pixels
+from rbp_engine.data.splits import Images
 
 
 class PilImages:
     """Images in memory, augmented one by one: float32 [C, H, W], normalised.
 
     In this order: random crop after `crop_padding` pixels of black, flip, AutoAugment (CIFAR-10 policy), tensor,
-    normalise, cutout of `cutout` pixels. `image_training` must not flip or normalise them again.
+    normalise, cutout of `cutout` pixels.
     """
 
     def __init__(
         self,
         images: Images,
-        splits: DataSplits,
+        normalised: Pixels,
         *,
         crop_padding: int = 0,
         flip: bool = False,
@@ -37,7 +38,7 @@ class PilImages:
         self.cutout = cutout
         finish: list[Callable[[Any], Any]] = [
             transforms.ToTensor(),
-            transforms.Normalize(splits.mean, splits.deviation),
+            transforms.Normalize(normalised.mean, normalised.deviation),
         ]
         steps: list[Callable[[Any], Any]] = [transforms.ToPILImage()]
         if crop_padding:

@@ -1,44 +1,115 @@
-"""The batches of a run from frames of events, in a cache or in memory."""
+"""Batches of event frames [T, B, C, H, W], from a cache or in memory.
 
-from typing import Any
+Augmentation is a function of seed, epoch and position alone.
+"""
 
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from rbp_engine.data.events.cache import Samples
-from rbp_engine.data.events.sources import Chosen, event_evaluation, event_training
 from rbp_engine.data.feed import Feed
-from rbp_engine.data.loading.batch_loader import BatchLoader
-from rbp_engine.data.loading.source import EvaluationBatches, TrainingBatches
+from rbp_engine.data.loading.batch_loader import Batch, BatchLoader, Read
+from rbp_engine.data.loading.prefetch import moved
+from rbp_engine.data.loading.shares import Batches, Cut
+from rbp_engine.data.loading.source import EvaluationBatches, TrainingBatches, Wanted, permutation
+from rbp_engine.data.opening import Opening
 from rbp_engine.data.preprocess import Frames
+
+Integers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class EventSource:
+    """The samples at `index`, in their order, on the device of the loader.
+
+    `flip` mirrors a sample left to right with probability one half; `roll` is the largest cyclic shift in pixels, down
+    and right; all timesteps of a sample are treated alike.
+    """
+
+    samples: Samples
+    index: Integers
+    loader: BatchLoader
+    flip: bool = False
+    roll: int = 0
+
+    @property
+    def labels(self) -> Integers:
+        return self.samples.labels[self.index]
+
+    def subset(self, index: Integers) -> "EventSource":
+        return replace(self, index=self.index[index])
+
+    def training(self, cut: Cut) -> TrainingBatches:
+        """Shuffled batches of (frames float32 [T, B, C, H, W], labels [B])."""
+
+        def finish(wanted: Wanted, counts: Tensor, labels: Tensor) -> Batch:
+            if self.flip or self.roll:
+                share = wanted.share
+                # Drawn on the host, to be the same on every device.
+                random = np.random.default_rng((cut.seed, wanted.epoch, 1 + wanted.position))
+                flipped = random.random(share.total)[share.places] < (0.5 if self.flip else 0.0)
+                shifts = random.integers(-self.roll, self.roll + 1, (share.total, 2))[share.places]
+                counts = mirror_and_roll(counts, torch.from_numpy(flipped), torch.from_numpy(shifts))
+            return self._frames(counts), labels
+
+        batches = Batches(len(self.index), cut)
+        return TrainingBatches(self._reading(), finish, permutation(cut.seed, batches.count), batches)
+
+    def evaluation(self, cut: Cut, split: str = "test") -> EvaluationBatches:
+        """The samples in order."""
+
+        def finish(_: Wanted, counts: Tensor, labels: Tensor) -> Batch:
+            return self._frames(counts), labels
+
+        return EvaluationBatches(self._reading(), finish, len(self.index), cut, split)
+
+    def _reading(self) -> Read:
+        return self.loader.reading(partial(_counts, self.samples, self.index))
+
+    def _frames(self, counts: Tensor) -> Tensor:
+        """Frames float32 [T, B, C, H, W] of counts [B, T, C, H, W]."""
+        frames = counts.transpose(0, 1).contiguous().float()
+        return frames if self.samples.scale == 1.0 else frames * self.samples.scale
+
+
+def _counts(samples: Samples, chosen: Integers, wanted: Wanted) -> tuple[Tensor, Tensor]:
+    """Counts [B, T, C, H, W] and labels [B]."""
+    index = chosen[wanted.indices]
+    # Read the file forwards, whatever the order of the batch.
+    order = np.argsort(index)
+    counts = np.empty((len(index), *samples.counts.shape[1:]), samples.counts.dtype)
+    counts[order] = samples.counts[index[order]]
+    return torch.from_numpy(counts), torch.from_numpy(samples.labels[index])
+
+
+def mirror_and_roll(counts: Tensor, flipped: Tensor, shifts: Tensor) -> Tensor:
+    """Mirror samples of counts [B, T, C, H, W] left to right where `flipped` [B], then shift them cyclically.
+
+    `shifts` [B, 2] are pixels down and right. Done in one gather, by the number of each pixel in its frame.
+    """
+    height, width = counts.shape[-2:]
+    device = counts.device
+    flipped, shifts = moved(flipped, device), moved(shifts, device)
+    rows = (torch.arange(height, device=device) - shifts[:, :1]) % height
+    columns = (torch.arange(width, device=device) - shifts[:, 1:]) % width
+    columns = torch.where(flipped.view(-1, 1), width - 1 - columns, columns)
+    pixels = (width * rows.unsqueeze(2) + columns.unsqueeze(1)).flatten(1)
+    frames = counts.flatten(1, 2).flatten(2)
+    return frames.gather(2, pixels.unsqueeze(1).expand_as(frames)).view_as(counts)
 
 
 def event_feed(
-    train: Samples,
-    test: Samples,
-    classes: int,
-    *,
-    device: torch.device,
-    batch_size: int,
-    seed: int,
-    held_out: float = 0.0,
-    workers: int = 0,
-    rank: int = 0,
-    world_size: int = 1,
-    class_names: tuple[str, ...] = (),
-    **augmentation: Any,
+    train: Samples, test: Samples, classes: int, opening: Opening, class_names: tuple[str, ...] = ()
 ) -> Feed:
-    """Batches of samples in memory or on disk; `held_out` is the fraction of the training samples to validate on.
-
-    `augmentation` is that of `event_training`.
-    """
-    batches: dict[str, Any] = {"batch_size": batch_size, "rank": rank, "world_size": world_size}
-    loader = BatchLoader(workers, device)
-
-    def evaluation(part: Chosen, split: str) -> EvaluationBatches:
-        return event_evaluation(part.samples, part.index, loader, split=split, **batches)
-
-    def training(part: Chosen) -> TrainingBatches:
-        return event_training(part.samples, part.index, loader, seed=seed, **augmentation, **batches)
-
-    described = classes, Frames(int(train.counts.shape[2]), train.scale), class_names, loader
-    return Feed.of(Chosen.all_of(train), Chosen.all_of(test), held_out, training, evaluation, *described)
+    """The batches of a run."""
+    data, loader = opening.data, BatchLoader(opening.workers, opening.device)
+    trained, tested = (
+        EventSource(samples, np.arange(len(samples)), loader, data.flip, data.roll) for samples in (train, test)
+    )
+    frames = Frames(int(train.counts.shape[2]), train.scale)
+    return Feed.of(trained, tested, opening, classes, frames, class_names, loader)

@@ -117,4 +117,4 @@ class RecordedSet(DataSet):
 
         wanted, cache = self.wanted(opening.data, opening.timesteps), made_cache_directory() / "events"
         done = self.convert(self.require().path or Path(), cache, wanted, wait=True)
-        return event_feed(done.train, done.test, self.classes, class_names=self.class_names, **opening.frames)
+        return event_feed(done.train, done.test, self.classes, opening, self.class_names)

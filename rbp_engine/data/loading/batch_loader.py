@@ -25,7 +25,7 @@ Read = Callable[[Sequence[Any]], Iterator[tuple[Tensor, ...]]]
 
 
 class BatchLoader:
-    """Loads what plans list of its data sets onto a device; an item is a whole batch, or a string with an error.
+    """Loads what plans list onto a device, each item a whole batch.
 
     `workers` processes load them, or this process if 0. They live for one plan, or, once `start` has been called, until
     `stop`, and load one plan at a time.
@@ -38,10 +38,13 @@ class BatchLoader:
         self._started: DataLoader[Any] | None = None
         self._plan = _Plan()
 
-    def reading(self, dataset: Dataset[Any]) -> Read:
-        """What reads from one more data set; workers that have been started do not know it."""
-        place = len(self._together.datasets)
-        self._together.datasets.append(dataset)
+    def reading(self, read: Callable[[Any], tuple[Tensor, ...]]) -> Read:
+        """What reads by one more function from an item of a plan; workers that have been started do not know it.
+
+        For a ValueError, IndexError or OSError of that function it raises DataError with the same message.
+        """
+        place = len(self._together.readers)
+        self._together.readers.append(read)
         return lambda plan: on_device(self._loaded([(place, key) for key in plan]), self.device)
 
     def start(self) -> None:
@@ -85,14 +88,17 @@ class BatchLoader:
 
 
 class _Together(Dataset[Any]):
-    """The items of several data sets, by the place of the set and the key of the item in it."""
+    """What several functions read, by the place of the function and the item of a plan; of an error its message."""
 
     def __init__(self) -> None:
-        self.datasets: list[Dataset[Any]] = []
+        self.readers: list[Callable[[Any], tuple[Tensor, ...]]] = []
 
-    def __getitem__(self, key: tuple[int, Any]) -> Any:
-        place, inside = key
-        return self.datasets[place][inside]
+    def __getitem__(self, key: tuple[int, Any]) -> tuple[Tensor, ...] | str:
+        place, item = key
+        try:
+            return self.readers[place](item)
+        except (OSError, ValueError, IndexError) as error:
+            return str(error)
 
 
 def _loader(dataset: Dataset[Any], plan: Iterable[Any], workers: int, device: torch.device) -> DataLoader[Any]:

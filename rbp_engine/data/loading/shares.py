@@ -33,51 +33,64 @@ class Share:
         return slice(self.first, self.end)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Cut:
+    """How a run cuts epochs into batches, and batches into the shares of its processes: this is `rank` of `world_size`.
+
+    `batch_size` counts samples over all processes. Order and augmentation are drawn from `seed`. `drop_last` drops the
+    last batch of a training epoch if it is smaller.
+    """
+
+    batch_size: int
+    seed: int = 0
+    drop_last: bool = False
+    rank: int = 0
+    world_size: int = 1
+
+
 @dataclass(frozen=True)
 class Batches:
-    """`count` samples in batches of `batch_size`, which counts samples over all processes.
+    """`count` training samples, cut into batches.
 
     Raises SettingsError if there would be no batch, or one with fewer samples than processes.
     """
 
     count: int
-    batch_size: int
-    drop_last: bool = False
-    rank: int = 0
-    world_size: int = 1
+    cut: Cut
 
     def __post_init__(self) -> None:
+        cut = self.cut
         if len(self) == 0:
             raise SettingsError(
-                f"data.batch_size = {self.batch_size} is more than the {self.count} training samples (drop_last)"
+                f"data.batch_size = {cut.batch_size} is more than the {self.count} training samples (drop_last)"
             )
         smallest = self.size(len(self) - 1)
-        if smallest < self.world_size:
-            what = "data.batch_size" if smallest == self.batch_size else "the last batch of an epoch"
-            remedy = "a larger one" if smallest == self.batch_size else "data.drop_last = true, or another batch size"
-            raise SettingsError(f"{what} = {smallest} is less than the {self.world_size} processes: use {remedy}")
+        if smallest < cut.world_size:
+            what = "data.batch_size" if smallest == cut.batch_size else "the last batch of an epoch"
+            remedy = "a larger one" if smallest == cut.batch_size else "data.drop_last = true, or another batch size"
+            raise SettingsError(f"{what} = {smallest} is less than the {cut.world_size} processes: use {remedy}")
 
     def __len__(self) -> int:
-        return self.count // self.batch_size if self.drop_last else -(-self.count // self.batch_size)
+        return self.count // self.cut.batch_size if self.cut.drop_last else -(-self.count // self.cut.batch_size)
 
     def size(self, position: int) -> int:
         """Samples of the batch at a position of the epoch, over all processes."""
-        return min(self.batch_size, self.count - position * self.batch_size)
+        return min(self.cut.batch_size, self.count - position * self.cut.batch_size)
 
     def share(self, position: int) -> Share:
         """This process's share of the batch at a position."""
-        return Share.part(self.size(position), self.rank, self.world_size)
+        return Share.part(self.size(position), self.cut.rank, self.cut.world_size)
 
     def places(self, position: int) -> slice:
         """The places of this share's samples in the order of the epoch."""
-        start, share = position * self.batch_size, self.share(position)
+        start, share = position * self.cut.batch_size, self.share(position)
         return slice(start + share.first, start + share.end)
 
 
-def evaluation_plan(count: int, batch_size: int, rank: int, world_size: int) -> list[slice]:
+def evaluation_plan(count: int, cut: Cut) -> list[slice]:
     """The samples that a process evaluates, as slices for each batch: a contiguous share of all, in order.
 
-    `batch_size` counts samples over all processes. A process may have no samples.
+    A process may have no samples.
     """
-    share, size = Share.part(count, rank, world_size), max(1, batch_size // world_size)
+    share, size = Share.part(count, cut.rank, cut.world_size), max(1, cut.batch_size // cut.world_size)
     return [slice(first, min(first + size, share.end)) for first in range(share.first, share.end, size)]

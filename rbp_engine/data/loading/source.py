@@ -6,12 +6,13 @@ processes, so that a resume in the middle of an epoch needs no saved state.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rbp_engine.data.loading.batch_loader import Batch, Read
-from rbp_engine.data.loading.shares import Batches, Share, evaluation_plan
+from rbp_engine.data.loading.shares import Batches, Cut, Share, evaluation_plan
 
 
 @dataclass(frozen=True)
@@ -64,24 +65,14 @@ class TrainingBatches:
 class EvaluationBatches:
     """All `count` samples in order, each exactly once, as `TrainingBatches` has them; `split` is "test" or "held-out".
 
-    Process `rank` of `world_size` gets a contiguous share of them, and `batch_size` counts samples over all processes.
+    Each process gets a contiguous share of them.
     """
 
-    def __init__(
-        self,
-        read: Read,
-        finish: Callable[..., Batch],
-        count: int,
-        *,
-        batch_size: int,
-        split: str = "test",
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> None:
+    def __init__(self, read: Read, finish: Callable[..., Batch], count: int, cut: Cut, split: str = "test") -> None:
         self.read, self.finish, self.split = read, finish, split
         self.plan = [
             Wanted(0, position, places.start, np.arange(places.start, places.stop), Share.whole(count))
-            for position, places in enumerate(evaluation_plan(count, batch_size, rank, world_size))
+            for position, places in enumerate(evaluation_plan(count, cut))
         ]
 
     def __len__(self) -> int:
@@ -90,3 +81,24 @@ class EvaluationBatches:
     def __iter__(self) -> Iterator[Batch]:
         for wanted, read in zip(self.plan, self.read(self.plan), strict=True):
             yield self.finish(wanted, *read)
+
+
+class Source(Protocol):
+    """Samples of which batches are made, and of which a part can be held out."""
+
+    @property
+    def labels(self) -> Any:
+        """The class of each sample, a tensor or an array [N] of integers."""
+        ...
+
+    def subset(self, index: NDArray[np.int64]) -> Self:
+        """The samples at `index`, in that order."""
+        ...
+
+    def training(self, cut: Cut) -> TrainingBatches:
+        """Shuffled, augmented batches. Raises SettingsError for batches that cannot be filled."""
+        ...
+
+    def evaluation(self, cut: Cut, split: str) -> EvaluationBatches:
+        """All samples in order, as the batches of a split."""
+        ...

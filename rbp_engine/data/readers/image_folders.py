@@ -44,10 +44,6 @@ class ImageList:
         """The file of an image."""
         return f"{self.folder}/{self.classes[self.labels[index]]}/{os.fsdecode(bytes(self.names[index]))}"
 
-    def subset(self, index: NDArray[np.int64]) -> "ImageList":
-        """The images at `index`, in that order."""
-        return ImageList(self.folder, self.classes, self.names[index], self.labels[index])
-
 
 @dataclass(frozen=True)
 class ImageFolders:

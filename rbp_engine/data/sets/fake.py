@@ -8,6 +8,7 @@ from rbp_engine.data.data_set import FOR_IMAGES, DataSet, DataShape, Kind
 from rbp_engine.settings.spelling import describe_value, did_you_mean, is_count
 
 if TYPE_CHECKING:
+    from rbp_engine.data.events.cache import Samples
     from rbp_engine.data.feed import Feed
     from rbp_engine.data.opening import DataSettings, Opening
     from rbp_engine.data.splits import DataSplits
@@ -35,12 +36,14 @@ class Fake(DataSet):
         return DataShape((channels, height, width), bool(data.args.get("frames")), *sizes)
 
     def open(self, opening: "Opening") -> "Feed":
-        from rbp_engine.data.loading.in_memory import images_in_memory
+        from rbp_engine.data.events.feed import event_feed
+        from rbp_engine.data.loading.memory import images_in_memory
 
         data = opening.data
         made = arguments_of(data.args, data.size)
         if data.args.get("frames"):
-            return fake_frames(timesteps=opening.timesteps, **opening.frames, **made)
+            train, test = fake_frames(timesteps=opening.timesteps, seed=opening.seed, **made)
+            return event_feed(train, test, made["classes"], opening)
         return images_in_memory(fake(**made), opening)
 
     def wrong_arguments(self, args: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -106,12 +109,10 @@ def fake_frames(
     classes: int,
     train_size: int,
     test_size: int,
-    seed: int = 0,
-    **batches: Any,
-) -> "Feed":
-    """Random frames, one per timestep, in `batches` like those of event data, see `event_feed`."""
+    seed: int,
+) -> "tuple[Samples, Samples]":
+    """Random frames, one per timestep, to train and to test on."""
     from rbp_engine.data.events.cache import Samples
-    from rbp_engine.data.events.feed import event_feed
 
     channels, height, width = shape
     splits = fake(
@@ -125,7 +126,7 @@ def fake_frames(
         Samples(side.pixels.view(len(side), timesteps, *shape).numpy(), side.labels.numpy(), scale=1 / 255)
         for side in (splits.train, splits.test)
     )
-    return event_feed(train, test, classes, seed=seed, **batches)
+    return train, test
 
 
 DATA_SETS = (

@@ -49,8 +49,8 @@ class FolderSet(DataSet):
 
     def open(self, opening: "Opening") -> "Feed":
         # torchvision takes seconds to import.
-        from rbp_engine.data.loading.image_batches import image_batches
-        from rbp_engine.data.loading.in_memory import images_in_memory
+        from rbp_engine.data.loading.memory import images_in_memory
+        from rbp_engine.data.loading.one_by_one import images_in_files
         from rbp_engine.data.readers.folder_set import in_memory, notes
         from rbp_engine.data.readers.image_folders import list_folder_set
 
@@ -65,7 +65,7 @@ class FolderSet(DataSet):
                     f"the images of {self.name} are of several sizes, or more than 4 GiB, so they are read one by one "
                     f"and cropped at random to data.size (224): leave out {', '.join(given)}"
                 )
-            feed = image_batches(folders, size=data.size or 224, **opening.one_by_one)
+            feed = images_in_files(folders, data.size or 224, opening)
         return replace(feed, notes=notes(folders))
 
     def roots(self) -> list[Path]:

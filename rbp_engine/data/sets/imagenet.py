@@ -21,12 +21,11 @@ class ImageNet(DataSet):
 
     def open(self, opening: "Opening") -> "Feed":
         # torchvision takes seconds to import.
-        from rbp_engine.data.loading.image_batches import image_batches
+        from rbp_engine.data.loading.one_by_one import images_in_files
         from rbp_engine.data.readers.image_folders import list_image_folders
 
         folders = list_image_folders(self.require().path or Path(), made_cache_directory())
-        size = opening.data.size or self.default_size
-        return image_batches(folders, size=size, **opening.one_by_one)
+        return images_in_files(folders, opening.data.size or self.default_size, opening)
 
     def holds_some(self, root: Path) -> bool:
         return any(is_folder(root / side) for side in SIDES)

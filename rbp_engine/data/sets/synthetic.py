@@ -31,7 +31,7 @@ class Synthetic(DataSet):
         from rbp_engine.data.events.feed import event_feed
 
         train, test = self.samples(opening.timesteps)
-        return event_feed(train, test, self.classes, class_names=self.class_names, **opening.frames)
+        return event_feed(train, test, self.classes, opening, self.class_names)
 
     def problems(self, folder: Path | None) -> list[str]:
         return DIGITS.problems(folder)

@@ -14,11 +14,13 @@ from PIL import Image
 from torchvision import transforms
 
 from rbp_engine.data.loading.batch_loader import BatchLoader
-from rbp_engine.data.loading.folder_batches import image_evaluation, image_training
-from rbp_engine.data.loading.image_batches import DEVIATION, MEAN, image_batches
+from rbp_engine.data.loading.one_by_one import DEVIATION, MEAN, OneByOne, images_in_files
+from rbp_engine.data.loading.shares import Cut
+from rbp_engine.data.opening import Opening
 from rbp_engine.data.readers import image_folders
 from rbp_engine.data.readers.image_files import FileImages, random_box, read_image
 from rbp_engine.data.readers.image_folders import check_image_folders, list_image_folders
+from rbp_engine.preset.sections.data import DataSection
 
 CPU = torch.device("cpu")
 CLASSES = ("n01440764", "n01443537", "n02056570")
@@ -47,8 +49,10 @@ def root(made, tmp_path):
 
 
 def feed(root, **settings):
-    defaults = {"batch_size": 6, "seed": 3, "held_out": 0.0, "device": CPU, "size": 32}
-    return image_batches(list_image_folders(root), **(defaults | settings))
+    ours = {key: settings.pop(key) for key in list(settings) if key in Opening.__dataclass_fields__}
+    data = DataSection(**({"name": "imagenet", "batch_size": 6, "flip": True, "workers": 0} | settings))
+    opening = Opening(data, **({"timesteps": 1, "seed": 3, "held_out": 0.0, "device": CPU} | ours))
+    return images_in_files(list_image_folders(root), 32, opening)
 
 
 def epoch(source, number=0, start=0):
@@ -233,9 +237,8 @@ def test_the_same_image_is_augmented_differently_at_each_position():
 
         plain: Any = None
 
-    [(images, _)] = image_training(
-        Numbers(), lambda x: x, BatchLoader(0, CPU), batch_size=64, seed=0, flip=True, drop_last=False
-    ).epoch(0)
+    source = OneByOne(Numbers(), np.arange(64), lambda x: x, BatchLoader(0, CPU), flip=True)
+    [(images, _)] = source.training(Cut(batch_size=64)).epoch(0)
     mirrored = images[:, 0, 0, 0] == 0
     assert len(images.sum((1, 2, 3)).unique()) == 64
     assert 15 < int(mirrored.sum()) < 49, "about half of them are mirrored"
@@ -326,10 +329,8 @@ def test_a_rank_without_images_has_no_batches():
         def plain(self, index):
             return torch.zeros(1, 2, 2)
 
-    shares = [
-        list(image_evaluation(One(), lambda x: x, BatchLoader(0, CPU), batch_size=4, rank=rank, world_size=2))
-        for rank in (0, 1)
-    ]
+    source = OneByOne(One(), np.arange(1), lambda x: x, BatchLoader(0, CPU))
+    shares = [list(source.evaluation(Cut(batch_size=4, rank=rank, world_size=2))) for rank in (0, 1)]
     assert [len(share) for share in shares] == [0, 1]
 
 

@@ -7,7 +7,7 @@ from idle import IDLE
 
 import rbp_engine
 from rbp_engine.data.catalog import catalogued
-from rbp_engine.data.loading.batches import NormalisePixels, memory_evaluation
+from rbp_engine.data.preprocess import NormalisePixels
 from rbp_engine.methods import Loss, create_method
 from rbp_engine.models import create_model
 from rbp_engine.run import control
@@ -186,9 +186,7 @@ def accuracy(saved):
     checkpoint.load_weights(saved, model)
     splits = catalogued("digits").load()
     cpu = torch.device("cpu")
-    [(images, labels)] = memory_evaluation(
-        splits.test, NormalisePixels(splits.mean, splits.deviation, cpu), batch_size=360
-    )
+    images, labels = NormalisePixels(splits.mean, splits.deviation, cpu)(splits.test.pixels), splits.test.labels
     return float((create_method("rate_m", 2).predict(model, images).mean(0).argmax(1) == labels).double().mean())
 
 

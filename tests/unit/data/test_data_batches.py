@@ -6,8 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from rbp_engine.data.loading.batches import NormalisePixels, memory_evaluation, memory_training
+from rbp_engine.data.loading.memory import MemorySource
+from rbp_engine.data.loading.shares import Cut
 from rbp_engine.data.loading.source import TrainingBatches
+from rbp_engine.data.preprocess import Pixels
 from rbp_engine.data.splits import DataSplits, Images
 
 CPU = torch.device("cpu")
@@ -22,10 +24,12 @@ def splits(count: int, mean: float = 0.0, deviation: float = 1.0) -> DataSplits:
 
 
 def train_batches(count: int = 23, batch_size: int = 5, seed: int = 1, **settings: Any) -> TrainingBatches:
-    data = splits(count)
-    return memory_training(
-        data.train, NormalisePixels(data.mean, data.deviation, CPU), batch_size=batch_size, seed=seed, **settings
-    )
+    return batches_of(splits(count), batch_size=batch_size, seed=seed, **settings)
+
+
+def batches_of(data: DataSplits, **settings: Any) -> TrainingBatches:
+    cut = {key: settings.pop(key) for key in list(settings) if key in Cut.__dataclass_fields__}
+    return MemorySource(data.train, Pixels(data.mean, data.deviation), CPU, **settings).training(Cut(**cut))
 
 
 def labels(batches: TrainingBatches, epoch: int, start: int = 0) -> list[int]:
@@ -85,9 +89,7 @@ def test_augmentation_treats_images_batches_and_epochs_differently(settings):
     pixels = torch.arange(1, 37, dtype=torch.uint8).view(1, 1, 6, 6).repeat(64, 1, 1, 1)
     images = Images(pixels, torch.arange(64))
     data = DataSplits(images, images, 64, (0.0,), (1.0,))
-    batches = memory_training(
-        images, NormalisePixels(data.mean, data.deviation, CPU), batch_size=32, seed=1, **settings
-    )
+    batches = batches_of(data, batch_size=32, seed=1, **settings)
     first, second = (images for images, _ in batches.epoch(0))
     assert len(first.unique(dim=0)) > 1
     assert not torch.equal(first, second)
@@ -103,10 +105,7 @@ def test_nothing_is_drawn_from_the_global_generator():
 
 def test_a_hole_has_the_value_of_the_mean():
     data = splits(8, mean=0.5, deviation=0.25)
-    batches = memory_training(
-        data.train, NormalisePixels(data.mean, data.deviation, CPU), batch_size=8, seed=1, cutout=20
-    )
-    [(images, _)] = batches.epoch(0)
+    [(images, _)] = batches_of(data, batch_size=8, seed=1, cutout=20).epoch(0)
     assert bool((images == 0).all())  # normalised, zero is the mean
 
 
@@ -138,8 +137,8 @@ def test_joined_autoaugmented_shares_are_the_batch_of_one_process():
     images = Images(torch.randint(0, 256, (24, 3, 8, 8), dtype=torch.uint8, generator=draw), torch.arange(24))
 
     def batch(**ranks: int) -> Tensor:
-        normalise = NormalisePixels((0.0,) * 3, (1.0,) * 3, CPU)
-        return next(memory_training(images, normalise, batch_size=24, seed=1, auto_augment=True, **ranks).epoch(0))[0]
+        data = DataSplits(images, images, 24, (0.0,) * 3, (1.0,) * 3)
+        return next(batches_of(data, batch_size=24, seed=1, auto_augment=True, **ranks).epoch(0))[0]
 
     assert torch.equal(batch(), torch.cat([batch(rank=rank, world_size=2) for rank in (0, 1)]))
 
@@ -147,11 +146,8 @@ def test_joined_autoaugmented_shares_are_the_batch_of_one_process():
 @given(st.integers(1, 40), st.integers(1, 50), st.integers(1, 5))
 def test_an_evaluation_has_every_image_once_and_in_order_whatever_the_number_of_processes(count, batch_size, size):
     data = splits(count)
-    normalise = NormalisePixels(data.mean, data.deviation, CPU)
-    shares = [
-        memory_evaluation(data.test, normalise, batch_size=batch_size, rank=rank, world_size=size)
-        for rank in range(size)
-    ]
+    source = MemorySource(data.test, Pixels(data.mean, data.deviation), CPU)
+    shares = [source.evaluation(Cut(batch_size=batch_size, rank=rank, world_size=size)) for rank in range(size)]
     images, numbers = (torch.cat(side) for side in zip(*(batch for share in shares for batch in share), strict=True))
     assert numbers.tolist() == list(range(count))
     assert torch.equal((images * 255).round().to(torch.uint8), data.test.pixels)

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from rbp_engine.data.loading.batches import NormalisePixels
-from rbp_engine.data.preprocess import Frames, Pixels
+from rbp_engine.data.preprocess import Frames, NormalisePixels, Pixels
 
 PIXELS = torch.arange(2 * 3 * 4 * 5, dtype=torch.uint8).view(2, 3, 4, 5)
 COLOUR = Pixels((0.5, 0.4, 0.3), (0.2, 0.25, 0.3))

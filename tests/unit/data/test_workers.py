@@ -8,19 +8,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.utils.data import Dataset
 
 from rbp_engine.cores import cores_here
 from rbp_engine.data.loading.batch_loader import BatchLoader
 from rbp_engine.data.loading.workers import MOST_FOR_AUTO, cores_of_a_rank, reading_processes, too_many
 from rbp_engine.data.open_feed import open_feed
 from rbp_engine.preset.sections.data import DataSection
-
-
-class Numbers(Dataset[Any]):
-    def __getitem__(self, number: int) -> tuple[torch.Tensor]:
-        return (torch.tensor(number),)
-
 
 CORES = st.integers(1, 512)
 
@@ -56,7 +49,9 @@ def test_a_slurm_job_that_is_not_bound_to_cores_uses_no_more_than_it_asked_for()
 def test_torch_does_not_repeat_the_warning_of_too_many():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        read = BatchLoader(2 * len(os.sched_getaffinity(0)) + 1, torch.device("cpu")).reading(Numbers())
+        read = BatchLoader(2 * len(os.sched_getaffinity(0)) + 1, torch.device("cpu")).reading(
+            lambda number: (torch.tensor(number),)
+        )
         assert [value.item() for (value,) in read([3, 4])] == [3, 4]
 
 

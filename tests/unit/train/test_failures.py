@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rbp_engine.child import explain as explain_measurement
 from rbp_engine.compile_cache import CompileCacheError
 from rbp_engine.data.catalog import DataMissing, Presence
-from rbp_engine.data.loading.shares import Batches
+from rbp_engine.data.loading.shares import Batches, Cut
 from rbp_engine.errors import DataError, LoaderLost
 from rbp_engine.models import create_model
 from rbp_engine.preset.schema import Preset
@@ -137,7 +137,7 @@ def raised(act: Callable[[], object]) -> BaseException:
 
 
 def test_a_batch_that_cannot_be_filled_is_a_settings_error():
-    error = raised(lambda: Batches(10, 20, drop_last=True))
+    error = raised(lambda: Batches(10, Cut(batch_size=20, drop_last=True)))
     assert explain(error, preset(), code=CODE).cause is Cause.SETTINGS
 
 

@@ -12,8 +12,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from rbp_engine.data.loading.batches import NormalisePixels, memory_evaluation, memory_training
+from rbp_engine.data.loading.memory import MemorySource
+from rbp_engine.data.loading.shares import Cut
 from rbp_engine.data.loading.source import EvaluationBatches, TrainingBatches
+from rbp_engine.data.preprocess import NormalisePixels, Pixels
 from rbp_engine.data.splits import DataSplits, Images
 from rbp_engine.guard.early_stop import EarlyStop
 from rbp_engine.methods import SelfDistillation, StepOutput, WithBranches, create_method, with_branches
@@ -62,12 +64,15 @@ CPU = torch.device("cpu")
 STEPS = 4  # per epoch
 
 
+def evaluation(data: DataSplits, **cut: int) -> EvaluationBatches:
+    return MemorySource(data.test, Pixels(data.mean, data.deviation), CPU).evaluation(Cut(**cut))
+
+
 class Interrupted(EvaluationBatches):
     """Calls `happen` before the last batch of the evaluation with this number, counted from 1."""
 
     def __init__(self, data: DataSplits, number: int, happen: Callable[[], None]) -> None:
-        pixels = NormalisePixels(data.mean, data.deviation, CPU)
-        vars(self).update(vars(memory_evaluation(data.test, pixels, batch_size=6)))
+        vars(self).update(vars(evaluation(data, batch_size=6)))
         self.left = number
         self.happen = happen
 
@@ -157,14 +162,14 @@ class Attempt:
         resumed_from = found.path.name if found else None
         epochs = self.settings["epochs"]
         self.journal.write(RunStart(resumed_from=resumed_from, epoch=at.epoch, epochs=epochs, steps_per_epoch=STEPS))
-        normalise = NormalisePixels(self.data.mean, self.data.deviation, CPU)
+        pixels = Pixels(self.data.mean, self.data.deviation)
         share = {"rank": self.ranks.rank, "world_size": self.ranks.size}
         try:
-            batches = memory_training(self.data.train, normalise, batch_size=4, seed=1, crop_padding=1, **share)
+            batches = MemorySource(self.data.train, pixels, CPU, 1).training(Cut(batch_size=4, seed=1, **share))
             return train(
                 self.step,
                 SpoiledBatches(batches, 2, self.spoil_images) if self.spoil_images is not None else batches,
-                self.settings["validation"] or memory_evaluation(self.data.test, normalise, batch_size=6, **share),
+                self.settings["validation"] or evaluation(self.data, batch_size=6, **share),
                 self.settings["schedule"] or (lambda now: self.settings["lr"]),
                 self.recorder,
                 self.checkpointer,
@@ -797,8 +802,7 @@ def test_an_evaluation_tells_the_accuracy_of_the_first_timesteps(run):
     for one in evaluated:
         assert len(one.top1_by_step) == 2
         assert one.top1_by_step[-1] == one.top1
-    pixels = NormalisePixels(attempt.data.mean, attempt.data.deviation, CPU)
-    [(images, labels)] = memory_evaluation(attempt.data.test, pixels, batch_size=16)
+    [(images, labels)] = evaluation(attempt.data, batch_size=16)
     logits = attempt.state.method.predict(attempt.model, images)
     assert evaluated[-1].top1_by_step == [
         (logits[: t + 1].mean(0).argmax(1) == labels).double().mean().item() for t in range(2)

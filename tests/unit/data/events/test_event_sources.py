@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from rbp_engine.data.events.cache import Samples
-from rbp_engine.data.events.sources import event_evaluation, event_training, mirror_and_roll
+from rbp_engine.data.events.feed import EventSource, mirror_and_roll
 from rbp_engine.data.loading.batch_loader import BatchLoader
+from rbp_engine.data.loading.shares import Cut
 from rbp_engine.data.loading.source import TrainingBatches
 from rbp_engine.errors import DataError
 
@@ -24,7 +25,12 @@ def samples(count: int = 23) -> Samples:
 
 def training(loader: BatchLoader | None = None, **settings: Any) -> TrainingBatches:
     settings = {"batch_size": 5, "seed": 1} | settings
-    return event_training(samples(), np.arange(23), loader or BatchLoader(0, CPU), **settings)
+    cut = {key: settings.pop(key) for key in list(settings) if key in Cut.__dataclass_fields__}
+    return source_of(samples(), loader, **settings).training(Cut(**cut))
+
+
+def source_of(data: Samples, loader: BatchLoader | None = None, **settings: Any) -> EventSource:
+    return EventSource(data, np.arange(len(data)), loader or BatchLoader(0, CPU), **settings)
 
 
 @pytest.fixture
@@ -72,7 +78,7 @@ def test_samples_are_mirrored_first_and_then_rolled():
 def test_evaluation_has_all_samples_in_order_and_applies_the_scale():
     data = samples()
     scaled = Samples(data.counts, data.labels, 0.5)
-    batches = list(event_evaluation(scaled, np.arange(23), BatchLoader(0, CPU), batch_size=4))
+    batches = list(source_of(scaled).evaluation(Cut(batch_size=4)))
     assert torch.cat([part for _, part in batches]).tolist() == list(range(23))
     assert torch.equal(torch.cat([frames for frames, _ in batches], 1)[:, 7], torch.from_numpy(data.counts[7]) * 0.5)
 
@@ -83,10 +89,7 @@ def test_the_joined_shares_of_several_processes_are_the_batches_of_one():
     for (frames, chosen), *shares in zip(training(**settings).epoch(1), *parts, strict=True):
         assert torch.equal(torch.cat([share for share, _ in shares], 1), frames)
         assert torch.equal(torch.cat([share for _, share in shares]), chosen)
-    evaluations = [
-        event_evaluation(samples(), np.arange(23), BatchLoader(0, CPU), batch_size=4, rank=rank, world_size=3)
-        for rank in range(3)
-    ]
+    evaluations = [source_of(samples()).evaluation(Cut(batch_size=4, rank=rank, world_size=3)) for rank in range(3)]
     assert [label for one in evaluations for _, part in one for label in part.tolist()] == list(range(23))
 
 
@@ -101,7 +104,7 @@ def test_batches_that_processes_read_ahead_are_those_that_this_one_reads(workers
         for (frames, chosen), (alike, labels_alike) in zip(ahead.epoch(3, start), expected, strict=True):
             assert torch.equal(frames, alike) and torch.equal(chosen, labels_alike)
     loader.stop()
-    evaluation = event_evaluation(samples(), np.arange(23), BatchLoader(workers, CPU), batch_size=4)
+    evaluation = source_of(samples(), BatchLoader(workers, CPU)).evaluation(Cut(batch_size=4))
     assert [label for _, part in evaluation for label in part.tolist()] == list(range(23))
     assert children() == []
 
@@ -116,7 +119,7 @@ def test_processes_that_read_ahead_end_with_an_epoch_that_is_left(children):
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_samples_that_are_not_there_are_named(workers, children):
-    source = event_training(samples(), np.array([0, 99]), BatchLoader(workers, CPU), batch_size=2, seed=1)
+    source = EventSource(samples(), np.array([0, 99]), BatchLoader(workers, CPU)).training(Cut(batch_size=2, seed=1))
     with pytest.raises(DataError, match="index 99 is out of bounds"):
         list(source.epoch(0))
     assert children() == []
@@ -126,7 +129,6 @@ def test_a_file_that_has_lost_its_end_is_an_error_of_the_process_that_trains(tmp
     counts = np.lib.format.open_memmap(tmp_path / "train.npy", "w+", np.uint8, (64, 3, 2, 32, 32))
     counts.flush()
     os.truncate(tmp_path / "train.npy", 4096)
-    loader = BatchLoader(1, CPU)
-    source = event_training(Samples(counts, np.arange(64)), np.arange(64), loader, batch_size=64, seed=1)
+    source = source_of(Samples(counts, np.arange(64)), BatchLoader(1, CPU)).training(Cut(batch_size=64, seed=1))
     with pytest.raises(RuntimeError, match=r"^DataLoader worker"):
         list(source.epoch(0))

@@ -2,9 +2,16 @@ from typing import Any
 
 import torch
 
-from rbp_engine.data.sets.fake import fake, fake_frames
+from rbp_engine.data.feed import Feed
+from rbp_engine.data.open_feed import open_feed
+from rbp_engine.data.sets.fake import fake
+from rbp_engine.preset.sections.data import DataSection
 
-CPU = torch.device("cpu")
+
+def frames_of(timesteps: int, batch_size: int, held_out: float = 0.0, flip: bool = False, **args: Any) -> Feed:
+    args |= {"shape": [2, 6, 5], "frames": True}
+    data = DataSection(name="fake", batch_size=batch_size, flip=flip, args=args)
+    return open_feed(data, timesteps=timesteps, seed=0, held_out=held_out, device=torch.device("cpu"))
 
 
 def test_images_have_the_given_shape_and_depend_only_on_the_seed():
@@ -19,9 +26,7 @@ def test_images_have_the_given_shape_and_depend_only_on_the_seed():
 
 
 def test_frames_have_time_first_and_an_epoch_has_each_once():
-    feed = fake_frames(
-        timesteps=4, shape=(2, 6, 5), classes=3, train_size=10, test_size=7, batch_size=4, device=CPU, seed=0
-    )
+    feed = frames_of(4, 4, classes=3, train_size=10, test_size=7)
     sizes = [tuple(frames.shape) for frames, _ in feed.train.epoch(0)]
     assert sizes == [(4, 4, 2, 6, 5), (4, 4, 2, 6, 5), (4, 2, 2, 6, 5)] and len(feed.train) == 3
     assert (feed.classes, feed.channels) == (3, 2)
@@ -33,12 +38,11 @@ def test_frames_have_time_first_and_an_epoch_has_each_once():
 
 
 def test_frames_are_held_out_and_mirrored_like_event_data():
-    settings: Any = {"timesteps": 2, "shape": (2, 6, 5), "classes": 2, "train_size": 20, "test_size": 4}
-    settings |= {"batch_size": 20, "device": CPU}
-    plain, held = fake_frames(**settings, seed=0), fake_frames(**settings, seed=0, held_out=0.25, flip=True)
+    settings: Any = {"timesteps": 2, "classes": 2, "train_size": 20, "test_size": 4, "batch_size": 20}
+    plain, held = frames_of(**settings), frames_of(**settings, held_out=0.25, flip=True)
     assert [len(labels) for _, labels in held.validation] == [5] and held.validation is not held.test
     assert [len(labels) for _, labels in held.train.epoch(0)] == [15]
-    mirrored = fake_frames(**settings, seed=0, flip=True)
+    mirrored = frames_of(**settings, flip=True)
     [(one, _)], [(other, _)] = plain.train.epoch(0), mirrored.train.epoch(0)
     same = (one == other).flatten(2).all(-1).all(0)
     assert 0 < int(same.sum()) < 20

@@ -7,9 +7,10 @@ from torchvision import transforms
 
 from rbp_engine.data.augment.pil_augmentation import PilImages
 from rbp_engine.data.loading.batch_loader import BatchLoader
-from rbp_engine.data.loading.batches import NormalisePixels
-from rbp_engine.data.loading.folder_batches import image_training
+from rbp_engine.data.loading.one_by_one import OneByOne
+from rbp_engine.data.loading.shares import Cut
 from rbp_engine.data.loading.source import TrainingBatches
+from rbp_engine.data.preprocess import NormalisePixels, Pixels
 from rbp_engine.data.sets.fake import fake
 
 CPU = torch.device("cpu")
@@ -17,19 +18,13 @@ SPLITS = fake(shape=(3, 32, 32), classes=10, train_size=24, test_size=1)
 
 
 def paper_images(**settings: bool | int) -> PilImages:
-    return PilImages(SPLITS.train, SPLITS, **settings)
+    return PilImages(SPLITS.train, Pixels(SPLITS.mean, SPLITS.deviation), **settings)
 
 
 def batches(workers: int, seed: int = 0) -> TrainingBatches:
-    return image_training(
-        paper_images(crop_padding=4, flip=True, autoaugment=True, cutout=16),
-        lambda images: images,
-        BatchLoader(workers, CPU),
-        batch_size=10,
-        seed=seed,
-        flip=False,
-        drop_last=False,
-    )
+    reader = paper_images(crop_padding=4, flip=True, autoaugment=True, cutout=16)
+    source = OneByOne(reader, np.arange(24), lambda images: images, BatchLoader(workers, CPU))
+    return source.training(Cut(batch_size=10, seed=seed))
 
 
 def images_of(source: TrainingBatches, epoch: int, start: int = 0) -> Tensor:
