@@ -225,7 +225,7 @@ EXPRESSIONS = {
             "x.flatten().unflatten(0, tuple(x.shape))",
             "torch.cat([w.expand(x.shape), x], 1)",
             "torch.where(torch.ones(x.shape[-1]).cumsum(0) % 2 == 0, x.cumsum(1), 0.4)",
-            "x.flatten(1).reshape_as(x).view_as(x)",
+            "torch.addcmul(x.flatten(1).reshape_as(x), x, w.detach().expand(x.shape[1:])).view_as(x)",
             "torch.concat(x.chunk(2, 1)[::-1], 1)",
             "torch.cat([*x.tensor_split(2, 1), y.expand_as(y)], 1)",
             "torch.cat(x.split(1, 1)[1:] + x.split(1, 1)[:1], 1)",

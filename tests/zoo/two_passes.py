@@ -26,7 +26,7 @@ LINEAR = {
     "getitem", "cat", "stack", "chunk", "split", "unbind", "float", "to", "masked_fill", "unflatten", "dropout", "pad",
 }  # fmt: skip
 # Products of two activations and maxima: the gradient is that at the means, the value is the mean over time.
-AT_THE_MEANS = {"matmul", "bmm", "einsum", "mul", "max_pool2d"}
+AT_THE_MEANS = {"matmul", "bmm", "einsum", "mul", "addcmul", "max_pool2d"}
 POINTWISE = {"sigmoid", "hardsigmoid", "gelu", "silu", "tanh", "relu", "hardswish"}
 ALIKE = {
     "truediv": "quotient",

@@ -218,6 +218,11 @@ def _einsum(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywo
     return product(carrier, function, (equation, *operands), kwargs)
 
 
+def _addcmul(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
+    added, left, right = args
+    return added + left * right * kwargs.get("value", 1.0)
+
+
 def warn_of_numbers(operation: str) -> None:
     """Python shows a warning of one text and place once."""
     warnings.warn(
@@ -273,4 +278,5 @@ RULES: dict[str, Rule] = {
     "mul": _mul,
     **dict.fromkeys(("matmul", "bmm", "mm", "tensordot", "addmm", "baddbmm"), product),
     "einsum": _einsum,
+    "addcmul": _addcmul,
 }

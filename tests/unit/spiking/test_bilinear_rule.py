@@ -28,6 +28,7 @@ LEFT, RIGHT = (B, 2, 4, 3), (B, 2, 3, 5)
 PRODUCTS = {
     "mul": ([LEFT, LEFT], [], operator.mul),
     "mul, a gate": ([LEFT, (B, 2, 1, 1)], [], torch.mul),
+    "addcmul": ([LEFT, LEFT, (B, 2, 1, 1)], [], lambda x, y, z: torch.addcmul(x, y, z, value=0.5)),
     "linear": ([(B, 4), (5, 4)], [], F.linear),
     "linear with a bias": ([(B, 6, 4), (5, 4)], [(5,)], F.linear),
     "conv2d": ([LEFT, (5, 2, 2, 2)], [], F.conv2d),

@@ -249,7 +249,7 @@ ELSEWHERE = {
     "dropout": ["dropout", "dropout1d", "dropout2d", "dropout3d"],
     "shape": ["detach", "clone", "numel", "is_floating_point", "is_contiguous"],
     "shape, of types": ["to", "type_as", "double", "float", "half", "bfloat16"],
-    "bilinear": ["matmul", "bmm", "einsum"],
+    "bilinear": ["matmul", "bmm", "einsum", "addcmul"],
     "nonlinear": ["group_norm", "layer_norm", "rms_norm", "normalize", "softmax", "log_softmax"],
     "nonlinear, other functions": ["masked_fill", *POINTWISE, *REDUCTIONS],
     "attention": ["scaled_dot_product_attention", "multi_head_attention_forward"],
