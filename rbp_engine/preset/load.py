@@ -23,12 +23,11 @@ from rbp_engine.preset.own_code import (
 )
 from rbp_engine.preset.pretrained import with_weights
 from rbp_engine.preset.search import (
+    all_presets,
     find_by_name,
     find_preset,
     is_path,
     missing_message,
-    preset_files,
-    search_folders,
     shown,
 )
 from rbp_engine.preset.sweep.check import read_sweep
@@ -283,11 +282,7 @@ def list_presets() -> list[PresetEntry]:
     Of two presets with the same name only the first is listed, since the name refers to it. A broken preset is listed
     with its problems; nothing is raised.
     """
-    first: dict[str, Path] = {}
-    for folder in search_folders().values():
-        for path in preset_files(folder):
-            first.setdefault(path.stem, path)
-    return sorted((_entry(path) for path in first.values()), key=lambda entry: (entry.group, entry.name))
+    return sorted(map(_entry, all_presets().values()), key=lambda entry: (entry.group, entry.name))
 
 
 def _entry(path: Path) -> PresetEntry:

@@ -96,12 +96,13 @@ def missing_message(name: str) -> str:
     for label, folder in search_folders().items():
         own = label.startswith("./") and folder.resolve() == bundled  # in a checkout
         places.append(f"{label} ({folder}{'; these come with rbp' if own else ''})")
-    return f"no preset is called '{name}'.{did_you_mean(name, preset_names())} Searched: {', '.join(places)}"
+    return f"no preset is called '{name}'.{did_you_mean(name, sorted(all_presets()))} Searched: {', '.join(places)}"
 
 
-def preset_names() -> list[str]:
-    """The names of all presets of the search order."""
-    return sorted({path.stem for folder in search_folders().values() for path in preset_files(folder)})
+def all_presets() -> dict[str, Path]:
+    """The file of each preset in the search order by its name, which refers to the first of several."""
+    folders = reversed(search_folders().values())
+    return {path.stem: path for folder in folders for path in preset_files(folder)}
 
 
 def preset_files(folder: Path) -> list[Path]:

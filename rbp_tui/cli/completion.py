@@ -30,9 +30,9 @@ def presets(context: typer.Context, incomplete: str) -> list[str]:
     """Presets by name; after `--like RUN`, which takes the place of the preset, settings."""
     if context.params.get("like"):
         return settings(context, incomplete)
-    from rbp_engine.preset.search import preset_names
+    from rbp_engine.preset.search import all_presets
 
-    return _fitting(preset_names(), incomplete)
+    return _fitting(sorted(all_presets()), incomplete)
 
 
 def preset_then_settings(context: typer.Context, incomplete: str) -> list[str]:
