@@ -100,8 +100,12 @@ def create(
 
 def environment(run: RunDirectory, asked: Asked, attempt: int) -> dict[str, str]:
     """The environment of the worker: that of this process plus the run's marker, over defaults for what is not set."""
-    ours = {"PYTHONUNBUFFERED": "1", "RBP_ATTEMPT": str(attempt)}
-    ours |= {"RBP_INEXACT": "1" if asked.inexact else "", "RBP_FROM_SCRATCH": "1" if asked.from_scratch else ""}
+    ours = {
+        "PYTHONUNBUFFERED": "1",
+        "RBP_ATTEMPT": str(attempt),
+        "RBP_INEXACT": "1" if asked.inexact else "",
+        "RBP_FROM_SCRATCH": "1" if asked.from_scratch else "",
+    }
     return worker_defaults(asked.resources.processes) | os.environ | processes.marker(run) | ours
 
 

@@ -232,10 +232,7 @@ class HistoryBuilder:
             elif isinstance(body, (WarningRaised, AlertRaised, ErrorRaised)):
                 self._alerts.append(event)
                 self._fail(event)
-            process = self._processes.get(event.rank)
-            if process is None:
-                process = self._processes[event.rank] = RankProgress(event.rank)
-            process.add(event)
+            self._processes.setdefault(event.rank, RankProgress(event.rank)).add(event)
             if attempt := self._attempts.get(event.attempt):
                 attempt.add(event)
 

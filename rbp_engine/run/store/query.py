@@ -28,6 +28,7 @@ _OR = re.compile(r"or(?=\s|$)", re.IGNORECASE)
 _COMPARISON = re.compile(rf"(?P<field>[^\W\d][\w.-]*)(?P<sign>:|\s*(?:!=|<=|>=|=|<|>)\s*)(?P<value>{_WORD})?")
 _BARE = re.compile(_WORD)
 ARCHIVED = "archived"
+_NOTHING = (None, "", ())
 
 
 class QueryError(RunError):
@@ -186,17 +187,17 @@ def sort_runs(records: Sequence[RunRecord], field_name: str) -> list[RunRecord]:
     Raises ValueError for an unknown field, and names the nearest one.
     """
     field = find_field(field_name.removeprefix("-"))
-    known: list[tuple[Any, RunRecord]] = []
-    unknown = []
-    for record in records:
-        value = field.get(record)
-        if value is None or value == "" or value == ():
-            unknown.append(record)
-        else:
-            known.append((value if isinstance(value, (int, float)) else str(value).lower(), record))
-    # Numbers before texts: entries of a preset's tables may be either.
-    known.sort(key=lambda pair: (isinstance(pair[0], str), pair[0]), reverse=descends(field_name))
+    pairs = [(field.get(record), record) for record in records]
+    unknown = [record for value, record in pairs if value in _NOTHING]
+    known = [(value, record) for value, record in pairs if value not in _NOTHING]
+    known.sort(key=lambda pair: _in_order(pair[0]), reverse=descends(field_name))
     return [record for _, record in known] + unknown
+
+
+def _in_order(value: Any) -> tuple[bool, Any]:
+    """Numbers before texts: entries of a preset's tables may be either."""
+    is_number = isinstance(value, (int, float))
+    return not is_number, value if is_number else str(value).lower()
 
 
 def descends(field_name: str) -> bool:
