@@ -8,6 +8,7 @@ import pytest
 from rbp_engine.run.files import event_reader
 from rbp_engine.run.files.events import Metrics, RunStart, System, Validation
 from rbp_engine.run.writer import EventWriter
+from rbp_tui.dashboard.reading import reader
 from rbp_tui.dashboard.reading.reader import ProblemMet, RunSeen, RunsListed, RunsReader, TrendsRead
 from rbp_tui.dashboard.reading.sparklines import Trend
 
@@ -53,7 +54,9 @@ def runs(tmp_path):
 
 
 @pytest.fixture
-def heard(runs):
+def heard(runs, monkeypatch):
+    for name in ("LIST_EVERY_S", "TRENDS_EVERY_S", "LIST_HAND_OVER_S"):  # several times as often as on a screen
+        monkeypatch.setattr(reader, name, 0.1)
     heard = Heard(runs)
     heard.reader.start()
     yield heard
@@ -92,9 +95,9 @@ def test_without_changes_nothing_is_handed_over(heard, runs, write_run):
     run = write_run(runs, "run", bodies=(metrics(),))
     heard.reader.watch(["run"])
     heard.until(lambda: heard.points(run) and heard.lists)
-    time.sleep(0.3)
+    time.sleep(0.2)
     before = len(heard.sights), len(heard.lists)
-    time.sleep(0.8)
+    time.sleep(0.4)
     assert (len(heard.sights), len(heard.lists)) == before
 
 
@@ -138,14 +141,15 @@ def test_lines_that_are_not_events_are_reported_once_per_run(heard, runs, write_
 
 
 def test_unreadable_runs_are_reported_once(heard, runs, write_run):
-    run = write_run(runs, "torn")
-    run.run_json.write_text("{")
+    elsewhere = runs.with_name("elsewhere")
+    for name in ("torn", "a", "b"):
+        write_run(elsewhere, name).run_json.write_text("{")
+    runs.mkdir()
+    (elsewhere / "torn").rename(runs / "torn")
     heard.until(lambda: heard.problems)
     assert heard.problems[0].startswith("torn cannot be read: run.json is damaged (input data was truncated)")
     for name in ("a", "b"):
-        write_run(runs.parent / "elsewhere", name).run_json.write_text("{")
-    for name in ("a", "b"):
-        (runs.parent / "elsewhere" / name).rename(runs / name)
+        (elsewhere / name).rename(runs / name)
     heard.until(lambda: len(heard.lists[-1]) == 3)
     heard.until(lambda: len(heard.problems) > 1)
     told = [problem for problem in heard.problems[1:] if "cannot be read" in problem]
@@ -178,7 +182,7 @@ def test_a_watched_run_can_be_removed_and_come_back(heard, runs, write_run):
 def test_a_file_as_runs_directory_is_reported_once_and_a_directory_in_its_place_is_read(heard, runs, write_run):
     runs.write_text("not a directory")
     heard.until(lambda: heard.problems)
-    time.sleep(0.7)
+    time.sleep(0.3)
     assert heard.problems == [f"cannot read the runs directory {runs}: Not a directory"]
     runs.unlink()
     write_run(runs, "run")

@@ -22,11 +22,12 @@ figures = [
 
 @pytest.fixture
 def presets(tmp_path, monkeypatch):
-    """A folder of presets that is searched before the bundled ones; `cell` has two figures."""
+    """A folder of presets in the place of the bundled ones, which take long to load; `cell` has two figures."""
     folder = tmp_path / "presets"
     folder.mkdir()
     (folder / "cell.toml").write_text(PRESET)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("rbp_engine.preset.search.bundled_folder", lambda: folder)
     return folder
 
 

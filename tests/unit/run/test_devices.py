@@ -36,21 +36,13 @@ def test_every_visible_device_is_a_card_or_a_slice_and_unique(visible):
     assert all(device in visible_devices(CARDS, None) or device.key.startswith("MIG-") for device in seen)
 
 
-def test_without_cuda_visible_devices_every_card_is_seen_and_named_by_its_index():
-    assert [(device.key, device.name) for device in visible_devices(CARDS, None)] == [
-        (card.uuid, card.index) for card in CARDS
-    ]
-
-
-def test_cards_are_found_by_index_and_by_the_beginning_of_their_uuid():
+def test_cards_are_found_by_index_and_by_the_beginning_of_their_uuid_and_slices_keep_their_name():
     assert keys(visible_devices(CARDS, "3,1")) == [CARDS[3].uuid, CARDS[1].uuid]
     assert keys(visible_devices(CARDS, "GPU-2a2b")) == [CARDS[2].uuid]
     assert visible_devices(CARDS, "GPU-") == []  # it matches several, and then CUDA uses none
     assert keys(visible_devices(CARDS, "1,9,2")) == [CARDS[1].uuid]
     assert visible_devices(CARDS, "") == []
-
-
-def test_a_slice_of_a_card_is_passed_on_under_its_own_name():
+    assert visible_devices(CARDS, None) == [Device(card.uuid, card.index) for card in CARDS]
     (device,) = visible_devices(CARDS, "MIG-GPU-5/1/0")
     assert device.name == "MIG-GPU-5/1/0" and "/" not in device.key
 

@@ -40,6 +40,7 @@ def test_samples_are_arrays_by_step_layer_and_timestep():
     assert found.silent.tolist() == [[0.25, 0.0]] * 2
     assert found.saturated[:, 1].tolist() == [0.1, 0.2]
     assert found.at(14) == 0 and found.at(400) == 1
+    assert folded(event(0, RunStart())).history() is None
 
 
 def test_a_resume_drops_the_samples_that_it_repeats():
@@ -56,10 +57,6 @@ def test_a_resume_by_an_older_version_keeps_the_layers_and_one_with_other_layers
     assert found.neuron_layers == ("a", "b") and found.rates.shape == (1, 2, 3)
     builder.add(event(10, RunStart(neuron_layers=["a"]), 3))
     assert builder.history() is None
-
-
-def test_runs_without_samples_have_no_history():
-    assert folded(event(0, RunStart())).history() is None
 
 
 @pytest.mark.parametrize(
@@ -95,6 +92,9 @@ def test_health_is_by_neuron_layer_and_by_weight_layer_and_null_is_not_known():
 
 def test_own_metrics_are_columns_and_steps_are_rows():
     builder = OwnBuilder()
+    builder.add(event(10, Probe("a", "text")))
+    builder.add(event(10, Probe("b", 10**400)))
+    assert builder.history() is None, "there are no numbers yet"
     for step, name, value in ((10, "a", 1), (10, "b", 2.5), (20, "a", None), (30, "b", 3.0), (30, "b", [1.0])):
         builder.add(event(step, Probe(name, value)))
     builder.add(event(20, START, 2))
@@ -104,13 +104,6 @@ def test_own_metrics_are_columns_and_steps_are_rows():
     assert found.names == ("a", "b")
     assert found.step.tolist() == [10.0, 20.0, 30.0] and found.epoch.tolist() == [1.0, 2.0, 3.0]
     assert np.array_equal(found.values, [[1.0, 2.5], [math.nan, math.nan], [math.nan, 4.0]], equal_nan=True)
-
-
-def test_without_numbers_there_are_no_own_metrics():
-    builder = OwnBuilder()
-    builder.add(event(10, Probe("a", "text")))
-    builder.add(event(10, Probe("b", 10**400)))
-    assert builder.history() is None
 
 
 @given(st.integers(1, 400))
