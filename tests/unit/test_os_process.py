@@ -26,15 +26,12 @@ def test_a_process_is_alive_until_it_has_ended_also_as_a_zombie():
     process = subprocess.Popen(["sleep", "infinity"])
     named = of(process.pid)
     assert is_alive(named) is Alive.YES and is_alive(here()) is Alive.YES
+    assert is_alive(replace(here(), started=7)) is Alive.NO, "a later process with the pid is another"
     process.kill()
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     assert is_alive(named) is Alive.NO
     process.wait(60)
     assert is_alive(named) is Alive.NO and of(process.pid).started is None
-
-
-def test_a_later_process_with_the_pid_is_another():
-    assert is_alive(replace(here(), started=7)) is Alive.NO
 
 
 @pytest.mark.parametrize("pid", [None, 0, -1, 2**40, True, "1", [1]])

@@ -64,12 +64,8 @@ def test_every_optimizer_has_a_usual_rate():
 @pytest.fixture
 def advised(tmp_path):
     """A function that returns the commands advised after `rbp train digits lr=0.2` has ended in a given way."""
-    run = launch.create(
-        load_preset("digits", ["lr=0.2"]),
-        tmp_path / "runs",
-        run_id="here",
-        command=["rbp", "train", "digits", "lr=0.2"],
-    )
+    command = ["rbp", "train", "digits", "lr=0.2"]
+    run = launch.create(load_preset("digits", ["lr=0.2"]), tmp_path / "runs", run_id="here", command=command)
     (run.checkpoints / "step-00000012").mkdir()
 
     def after(status, cause, given=LaunchRequest("digits", ("lr=0.2",))):  # noqa: B008  # frozen
@@ -101,22 +97,18 @@ def test_what_starts_a_run_again_changed_is_said_whether_its_command_is_known_or
 @pytest.mark.parametrize(
     ("status", "cause", "commands"),
     [
-        ("stopped", Cause.REQUEST, ["rbp resume here", "rbp logs here"]),
-        ("lost", Cause.LOST_PROCESS, ["rbp resume here", "rbp logs here"]),
-        ("failed", Cause.UNKNOWN, ["rbp resume here", "rbp logs here"]),  # an older run
-        ("lost", Cause.UNRESPONSIVE, ["rbp stop --now here", "rbp resume here (once it is killed)", "rbp logs here"]),
-        ("failed", Cause.DISK, ["rbp resume here (once its disk is writable)", "rbp logs here"]),
-        (
-            "failed",
-            Cause.DATA,
-            ["rbp data check digits", "rbp resume here (once the data are in order)", "rbp logs here"],
-        ),
-        ("stopped", Cause.PRUNED, ["rbp resume here (to train it to its end after all)", "rbp logs here"]),
-        ("running", Cause.UNKNOWN, []),
+        ("stopped", Cause.REQUEST, ["rbp resume here"]),
+        ("lost", Cause.LOST_PROCESS, ["rbp resume here"]),
+        ("failed", Cause.UNKNOWN, ["rbp resume here"]),  # an older run
+        ("lost", Cause.UNRESPONSIVE, ["rbp stop --now here", "rbp resume here (once it is killed)"]),
+        ("failed", Cause.DISK, ["rbp resume here (once its disk is writable)"]),
+        ("failed", Cause.DATA, ["rbp data check digits", "rbp resume here (once the data are in order)"]),
+        ("stopped", Cause.PRUNED, ["rbp resume here (to train it to its end after all)"]),
     ],
 )
 def test_a_resume_is_advised_with_its_precondition(advised, status, cause, commands):
-    assert advised(status, cause) == commands
+    assert advised(status, cause) == [*commands, "rbp logs here"]
+    assert advised("running", Cause.UNKNOWN) == []
 
 
 def test_a_run_without_a_checkpoint_is_said_to_start_again(tmp_path):
@@ -140,12 +132,9 @@ def ends():
 
 @pytest.mark.parametrize(("status", "cause"), list(ends()))
 def test_every_command_about_a_run_elsewhere_says_where(tmp_path, status, cause):
-    run = launch.create(
-        load_preset("digits", ["guard.max_steps=40"]),
-        tmp_path / "my runs",
-        run_id="here",
-        command=["rbp", "train", "digits", "--runs-dir", str(tmp_path / "my runs")],
-    )
+    command = ["rbp", "train", "digits", "--runs-dir", str(tmp_path / "my runs")]
+    loaded = load_preset("digits", ["guard.max_steps=40"])
+    run = launch.create(loaded, tmp_path / "my runs", run_id="here", command=command)
     typed = LaunchRequest("digits", (), LaunchOptions(Path("my runs")))
     for given, place in ((typed, "--runs-dir 'my runs'"), (None, f"--runs-dir '{tmp_path}/my runs'")):
         steps = next_steps(run, read_summary(run), Verdict(status, "", cause), given)

@@ -101,10 +101,7 @@ def test_a_thousand_seeds_are_the_most():
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (
-            {"resources": Resources(processes=10**12)},
-            "1000000000000 processes are more than rbp can start: at most 1024",
-        ),
+        ({"resources": Resources(processes=10**12)}, "1000000000000 processes are more than .*: at most 1024"),
         ({"resources": Resources(nodes=1025, rendezvous="a:1")}, "1025 nodes are more"),
         ({"retries": 1001}, "1001 retries are more"),
     ],
