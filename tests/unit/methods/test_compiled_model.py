@@ -37,16 +37,16 @@ def same(found, expected):
     return all(torch.equal(mine, plain) for mine, plain in zip(found, expected, strict=True))
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(
+    ("name", "way"), [*((name, "torch.compile") for name in METHODS), *(("rate_m", way) for way in list(WAYS)[1:])]
+)
 def test_a_compiled_model_has_the_gradients_and_predictions_of_the_plain_one(name, way):
     assert same(two_steps(WAYS[way](network()), name), two_steps(network(), name))
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_compiling_the_function_around_the_method_changes_nothing(name):
-    model, expected = network(), two_steps(network(), name)
-    assert same(torch.compile(lambda: two_steps(model, name), backend="aot_eager")(), expected)
+def test_compiling_the_function_around_the_method_changes_nothing():
+    model, expected = network(), two_steps(network(), "rate_m")
+    assert same(torch.compile(lambda: two_steps(model, "rate_m"), backend="aot_eager")(), expected)
 
 
 @pytest.mark.compiles

@@ -100,6 +100,7 @@ def test_training_computes_the_same_bits_with_all_probes(method, tmp_path):
 
 @pytest.mark.compiles
 @pytest.mark.xdist_group("compiler")
+@pytest.mark.usefixtures("a_compiler")
 def test_training_with_compiled_neurons_computes_the_same_bits_with_all_probes(tmp_path):
     torch.manual_seed(0)
     check_same_bits(Drawing(kernel="compiled"), "rate_m", tmp_path)

@@ -1,6 +1,7 @@
 """Health as sampled in a training step, against membranes and gradients that are computed again in plain torch."""
 
 import copy
+from itertools import product
 
 import numpy as np
 import pytest
@@ -123,9 +124,13 @@ def by_autograd(received, neuron):
     return inside, inputs.grad.mean(0).flatten().tolist()
 
 
-@pytest.mark.parametrize("neuron", NEURONS)
-@pytest.mark.parametrize("static", [True, False])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("method", "static", "neuron"),
+    [
+        *product(METHODS, (True, False), ("soft",)),
+        *product(("rate_m",), (True,), ("hard", "attached", "attached hard")),
+    ],
+)
 def test_membranes_and_eligibilities_are_those_of_autograd(method, static, neuron):
     torch.manual_seed(0)
     model = Network(**NEURONS[neuron])

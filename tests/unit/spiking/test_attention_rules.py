@@ -72,8 +72,10 @@ CALLS = {
 
 
 @pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("call", CALLS)
-@pytest.mark.parametrize("settings", LAYERS)
+@pytest.mark.parametrize(
+    ("settings", "call"),
+    [*((settings, "plain") for settings in LAYERS), *(("batch first", call) for call in CALLS if call != "plain")],
+)
 def test_multihead_attention_of_a_sequence_is_torchs_at_each_step(settings, call, training):
     attention = layer(**LAYERS[settings]).train(training)
     shape = (B, N, E) if attention.batch_first else (N, B, E)

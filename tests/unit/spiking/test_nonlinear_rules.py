@@ -147,13 +147,12 @@ LAYERS = {
 }
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("layer", LAYERS)
 @pytest.mark.parametrize("method", METHODS)
-def test_every_method_trains_it(method, layer, precision):
+def test_every_method_trains_it_in_low_precision(method, layer):
     torch.manual_seed(0)
     images, labels = torch.rand(T, B, 2, 6, 6), torch.tensor([0, 2])
-    check_every_parameter_gets_a_finite_gradient(lambda: Network(LAYERS[layer]()), method, images, labels, precision)
+    check_every_parameter_gets_a_finite_gradient(lambda: Network(LAYERS[layer]()), method, images, labels, "bf16")
 
 
 def test_an_activation_in_place_changes_its_input_as_in_torch():
