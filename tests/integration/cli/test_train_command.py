@@ -169,20 +169,6 @@ def test_a_setting_given_as_an_option_is_corrected(rbp_here, words, meant):
     assert not rbp_here.runs.exists()
 
 
-def test_an_unreadable_preset_gives_one_message(rbp_here, write):
-    write("broken.toml", "[optim\nlr = 1")
-    write("loop.toml", 'extends = "loop.toml"\n')
-    for name, word in (
-        ("broken.toml", "line"),
-        ("loop.toml", "extends itself"),
-        ("nowhere", "nowhere"),
-        (".", "folder"),
-    ):
-        message = rbp_here("train", name, code=2).stderr
-        assert word in message or name == "."
-        assert len(message.splitlines()) < 15
-
-
 def test_an_unwritable_runs_directory_gives_one_message(rbp_here, write):
     write("file", "")
     done = rbp_here("train", *QUICK, "--runs-dir", "file", code=2)
