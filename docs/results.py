@@ -133,7 +133,9 @@ def section(name: str, pictures: Path) -> str:
     cells = cells_of(sweep)
     if not cells:
         return "\n\n".join([*parts, "Not trained yet.", ""])
-    parts.append(markdown(cells).partition("\n\n")[0])  # its notes are the introduction's, for every table
+    # Its notes are the introduction's, for every table; the data set and the network are the heading's.
+    rows = markdown(cells).partition("\n\n")[0].splitlines()
+    parts.append("\n".join(f"| {row.split(' | ', 2)[2]}" for row in rows))
     draw("curves", [entry for cell in cells for entry in cell.runs], pictures / f"{name}-curves.svg")
     draw_cost(cells, pictures / f"{name}-cost.svg")
     parts.append(f"![Accuracy and training loss by epoch](results/{name}-curves.svg)")
@@ -174,7 +176,7 @@ def called(cell: Cell) -> str:
 
 def inside(cells: Sequence[Cell]) -> str:
     """A table of what the probes saw: where a method's gradient points, and how much the neurons fire."""
-    rows = [["method", "T", "cosine, first", "last", "lowest", "norm, last", "firing rate of each layer", "silent"]]
+    rows = [["method", "T", "cosine, last", "lowest", "norm, last", "firing rate of each layer", "silent"]]
     for cell in cells:
         probed = [events_of(entry.run, "gradient_fidelity") for entry in cell.runs]
         last = [events_of(entry.run, "firing_rates")[-1:] for entry in cell.runs]
@@ -185,7 +187,7 @@ def inside(cells: Sequence[Cell]) -> str:
             [
                 called(cell),
                 str(cell.timesteps),
-                *(["–"] * 4 if cell.method == "bptt" or not all(probed) else cosines(probed)),
+                *(["–"] * 3 if cell.method == "bptt" or not all(probed) else cosines(probed)),
                 ", ".join(f"{statistics.fmean(seeds):.3f}" for seeds in layers),
                 f"{100 * statistics.fmean(statistics.fmean(events[0]['silent']) for events in last):.1f} %",
             ]
@@ -196,7 +198,6 @@ def inside(cells: Sequence[Cell]) -> str:
 def cosines(probed: Sequence[Sequence[dict[str, Any]]]) -> list[str]:
     """How far a method's gradient points where BPTT's does, on the same weights and samples; events by seed."""
     return [
-        spread(probed, lambda events: events[0]["cosine"]),
         spread(probed, lambda events: events[-1]["cosine"]),
         spread(probed, lambda events: min(event["cosine"] for event in events)),
         spread(probed, lambda events: events[-1]["norm_ratio"]),
