@@ -2,8 +2,7 @@
 
 import importlib
 import pkgutil
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Final, get_args
 
 from rbp_engine.data import sets
@@ -20,8 +19,6 @@ __all__ = (
     "catalogued",
     "is_catalogued",
     "known_here",
-    "presence",
-    "require",
 )
 
 
@@ -52,13 +49,3 @@ def is_catalogued(name: str) -> bool:
 def known_here() -> list[str]:
     """The data sets of the catalogue, and those of images in folders in machine.toml. Raises `MachineError`."""
     return [*CATALOG, *(name for name in read_machine().data if FOLDER_SET.fullmatch(name))]
-
-
-def presence(name: str, roots: Sequence[Path] | None = None) -> Presence:
-    """Whether a data set is on this machine, see `DataSet.find`. Raises `KeyError` for a name of none."""
-    return catalogued(name).find(roots)
-
-
-def require(name: str) -> Presence:
-    """The presence of a data set. Raises `DataMissing` if it is not on this machine."""
-    return catalogued(name).require()

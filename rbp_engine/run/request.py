@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rbp_engine.data.catalog import require
+from rbp_engine.data.catalog import catalogued
 from rbp_engine.preset import LoadedPreset, load_preset
 from rbp_engine.preset.sweep.section import key_of
 from rbp_engine.run import teacher, trust
@@ -154,4 +154,4 @@ def with_folder_data(loaded: LoadedPreset) -> LoadedPreset:
     # numpy takes a tenth of a second to import.
     from rbp_engine.data.readers.image_folders import content_digest, list_folder_set
 
-    return loaded.with_contents("data.name", content_digest(list_folder_set(require(name).path or Path())))
+    return loaded.with_contents("data.name", content_digest(list_folder_set(catalogued(name).require().path or Path())))

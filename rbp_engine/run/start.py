@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from rbp_engine.data.catalog import require
+from rbp_engine.data.catalog import catalogued
 from rbp_engine.preset.own_code import all_files
 from rbp_engine.printable import one_line
 from rbp_engine.run import longer, trust
@@ -72,7 +72,7 @@ def check(request: LaunchRequest) -> "LoadedPreset":
 def require_data(loaded: "LoadedPreset") -> None:
     """Raise DataMissing if the data of a preset are not on this machine; a user's own data set is not checked."""
     if "data.name" not in loaded.own_code:
-        require(loaded.preset.data.name)
+        catalogued(loaded.preset.data.name).require()
 
 
 def start_runs(request: LaunchRequest) -> StartResult:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rbp_engine.data.catalog import CATALOG, catalogued, is_catalogued, known_here, presence, require
+from rbp_engine.data.catalog import CATALOG, catalogued, is_catalogued, known_here
 from rbp_engine.run.launch.environment import module_command
 from rbp_engine.settings.machine import add_data_root, made_cache_directory
 from rbp_engine.settings.spelling import did_you_mean
@@ -52,7 +52,7 @@ def register(app: typer.Typer) -> None:
 
 def listing(as_json: Json = False) -> None:
     """List every data set: what it is, and where it is or how to get it."""
-    found = {name: presence(name) for name in known_here()}
+    found = {name: catalogued(name).find() for name in known_here()}
     if as_json:
         print_json([_as_json(catalogued(name), here) for name, here in found.items()])
         return
@@ -75,8 +75,10 @@ def add(
     """Record in machine.toml where a data set is on this machine."""
     _refuse_unknown(name)
     if catalogued(name).module:
-        raise typer.Exit(fail(f"{name} comes with a Python package: {presence(name).remedy or 'it is here'}", 2))
-    looked = presence(name, [folder.expanduser().absolute()])
+        raise typer.Exit(
+            fail(f"{name} comes with a Python package: {catalogued(name).find().remedy or 'it is here'}", 2)
+        )
+    looked = catalogued(name).find([folder.expanduser().absolute()])
     if not looked.found:
         raise typer.Exit(fail(f"{name} is not in {folder}: looked for {catalogued(name).layout}", 3))
     written = add_data_root(name, folder.expanduser())
@@ -88,8 +90,8 @@ def fetch(
 ) -> None:
     """Download a data set into the cache; no other command downloads anything."""
     _refuse_unknown(name)
-    if presence(name).found:
-        say("{} is here already: {}", name, presence(name).path or catalogued(name).origin)
+    if catalogued(name).find().found:
+        say("{} is here already: {}", name, catalogued(name).find().path or catalogued(name).origin)
         return
     command = module_command("rbp_engine.data.fetch", name, str(made_cache_directory() / "data"))
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
@@ -122,7 +124,7 @@ def convert(
     wanted = CATALOG[data.name].wanted(data, loaded.preset.method.timesteps) if data.name in CATALOG else None
     if wanted is None:
         raise typer.BadParameter(f"{loaded.name} is on {data.name}, which needs no conversion")
-    places = [str(require(data.name).path), str(made_cache_directory() / "events")]
+    places = [str(catalogued(data.name).require().path), str(made_cache_directory() / "events")]
     command = module_command("rbp_engine.data.events.convert", data.name, *places, json.dumps(asdict(wanted)))
     what = "decoding the recordings into the cache: minutes for all of them, nothing to do if that was done before"
     with progress(what) as on_progress:
@@ -154,7 +156,7 @@ def check(
     here = known_here()  # reads machine.toml: in the process that checks, an error in it would be a traceback
     for name in names or []:
         _refuse_unknown(name)
-    chosen = list(dict.fromkeys(names or [name for name in here if presence(name).found]))
+    chosen = list(dict.fromkeys(names or [name for name in here if catalogued(name).find().found]))
     if not as_json:
         say("[dim]reading {}[/]", ", ".join(chosen) or "nothing: no data set is here")
     end_on_sigterm()
@@ -165,7 +167,7 @@ def check(
     else:
         for name in chosen:
             _print_result(name, problems[name])
-    missing = any(not presence(name).found for name in chosen)
+    missing = any(not catalogued(name).find().found for name in chosen)
     raise typer.Exit(3 if missing else 1 if any(problems.values()) else 0)
 
 

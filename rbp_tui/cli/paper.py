@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rbp_engine.data.catalog import CATALOG, presence
+from rbp_engine.data.catalog import CATALOG, catalogued
 from rbp_engine.printable import visible
 from rbp_engine.report.names import data_set, network
 from rbp_engine.settings.machine import runs_directory
@@ -97,7 +97,7 @@ def _print_missing(
 
 def _absent_data(names: Iterable[str]) -> set[str]:
     """Those of the data sets that are not here."""
-    return {name for name in set(names) if name in CATALOG and not presence(name).found}
+    return {name for name in set(names) if name in CATALOG and not catalogued(name).find().found}
 
 
 def _to_do_text(to_do: "Sequence[MissingRun]", absent: Collection[str], *, hidden: int) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from rich.table import Column, Table
 from rich.text import Text
 
-from rbp_engine.data.catalog import is_catalogued, presence
+from rbp_engine.data.catalog import catalogued, is_catalogued
 from rbp_engine.preset import SHORT_NAMES, FieldInfo, PresetEntry, fields
 from rbp_engine.preset.sweep.check import sweep_fields
 from rbp_engine.report.paper import published
@@ -39,7 +39,7 @@ def plain_entry(entry: PresetEntry) -> dict[str, Any]:
         "title": entry.title,
         "path": entry.path,
         "data": entry.group,
-        "data_here": presence(entry.group).found if is_catalogued(entry.group) else None,
+        "data_here": catalogued(entry.group).find().found if is_catalogued(entry.group) else None,
         "problems": [asdict(problem) for problem in entry.problems],
     }
     preset = entry.preset

@@ -8,7 +8,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from rbp_engine.data.catalog import catalogued, is_catalogued, presence
+from rbp_engine.data.catalog import catalogued, is_catalogued
 from rbp_engine.preset import LoadedPreset
 from rbp_engine.printable import one_line
 from rbp_engine.report.collect import Experiment
@@ -68,7 +68,7 @@ def estimate_line(loaded: LoadedPreset, records: Sequence[RunRecord]) -> Text | 
 def data_here(name: str) -> bool | None:
     """Whether a data set is here, judging by file names; None for one that is not in the catalogue."""
     try:
-        return presence(name).found if is_catalogued(name) else None
+        return catalogued(name).find().found if is_catalogued(name) else None
     except MachineError:
         return False
 
@@ -79,7 +79,7 @@ def data_text(loaded: LoadedPreset) -> Text:
     if not is_catalogued(name):
         return Text(one_line(name))
     try:
-        found = presence(name)
+        found = catalogued(name).find()
     except MachineError as error:
         return Text(str(error), style="red")
     return Text(f"{catalogued(name).title}  ").append_text(presence_text(found))

