@@ -16,12 +16,13 @@ from rbp_engine.run.files.attempts import last_attempt
 from rbp_engine.run.files.event_reader import read_events
 from rbp_engine.run.files.events import Event, Metrics, RunStart, Validation, supersede
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.untrusted_files import JSON_LIMIT, open_untrusted, parse_json, read_untrusted
+from rbp_engine.untrusted_files import JSON_LIMIT, read_untrusted
 
 #: Durations, which are never the same.
 _TIMES: Final = frozenset({"samples_per_s", "step_ms", "data_ms", "trained_s"})
 _FILES: Final = ("model.safetensors", "ema.safetensors")
-_PART: Final = 2**20
+# Bytes of a file of weights, which is read as a whole: many times those of any network here.
+_LARGEST: Final = 2**31
 #: What a run's folder or name differs in, though it learns the same.
 _NO_REASON: Final = frozenset({"preset"})
 
@@ -81,7 +82,7 @@ class Sameness:
 def compare_results(original: RunDirectory, again: RunDirectory) -> Sameness:
     """Compare the weights of the last checkpoint and of the best, and all metrics. Raises RunError if a run is damaged.
 
-    Reads weights in parts, and needs no torch.
+    Needs no torch.
     """
     count, parting = _first_difference(original, again)
     last, last_again = (run.newest_checkpoint or run.checkpoints / "none" for run in (original, again))
@@ -97,43 +98,19 @@ def compare_results(original: RunDirectory, again: RunDirectory) -> Sameness:
 
 def _compare(name: str, one: Path, other: Path) -> WeightsCompared:
     """Compare two files of weights, but not what their headers say about them."""
+    from safetensors import SafetensorError, deserialize
+
     try:
-        with open_untrusted(one) as first, open_untrusted(other) as second:
-            here, there = _header(first), _header(second)
-            if here != there:
-                keys = sorted(key for key in here.keys() | there.keys() if here.get(key) != there.get(key))
-                return WeightsCompared(name, first=one_line(keys[0]))
-            at = 0
-            while (part := first.read(_PART)) or second.peek(1):
-                if part != (theirs := second.read(_PART)):
-                    place = next((i for i, (a, b) in enumerate(zip(part, theirs, strict=False)) if a != b), 0)
-                    return WeightsCompared(name, first=one_line(_tensor_at(here, at + place)))
-                at += len(part)
+        contents = (read_untrusted(path, _LARGEST) for path in (one, other))
+        here, there = (dict(deserialize(content)) for content in contents)  # type: ignore[no-untyped-call]
     except FileNotFoundError:
         return WeightsCompared(name, there=False)
-    except (OSError, ValueError) as error:
+    except (OSError, SafetensorError) as error:
         raise RunError(f"the weights cannot be compared: {error}") from error
+    for key in sorted(here.keys() | there.keys()):
+        if here.get(key) != there.get(key):  # types, shapes and bytes
+            return WeightsCompared(name, first=one_line(key))
     return WeightsCompared(name)
-
-
-def _header(file: Any) -> dict[str, Any]:
-    """The tensors in a file of safetensors: their types, shapes and places. Raises ValueError if it is none."""
-    length = int.from_bytes(file.read(8), "little")
-    if length > JSON_LIMIT:
-        raise ValueError(f"{file.name} is no file of weights")
-    header = parse_json(file.read(length))
-    if not isinstance(header, dict):
-        raise ValueError(f"{file.name} is no file of weights")
-    return {name: tensor for name, tensor in header.items() if name != "__metadata__"}
-
-
-def _tensor_at(header: dict[str, Any], place: int) -> str:
-    """The name of the tensor whose bytes are there."""
-    for name, tensor in header.items():
-        offsets = tensor.get("data_offsets") if isinstance(tensor, dict) else None
-        if isinstance(offsets, list) and len(offsets) == 2 and offsets[0] <= place < offsets[1]:
-            return name
-    return "a tensor"
 
 
 def _first_difference(original: RunDirectory, again: RunDirectory) -> tuple[int, Parting | None]:
