@@ -28,13 +28,15 @@ from rbp_engine.run.queue.hooks import MODULE as HOOKS
 from rbp_engine.run.queue.hooks import given
 from rbp_engine.run.queue.host_lock import be_dispatcher, host_directory, locked
 from rbp_engine.run.queue.observe import DispatcherMemory, Surroundings, devices_of, job_of, world
-from rbp_engine.run.queue.schedule import RETRY_AFTER_S, Action, QueuedJob, Step, decide
+from rbp_engine.run.queue.schedule import RETRY_AFTER_S, Action, JobSchedule, QueuedJob, Step
 from rbp_engine.run.queue.transitions import WAITS
 from rbp_engine.run.status.status import judge
 
 POLL_S = 0.5
 READ_CARDS_EVERY_S = 2.0
 LARGEST_LOG = 2**20
+# Of the jobs for which nothing can be done while others have their devices, so many are looked at in a pass, in turn.
+LOOKED_AT_IN_TURN = 16
 
 
 class Dispatcher:
@@ -42,27 +44,45 @@ class Dispatcher:
 
     def __init__(self) -> None:
         self._memory = DispatcherMemory()
+        self._turn = 0
         self._holds = Holds()
         self._hooks: list[subprocess.Popen[bytes]] = []
         self._logged: dict[str, str] = {}
 
     def look(self) -> None:
-        """Look once at all entries and their runs, and do what there is to do."""
+        """Look once at everything for which something may have to be done, and do it.
+
+        A pass over thousands of waiting jobs looks at those only that may start now, and at some of the others: an
+        entry whose run has been withdrawn or removed is found in the end.
+        """
         self._reap()
         known, damaged = read_queue()
         for one in damaged:
             self._log(one.path.name, one.id, f"is passed over, its entry is damaged: {one.why}")
         around = Surroundings(lambda: _cards_of(time.monotonic() // READ_CARDS_EVERY_S))
-        busy = around.others_on(devices_of(known, around), damaged)
-        jobs = [job for entry in known if (job := self._look_at(entry, around)) is not None]
-        named = {entry.name: entry for entry in known}
-        for action in decide(world(known, jobs, busy)):
-            entry = named[action.job.name]
+        schedule = JobSchedule(world(known, (), around.others_on(devices_of(known, around), damaged)))
+        turn = range(self._turn, self._turn + LOOKED_AT_IN_TURN)
+        self._turn = turn.stop if turn.stop < len(known) else 0
+        decided: list[tuple[Entry, Action]] = []
+        for number, entry in enumerate(known):
+            if not entry.claimed and (trouble := around.pool(entry).trouble):
+                self._log(entry.name, entry.run.id, f"trouble: {trouble}")
+            if number not in turn and self._can_wait(entry, schedule, around):
+                continue
+            if (job := self._look_at(entry, around)) is not None:
+                decided.append((entry, schedule.decide(job)))
+        for entry, action in decided:
             try:
                 self._do(action, entry, around)
             except (OSError, RunError) as error:
                 self._log(entry.name, entry.run.id, f"trouble: {error}")
         self._holds.keep_only(holders(read_queue()[0]).keys())
+
+    def _can_wait(self, entry: Entry, schedule: JobSchedule, around: Surroundings) -> bool:
+        """Whether a job is not started now, whatever it is: it has no device, and could get none."""
+        if not entry.takes or entry.name in self._memory.starters or entry.claimed:
+            return False
+        return not schedule.has_left(device.key for device in around.pool(entry).devices)
 
     def _reap(self) -> None:
         """Reap child processes that have ended; otherwise they would stay zombies as long as this one lives."""
@@ -72,8 +92,6 @@ class Dispatcher:
 
     def _look_at(self, entry: Entry, around: Surroundings) -> QueuedJob | None:
         """The job of an entry; None if its run cannot be looked at, and then nobody waits for it."""
-        if not entry.claimed and (trouble := around.pool(entry).trouble):
-            self._log(entry.name, entry.run.id, f"trouble: {trouble}")
         try:
             return job_of(entry, self._memory, around)
         except (OSError, RunError) as error:
@@ -220,7 +238,7 @@ def main() -> None:
             if not has_entries():
                 lease.release()
                 return
-        time.sleep(max(POLL_S, 10.0 * took))  # with hundreds of entries, still leave the cores to training
+        time.sleep(max(POLL_S, 20.0 * took))  # with hundreds of entries, still leave the cores to training
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ Nothing here reads or writes anything. A dispatcher may be killed between any tw
 again: what the next dispatcher sees then leads to the same end, as `tests/races/test_simulated_schedules.py` simulates.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
@@ -109,22 +109,39 @@ class Action:
         return Step.LAUNCH in self.steps
 
 
-def decide(world: World) -> list[Action]:
-    """What to do for each job, in their order.
+class JobSchedule:
+    """Decides what to do for one job after the other, the first to start first.
 
     No job overtakes another: while one waits, none behind it gets a device that it could have.
     """
-    given: set[str] = set()
-    ahead: dict[str, QueuedJob] = {}
-    actions = []
-    for job in world.jobs:
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._given: set[str] = set()
+        self._ahead: dict[str, QueuedJob] = {}
+
+    def decide(self, job: QueuedJob) -> Action:
+        """What to do for the next job."""
+        world = self._world
         queued = job.readable and job.status == "queued"
-        action = _queued(job, world, given, ahead) if queued else _other(job, world)
-        given.update(action.devices)
-        for key in job.devices if action.blocked else ():
-            ahead.setdefault(key, job)
-        actions.append(action)
-    return actions
+        action = _queued(job, world, self._given, self._ahead) if queued else _other(job, world)
+        self._given.update(action.devices)
+        if action.blocked:
+            for key in job.devices:
+                self._ahead.setdefault(key, job)
+        return action
+
+    def has_left(self, devices: Iterable[str]) -> bool:
+        """Whether a job behind all those so far that has no device may get one of these."""
+        world = self._world
+        taken = (world.busy, world.claims, self._given, self._ahead)
+        return not world.paused and any(not any(key in keys for keys in taken) for key in devices)
+
+
+def decide(world: World) -> list[Action]:
+    """What to do for each job, in their order."""
+    schedule = JobSchedule(world)
+    return [schedule.decide(job) for job in world.jobs]
 
 
 def _queued(job: QueuedJob, world: World, given: set[str], ahead: Mapping[str, QueuedJob]) -> Action:

@@ -112,14 +112,14 @@ def test_a_run_keeps_the_devices_that_a_dead_dispatcher_gave_it(queue, started):
 def test_a_device_that_another_run_got_meanwhile_is_not_given(queue, started, make_run, monkeypatch):
     """As if another dispatcher were at work, which the lease prevents."""
     queue("late")
-    decided = dispatcher.decide
+    decided = dispatcher.JobSchedule.decide
 
-    def interrupted(world: Any) -> Any:
-        actions = decided(world)
+    def interrupted(self: Any, job: Any) -> Any:
+        action = decided(self, job)
         write_entry(replace(new_entry(make_run("quick"), Asked(dispatch=Dispatch("none"))), claimed=SLOTS[:1]))
-        return actions
+        return action
 
-    monkeypatch.setattr(dispatcher, "decide", interrupted)
+    monkeypatch.setattr(dispatcher.JobSchedule, "decide", interrupted)
     Dispatcher().look()
     assert started == [] and claimed() == {"cpu-0": "quick"}
 
@@ -257,24 +257,28 @@ def started_none(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return found
 
 
-def test_a_second_pass_opens_no_file_of_those_that_have_not_changed(long_queue, monkeypatch):
-    runs = long_queue(20)
+def test_a_pass_opens_the_files_of_few_of_the_jobs_that_wait(long_queue, monkeypatch):
+    runs = long_queue(60)
     write_status(runs[0], "running")
     started_none(monkeypatch)
     one = dispatcher.Dispatcher()
     one.look()
     with opened() as files:
         one.look()
-    assert not any(run.id in name for name in files for run in runs[1:])
+    waiting = {run.id for name in files for run in runs[1:] if run.id in name}
+    assert len(waiting) <= dispatcher.LOOKED_AT_IN_TURN
+    assert not any(name.endswith(".json") and "/queue/" in name for name in files)
 
 
 def test_a_job_far_behind_that_was_withdrawn_leaves_the_queue_though_nothing_is_free(long_queue, monkeypatch):
-    runs = long_queue(20)
+    runs = long_queue(60)
     write_status(runs[0], "running")
-    write_status(runs[15], "stopped")  # and whoever withdrew it has died before it removed the entry
+    write_status(runs[55], "stopped")  # and whoever withdrew it has died before it removed the entry
     assert started_none(monkeypatch) == []
-    dispatcher.Dispatcher().look()
-    assert len(entries()) == 19 and entry_of(runs[15]) is None
+    one = dispatcher.Dispatcher()
+    for _ in range(1 + 60 // dispatcher.LOOKED_AT_IN_TURN):
+        one.look()
+    assert len(entries()) == 59 and entry_of(runs[55]) is None
 
 
 def test_the_entry_of_a_run_is_found_without_reading_those_of_others(long_queue, tmp_path):
