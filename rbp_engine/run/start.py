@@ -14,9 +14,10 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rbp_engine.data.catalog import catalogued
+from rbp_engine.preset import LoadedPreset
 from rbp_engine.preset.own_code import all_files
 from rbp_engine.printable import one_line
 from rbp_engine.run import longer, trust
@@ -39,9 +40,6 @@ from rbp_engine.run.store.run_settings import read_settings
 from rbp_engine.run.trust import Launchable, TrustedPreset
 from rbp_engine.settings.machine import read_machine
 
-if TYPE_CHECKING:
-    from rbp_engine.preset import LoadedPreset
-
 DISPATCHER = "rbp_engine.run.queue.dispatcher"
 # How long a restart waits for the dispatcher to finish with the attempt that has ended.
 SETTLE_S = 15.0
@@ -60,7 +58,7 @@ class StartResult:
     worker: "subprocess.Popen[bytes] | None" = None
 
 
-def check(request: LaunchRequest) -> "LoadedPreset":
+def check(request: LaunchRequest) -> LoadedPreset:
     """The preset of a request. Raises UserError with the reason if it cannot be started on this machine."""
     loaded = request.load()
     require_data(loaded)
@@ -69,7 +67,7 @@ def check(request: LaunchRequest) -> "LoadedPreset":
     return loaded
 
 
-def require_data(loaded: "LoadedPreset") -> None:
+def require_data(loaded: LoadedPreset) -> None:
     """Raise DataMissing if the data of a preset are not on this machine; a user's own data set is not checked."""
     if "data.name" not in loaded.own_code:
         catalogued(loaded.preset.data.name).require()
@@ -160,12 +158,12 @@ def find_or_create(request: LaunchRequest, loaded: TrustedPreset) -> tuple[list[
     return [launchable], False
 
 
-def directory_of(request: LaunchRequest, loaded: "LoadedPreset") -> RunDirectory:
+def directory_of(request: LaunchRequest, loaded: LoadedPreset) -> RunDirectory:
     """The folder of a request's run: that of its id, or one with a newly drawn id."""
     return RunDirectory(request.options.runs / (request.run_id or new_run_id(loaded.name, loaded.preset.method.name)))
 
 
-def _check_same(run: RunDirectory, loaded: "LoadedPreset", seed: int) -> None:
+def _check_same(run: RunDirectory, loaded: LoadedPreset, seed: int) -> None:
     summary = read_summary(run)
     if summary is None:
         raise RunError(f"{run.id}: run.json is missing or damaged")

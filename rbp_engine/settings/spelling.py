@@ -31,9 +31,7 @@ def describe_value(value: object) -> str:
         return f"the string {json.dumps(shown, ensure_ascii=not value.isprintable())}"
     if isinstance(value, list):
         return "an array"
-    if isinstance(value, dict):
-        return "a table"
-    return "a date or time"
+    return "a table" if isinstance(value, dict) else "a date or time"
 
 
 def is_count(value: object, most: int) -> bool:

@@ -326,8 +326,15 @@ class Event:
 
 def to_json(event: Event) -> str:
     """The event as one line, without the newline."""
-    envelope: dict[str, Any] = {"v": VERSION, "seq": event.seq, "t": round(event.t, 3), "attempt": event.attempt}
-    envelope |= {"rank": event.rank, "step": event.step, "kind": event.body.kind}
+    envelope = {
+        "v": VERSION,
+        "seq": event.seq,
+        "t": round(event.t, 3),
+        "attempt": event.attempt,
+        "rank": event.rank,
+        "step": event.step,
+        "kind": event.body.kind,
+    }
     body = {
         name: asdict(value) if isinstance(value, ReachedSoFar) else value for name, value in vars(event.body).items()
     }

@@ -6,6 +6,7 @@ Keys that presets have, as `lr` or `{"optim": {"lr": …}}`, keep their names, s
 runs find them where they find those of presets. The others stand in the table `[settings]`, under their dotted names.
 """
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -77,12 +78,10 @@ def sort_numbers(given: Mapping[Any, Any]) -> SortedNumbers:
 
 def whole_number(name: str, value: Any) -> int:
     """The value as a whole number that files of runs can have: from 0, below 2**63. Raises RunError for any other."""
-    try:
+    with contextlib.suppress(Exception):  # whatever a value of the program's may raise
         number = int(value)
         if number == value and 0 <= number < LARGEST:
             return number
-    except Exception:  # whatever a value of the program's may raise
-        pass
     raise RunError(f"{name}={shown(value)}: expected a whole number from 0")
 
 
