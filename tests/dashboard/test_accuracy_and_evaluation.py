@@ -56,7 +56,9 @@ def trained(home, write_run):
     events = [RunStart(steps_per_epoch=1, epochs=3)]
     for epoch, top1 in enumerate(([0.2, 0.5, 0.6], [0.4, 0.7, 0.8], [0.5, 0.899, 0.9]), start=1):
         events.append(Validation(epoch, 0.1, top1[-1], 1.0, 360, top1_by_step=top1))
-    return write_run(home / "runs", "mine", timesteps=3, bodies=events)
+    run = write_run(home / "runs", "mine", timesteps=3, bodies=events)
+    (run.checkpoints / "best").mkdir(parents=True)
+    return run
 
 
 @at("80x24", "160x45")

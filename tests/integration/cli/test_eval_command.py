@@ -129,7 +129,7 @@ def test_the_rows_of_the_robustness_table_are_what_single_evaluations_find(full,
 def test_what_was_found_is_kept_in_the_run_and_printed_as_tables(trained, full):
     kept = json.loads((trained.runs / "mine" / "evaluation.json").read_text())
     assert full["saved"] and kept == {part: full[part] for part in ("robustness", "by_class")}
-    done = trained("eval", "mine", "robustness", "--timesteps", "2")
+    done = trained("eval", "mine", "robustness", "classes", "--timesteps", "2")
     for text in ("T needed", "T = 2", "noise of 0.1 σ", "no input at 1 of 3 timesteps", "precision %", "confidence %"):
         assert text in done.stdout, text
     assert "T = 6" not in done.stdout and "seed 0" in done.stdout

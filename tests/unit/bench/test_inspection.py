@@ -123,7 +123,7 @@ def test_all_operations_without_a_rule_are_found_at_once_and_the_rule_table_is_u
         (
             "without_neuron",
             r"is called with the keywords num_classes, in_channels, neuron, but it does not take neuron\. "
-            r"Its signature is \(num_classes=10, in_channels=3\); .*docs/own-network\.md",
+            r"Its signature is \(num_classes=10, in_channels=3\); .*rbp try --example",
         ),
         (
             "wants_width",

@@ -25,7 +25,15 @@ from rbp_engine.run.files.events import (
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary
 from rbp_engine.run.status.curves import Curve, CurveBuilder
-from rbp_engine.run.status.history import Attempt, HistoryBuilder, Mark, attempt_remaining_s, elapsed_s
+from rbp_engine.run.status.history import (
+    ALERTS_KEPT,
+    CHECKPOINTS_KEPT,
+    Attempt,
+    HistoryBuilder,
+    Mark,
+    attempt_remaining_s,
+    elapsed_s,
+)
 from rbp_engine.run.status.history_reader import HistoryReader, read_history
 from tests.run_files import tell
 
@@ -74,9 +82,12 @@ def test_a_history_is_what_still_counts_of_the_events_however_they_come(events, 
         curve = history.curves.get({"loss": "train/loss", "top1": "validation/top1"}[name])
         counting = [getattr(event.body, name) for event in kept if isinstance(event.body, kind)]
         assert (curve.value.tolist() if curve else []) == counting
-    assert list(history.checkpoints) == [event for event in kept if isinstance(event.body, CheckpointSaved)]
+    assert (
+        list(history.checkpoints)
+        == [event for event in kept if isinstance(event.body, CheckpointSaved)][-CHECKPOINTS_KEPT:]
+    )
     alerts = [event for event in events if isinstance(event.body, (WarningRaised, ErrorRaised))]
-    assert list(history.alerts) == alerts
+    assert list(history.alerts) == alerts[-ALERTS_KEPT:]
     newest = [event for event in alerts if event.attempt == events[-1].attempt]
     assert history.newest_alert is (newest[-1] if newest else None)
     assert [attempt.number for attempt in history.attempts] == sorted({event.attempt for event in events})
