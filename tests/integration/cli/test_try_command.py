@@ -29,7 +29,9 @@ def test_the_costs_of_a_trainable_network_are_shown(rbp, write):
     assert [layer["layer"] for layer in found["layers"]] == ["conv", "head"]
     assert [method["method"] for method in found["methods"]] == ["bptt", "rate_m", "rate_s"]
     for method in found["methods"]:
-        assert method["seconds"] > 0 and method["largest_batch"] > 4 and method["largest_timesteps"] != 0
+        assert method["seconds"] > 0 and method["largest_timesteps"] != 0
+        # None where the memory of so small a network is lost in the noise.
+        assert method["largest_batch"] is None or method["largest_batch"] > 4
 
 
 def test_the_example_is_written_once_and_can_be_trained(rbp_here):
