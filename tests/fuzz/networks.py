@@ -519,7 +519,7 @@ def draw(seed, most=16):
         if random.random() < 0.25:
             for parameter in network.parameters():
                 parameter.requires_grad_(random.random() < 0.7)
-            next(network.layers[network.nodes[-1].layer].parameters(), torch.empty(0)).requires_grad_(True)
+            thaw(network)
         # With one channel, torch's own convolution in float64 fails on copies of weights in this layout.
         if random.random() < 0.3 and all(getattr(layer, "out_channels", 2) > 1 for layer in network.layers):
             network.to(memory_format=torch.channels_last)
@@ -529,6 +529,18 @@ def draw(seed, most=16):
             (images(timesteps, static, size, drawing.shapes[0]), torch.randint(CLASSES, (size,))) for size in sizes
         ]
     return Problem(seed, timesteps, network, batches, random.choice(["1/T", "1"]), random.choice([1.0, 0.37]))
+
+
+def thaw(network):
+    """Train a parameter of the layer with any that is nearest to the output: there must be something to train."""
+    left = [len(network.nodes)]
+    while left:
+        number = left.pop(0)
+        node = network.nodes[number - 1]
+        if parameters := list(network.layers[node.layer].parameters()):
+            parameters[0].requires_grad_(True)
+            return
+        left += [each for each in node.inputs if each]
 
 
 def images(timesteps, static, size, shape):
