@@ -320,7 +320,8 @@ class Rates(Walk):
     def normalize(self, place, layer, r):
         [dim] = re.findall(r"dim=(-?\d)", layer.expression)
         shift = float(re.findall(r"0\.\d", layer.expression)[0])
-        inverse = mean([1 / (x_t + shift).norm(dim=int(dim), keepdim=True) for x_t in self.of_input(place)])
+        lengths = [(x_t + shift).norm(dim=int(dim), keepdim=True).clamp_min(1e-12) for x_t in self.of_input(place)]
+        inverse = mean([1 / length for length in lengths])
         y = mean(self.steps[place])
         return with_value(inverse * (r - y * (y * r).sum(int(dim), keepdim=True)), y)
 
