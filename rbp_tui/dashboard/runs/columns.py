@@ -119,7 +119,7 @@ COLUMNS = (
     Column("energy", 7, _energy, "energy_uj", right=True,
            least=4),
     Column("ETA", 6, _eta, "eta", least=6, right=True),
-    Column("elapsed", 7, lambda record: fmt.duration(record.summary.trained_s),
+    Column("trained", 7, lambda record: fmt.duration(record.summary.trained_s),
            "-trained", right=True),
     Column("made", 12, lambda record: _moment(record.summary.created), "-created", always=True),
     Column("host", 16, _host, "host", least=6),
@@ -131,7 +131,7 @@ BY_NAME = {column.name: column for column in COLUMNS}
 STRETCHING = tuple(column for column in COLUMNS if column.least is not None)
 #: The columns in the order in which a narrow screen keeps them, around the settings in which the runs differ.
 BEFORE_SETTINGS = ("run", "id", "method", "T", "seed", "epoch", "last %", "best %", "ETA")
-AFTER_SETTINGS = (CURVE, "loss", "samples/s", "memory", "status", "tags", "elapsed", "energy", "made", "note", "host")
+AFTER_SETTINGS = (CURVE, "loss", "samples/s", "memory", "status", "tags", "trained", "energy", "made", "note", "host")
 #: Settings stand behind this column.
 BEFORE_RESULTS = "seed"
 

@@ -102,7 +102,7 @@ def improving(history: History) -> Iterator[Alarm]:
             len(scores) - 1,
             f"it was still learning: its last evaluation is {100 * gain:.1f} points better than all before it",
             "it had too few epochs",
-            f"train it for longer: rbp resume RUN epochs={2 * scores.epoch[-1]:.0f}",
+            f"train it for longer: resume it with epochs={2 * scores.epoch[-1]:.0f}",
         )
 
 
