@@ -122,11 +122,11 @@ def markdown(cells: Sequence[Cell]) -> Lines:
 
 def latex(cells: Sequence[Cell]) -> Lines:
     """A booktabs `tabular`; its notes are comments above it."""
-    shown = columns(cells, costs=False)
+    shown = columns(cells, costs=True)
     table = rows(cells, shown)
     labelled = any(row.label for row in table)
     places = "l" * LEFT_COLUMNS + "r" * (len(shown) - LEFT_COLUMNS) + ("l" if labelled else "")
-    lines = ["% needs \\usepackage{booktabs}", *(f"% {note}" for note in notes(cells, costs=False))]
+    lines = ["% needs \\usepackage{booktabs}", *(f"% {note}" for note in notes(cells, costs=True))]
     lines += [f"\\begin{{tabular}}{{{places}}}", "\\toprule"]
     lines += [
         " & ".join([*(column.latex for column in shown), *(["Settings"] if labelled else [])]) + r" \\",
