@@ -25,7 +25,7 @@ WIDEST_SETTING, LEAST_WORD = 24, 8
 ENOUGH, WIDEST = 30, 200
 #: Settings that the other columns of every list show already.
 SHOWN_ANYWAY = frozenset({"data.name", "model.name", "method.name", "method.timesteps", "train.epochs", "run.seed"})
-#: A list shows this many settings before less important columns, and the others after them.
+#: A list shows at most this many settings before less important columns, and the others after them.
 SETTINGS_FIRST = 3
 
 
@@ -114,10 +114,19 @@ def timesteps_needed_text(record: RunRecord) -> str:
     return UNKNOWN if needed is None else str(needed)
 
 
-def settings_worth_a_column(records: Iterable[RunRecord]) -> list[str]:
-    """The keys of the settings in which these runs differ, and that no other column shows."""
-    differing = differing_settings(record for record in records if record.readable)
-    return [key for key in differing if key not in SHOWN_ANYWAY]
+def settings_worth_a_column(records: Sequence[RunRecord]) -> tuple[list[str], list[str]]:
+    """The keys of the settings in which these runs differ, and that no other column shows: the first ones, and others.
+
+    The first are settings in which runs of one label differ; of two labels, the label says that they do.
+    """
+    readable = [record for record in records if record.readable]
+    by_label: dict[str, list[RunRecord]] = {}
+    for record in readable:
+        by_label.setdefault(record.summary.label, []).append(record)
+    apart = {key for runs in by_label.values() for key in differing_settings(runs)}
+    differing = [key for key in differing_settings(readable) if key not in SHOWN_ANYWAY]
+    first = [key for key in differing if key in apart][:SETTINGS_FIRST]
+    return first, [key for key in differing if key not in first]
 
 
 def longest_texts(columns: Iterable[Column], records: Sequence[RunRecord]) -> dict[str, int]:

@@ -81,7 +81,7 @@ def moves_alike(problem):
 
 
 def draws_alike(problem):
-    """Whether dropout draws as in the reference, whose stacked timesteps are contiguous: torch draws in memory order."""
+    """Whether dropout draws as in the reference, whose stacked timesteps are contiguous: it draws in memory order."""
     network, contiguous = copy.deepcopy(problem.network), []
     for layer in network.layers:
         if isinstance(layer, _DropoutNd):

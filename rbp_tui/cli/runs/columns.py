@@ -49,5 +49,6 @@ def settings_plain(records: "Sequence[RunRecord]", wanted: "Sequence[Column]") -
     from rbp_engine.run.store.run_settings import dotted_key, settings_of
     from rbp_tui.text.run_columns import settings_worth_a_column
 
-    keys = [key for column in wanted if (key := dotted_key(column.name))] or settings_worth_a_column(records)
+    first, others = settings_worth_a_column(records)
+    keys = [key for column in wanted if (key := dotted_key(column.name))] or [*first, *others]
     return {record.run.id: {key: settings_of(record).get(key) for key in keys} for record in records}

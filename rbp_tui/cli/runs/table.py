@@ -15,7 +15,6 @@ from rbp_engine.run.store.trash import TrashedRun
 from rbp_tui.text import format as fmt
 from rbp_tui.text.run_columns import (
     GAP,
-    SETTINGS_FIRST,
     WIDEST,
     Column,
     PlacedColumn,
@@ -45,10 +44,10 @@ def runs_table(records: Sequence[RunRecord], placed: Sequence[PlacedColumn]) -> 
 def placed_columns(records: Sequence[RunRecord], width: int, wanted: Sequence[Column] = ()) -> tuple[PlacedColumn, ...]:
     """As many columns as fit: those wanted, or else the settings in which the runs differ, among the usual ones."""
     settings = [column for column in wanted if column.name not in BY_NAME]
-    differing = [] if wanted else [setting_column(key) for key in settings_worth_a_column(records)]
+    keys = ([], []) if wanted else settings_worth_a_column(records)
+    first, others = ([setting_column(key) for key in part] for part in keys)
     before = COLUMNS.index(BY_NAME[BEFORE_RESULTS]) + 1
-    columns = (*COLUMNS[:before], *settings, *differing, *COLUMNS[before:])
-    first, others = differing[:SETTINGS_FIRST], differing[SETTINGS_FIRST:]
+    columns = (*COLUMNS[:before], *settings, *first, *others, *COLUMNS[before:])
     tiers = ((*NAMING, *_names(wanted), *USUAL, *_names(first)), ON_WIDE_TERMINALS, _names(others))
 
     @functools.cache  # some columns read a file of every run

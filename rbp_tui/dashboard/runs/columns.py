@@ -20,7 +20,6 @@ from rbp_tui.hosts.records import host_of
 from rbp_tui.text import format as fmt
 from rbp_tui.text.energy_text import joules
 from rbp_tui.text.run_columns import (
-    SETTINGS_FIRST,
     UNKNOWN,
     WIDEST,
     Column,
@@ -67,10 +66,6 @@ def _best(record: RunRecord) -> str:
     return fmt.percent(record.summary.best.top1, 1) + ("" if epoch is None else f"@{epoch:.0f}")
 
 
-def _eta(record: RunRecord) -> str:
-    return fmt.duration(remaining_s(record.summary)) if record.verdict.live else ""
-
-
 def _failure(record: RunRecord) -> str:
     alert = record.summary.alert if record.verdict.live else ""
     return " · ".join(filter(None, (record.verdict.reason, alert)))
@@ -84,14 +79,6 @@ def _named(record: RunRecord) -> str:
 def _energy(record: RunRecord) -> str:
     energy = read_energy(record.run)
     return "" if energy is None else joules(energy.spiking.total_pj)
-
-
-def _host(record: RunRecord) -> str:
-    return host_of(record) or str(find_field("host").get(record) or "")
-
-
-def _moment(t: float) -> str:
-    return time.strftime("%d %b %H:%M", time.localtime(t))
 
 
 COLUMNS = (
@@ -118,11 +105,14 @@ COLUMNS = (
            right=True, heading="mem GiB"),
     Column("energy", 7, _energy, "energy_uj", right=True,
            least=4),
-    Column("ETA", 6, _eta, "eta", least=6, right=True),
+    Column("ETA", 6,
+           lambda record: fmt.duration(remaining_s(record.summary)) if record.verdict.live else "",
+           "eta", least=6, right=True),
     Column("trained", 7, lambda record: fmt.duration(record.summary.trained_s),
            "-trained", right=True),
-    Column("made", 12, lambda record: _moment(record.summary.created), "-created", always=True),
-    Column("host", 16, _host, "host", least=6),
+    Column("made", 12, lambda record: time.strftime("%d %b %H:%M", time.localtime(record.summary.created)), "-created",
+           always=True),
+    Column("host", 16, lambda record: host_of(record) or str(find_field("host").get(record) or ""), "host", least=6),
     Column("tags", 30, lambda record: " ".join(record.tags), "tags", least=8),
     Column("note", 40, lambda record: record.annotations.note, "note", least=10),
     Column("reason", WIDEST, _failure, "reason", least=8, always=True, flowing=True),
@@ -147,11 +137,15 @@ def with_settings(settings: Iterable[str]) -> tuple[Column, ...]:
     return (*COLUMNS[:before], *(setting_column(key) for key in settings), *COLUMNS[before:])
 
 
-def fitting(settings: Sequence[str], longest: Mapping[str, int], width: int) -> tuple[PlacedColumn, ...]:
-    """As many columns as fit, with settings in which the runs differ; `longest` has the widths of `longest_texts`."""
-    first, others = settings[:SETTINGS_FIRST], settings[SETTINGS_FIRST:]
+def fitting(
+    first: Sequence[str], others: Sequence[str], longest: Mapping[str, int], width: int
+) -> tuple[PlacedColumn, ...]:
+    """As many columns as fit, with settings in which the runs differ, the `first` ones before less important columns.
+
+    `longest` has the widths of `longest_texts`.
+    """
     tiers = ((*BEFORE_SETTINGS, *first, "reason"), AFTER_SETTINGS, others)
-    return place(with_settings(settings), tiers, lambda column: longest.get(column.name, 0), width)
+    return place(with_settings([*first, *others]), tiers, lambda column: longest.get(column.name, 0), width)
 
 
 def run_cells(record: RunRecord, view: RunView, placed: Sequence[PlacedColumn]) -> tuple[TableCell, ...]:

@@ -63,7 +63,7 @@ class RowMaker:
         self._placed: tuple[PlacedColumn, ...] = ()
         self._runs: dict[str, tuple[tuple[RunRecord, RunView], Cells]] = {}
         self._groups: dict[str, tuple[list[RunRecord], Cells]] = {}
-        self._settings: dict[str, tuple[frozenset[str], dict[str, int]]] = {}
+        self._settings: dict[str, tuple[frozenset[str], tuple[dict[str, int], ...]]] = {}
 
     def rows(
         self, records: Sequence[RunRecord], view: TableView, marked: AbstractSet[str], trends: Mapping[str, Trend]
@@ -108,15 +108,15 @@ class RowMaker:
         if view.grouped:
             longest["run"] += len(MEMBER)
             longest["best %"] = max(longest["best %"], LONGEST_SPREAD)
-        settings = self._widths_of_settings(shown)
-        return fitting(list(settings), longest | settings, view.width)
+        first, others = self._settings_of(shown)
+        return fitting(list(first), list(others), longest | first | others, view.width)
 
-    def _widths_of_settings(self, shown: Sequence[RunRecord]) -> dict[str, int]:
-        """The widths of the columns of the settings in which the runs differ."""
+    def _settings_of(self, shown: Sequence[RunRecord]) -> tuple[dict[str, int], ...]:
+        """The settings in which the runs differ, those to show first and others, with the widths of their columns."""
         asked = frozenset(record.run.id for record in shown)
 
-        def widths(_: frozenset[str]) -> dict[str, int]:
-            return longest_texts(map(setting_column, settings_worth_a_column(shown)), shown)
+        def widths(_: frozenset[str]) -> tuple[dict[str, int], ...]:
+            return tuple(longest_texts(map(setting_column, part), shown) for part in settings_worth_a_column(shown))
 
         return _made(self._settings, "shown", asked, widths)  # a run's settings never change
 

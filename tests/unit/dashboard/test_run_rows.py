@@ -139,11 +139,11 @@ WIDTHS = {column.name: st.integers(0, 80) for column in with_settings(SETTINGS) 
 
 @given(st.fixed_dictionaries(WIDTHS), st.integers(0, 300))
 def test_columns_fit_the_width_and_a_wider_screen_shows_at_least_as_many(longest, width):
-    placed = fitting(SETTINGS, longest, width)
+    placed = fitting(SETTINGS[:3], SETTINGS[3:], longest, width)
     assert sum(one.width + GAP for one in placed) <= width
     order = [column.name for column in with_settings(SETTINGS)]
     assert [one.column.name for one in placed] == [name for name in order if name in {p.column.name for p in placed}]
-    assert len(fitting(SETTINGS, longest, width + 20)) >= len(placed)
+    assert len(fitting(SETTINGS[:3], SETTINGS[3:], longest, width + 20)) >= len(placed)
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +169,16 @@ def test_the_settings_in_which_runs_on_the_same_data_differ_are_columns(sweep, w
     at = names.index("optim.lr") + 1
     assert [texts(made, f"run-{number}")[at] for number in range(5)] == ["0.01", "0.05", "0.05", "0.3", "0.1"]
     assert "optim.lr" not in [one.column.name for one in rows(sweep, query="lr=0.05", width=width).placed]
+
+
+def test_settings_in_which_only_runs_of_different_labels_differ_come_after_the_loss(tmp_path, sweep):
+    preset = tmp_path / "mine.toml"
+    preset.write_text('extends = "digits"\ntitle = "mine"\noptim.momentum = 0.5\n')
+    made = launch.create(load_preset(str(preset)), tmp_path / "runs", run_id="mine")
+    records = [*sweep, *list_runs(made.path.parent)]
+    wide, narrow = ([one.column.name for one in rows(records, width=width).placed] for width in (240, 100))
+    assert {"optim.lr", "optim.momentum", "loss"} <= set(wide)
+    assert "optim.lr" in narrow and "optim.momentum" not in narrow
 
 
 @pytest.mark.parametrize("width", [77, 117, 197])
