@@ -119,8 +119,9 @@ def cells_of(sweep: str) -> list[Cell]:
 
 
 def page(pictures: Path = FOLDER) -> str:
-    """The page; its pictures are drawn into a folder."""
-    return "\n".join([(FOLDER / "introduction.md").read_text(), *(section(name, pictures) for name in SWEEPS)])
+    """The page: its introduction as it is, then a section for each sweep. The pictures are drawn into a folder."""
+    introduction, _, _ = PAGE.read_text().partition("## ")
+    return "\n".join([f"{introduction.rstrip()}\n", *(section(name, pictures) for name in SWEEPS)])
 
 
 def section(name: str, pictures: Path) -> str:
