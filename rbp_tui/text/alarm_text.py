@@ -27,14 +27,10 @@ def layer_text(alarm: "Alarm") -> str:
     return f"layer {alarm.layer}" if numbered else alarm.layer or NETWORK
 
 
-def since_text(alarm: "Alarm") -> str:
-    """As `epoch 2.2`; the step if it is not known how long an epoch is."""
-    return f"step {alarm.step}" if math.isnan(alarm.epoch) else f"epoch {alarm.epoch:.1f}"
-
-
 def alarm_line(alarm: "Alarm") -> str:
-    """What it is, since when, and what to do."""
-    return f"{layer_text(alarm)}: {alarm.what} since {since_text(alarm)}: {alarm.knob}"
+    """What it is, since when, and what to do. It is a step where it is not known how long an epoch is."""
+    since = f"step {alarm.step}" if math.isnan(alarm.epoch) else f"epoch {alarm.epoch:.1f}"
+    return f"{layer_text(alarm)}: {alarm.what} since {since}: {alarm.knob}"
 
 
 def judged(alarm: "Alarm", *, live: bool = False) -> tuple[str, str]:

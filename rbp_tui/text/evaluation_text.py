@@ -135,7 +135,7 @@ def _least_accurate_first(found: ByClass) -> list[int]:
 
 def matrix_table(found: ByClass) -> Table:
     """The confusion matrix: a row for each class, a column for each prediction; a dot is none."""
-    table = empty_table(["class"], [_short(one.name) for one in found.classes])
+    table = empty_table(["class"], [one.name if len(one.name) <= 4 else f"{one.name[:3]}…" for one in found.classes])
     table.columns[0].max_width = NAME_WIDTH
     for label, row in enumerate(found.matrix()):
         total = max(1, sum(row))
@@ -171,10 +171,6 @@ def mistake_table(found: ByClass) -> Table:
 def class_name(found: ByClass, label: int) -> str:
     """The name of a class."""
     return one_line(found.classes[label].name, LONGEST_NAME)
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 4 else f"{name[:3]}…"
 
 
 def _add(table: Table, *words: str) -> None:

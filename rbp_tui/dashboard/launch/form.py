@@ -167,7 +167,10 @@ class LaunchForm(Dialog[Launched]):
                 with Horizontal(classes="row first"):
                     yield Label("settings", classes="name")
                     yield CompletingInput(
-                        self.start.overrides, "overrides", "T=6 lr=0.05; a sweep: T=2,4,6", self._completed
+                        self.start.overrides,
+                        "overrides",
+                        "T=6 lr=0.05; a sweep: T=2,4,6",
+                        lambda words: complete(words, self._preset),
                     )
                 yield Static(id="verdict")
                 yield Static(id="offered")
@@ -187,9 +190,6 @@ class LaunchForm(Dialog[Launched]):
                 "\n[b]Enter[/b] launch   [b]Tab[/b] complete   [b]ctrl+y[/b] copy   [b]Esc[/b] cancel",
                 classes="keys",
             )
-
-    def _completed(self, words: str) -> str:
-        return complete(words, self._preset)
 
     def _usual(self) -> LoadedPreset | None:
         """The preset or run without overrides; None if it has become unreadable, which the verdict then reports."""
