@@ -46,7 +46,7 @@ from tests.fuzz.hostile_world import (
     put_importable_folders,
 )
 
-CASES = int(os.environ.get("RBP_FUZZ_HOSTILE", "40"))
+CASES = int(os.environ.get("RBP_FUZZ_HOSTILE", "24"))
 COMMANDS_A_CASE = 3
 
 
