@@ -127,7 +127,7 @@ def _about(info: FieldInfo | None) -> str:
 def main_settings(preset: "Preset") -> list[tuple[str, str]]:
     """What is looked at first in a preset: names and values."""
     neuron, optim, method = preset.neuron, preset.optim, preset.method
-    scale = f"× {method.loss_scale}" if method.name.startswith("rate") else "–"
+    scale = f" × {method.loss_scale}" if method.name.startswith("rate") else ""
     warmup = f", {optim.warmup_epochs} warm-up" if optim.warmup_epochs else ""
     arguments = f" {value_text(neuron.surrogate_args)}" if neuron.surrogate_args else ""
     lif = ("λ, V_th", f"{neuron.decay:g}, {neuron.threshold:g}")
@@ -137,7 +137,7 @@ def main_settings(preset: "Preset") -> list[tuple[str, str]]:
         ("network", network(preset.model.name)),
         ("T", str(method.timesteps)),
         ("method", fmt.method(method.name)),
-        ("loss", scale if preset.loss.name == "ce" else f"{preset.loss.name} {scale}".removesuffix(" –")),
+        ("loss", f"{preset.loss.name}{scale}"),
         lif if known else ("neuron", neuron.name),
         ("reset", reset if known else "–"),
         ("epochs", str(preset.train.epochs)),

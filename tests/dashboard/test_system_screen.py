@@ -106,6 +106,17 @@ async def test_it_says_when_no_run_is_live_and_reads_only_while_shown(dashboard,
         await until(pilot, lambda: watch.sight and (watch.sight.uses or "No run is live" in str(empty.render())))
 
 
+async def test_the_first_reading_knows_how_busy_the_cores_are(dashboard, until):
+    with subprocess.Popen(["yes"], stdout=subprocess.DEVNULL) as busy:
+        watch = dashboard.session.machine
+        async with dashboard.run_test(size=(80, 24)) as pilot:
+            await until(pilot, lambda: dashboard.session.listed)
+            await pilot.press("5")
+            await until(pilot, lambda: watch.sight)
+        busy.kill()
+    assert sum(watch.sight.cores) > 0.0
+
+
 async def test_a_machine_that_cannot_be_read_is_told(dashboard, until, monkeypatch):
     def fail(self, records):
         raise OSError("no /proc here")

@@ -175,7 +175,6 @@ class MachineWatch(Watcher):
         self._records: tuple[RunRecord, ...] | None = None
         self._cards = CardReader()
         self._counted: set[int] = set()
-        psutil.cpu_percent(percpu=True)
 
     def look_at(self, records: tuple[RunRecord, ...] | None) -> None:
         """Read what the machine has, and where these runs are; None: nobody looks."""
@@ -186,6 +185,7 @@ class MachineWatch(Watcher):
 
     def _look(self) -> float | None:
         if (records := self._records) is None:
+            psutil.cpu_percent(percpu=True)  # psutil counts for each thread from its first call in it
             return None
         try:
             self.sight, self.fault = self.read(records), ""
