@@ -94,47 +94,6 @@ async def test_the_table_equals_that_of_rbp_compare(app, made, until, compare):
 
 
 @pytest.mark.asyncio
-async def test_differences_are_paired_by_seed_and_settings_that_differ_are_listed(app, compare):
-    async with app.run_test(size=(200, 40)) as pilot:
-        table = shown(await compare(app, pilot, "bptt-1", "bptt-2", "rate-1", "rate-2", "rate-3"))
-        row = next(line for line in table.splitlines() if "BPTT" in line)
-        # bptt minus rate_M: +2 and +1 points for seeds 1 and 2; rate_M's seed 3 has no partner. With one degree of
-        # freedom t is 12.7, and the interval 12.7 × 0.71 / √2.
-        numbers = "2 BPTT 2 93.50 ± 0.71 93.50 ± 0.71 +1.50 ± 6.35 +1.50 ± 6.35 2.00 640 5.0"
-        assert " ".join(row.split()) == numbers
-        assert "train.log_every  10, 5 (1◆)  10 (2)" in table and "method.name" not in table
-
-
-@pytest.mark.asyncio
-async def test_the_table_at_equal_cost_is_paired_by_seed(app, until, compare):
-    async with app.run_test(size=(80, 24)) as pilot:
-        screen = await compare(app, pilot, "bptt-1", "bptt-2", "rate-1", "rate-2", "rate-3")
-        await pilot.press("dollar_sign")
-        await until(pilot, lambda: "1◆" in shown(screen) and "2 BPTT 2 93.50 +1.50" in " ".join(shown(screen).split()))
-        table = " ".join(shown(screen).split())
-        # rate_M, the baseline, is done after 2 s, when BPTT has one epoch: 85 and 86 against 91 and 93. Of its memory
-        # BPTT needs five times as much.
-        assert "2 BPTT 2 93.50 +1.50 ± 6.35 85.50 −6.50 ± 6.35 needs 5×" in table
-        assert "1◆ rate_M 2 92.00 – 92.00 –" in table and "2s: when the fastest of each seed was done" in table
-        assert "at equal cost" in screen.query_one("#about", Line).shown.plain
-        await pilot.press("dollar_sign")
-        assert "samples/s" not in shown(screen) and "last %" in shown(screen)
-
-
-@pytest.mark.asyncio
-async def test_a_curve_is_the_mean_over_seeds_with_their_deviation_as_a_band(app, until, compare):
-    async with app.run_test(size=(80, 24)) as pilot:
-        await compare(app, pilot, "rate-1", "rate-2", "rate-3", "bptt-1")
-        values = 100 * np.array(list(RATE.values()))
-        await until(pilot, lambda: has_all_seeds(app))
-        rate, bptt = drawn(app)["1◆"], drawn(app)["2"]
-        assert rate.x.tolist() == [1.0, 2.0]
-        low, high = rate.band
-        assert np.allclose(high - low, 2 * values.std(axis=0, ddof=1)) and np.allclose(rate.y, values.mean(axis=0))
-        assert bptt.band is None and np.allclose(bptt.y, 100 * np.array(BPTT[1]))
-
-
-@pytest.mark.asyncio
 async def test_the_x_axis_switches_between_epochs_steps_seconds_and_memory(app, until, compare):
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await compare(app, pilot, "rate-1", "bptt-1")

@@ -1,50 +1,76 @@
-"""The tabs of the Network screen about health and about the user's own metrics."""
+"""The tabs of the Network screen about health and about the user's own metrics, in a dashboard and in pictures."""
+
+from pathlib import Path
 
 import pytest
 
 from rbp_engine.preset import load_preset
-from rbp_engine.run.files.events import Health, Probe, RunStart
-from rbp_engine.run.files.summary import load_summary
+from rbp_engine.run.files.events import Event, Health, Probe, RunStart
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.summary import Summary, load_summary
 from rbp_engine.run.launch import launch
-from rbp_engine.run.status.history import History
+from rbp_engine.run.status.history import History, HistoryBuilder
 from rbp_engine.run.status.status import Verdict
 from rbp_engine.run.writer import EventWriter
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.charts.layer_table import LayerTable
 from rbp_tui.dashboard.network.gradients import GradientsTab
 from rbp_tui.dashboard.network.health import HealthTab
+from rbp_tui.dashboard.network.own import OwnTab
 from rbp_tui.dashboard.network.screen import NetworkScreen
-from rbp_tui.dashboard.network.tab import NetworkTab
 from rbp_tui.dashboard.reading.reader import Sight
-from rbp_tui.dashboard.text_line import Line
-from tests.run_files import change_fields
+from rbp_tui.dashboard.themes import DARK, LIGHT
+from tests.dashboard.screen_pictures import at
+from tests.dashboard.widgets.tab_picture import Picture
 
 SAMPLES = 12
 
 
-def ended_run(runs, layers):
-    """A run with samples every 10 steps, five an epoch; without layers it has none."""
-    run = launch.create(load_preset("digits"), runs, run_id=f"deep-{layers}", command=["rbp", "train", "digits"])
+def samples(layers):
+    """Events of a run with samples every 10 steps, five an epoch; without layers it has none."""
     names = [f"layer{n // 6 + 1}.{n // 2 % 3}.neuron{n % 2 + 1}" for n in range(layers)]
-    weights = [f"{name.replace('neuron', 'conv')}" for name in names] + ["head"]
-    events = EventWriter(run.events(), attempt=1)
-    start = RunStart(device="cpu", steps_per_epoch=50, epochs=3, epoch=0, neuron_layers=names, weight_layers=weights)
-    events.write(start, 0, 1000.0)
+    weights = [name.replace("neuron", "conv") for name in names] + ["head"]
+    yield Event(0, 0.0, 1, 0, 0, RunStart(steps_per_epoch=50, neuron_layers=names, weight_layers=weights))
     for sample in range(1, SAMPLES + 1) if layers else ():
-        shares = [round(0.42 * 0.9**n / sample**0.5, 4) for n in range(layers)]
+        shares = [0.42 * 0.9**n / sample**0.5 for n in range(layers)]
         health = Health(
             shares,
-            [[round(share * factor, 4) for factor in (0.01, 0.1, 0.5, 1.0, 2.5)] for share in shares],
+            [[share * factor for factor in (0.01, 0.1, 0.5, 1.0, 2.5)] for share in shares],
             [0.5 * 0.8**n for n in range(layers)] + [None],
             [0.01 * 0.8**n / sample for n in range(layers + 1)],
         )
-        events.write(health, 10 * sample, 1000.0 + sample)
-        events.write(Probe("spread of weights", 1e-4 * sample), 10 * sample, 1000.0 + sample)
-        events.write(Probe("rank", 9.0 - sample % 3 if sample != 5 else None), 10 * sample, 1000.0 + sample)
-    events.close()
-    done = {"status": "completed", "epoch": 3, "epochs": 3, "step": 120, "steps": 120, "updated": 1012.0}
-    change_fields(run, **done)
-    return run
+        rank = 9.0 - sample % 3 if sample != 5 else None
+        for body in (health, Probe("spread of weights", 1e-4 * sample), Probe("rank", rank)):
+            yield Event(sample, float(sample), 1, 0, 10 * sample, body)
+
+
+def sight(layers):
+    builder = HistoryBuilder()
+    builder.add(samples(layers))
+    summary = Summary("run", "digits", "e", "rate_m", 4, 1)
+    return Sight(RunDirectory(Path("run")), summary, Verdict("completed", ""), builder.history())
+
+
+@at("80x20", "160x41")
+@pytest.mark.parametrize(
+    ("tab", "layers", "theme"), [(HealthTab, 18, DARK), (OwnTab, 18, LIGHT), (OwnTab, 0, DARK)],
+    ids=["health", "own", "none"],
+)  # fmt: skip
+def test_a_run(same_picture, size, tab, layers, theme):
+    same_picture(Picture(tab(), sight(layers), theme=theme.name), size)
+
+
+@pytest.fixture
+def sampled_run(home, write_run):
+    """Write a run with those samples of so many layers."""
+
+    def write(layers):
+        writer = EventWriter(write_run(home / "runs", "sampled").events(), attempt=1)
+        for event in samples(layers):
+            writer.write(event.body, event.step, event.t)
+        writer.close()
+
+    return write
 
 
 async def open_tab(app, pilot, until, title):
@@ -69,8 +95,8 @@ def chart(app, title):
 
 
 @pytest.mark.asyncio
-async def test_health_is_that_of_the_cursor_and_of_the_selected_layers(dashboard, home, until):
-    ended_run(home / "runs", 60)
+async def test_health_is_that_of_the_cursor_and_of_the_selected_layers(dashboard, sampled_run, until):
+    sampled_run(60)
     async with dashboard.run_test(size=(100, 30)) as pilot:
         await open_tab(dashboard, pilot, until, "Health")
         assert len(shown(dashboard)) == 60 and len(shown(dashboard, 1)) == 61
@@ -84,16 +110,16 @@ async def test_health_is_that_of_the_cursor_and_of_the_selected_layers(dashboard
         weights.focus()
         await pilot.press("down")
         assert weights.selected == 1
-        await until(pilot, lambda: chart(dashboard, "update / weight").series[0].y[0] == 0.008)
+        await until(pilot, lambda: chart(dashboard, "update / weight").series[0].y[0] == 0.01 * 0.8)
         [band] = [chart(dashboard, "eligibility g").series[0].band]
-        assert (band[0][0], band[1][0]) == (0.0042, 1.05)
+        assert (band[0][0], band[1][0]) == pytest.approx((0.0042, 1.05))
         await pilot.resize_terminal(160, 45)
         await until(pilot, lambda: neurons.region.y == weights.region.y)
 
 
 @pytest.mark.asyncio
-async def test_own_metrics_are_rows_and_the_selected_one_is_drawn(dashboard, home, until):
-    ended_run(home / "runs", 2)
+async def test_own_metrics_are_rows_and_the_selected_one_is_drawn(dashboard, sampled_run, until):
+    sampled_run(2)
     async with dashboard.run_test(size=(80, 24)) as pilot:
         await open_tab(dashboard, pilot, until, "Own")
         assert [row["metric"] for row in shown(dashboard)] == ["spread of weights", "rank"]
@@ -107,21 +133,11 @@ async def test_own_metrics_are_rows_and_the_selected_one_is_drawn(dashboard, hom
         await until(pilot, lambda: shown(dashboard)[1]["value"] == "8")  # that of the sample before
 
 
-@pytest.mark.asyncio
-async def test_a_run_without_samples_says_what_to_set(dashboard, home, until):
-    ended_run(home / "runs", 0)
-    async with dashboard.run_test(size=(80, 24)) as pilot:
-        for title, advice in (("Health", "probes.health=true"), ("Own", "probes.own=mine.py:measure")):
-            await open_tab(dashboard, pilot, until, title)
-            tab = dashboard.screen.tab
-            assert isinstance(tab, NetworkTab) and tab.has_class("-nothing")
-            assert advice in tab.query_one(".nothing", Line).shown.plain
-
-
-def test_a_live_run_says_when_its_first_sample_comes_or_how_to_start_one_that_has_them(home):
+def test_a_run_says_when_its_first_sample_comes_or_how_to_start_one_that_has_them(home):
     preset = load_preset("digits", ["probes.health=true", "train.log_every=5"])
     run = launch.create(preset, home / "runs", run_id="live", command=["rbp", "train", "digits"])
     live = Sight(run, load_summary(run), Verdict("running", ""), History())
     assert HealthTab().why_nothing(live) == "No sample of its health yet: the first is after 5 steps."
+    assert "\nrbp train --like run probes.health=true" in HealthTab().why_nothing(sight(0))
     said = GradientsTab().why_nothing(live)
     assert "does not compare its gradients" in said and "\nrbp train --like live probes.gradients=100\n" in said

@@ -1,6 +1,5 @@
 """The Runs screen over run folders: table, query, marks, and actions on many runs."""
 
-import json
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 
@@ -99,19 +98,6 @@ async def test_without_runs_it_says_how_to_start_one(dashboard, until):
         assert str(dashboard.session.runs) in str(dashboard.screen.query_one("#empty", Static).render())
         for key in ("space", "a", "s", "k", "x", "u", "g", "i", "greater_than_sign", "enter", "escape"):
             await pilot.press(key)
-
-
-@pytest.mark.parametrize("size", [(80, 24), (200, 60)])
-async def test_one_run_is_shown_with_as_many_columns_as_fit(home, write_run, until, size):
-    write_run(home / "runs", "run")
-    app = Dashboard(home / "runs")
-    async with app.run_test(size=size) as pilot:
-        await shows(app, pilot, until, 1)
-        shown = headings(app)
-        assert {"run", "method", "T", "seed", "epoch", "last %", "best %"} <= set(shown)
-        assert ("host" in shown) is (size[0] == 200)
-        assert sum(column.width for column in table(app).ordered_columns) <= size[0]
-        await until(pilot, lambda: table(app).max_scroll_x == 0)
 
 
 async def test_two_thousand_runs_are_shown_filtered_and_sorted(dashboard, write_runs, until):
@@ -387,17 +373,3 @@ async def test_visible_runs_show_a_sparkline_of_their_validations(home, write_ru
         await shows(app, pilot, until, 2)
         await until(pilot, lambda: any(" ▁▂▃▅▆▇ " in cell.text for cell in table(app).get_row("half")))
         await until(pilot, lambda: any(" ▁▁▁▂▂▂▃▃▃▄▄▄" in cell.text for cell in table(app).get_row("whole")))
-
-
-async def test_a_sweep_is_read_at_once_and_its_failure_too(home, until, end_run):
-    for lr in (0.01, 0.05, 0.3):
-        end_run(home / "runs", f"lr-{lr}", f"lr={lr}", curve=[0.5, 0.5 + lr])
-    run = home / "runs" / "lr-0.3"
-    changes = {"status": "failed", "reason": "the loss is not finite at step 7", "last": {}, "best": {}}
-    write_json(run / "summary.json", json.loads((run / "summary.json").read_text()) | changes)
-    app = Dashboard(home / "runs")
-    async with app.run_test(size=(80, 24)) as pilot:
-        await shows(app, pilot, until, 3)
-        at = 2 + headings(app).index("lr")
-        assert {table(app).get_row(f"lr-{lr}")[at].text.strip() for lr in (0.01, 0.05, 0.3)} == {"0.01", "0.05", "0.3"}
-        assert "the loss is not finite" in "".join(cell.text for cell in table(app).get_row("lr-0.3"))
