@@ -1,85 +1,44 @@
-"""The plan of a sweep: every combination of settings and seed that it trains, each once.
+"""The plan of a sweep: every combination of settings and seed that it trains, each once."""
 
-A run is found by its identity: all that it resolves to, wherever it is and whatever started it.
-"""
-
-import functools
 import hashlib
 import itertools
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from rbp_engine.plan.request import SweepRequest, SweepWords
-from rbp_engine.preset import LoadedPreset, PresetError, Problem, read_resolved
-from rbp_engine.preset.fields import role_of, settings, values_of
-from rbp_engine.preset.own_code import inside_a_run, own_file, read_own_code
+from rbp_engine.preset import LoadedPreset, PresetError, Problem
+from rbp_engine.preset.fields import role_of
 from rbp_engine.preset.sweep.section import SweepSection, key_of
 from rbp_engine.printable import one_line
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import SweepRecord
-from rbp_engine.run.files.summary import Summary
 from rbp_engine.run.request import MOST_RUNS, LaunchRequest
 
-if TYPE_CHECKING:
-    from rbp_engine.preset.schema import Preset
 
-_OWN_PROBES = "probes.own"
-#: They end a run or tell of it, and change neither what it learns nor what a step costs.
-_WITHOUT_EFFECT = ("guard.max_time", "guard.max_steps", "guard.alerts")
-
-
-def identity_of(loaded: LoadedPreset) -> str:
-    """The SHA-256 (hexadecimal) of the experiment, the cost fields and the seed of a preset.
-
-    Budgets and alerts are not part of it: they change while a run goes on, and not what it is.
-    """
-    own = loaded.own_code.get(_OWN_PROBES)
-    return _digest(loaded.experiment, loaded.preset, loaded.preset.run.seed, own.digest if own else "")
-
-
-def identity_of_run(run: RunDirectory, summary: Summary) -> str | None:
-    """The identity of a run, read once: it never changes. None if its preset cannot be read."""
-    return _identity_of_run(run, summary.experiment, summary.seed, summary.created)
-
-
-@functools.lru_cache(maxsize=65_536)
-def _identity_of_run(run: RunDirectory, experiment: str, seed: int, _created: float) -> str | None:
-    try:
-        preset = read_resolved(run.preset_toml)
-        own = preset.probes.own
-        code = read_own_code(own, run.code, copied=True).digest if own_file(own) else ""
-    except (PresetError, OSError, ValueError):
-        return None
-    return _digest(experiment, preset, seed, code)
-
-
-def _digest(experiment: str, preset: "Preset", seed: int, own_probes: str) -> str:
-    values = values_of(preset)
-    costs = (key for key, info in settings().items() if info.role == "cost" and key not in _WITHOUT_EFFECT)
-    chosen = {key: values[key] for key in costs}
-    chosen[_OWN_PROBES] = inside_a_run(values[_OWN_PROBES])
-    if own_probes:
-        chosen["code"] = own_probes
-    text = json.dumps([experiment, seed, chosen], sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+def identity_of(experiment: str, seed: int) -> str:
+    """What the run of a point is found by: the SHA-256 (hexadecimal) of its experiment and seed."""
+    return hashlib.sha256(f"{experiment} {seed}".encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class SweepPoint:
-    """One run of a sweep: the overrides that tell its trial from the others, its seed, and all that it resolves to.
+    """One run of a sweep: the overrides that tell its trial from the others, and all that it resolves to.
 
-    A trial, numbered from 1, is a combination of settings; it has a point for each seed. `identity` is what its run is
-    found by, empty where the point itself was made from a run.
+    A trial, numbered from 1, is a combination of settings; it has a point for each seed.
     """
 
     trial: int
     overrides: tuple[str, ...]
-    seed: int
     loaded: LoadedPreset
-    identity: str
+
+    @property
+    def seed(self) -> int:
+        return self.loaded.preset.run.seed
+
+    @property
+    def identity(self) -> str:
+        """What its run is found by, wherever that is and whatever started it."""
+        return identity_of(self.loaded.experiment, self.seed)
 
 
 @dataclass(frozen=True)
@@ -134,19 +93,14 @@ def plan_sweep(asked: SweepRequest) -> SweepPlan:
     if (count := len(combinations) * len(seeds)) > MOST_RUNS:
         raise RunError(f"a sweep has at most {MOST_RUNS} runs, and this one would have {count}")
     loaded = load_each(request, combinations)
-    kept = _different(combinations, loaded, drawn=bool(section.drawn))
+    kept = _different(combinations, loaded)
     points = tuple(
-        point_of(number, combination, preset.with_run(seed=seed))
+        SweepPoint(number, combination, preset.with_run(seed=seed))
         for seed in seeds
         for number, (combination, preset) in enumerate(kept, start=1)
     )
     keys = dict.fromkeys(key_of(word) for combination in combinations for word in combination)
     return SweepPlan(name or base.name, request, tuple(keys), points)
-
-
-def point_of(trial: int, overrides: tuple[str, ...], loaded: LoadedPreset) -> SweepPoint:
-    """The point of a trial with these overrides, which `loaded` has, and its seed."""
-    return SweepPoint(trial, overrides, loaded.preset.run.seed, loaded, identity_of(loaded))
 
 
 def combined(section: SweepSection, words: SweepWords, *, trials: int | None) -> SweepSection:
@@ -196,22 +150,19 @@ def load_each(request: LaunchRequest, combinations: Iterable[tuple[str, ...]]) -
 
 
 def _different(
-    combinations: Sequence[tuple[str, ...]], presets: Sequence[LoadedPreset], *, drawn: bool
+    combinations: Sequence[tuple[str, ...]], presets: Sequence[LoadedPreset]
 ) -> list[tuple[tuple[str, ...], LoadedPreset]]:
-    """The combinations with their presets, of several that are one and the same only the first.
+    """The combinations with their presets. Draws may repeat each other, and count once.
 
-    Draws may repeat each other. Anything else that does is a mistake, as are settings that only change what the same
-    experiment costs, or where it is trained: raises RunError.
+    Raises RunError for others that train one and the same experiment, as settings do that only change what it costs, or
+    where it is trained.
     """
     first: dict[str, tuple[tuple[str, ...], LoadedPreset]] = {}
     for words, loaded in zip(combinations, presets, strict=True):
-        other, _ = first.setdefault(identity_of(loaded), (words, loaded))
-        if other is not words and not drawn:
+        other, _ = first.setdefault(loaded.experiment, (words, loaded))
+        if other != words:
             raise _same_experiment(other, words)
-    kept = list(first.values())
-    if len(kept) > 1 and len({loaded.experiment for _, loaded in kept}) == 1:
-        raise _same_experiment(kept[0][0], kept[1][0])
-    return kept
+    return list(first.values())
 
 
 def _same_experiment(*combinations: tuple[str, ...]) -> RunError:

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 
-from rbp_engine.plan.points import combined, identity_of, load_each
+from rbp_engine.plan.points import combined, load_each
 from rbp_engine.plan.request import SweepRequest
 from rbp_engine.plan.study import SearchSpace, Value, require_optuna
 from rbp_engine.preset import LoadedPreset
@@ -113,5 +113,5 @@ def _ends(settings: tuple[Varied, ...]) -> Iterator[tuple[str, ...]]:
 
 def _digest(base: LoadedPreset, settings: tuple[Varied, ...], seed: int, pruner: str) -> str:
     """What makes it another search, with trials of its own; that there are to be more of them does not."""
-    text = json.dumps([identity_of(base), [asdict(one) for one in settings], seed, pruner])
+    text = json.dumps([base.experiment, [asdict(one) for one in settings], seed, pruner])
     return hashlib.sha256(text.encode()).hexdigest()

@@ -13,7 +13,7 @@ import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from rbp_engine.plan.points import SweepPlan, SweepPoint, identity_of_run
+from rbp_engine.plan.points import SweepPlan, SweepPoint, identity_of
 from rbp_engine.plan.request import SweepRequest
 from rbp_engine.plan.states import PointState, Standing
 from rbp_engine.preset import LoadedPreset
@@ -87,8 +87,8 @@ def create(plan: SweepPlan, point: SweepPoint, *, queued: bool = True) -> RunDir
             except RunError:
                 if not os.path.lexists(run.path):
                     raise
-        found = record(run)
-        if is_run(run) and found.readable and identity_of_run(run, found.summary) == point.identity:
+        summary = record(run).summary
+        if is_run(run) and identity_of(summary.experiment, summary.seed) == point.identity:
             return run
         # It is another experiment, or damaged: `states_of` does not count it either.
     raise AssertionError("there are always more numbers")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
-from rbp_engine.plan.points import SweepPlan, SweepPoint, identity_of_run
+from rbp_engine.plan.points import SweepPlan, SweepPoint, identity_of
 from rbp_engine.preset import LoadedPreset, PresetError, read_resolved, setting_word
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.layout import RunDirectory
@@ -51,25 +51,15 @@ def states_of(plan: SweepPlan, *, retry_failed: bool = False) -> list[PointState
 
 def states_among(plan: SweepPlan, runs: Iterable[RunRecord], *, retry_failed: bool = False) -> list[PointState]:
     """The same, from the records of all runs."""
-    records = _records_of(plan, runs)
+    records: dict[str, list[RunRecord]] = {point.identity: [] for point in plan.points}
+    for record in runs:
+        records.get(identity_of(record.summary.experiment, record.summary.seed), []).append(record)
     found = []
     for point in plan.points:
         newest_first = sorted(records[point.identity], key=lambda record: record.summary.created, reverse=True)
         mine = [PointState(point, standing_of(one.verdict, retry_failed=retry_failed), one) for one in newest_first]
         missing = PointState(point, Standing.MISSING)
         found.append(min(mine, key=lambda state: _ORDER.index(state.standing), default=missing))
-    return found
-
-
-def _records_of(plan: SweepPlan, runs: Iterable[RunRecord]) -> dict[str, list[RunRecord]]:
-    """The runs of each identity in the plan."""
-    found: dict[str, list[RunRecord]] = {point.identity: [] for point in plan.points}
-    wanted = {(point.loaded.experiment, point.seed) for point in plan.points}
-    for record in runs:
-        if (record.summary.experiment, record.summary.seed) in wanted:
-            identity = identity_of_run(record.run, record.summary)
-            if identity in found:
-                found[identity].append(record)
     return found
 
 
@@ -134,7 +124,7 @@ def _members(name: str, records: Iterable[RunRecord]) -> Iterator[PointState]:
         if sweep is not None and sweep.name == name:
             loaded = _loaded(record.run, summary.preset, summary.label, summary.experiment, summary.created)
             if loaded is not None:
-                point = SweepPoint(sweep.trial, (), summary.seed, loaded, identity="")
+                point = SweepPoint(sweep.trial, (), loaded)
                 yield PointState(point, standing_of(record.verdict), record)
 
 

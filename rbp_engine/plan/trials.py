@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rbp_engine.errors import UserError
-from rbp_engine.plan.points import SweepPlan, SweepPoint, point_of
+from rbp_engine.plan.points import SweepPlan, SweepPoint
 from rbp_engine.plan.search import Search
 from rbp_engine.plan.states import PointState, Standing, standing_of
 from rbp_engine.plan.study import SearchTrial, TrialState, Value
@@ -105,7 +105,7 @@ class TrialReader:
             raise OtherExperiment(
                 f"{run.id} is another experiment than trial {number} would be now: give the search another --name"
             )
-        return point_of(number, self.search.space.words_of(values), loaded), values
+        return SweepPoint(number, self.search.space.words_of(values), loaded), values
 
     def _scores(self, run: RunDirectory) -> dict[int, float]:
         """Top-1 by epoch, as far as the run has told of it. Raises OSError if its events cannot be read."""
@@ -180,7 +180,7 @@ def plan_to_the_end(search: Search, trials: Sequence[TrialRun]) -> tuple[SweepPl
     for trial in sorted({*range(1, search.trials + 1)} - {state.point.trial for state in found}):
         words = tuple(one.word(trial % MOST_DRAWN) for one in search.space.settings)
         if (loaded := load(words)) is not None:
-            found.append(PointState(point_of(trial, words, loaded.with_run(seed=search.seed)), Standing.MISSING))
+            found.append(PointState(SweepPoint(trial, words, loaded.with_run(seed=search.seed)), Standing.MISSING))
     return _plan(search, found), found
 
 

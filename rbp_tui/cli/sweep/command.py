@@ -120,7 +120,7 @@ def sweep(
 
     What to vary is typed, or is in the section sweep of the preset. The same command continues after any interruption.
 
-    A run counts if all of its settings, its code and its seed are the same, whatever started it.
+    A run counts if it trains the same with the same code and seed, whatever started it.
 
     Exit codes: 0 all are done, 1 one has failed, 2 the preset is wrong, 3 data missing, 4 stopped before the end;
     with --point, 5 preempted: start it again.

@@ -14,7 +14,7 @@ from rbp_engine.run.errors import RunError
 from rbp_engine.run.launch import launch
 from rbp_engine.run.request import LaunchRequest
 
-WORDS = ("digits", "T=1,2", "data.workers=0,3")
+WORDS = ("digits", "T=1,2", "lr=0.1,0.2")
 
 
 def planned(name: str = "") -> SweepPlan:
@@ -34,12 +34,11 @@ def points_in(text: str) -> list[str]:
     return found[1].split()
 
 
-def test_an_array_has_a_task_for_each_run_that_is_left_and_asks_for_the_most_that_one_needs():
+def test_an_array_has_a_task_for_each_run_that_is_left():
     plan = planned("name of $(this) sweep")
     text = file(plan)
     assert subprocess.run(["bash", "-n"], input=text, text=True, capture_output=True).stderr == ""
     assert "#SBATCH --job-name=name-of-this-sweep\n" in text and "#SBATCH --array=0-3%" in text
-    assert "#SBATCH --cpus-per-task=5\n" in text, "that of three readers"
     assert [point_named(plan, point).points for point in points_in(text)] == [(point,) for point in plan.points]
 
     launch.create(plan.points[1].loaded, plan.request.options.runs)
@@ -47,6 +46,12 @@ def test_an_array_has_a_task_for_each_run_that_is_left_and_asks_for_the_most_tha
         replace(state, standing=Standing.DONE) if state.record is not None else state for state in states_of(plan)
     ]
     assert points_in(file(plan, states)) == [point for point in points_in(text) if point != points_in(text)[1]]
+
+
+def test_all_tasks_ask_for_as_much_as_the_largest(tmp_path):
+    preset = tmp_path / "two.toml"
+    preset.write_text("[[sweep.list]]\nT = 1\n[[sweep.list]]\nT = 2\ndata.workers = 3\n")
+    assert "#SBATCH --cpus-per-task=5\n" in file(plan_sweep(SweepRequest(LaunchRequest(str(preset)))))
 
 
 def test_a_task_trains_the_point_of_its_number():

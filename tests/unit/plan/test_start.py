@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from rbp_engine.plan.points import identity_of_run, plan_sweep
+from rbp_engine.plan.points import identity_of, plan_sweep
 from rbp_engine.plan.request import SweepRequest
 from rbp_engine.plan.start import create, run_id_of, start_point, start_points
 from rbp_engine.plan.states import Standing, counts, states_of
@@ -37,6 +37,11 @@ def plan(tmp_path, monkeypatch):
     return plan_sweep(SweepRequest(LaunchRequest("digits", ("T=1,2", "run.device=cpu"), options, (1, 2)), name="mine"))
 
 
+def found_by(run):
+    summary = load_summary(run)
+    return identity_of(summary.experiment, summary.seed)
+
+
 def refuse(error: RunError) -> None:
     raise error
 
@@ -46,7 +51,7 @@ def test_of_several_who_start_a_sweep_at_once_each_run_is_created_and_queued_by_
     with ThreadPoolExecutor(3) as pool:
         found = [one.result() for one in [pool.submit(start_points, plan, states, refuse) for _ in range(3)]]
     runs = list(run_directories(plan.request.options.runs))
-    assert {identity_of_run(run, load_summary(run)) for run in runs} == {point.identity for point in plan.points}
+    assert {found_by(run) for run in runs} == {point.identity for point in plan.points}
     assert len(runs) == len(plan.points) == 4
     assert all({run.id for run in one} == {run.id for run in runs} for one in found)
     assert sorted(entry.run.id for entry in entries()) == sorted(run.id for run in runs)
@@ -145,6 +150,6 @@ def test_an_id_that_another_run_has_by_now_is_left_to_it(plan):
     run = create(plan, point)
     assert run.id == run_id_of(point, 4) and run.id[-4:] == changed.id[-4:]
     assert create(plan, point) == run
-    assert identity_of_run(run, load_summary(run)) == point.identity
+    assert found_by(run) == point.identity
     run.run_json.unlink()  # no list has it any more, nor has the sweep's
     assert create(plan, point).id == run_id_of(point, 5)
