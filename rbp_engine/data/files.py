@@ -2,13 +2,12 @@
 
 import gzip
 import hashlib
-import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, Final, TypeVar
+from typing import Final, TypeVar
 
 from rbp_engine.errors import DataError
 from rbp_engine.untrusted_files import NotAFile, TooLarge, described, open_untrusted, read_untrusted
@@ -75,11 +74,6 @@ def checksum(path: str | Path) -> str:
     """The SHA-256 of a regular file. Raises the OSErrors of `open_untrusted`."""
     with open_untrusted(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def size_of(file: BinaryIO) -> int:
-    """The bytes in an open file."""
-    return os.fstat(file.fileno()).st_size
 
 
 @contextmanager

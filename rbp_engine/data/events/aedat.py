@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rbp_engine.data.events.errors import EventDataError
-from rbp_engine.data.files import open_data, read_data, size_of
+from rbp_engine.data.files import read_data
 
 Integers = npt.NDArray[np.int64]
 
@@ -25,20 +25,15 @@ def read_aedat(path: Path) -> tuple[Integers, Integers, Integers, Integers]:
     Raises EventDataError for another format and for a truncated file, DataError for what is no file or too large.
     """
     content = read_data(path, _LARGEST)
-    start = _first_event(path, content[:_MOST_HEADER], len(content))
+    start = _first_event(path, content)
     words = np.frombuffer(content, dtype=">u4", offset=start).reshape(-1, 2)
     address, time = words[:, 0].astype(np.int64), words[:, 1].astype(np.int64)
     return time, (address & 0xFE) >> 1, (address & 0x7F00) >> 8, 1 - (address & 1)
 
 
-def check_aedat(path: Path) -> None:
-    """Raise as `read_aedat` does, but for reading the events."""
-    with open_data(path, _LARGEST) as file:
-        _first_event(path, file.read(_MOST_HEADER), size_of(file))
-
-
-def _first_event(path: Path, head: bytes, size: int) -> int:
-    """Where the events begin in a file of `size` bytes that begins with `head`."""
+def _first_event(path: Path, content: bytes) -> int:
+    """Where the events begin in a file."""
+    head, size = content[:_MOST_HEADER], len(content)
     if version := _OTHER_VERSION.match(head):
         raise EventDataError(
             f"{path} is {version[0][:40].decode()}, not AEDAT 2.0: put the original AEDAT 2.0 file in its place"

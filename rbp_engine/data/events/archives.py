@@ -64,13 +64,6 @@ def damaged(path: Path, error: Exception) -> EventDataError:
     return EventDataError(f"{path} is truncated or damaged ({reason}): convert or copy it again")
 
 
-def check_archive(path: Path) -> None:
-    """Raise DataError for what is no file, too large, or does not begin as a zip archive; the rest is not read."""
-    with open_data(path, _LARGEST) as file:
-        if file.read(4) != b"PK\x03\x04":
-            raise EventDataError(f"{path} is no zip archive, as numpy writes them: convert or copy it again")
-
-
 def map_array(path: Path) -> Array:
     """The array in a .npy file as a memory map. Raises all sorts of errors for a damaged one, and as `open_data`."""
     with open_data(path) as file:

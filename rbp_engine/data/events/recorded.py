@@ -35,21 +35,18 @@ class RecordedSet(DataSet):
     def holds_some(self, root: Path) -> bool:
         return not self.missing(root)
 
-    def problems_of_files(self, folder: Path) -> list[str]:
-        """Missing recordings, and those that cannot be read; decodes all of them. Raises OSError."""
-        try:
-            plan = self.plan(folder, FrameSettings(timesteps=1, size=self.image_size[0]))
-        except DataError as error:
-            return [str(error)]
-        return [*plan.gaps, *problems_of(partial(plan.read, one) for one in (*plan.train, *plan.test))]
-
     def problems(self, folder: Path | None) -> list[str]:
-        """Reads all of the caches, too."""
+        """Missing recordings, those that cannot be read, and damaged caches; reads and decodes all of them."""
         from rbp_engine.data.events.cache import verify
 
         caches = sorted((cache_directory() / "events").glob(f"{self.name}-*"))
         of_caches = [problem for cache in caches if cache.is_dir() for problem in verify(cache)]
-        return self.problems_of_files(folder or Path()) + of_caches
+        try:
+            plan = self.plan(folder or Path(), FrameSettings(timesteps=1, size=self.image_size[0]))
+        except DataError as error:
+            return [str(error), *of_caches]
+        reads = (partial(plan.read, one) for one in (*plan.train, *plan.test))
+        return [*plan.gaps, *problems_of(reads), *of_caches]
 
     def wanted(self, data: "DataSettings", timesteps: int) -> FrameSettings:
         """The frames that a preset's settings ask for."""
@@ -58,38 +55,40 @@ class RecordedSet(DataSet):
 
     def planned(
         self,
+        wanted: FrameSettings,
         source: Path,
         layout: str,
         parts: Sequence[Sequence[Recording]],
-        files: Sequence[Path],
-        read: Callable[[Recording], Any],
+        events: Callable[[Recording], Sequence[Any]],
+        *,
+        files: Sequence[Path] | None = None,
         gaps: Sequence[str] = (),
+        in_order: bool = True,
         **settings: str,
     ) -> Plan:
-        """The plan of these parts. The set is split as published, unless the `settings` say how."""
+        """The plan of these parts. The set is split as published, unless the `settings` say how.
+
+        `events` gives times (µs), columns, rows and polarities of a recording. `files` are by default those of the
+        recordings. With `in_order`, times that run backwards are refused.
+        """
+
+        def read(recording: Recording) -> Any:
+            from rbp_engine.data.events.slicing import integrate
+
+            times, columns, rows, polarities = events(recording)
+            side, slices = self.image_size[0], (wanted.timesteps, wanted.frames_by)
+            try:
+                return integrate(times, columns, rows, polarities, *slices, side, in_order=in_order)
+            except ValueError as error:
+                raise EventDataError(
+                    f"{recording.path} is no recording of {self.paper_name} ({error}): copy it again"
+                ) from error
+
         known = {"source": str(source), "layout": layout, "split": "as published"} | settings
         known["index_sha256"] = index_hash(parts, self.class_names)
         train, test = parts
+        files = [one.path for part in parts for one in part] if files is None else files
         return Plan(train, test, files, known, gaps, read)
-
-    def counting(
-        self, events: Callable[[Recording], Sequence[Any]], wanted: FrameSettings
-    ) -> Callable[[Recording], Any]:
-        """Counts the events of a recording, of which `events` gives times (µs), columns, rows and polarities."""
-
-        def read(recording: Recording) -> Any:
-            from rbp_engine.data.events.slicing import counted
-
-            return counted(
-                recording.path,
-                events(recording),
-                timesteps=wanted.timesteps,
-                frames_by=wanted.frames_by,
-                side=self.image_size[0],
-                what=self.paper_name,
-            )
-
-        return read
 
     def convert(
         self,

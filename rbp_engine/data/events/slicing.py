@@ -1,12 +1,10 @@
 """Events to frames: T slices of equal event count or equal time, and the number of events per pixel in each."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from rbp_engine.data.events.errors import EventDataError
 from rbp_engine.vocabulary import FramesBy
 
 Integers = npt.NDArray[np.int64]
@@ -38,18 +36,24 @@ def slice_by_time(times: npt.NDArray[Any], timesteps: int) -> Integers:
 
 def integrate(
     times: npt.NDArray[Any],
-    rows: npt.NDArray[Any],
     columns: npt.NDArray[Any],
+    rows: npt.NDArray[Any],
     polarities: npt.NDArray[Any],
-    *,
     timesteps: int,
     frames_by: FramesBy,
     side: int,
+    *,
+    in_order: bool = True,
 ) -> Integers:
     """Event counts [T, 2, side, side] int64; a channel is a polarity, 0 or 1.
 
-    Raises ValueError for too few events, or for one outside the sensor.
+    Raises ValueError for too few events, for one outside the sensor, and with `in_order` for a time before that of the
+    event before it.
     """
+    early = np.flatnonzero(times[1:] < times[:-1])
+    if in_order and len(early):
+        before, after = times[early[0]], times[early[0] + 1]
+        raise ValueError(f"its time runs backwards, from {before} to {after} µs at event {early[0] + 1}")
     for name, values, limit in (("row", rows, side), ("column", columns, side), ("polarity", polarities, 2)):
         if len(values) and (values.min() < 0 or values.max() >= limit):
             outside = values.min() if values.min() < 0 else values.max()
@@ -59,29 +63,3 @@ def integrate(
     place = (slices * 2 + polarities.astype(np.int64)) * side + rows.astype(np.int64)
     counts: Integers = np.bincount(place * side + columns.astype(np.int64), minlength=timesteps * 2 * side * side)
     return counts.reshape(timesteps, 2, side, side)
-
-
-def counted(
-    name: object,
-    events: Sequence[npt.NDArray[Any]],
-    *,
-    timesteps: int,
-    frames_by: FramesBy,
-    side: int,
-    what: str,
-    in_order: bool = True,
-) -> Integers:
-    """Event counts [T, 2, side, side] of a recording: times, columns, rows and polarities, each [events].
-
-    Raises EventDataError, which has the recording's `name` and `what` it should be one of, for too few events, for one
-    outside the sensor, and with `in_order` for a time before that of the event before it.
-    """
-    times, columns, rows, polarities = events
-    try:
-        early = np.flatnonzero(times[1:] < times[:-1])
-        if in_order and len(early):
-            before, after = times[early[0]], times[early[0] + 1]
-            raise ValueError(f"its time runs backwards, from {before} to {after} µs at event {early[0] + 1}")
-        return integrate(times, rows, columns, polarities, timesteps=timesteps, frames_by=frames_by, side=side)
-    except ValueError as error:
-        raise EventDataError(f"{name} is no recording of {what} ({error}): copy it again") from error

@@ -1,13 +1,21 @@
-"""CIFAR10-DVS: recordings of CIFAR-10's images before an event camera."""
+"""CIFAR10-DVS: recordings of CIFAR-10's images before an event camera.
 
+x and y are the two parts of the raw address in the AEDAT 2.0 file. It stores rows of y and columns of x; SpikingJelly
+turns them. A network trained on frames of one orientation is wrong on those of another.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from rbp_engine.data.events.errors import EventDataError
 from rbp_engine.data.events.plan import FrameSettings, Plan, Recording
 from rbp_engine.data.events.recorded import RecordedSet
-from rbp_engine.data.readers.cifar10_dvs.layouts import PAGE, detect, holds_any, why_none
+from rbp_engine.data.readers.cifar10_dvs import PAGE, find_layout, holds_any, list_recordings, split_recordings
 from rbp_engine.data.sets.cifar import CIFAR10_CLASSES
+
+_CANONICAL: Final = "row 127-x, column 127-y"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,42 +23,44 @@ class Cifar10Dvs(RecordedSet):
     """1000 recordings of each class."""
 
     def plan(self, root: Path, wanted: FrameSettings) -> Plan:
-        from rbp_engine.data.readers.cifar10_dvs.decode import decode, describe
-        from rbp_engine.data.readers.cifar10_dvs.recordings import list_recordings, split_recordings
+        from rbp_engine.data.events.aedat import read_aedat
+        from rbp_engine.data.events.archives import read_events
 
-        slices: dict[str, Any] = {"timesteps": wanted.timesteps, "frames_by": wanted.frames_by}
-        found = detect(root, **slices)
-        listing = list_recordings(found)
+        layout, folder = find_layout(root)
+        recordings, gaps = list_recordings(layout, folder)
+        turned, stored = layout == "aedat" and wanted.orientation == "canonical", layout == "events"
+        side = self.image_size[0]
 
-        def read(recording: Recording) -> Any:
-            return decode(found, recording.path, orientation=wanted.orientation, **slices)
+        def events(recording: Recording) -> Sequence[Any]:
+            times, x, y, polarities = (read_events if stored else read_aedat)(recording.path)
+            return (times, side - 1 - y, side - 1 - x, polarities) if turned else (times, x, y, polarities)
 
         return self.planned(
-            found.folder,
-            found.files,
-            split_recordings(listing.recordings, wanted.split),
-            [one.path for one in listing.recordings],
-            read,
-            listing.gaps,
+            wanted,
+            folder,
+            layout,
+            split_recordings(recordings, wanted.split),
+            events,
+            gaps=gaps,
+            # Its events are counted in the order in which they were stored, whatever their times.
+            in_order=False,
             split=wanted.split,
-            orientation=describe(found, wanted.orientation),
+            orientation=(_CANONICAL if turned or stored else "row y, column x")
+            + (", turned from row y, column x" if turned else ", as stored"),
         )
-
-    def problems_of_files(self, folder: Path) -> list[str]:
-        """Looks at how recordings begin, in each layout."""
-        from rbp_engine.data.readers.cifar10_dvs.recordings import check_recordings
-
-        return check_recordings(folder)
 
     def holds_some(self, root: Path) -> bool:
         return holds_any(root)
 
     def missing(self, folder: Path) -> list[str]:
-        message = why_none(folder)
-        return [message] if message else []
+        try:
+            find_layout(folder)
+        except EventDataError as error:
+            return [str(error)]
+        return []
 
     def incomplete(self, folder: Path) -> str:
-        return why_none(folder)
+        return self.missing(folder)[0]
 
 
 CIFAR10_DVS = Cifar10Dvs(
@@ -65,7 +75,7 @@ CIFAR10_DVS = Cifar10Dvs(
     train_size=9_000,
     test_size=1_000,
     origin=f"{PAGE}, by hand",
-    layout="AEDAT 2.0 recordings by class, or events_np/ or frames_number_T_split_by_…/ of SpikingJelly",
+    layout="AEDAT 2.0 recordings by class, or events_np/ of SpikingJelly",
     takes=("roll", "size", "frames_by", "split", "resize", "orientation"),
     by_hand=f"{PAGE}; unpack the ten archives into one folder",
     folder="cifar10_dvs",

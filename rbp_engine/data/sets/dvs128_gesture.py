@@ -75,8 +75,7 @@ class Dvs128Gesture(RecordedSet):
 
         trials_of = [one.path for part in parts for one in part]
         files = [path.parent for path in trials_of] if layout == "aedat" else trials_of
-        read = self.counting(events, wanted)
-        return self.planned(places[0].parent, layout, parts, list(dict.fromkeys(files)), read)
+        return self.planned(wanted, places[0].parent, layout, parts, events, files=list(dict.fromkeys(files)))
 
     def missing(self, folder: Path) -> list[str]:
         return [] if _place(folder) else ["trials_to_train.txt and trials_to_test.txt"]

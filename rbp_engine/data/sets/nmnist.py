@@ -36,15 +36,7 @@ class _Folders:
     def listed(self, part: Path) -> list[Recording]:
         """The recordings of a part. Raises EventDataError and OSError."""
         pattern = re.compile(rf"([0-9]{{1,9}})\.{self.layout}")
-        found: list[Recording] = []
-        for label in range(10):
-            folder = part / str(label)
-            if not is_folder(folder):
-                raise EventDataError(f"{folder}: the folder of a digit is missing: unpack or copy it again")
-            found += numbered(label, folder, pattern)
-        if not found:
-            raise EventDataError(f"{part} holds no recording: unpack or copy it again")
-        return found
+        return [one for label in range(10) for one in numbered(label, part / str(label), pattern)]
 
     def events(self, recording: Recording) -> Sequence[Any]:
         """Times, columns, rows and polarities. Raises DataError and OSError."""
@@ -81,8 +73,7 @@ class NMnist(RecordedSet):
             for folder, part, expected in zip(place.parts, parts, (self.train_size, self.test_size), strict=True)
             if len(part) != expected
         ]
-        files = [one.path for part in parts for one in part]
-        return self.planned(root, place.layout, parts, files, self.counting(place.events, wanted), gaps)
+        return self.planned(wanted, root, place.layout, parts, place.events, gaps=gaps)
 
     def missing(self, folder: Path) -> list[str]:
         return [] if _place(folder) else ["Train/ and Test/"]
@@ -105,7 +96,7 @@ class NMnistSmall(RecordedSet):
     def plan(self, root: Path, wanted: FrameSettings) -> Plan:
         parts = [_listed(root / name) for name, _ in self.files]
         files = [root / name for name, _ in self.files] + [one.path for part in parts for one in part]
-        return self.planned(root, "bs2", parts, files, self.counting(_events, wanted))
+        return self.planned(wanted, root, "bs2", parts, _events, files=files)
 
     def holds_some(self, root: Path) -> bool:
         return any(is_file(root / name) for name, _ in self.files)

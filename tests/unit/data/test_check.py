@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import io
 import os
 import struct
 from dataclasses import replace
@@ -84,7 +85,11 @@ def test_what_is_no_file_is_named_and_nothing_waits_for_it(tmp_path, mnist):
 
 
 def event_file(layout: int) -> bytes:
-    return b"#!AER-DAT2.0\r\n" + bytes(80) if layout == 1 else b"PK\3\4"
+    if layout == 1:
+        return b"#!AER-DAT2.0\r\n" + bytes(80)
+    stream = io.BytesIO()
+    np.savez(stream, **dict.fromkeys("txyp", np.zeros(9, np.int64)))
+    return stream.getvalue()
 
 
 @pytest.fixture(params=[1, 3])
@@ -122,7 +127,7 @@ def test_recordings_that_are_missing_or_are_none_are_named(recordings):
     files[7].symlink_to(files[7].name)
     problems = catalogued("cifar10_dvs").check([root])
     assert len(problems) - len(but_for_gaps(problems)) == len(CLASSES)
-    problems = but_for_gaps(problems)
+    problems = sorted(but_for_gaps(problems))
     assert [str(file) in problem for file, problem in zip(files[3:8], problems, strict=True)] == [True] * 5
     assert "a named pipe" in problems[3] and "symbolic links" in problems[4]
     for file in files:

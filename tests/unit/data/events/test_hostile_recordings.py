@@ -11,14 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rbp_engine.data.events.aedat import MOST_EVENTS
-from rbp_engine.data.events.errors import EventDataError
-from rbp_engine.data.readers.cifar10_dvs.decode import decode
-from rbp_engine.data.readers.cifar10_dvs.layouts import FoundLayout
+from rbp_engine.data.events.aedat import MOST_EVENTS, read_aedat
+from rbp_engine.data.events.archives import read_events
 from tests.limits import within_limits
 
-T = 2
-FRAMES = np.arange(T * 2 * 128 * 128).reshape(T, 2, 128, 128) % 7
 EVENTS = {"t": np.arange(9), "x": np.arange(9) * 3, "y": np.arange(9) * 5, "p": np.arange(9) % 2}
 
 
@@ -66,7 +62,7 @@ def many_members(count: int) -> bytes:
 
 def bare() -> bytes:
     stream = io.BytesIO()
-    np.save(stream, FRAMES)
+    np.save(stream, np.zeros((2, 2, 128, 128)))
     return stream.getvalue()
 
 
@@ -128,7 +124,7 @@ KINDS = {"events": EVENT_FILES, "aedat": AEDAT_FILES}
 def refusal(recording: tuple[Any, Path]) -> str:
     kind, path = recording
     with pytest.raises(ValueError) as refused:
-        decode(FoundLayout(kind, Path()), path, timesteps=2, frames_by="number")
+        (read_aedat if kind == "aedat" else read_events)(path)
     return str(refused.value)
 
 
@@ -153,31 +149,12 @@ def test_each_is_one_sentence_with_its_name_in_little_time_and_memory(tmp_path):
         assert len(line) < len(beginning) + 300
 
 
-def decoded(tmp_path: Path, content: bytes, kind: Any) -> Any:
-    (tmp_path / "file").write_bytes(content)
-    return decode(FoundLayout(kind, tmp_path), tmp_path / "file", timesteps=T, frames_by="number")
-
-
 def test_what_is_whole_is_read_however_it_was_written(tmp_path):
-    expected = decoded(tmp_path, npz(), "events")
-    assert expected.sum() == 9
-    for content in (zipped({}), zipped({}, zipfile.ZIP_STORED), npz(t=EVENTS["t"].astype(">u4"), p=EVENTS["p"] == 1)):
-        assert np.array_equal(decoded(tmp_path, content, "events"), expected)
+    file = tmp_path / "file"
+    for content in (npz(), zipped({}), zipped({}, zipfile.ZIP_STORED), npz(t=EVENTS["t"].astype(">u4"))):
+        file.write_bytes(content)
+        assert all(np.array_equal(*pair) for pair in zip(read_events(file), EVENTS.values(), strict=True))
     stream = io.BytesIO()
-    np.savez_compressed(stream, frames=np.asfortranarray(FRAMES.astype(np.float16)))
-    assert np.array_equal(decoded(tmp_path, stream.getvalue(), "frames"), FRAMES)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda frames: frames[:1], r"holds frames of the shape \[1, 2, 128, 128\], expected \[2,"),
-        (lambda frames: frames - 1, "holds negative or non-finite counts"),
-        (lambda frames: np.zeros((600, 2, 128, 128)), "larger than"),
-    ],
-)
-def test_other_frames_are_refused(tmp_path, change, message):
-    stream = io.BytesIO()
-    np.savez_compressed(stream, frames=change(FRAMES))
-    with pytest.raises(EventDataError, match=message):
-        decoded(tmp_path, stream.getvalue(), "frames")
+    np.savez_compressed(stream, **EVENTS | {"p": EVENTS["p"] == 1})
+    file.write_bytes(stream.getvalue())
+    assert np.array_equal(read_events(file)[3], EVENTS["p"])
