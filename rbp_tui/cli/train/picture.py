@@ -116,7 +116,11 @@ def _lines(summary: Summary, history: History, phase: str, room: Room, names: tu
         "loss": (_loss_text(summary) if summary.train.loss is not None else phase or "–", "train/loss", "cyan"),
         "top-1 %": (_accuracy_text(summary), "validation/top1", "green"),
         "memory": (_memory_text(first.system if first else None), "memory", "magenta"),
-        "speed": (_speed_text(summary), "speed", "yellow"),
+        "speed": (
+            f"{fmt.thousands(summary.samples_per_s)} samples/s, {fmt.number(summary.step_ms, 1)} ms a step",
+            "speed",
+            "yellow",
+        ),
     }
     beside = room.wide and len(names) == 2
     width = (room.width - 2) // 2 if beside else room.width
@@ -157,7 +161,3 @@ def _memory_text(system: System | None) -> str:
         return "–"
     where = "" if system.mem_allocated is None else " on the GPU"
     return f"{fmt.size(system.used)}, peak {fmt.size(system.mem_peak)}{where}"
-
-
-def _speed_text(summary: Summary) -> str:
-    return f"{fmt.thousands(summary.samples_per_s)} samples/s, {fmt.number(summary.step_ms, 1)} ms a step"

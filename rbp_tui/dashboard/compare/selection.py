@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rbp_engine.run.store.run_settings import settings_of
 from rbp_engine.run.store.store import RunRecord
 
 RUNS_AT_MOST = 64
@@ -47,7 +48,9 @@ def compared_runs(records: Sequence[RunRecord], chosen: Sequence[str], pinned: s
 
 
 def _newest(records: Sequence[RunRecord]) -> list[RunRecord]:
-    """All runs of the newest experiments, of those that have begun if there are any."""
+    """All runs of the newest experiments on the data of the newest, of those that have begun if there are any."""
     begun = [record for record in records if record.summary.step] or records
-    experiments = list(dict.fromkeys(record.summary.experiment for record in reversed(begun)))[:NEWEST_EXPERIMENTS]
+    data = [settings_of(record).get("data.name") for record in begun[-1:]]
+    alike = [record for record in begun if settings_of(record).get("data.name") in data]
+    experiments = list(dict.fromkeys(record.summary.experiment for record in reversed(alike)))[:NEWEST_EXPERIMENTS]
     return [record for record in records if record.summary.experiment in experiments]

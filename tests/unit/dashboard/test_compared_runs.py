@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from rbp_engine.preset import load_preset
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary
+from rbp_engine.run.launch import launch
 from rbp_engine.run.status.status import Verdict
-from rbp_engine.run.store.store import RunRecord, unreadable
+from rbp_engine.run.store.store import RunRecord, list_runs, unreadable
 from rbp_tui.dashboard.compare.selection import NEWEST_EXPERIMENTS, RUNS_AT_MOST, ComparedRuns, compared_runs
 
 
@@ -31,6 +33,12 @@ def test_without_a_choice_the_newest_experiments_are_shown_with_a_hint() -> None
     assert ids(compared_runs(records, ["gone"], "")) == ids(found)
     records[0].summary.step = 5
     assert ids(compared_runs(records, [], "")) == ["a1", "a2"]  # the others wait in the queue
+
+
+def test_without_a_choice_experiments_on_other_data_than_the_newest_are_left_out(tmp_path) -> None:
+    for number, preset in enumerate(("digits", "mnist5k", "digits")):
+        launch.create(load_preset(preset, [f"seed={number}"]), tmp_path, run_id=f"{number}-{preset}")
+    assert ids(compared_runs(list_runs(tmp_path), [], "")) == ["0-digits", "2-digits"]
 
 
 @pytest.mark.parametrize(
