@@ -1,6 +1,6 @@
 """A sweep as a user asks for it, in a shell, in the launch form, or in the process that drives a search.
 
-On the command line it is said in words: `method=bptt,rate_m T=2,4,6 lr=0.01..0.5:log epochs=6`.
+On the command line it is written as words: `method=bptt,rate_m T=2,4,6 lr=0.01..0.5:log epochs=6`.
 """
 
 import functools
@@ -92,7 +92,7 @@ def _is_list(key: str, text: str) -> bool:
 
 @dataclass(frozen=True)
 class SweepRequest:
-    """What is said over `[sweep]` of the preset; what is empty is as it says, or the default.
+    """What replaces the `[sweep]` of the preset; where it is empty, that or the default holds.
 
     Of the overrides of the `request`, those with one value are for all runs, and those with several or a range vary.
     Settings with a range are drawn so many times as `draws` says, unless a `search`, one of SEARCHES, chooses the

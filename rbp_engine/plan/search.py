@@ -76,7 +76,7 @@ def plan_search(asked: SweepRequest) -> Search:
     seeds = request.seeds_of(base)
     pruner = asked.pruner or section.prune
     _refuse_contradictions(settings, seeds, trials, pruner)
-    load_each(request, _ends(settings))  # a problem of any of them is told before the search begins
+    load_each(request, _ends(settings))  # any problem in them comes up before the search begins
     kind = asked.search or section.search or SEARCHES[0]
     digest = _digest(base, settings, seeds[0], pruner)
     name = asked.name or f"{name_in_id(base.name)}-{kind}-{digest[:4]}"

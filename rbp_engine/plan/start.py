@@ -49,7 +49,7 @@ def start_points(
 ) -> list[RunDirectory]:
     """Queue the runs that are missing, to be resumed, or stranded; returns them, and those that are live.
 
-    A run that cannot be resumed, as a colleague's, is left out, and `on_refused` is told of it. Before that,
+    A run that cannot be resumed, as a colleague's, is left out, and `on_refused` gets the reason. Before that,
     `once_trusted` may ask whether the user trusts it. Raises RunError for a run that cannot be created. What was queued
     before stays so.
     """

@@ -108,7 +108,7 @@ class TrialReader:
         return SweepPoint(number, self.search.space.words_of(values), loaded), values
 
     def _scores(self, run: RunDirectory) -> dict[int, float]:
-        """Top-1 by epoch, as far as the run has told of it. Raises OSError if its events cannot be read."""
+        """Top-1 by epoch, as far as the run has reported it. Raises OSError if its events cannot be read."""
         reader = self._readers.setdefault(run, HistoryReader(run, first_rank=True, kinds=(RunStart, Validation)))
         reader.poll()
         if reader.errors:

@@ -18,7 +18,7 @@ from rbp_engine.untrusted_files import described, open_untrusted
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
 
-# Larger than the weights of any network; to hash what is not weights would take minutes before anything is said.
+# Larger than the weights of any network; to hash a larger file, which is no weights, would take minutes of silence.
 _LIMIT: Final = 64 * 1024**3
 FILE: Final = "model.safetensors"
 #: Where a folder has weights: a checkpoint, and a run. A run killed while it replaced `best` may only have `best.old`.

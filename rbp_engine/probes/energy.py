@@ -160,7 +160,7 @@ class _Count:
         kwargs: dict[str, Any],
         out: Tensor,
     ) -> int:
-        """Count an operation; `additions` is its rule. The counter itself is told of none."""
+        """Count an operation; `additions` is its rule. The counter itself gets none."""
         name, steps = self._running[-1]
         own, at = self.by_module[name], PRODUCTS.get(operation)
         if at is None:

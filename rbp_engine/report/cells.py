@@ -73,7 +73,7 @@ def make_cells(entries: Iterable[ReportedRun]) -> list[Cell]:
     figures = figures_by_experiment({entry.settings["data.name"] for entry in ours if not published(entry.preset)})
     places: defaultdict[tuple[Any, ...], list[ReportedRun]] = defaultdict(list)
     for entry in entries:
-        # What other programs were given is told apart among themselves: most settings of a preset mean nothing to them.
+        # Runs of other programs are compared among themselves: most settings of a preset mean nothing to them.
         places[entry.data, entry.network, entry.preset is None].append(entry)
     cells = []
     for there in places.values():

@@ -81,7 +81,7 @@ class _Table:
             raise RunError(f"it has more than {MOST_CURVES} curves, or {MOST_NUMBERS} numbers")
 
     def give(self, settings: Mapping[str, Any]) -> None:
-        """Add settings; of a text that is said twice, the first counts."""
+        """Add settings; of a text that comes twice, the first counts."""
         self.settings = {**settings, **self.settings}
         if len(self.settings) > MOST_CURVES:
             raise RunError(f"it has more than {MOST_CURVES} settings")

@@ -1,4 +1,4 @@
-"""How series are told apart: eight colours, then dashes; both at once on a terminal of sixteen colours.
+"""How series look different: eight colours, then dashes; both at once on a terminal of sixteen colours.
 
 The colours are Okabe and Ito's, adapted to be visible on a dark and on a light background. Each has a contrast of 3 or
 more with the background; any two differ for normal, red-blind and green-blind eyes.
@@ -7,7 +7,7 @@ more with the background; any two differ for normal, red-blind and green-blind e
 DARK = ("#41bcfe", "#e8a927", "#18b589", "#b867b9", "#f0e442", "#e2602a", "#8084fe", "#c8ced5")
 LIGHT = ("#0075b5", "#b56e00", "#076b58", "#c13087", "#934605", "#840013", "#583eea", "#3a414b")
 
-#: Of a terminal that has sixteen: those that it tells apart, each with another stroke too.
+#: Of a terminal that has sixteen: those that look different, each with another stroke too.
 SIXTEEN = ("cyan", "yellow", "green", "magenta", "red", "blue")
 
 # Strokes, drawn and not drawn, in dots along x; the first is a whole line.

@@ -50,7 +50,7 @@ class RunScreen(DashboardScreen):
         return verb.may is not None and any(map(verb.may, self.targets))
 
     def fitting(self, name: str) -> list[RunDirectory]:
-        """The targets of which a verb may be done; if there are none, the user is told why."""
+        """The targets of which a verb may be done; if there are none, the user sees why."""
         verb, targets = BY_NAME[name], self.targets
         found = [record.run for record in targets if verb.may is None or verb.may(record)]
         if targets and not found:

@@ -43,7 +43,7 @@ def evaluation_columns(found: Evaluation) -> tuple[RenderableType, RenderableTyp
         left += [heading("robustness"), evaluated_text(robust.of), robustness_table(robust)]
         left += [robustness_notes(robust), Text()]
     if classes is not None:
-        # Which weights the classes are of, unless that is said above.
+        # Which weights the classes are of, unless a line above has it.
         of = [] if robust is not None and robust.of == classes.of else [evaluated_text(classes.of)]
         rest = len(classes.classes) - SHOWN_CLASSES
         more = [styled("[dim]and {} more: rbp eval RUN classes --json has all[/]", rest)] if rest > 0 else []

@@ -113,7 +113,7 @@ def read_last_events(path: Path, size: int = 256 * 1024) -> list[Event]:
 
 
 def announced_checkpoint(run: RunDirectory) -> str | None:
-    """The name of the newest checkpoint that the run has told of, which may not be seen (yet); None if there is none.
+    """The name of the newest checkpoint that the run has reported, which may not be seen (yet); None if there is none.
 
     Raises RunError if the events cannot be read.
     """

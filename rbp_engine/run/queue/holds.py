@@ -88,7 +88,7 @@ def _in_name(key: str) -> str:
 def _shares() -> bool:
     try:
         return read_machine().share_devices
-    except MachineError:  # whoever starts a run is told
+    except MachineError:  # whoever starts a run gets the message
         return True
 
 

@@ -142,7 +142,7 @@ class FlatLayout(Layout):
         return self.channels(number.detach().flatten()) if number.ndim else number.detach()
 
     def for_each_channel(self, number: Tensor | float) -> Tensor | float:
-        """The number as [C], where channels are told apart.
+        """The number as [C], where channels differ.
 
         inductor fuses loops over the same dimensions only. A loop in which nothing differs between channels would have
         fewer dimensions, and the membrane or the slope of every timestep would go through memory.

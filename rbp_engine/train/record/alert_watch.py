@@ -1,4 +1,4 @@
-"""Which alert rules a run's events have met: each is told of once in an attempt."""
+"""Which alert rules a run's events have met: each is reported once in an attempt."""
 
 from collections.abc import Iterator, Sequence
 

@@ -32,7 +32,7 @@ def ls(
         str | None,
         typer.Option(
             metavar="FIELD",
-            help="Sort by a field, as best, last, loss, created (if nothing is said); -FIELD reverses the order.",
+            help="Sort by a field, as best, last, loss, created (the default); -FIELD reverses the order.",
             show_default=False,
         ),
     ] = None,

@@ -31,7 +31,7 @@ from rbp_tui.text.table import filled_table
 
 
 def describe_run(run: RunDirectory, record: RunRecord, origin: RunJson, alarms: Sequence[Alarm]) -> RenderableType:
-    """A table of what is known about a run; what is missing or damaged is said in its place.
+    """A table of what is known about a run; what is missing or damaged has a note in its place.
 
     `alarms` are those of a live run, and the findings about one that has ended.
     """

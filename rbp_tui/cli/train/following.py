@@ -38,7 +38,7 @@ REMOVAL_S = 2.0
 def follow_started(started: StartResult, *, detach: bool, as_json: bool, request: "LaunchRequest | None" = None) -> int:
     """Follow runs that have been started or queued to the end of them all, unless `detach`; the worst exit code.
 
-    What to type next is said after the `request`, where that is known.
+    After the `request` stands what to type next, where that is known.
     """
     runs, worker = started.runs, started.worker
     if detach:

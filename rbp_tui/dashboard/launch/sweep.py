@@ -132,7 +132,7 @@ def _sweep_of(
 def start_sweep(typed: TypedRequest, on_refused: Callable[[RunError], None]) -> tuple[TypedSweep, list[str]]:
     """Start what is missing of a sweep, and resume what was stopped; returns it, and the ids of its runs that are live.
 
-    A search goes on by itself, so that it returns none. `on_refused` is told of a run that cannot be resumed. Raises
+    A search goes on by itself, so that it returns none. `on_refused` gets each run that cannot be resumed. Raises
     UserError.
     """
     found = typed_sweep(typed)

@@ -72,7 +72,7 @@ def first_sample(sight: Sight) -> str:
 
 
 class NetworkTab(Vertical):
-    """A tab. Only the one that is open is told to show the run, at each of its events and when the cursor moves.
+    """A tab. Only the one that is open shows the run, at each of its events and when the cursor moves.
 
     Its charts are over what `x_of` says, so that they share the cursor.
     """

@@ -86,7 +86,7 @@ class PresetsScreen(DashboardScreen):
             self.session.screens.sweep_of_preset(entry.path, entry.name)
 
     def _trainable(self) -> PresetEntry | None:
-        """The preset under the cursor, unless it has problems: then the user is told."""
+        """The preset under the cursor, unless it has problems, which the user then sees."""
         if self.current is None or not self.current.problems:
             return self.current
         problem = f"{self.current.name} cannot be trained as it is; e edits it"
