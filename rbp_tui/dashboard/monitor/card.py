@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def card_text(run: RunDirectory, baseline: RunDirectory | None) -> Text:
-    """The card as two columns, and below the differences from another run or the preset; what cannot be read has a note.
+    """The card as two columns, and below the differences from another run or the preset. What is unreadable has a note.
 
     It is made in a thread, since presets are slow to check.
     """
