@@ -98,7 +98,7 @@ def figure(
         typer.Argument(
             metavar="KIND",
             help="curves: top-1 and loss by epoch; accuracy-vs-T: last top-1 by T and method; cost: peak memory and "
-            "time of a step by T and method, those of different machines apart.",
+            "time of a step by T and method, those of different machines apart",
             show_default=False,
         ),
     ],
