@@ -207,7 +207,7 @@ class SimulatedHost:
         if self.entries and not (self.dispatchers and self.random.random() > self.eager):
             self.spawn(self.dispatch)
 
-    def job(self, entry, starters, tried):
+    def job(self, entry, tried):
         run = self.runs[entry.run]
         status = self.judge(run)
         live = status in ("queued", "starting", "running")
@@ -218,7 +218,7 @@ class SimulatedHost:
             retries=entry.retries, attempt=max(run.recorded, default=0), after=entry.after, status=status, live=live,
             processes=not live and self.working(entry.run), fault=lost and not run.requested,
             failed=status == "failed" or (lost and not run.requested),
-            starter=starters.get(entry.name) in self.processes, tried=tried.get(entry.name),
+            tried=tried.get(entry.name),
         )  # fmt: skip
 
     def dispatch(self, pid):
@@ -229,18 +229,17 @@ class SimulatedHost:
                 return
             self.dispatcher_lock = pid
         self.dispatchers.add(pid)
-        starters = {}
         tried = {}
         while True:
             jobs = []
             order = sorted(self.entries.values(), key=lambda entry: (entry.place, entry.name))
             for entry in order:
-                jobs.append(self.job(entry, starters, tried))
+                jobs.append(self.job(entry, tried))
                 yield
             held = {key: entry.run for key, entry in self.holders().items()}
             yield
             for action in self.planted.decided(World(self.wall, self.clock, tuple(jobs), held, {}, self.paused)):
-                yield from self.act(pid, action, starters, tried)
+                yield from self.act(pid, action, tried)
             yield from self.locked(pid)
             if not self.entries:
                 return
@@ -248,13 +247,13 @@ class SimulatedHost:
             self.asleep[pid] = self.clock + POLL_S
             yield
 
-    def act(self, pid, action, starters, tried):
+    def act(self, pid, action, tried):
         taken = self.planted.steps_of(action)
         if not taken:
             return
         yield from self.locked(pid)
         entry = self.entries.get(action.job.name)
-        if entry is not None and self.job(entry, starters, tried) == action.job:
+        if entry is not None and self.job(entry, tried) == action.job:
             self.log.append(f"{pid}: {entry.run} {action.does}")
             if action.starts and not self.planted.shared_devices:
                 holders = self.holders()
@@ -265,15 +264,15 @@ class SimulatedHost:
                 if step is Step.CLAIM:
                     self.entries[entry.name] = replace(entry, claimed=action.devices)
                 else:
-                    self.take(step, entry, starters, tried)
+                    self.take(step, entry, tried)
         self.unlock(pid)
 
-    def take(self, step, entry, starters, tried):
+    def take(self, step, entry, tried):
         run = self.runs[entry.run]
         newest = max(run.recorded, default=0)
         if step is Step.LAUNCH:
             tried[entry.name] = self.clock
-            starters[entry.name] = self.spawn(lambda pid: self.start(pid, entry.name))
+            self.spawn(lambda pid: self.start(pid, entry.name))
         elif step is Step.RECORD_FAULT and newest not in run.faults:
             run.faults.append(newest)
         elif step is Step.COUNT_RETRY:

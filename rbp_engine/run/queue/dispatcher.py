@@ -46,7 +46,7 @@ class Dispatcher:
         self._memory = DispatcherMemory()
         self._turn = 0
         self._holds = Holds()
-        self._hooks: list[subprocess.Popen[bytes]] = []
+        self._children: list[subprocess.Popen[bytes]] = []
         self._logged: dict[str, str] = {}
 
     def look(self) -> None:
@@ -80,15 +80,13 @@ class Dispatcher:
 
     def _can_wait(self, entry: Entry, schedule: JobSchedule, around: Surroundings) -> bool:
         """Whether a job is not started now, whatever it is: it has no device, and could get none."""
-        if not entry.takes or entry.name in self._memory.starters or entry.claimed:
+        if not entry.takes or entry.claimed:
             return False
         return not schedule.has_left(device.key for device in around.pool(entry).devices)
 
     def _reap(self) -> None:
         """Reap child processes that have ended; otherwise they would stay zombies as long as this one lives."""
-        self._hooks = [hook for hook in self._hooks if hook.poll() is None]
-        for name in [name for name, starter in self._memory.starters.items() if starter.poll() is not None]:
-            del self._memory.starters[name]
+        self._children = [child for child in self._children if child.poll() is None]
 
     def _look_at(self, entry: Entry, around: Surroundings) -> QueuedJob | None:
         """The job of an entry; None if its run cannot be looked at, and then nobody waits for it."""
@@ -156,7 +154,7 @@ class Dispatcher:
         known = {INHERITED: " ".join(map(str, held))} if held else {}
         starter = replace(entry, environment=entry.environment | known)
         try:
-            self._memory.starters[entry.name] = _helper(starter, "rbp_engine.run.queue.start_queued", held=held)
+            self._children.append(_helper(starter, "rbp_engine.run.queue.start_queued", held=held))
         except OSError as error:  # its Python environment may have been removed
             write_status(entry.run, "failed", f"it could not be started: {error}", Cause.ERROR)
 
@@ -165,7 +163,7 @@ class Dispatcher:
         names = ["on_end", "on_failure"] if action.job.failed else ["on_end"]
         words = [f"hook-{action.job.attempt}", verdict.status, given(verdict.reason), verdict.cause, "", *names]
         try:
-            self._hooks.append(_helper(entry, HOOKS, *words))
+            self._children.append(_helper(entry, HOOKS, *words))
         except OSError as error:
             self._log(entry.name, entry.run.id, f"trouble with its hooks: {error}")
 

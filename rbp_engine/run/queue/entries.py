@@ -5,7 +5,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ from rbp_engine.run.files.run_json import Dispatch
 from rbp_engine.run.queue.devices import Device
 from rbp_engine.run.queue.host_lock import host_directory, usable
 from rbp_engine.run.status import processes
-from rbp_engine.untrusted_files import JSON_LIMIT, read_untrusted
 
 QUEUE = "queue"
 
@@ -109,11 +108,8 @@ def write_entry(entry: Entry) -> None:
 
 
 def read_queue() -> tuple[list[Entry], list[DamagedEntry]]:
-    """The valid entries, the first to start first, and the others: their runs are not started, nor waited for.
-
-    Each file is read again only once it has changed.
-    """
-    read = [_read(Path(one.path), _memo.read) for one in _files()]
+    """The valid entries, the first to start first, and the others: their runs are not started, nor waited for."""
+    read = [_read(Path(one.path)) for one in _files()]
     valid = [entry for entry in read if isinstance(entry, Entry)]
     return sorted(valid, key=lambda entry: entry.order), [one for one in read if isinstance(one, DamagedEntry)]
 
@@ -171,14 +167,10 @@ def _id_in(name: str) -> str:
     return name.removesuffix(".json").partition("-")[2]
 
 
-def _read_anew(path: Path) -> Entry:
-    return _parse(read_untrusted(path, JSON_LIMIT))
-
-
-def _read(path: Path, read: Callable[[Path], Entry] = _read_anew) -> Entry | DamagedEntry | None:
-    """The entry in a file; None if the file has just been removed."""
+def _read(path: Path) -> Entry | DamagedEntry | None:
+    """The entry in a file, which is read again only once it has changed; None if it has just been removed."""
     try:
-        return replace(read(path), name=path.name)
+        return replace(_memo.read(path), name=path.name)
     except FileNotFoundError:
         return None
     except OSError as error:

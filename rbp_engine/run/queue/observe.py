@@ -5,7 +5,6 @@ The queue as users see it is made from the same: the place of each run and what 
 
 import contextlib
 import functools
-import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,7 +33,6 @@ class DispatcherMemory:
     clock.
     """
 
-    starters: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
     tried: dict[str, float] = field(default_factory=dict)
     missing: dict[str, float] = field(default_factory=dict)
 
@@ -132,7 +130,6 @@ def job_of(entry: Entry, memory: DispatcherMemory, around: Surroundings) -> Queu
         failed=ended and has_failed(run, verdict),
         readable=readable,
         removed=not readable and run.path.parent.is_dir() and not run.path.exists(),
-        starter=entry.name in memory.starters,
         tried=memory.tried.get(entry.name),
         missing=memory.missing.get(entry.name),
     )

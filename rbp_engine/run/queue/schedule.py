@@ -10,7 +10,7 @@ from enum import Enum, auto
 
 # A fault of the machine gets a moment to pass.
 RETRY_AFTER_S = 5.0
-# A run whose starter failed (a full disk, say) gets another one after this time.
+# A run whose starter failed (a full disk, say) gets another one after this time. Of two, the second finds it started.
 START_AGAIN_S = 30.0
 # A missing runs directory may be on a disk that is mounted again.
 GONE_FOR_GOOD_S = 60.0
@@ -28,8 +28,8 @@ class QueuedJob:
     that was a `fault` of the machine, which may be gone at the next start, or it `failed` in any way. `readable`: its
     summary and its attempts can be read; `removed`: its folder is gone, and the runs directory is not.
 
-    Of the dispatcher: whether a `starter` of it is alive, when it last `tried` to start the run, and since when the run
-    has been `missing`, both on the monotonic clock; None for never.
+    Of the dispatcher: when it last `tried` to start the run, and since when the run has been `missing`, both on the
+    monotonic clock; None for never.
     """
 
     name: str
@@ -49,7 +49,6 @@ class QueuedJob:
     failed: bool = False
     readable: bool = True
     removed: bool = False
-    starter: bool = False
     tried: float | None = None
     missing: float | None = None
 
@@ -145,8 +144,6 @@ def decide(world: World) -> list[Action]:
 
 
 def _queued(job: QueuedJob, world: World, given: set[str], ahead: Mapping[str, QueuedJob]) -> Action:
-    if job.starter:
-        return Action(job)
     gives_back = Action(job, (Step.RELEASE,), "gives its devices back")
     if world.paused:
         return gives_back if job.claimed else Action(job)

@@ -192,7 +192,6 @@ JOBS = st.builds(
     run=st.just(""),
     devices=st.lists(st.sampled_from("abc"), min_size=1, unique=True).map(tuple),
     takes=st.integers(1, 3),
-    starter=st.booleans(),
     tried=st.sampled_from([None, 0.0, 99.0]),
 )
 
