@@ -302,25 +302,24 @@ KINDS: dict[str, type[Body]] = {kind.kind: kind for kind in get_args(Body)}
 
 
 @dataclass(frozen=True)
-class _Envelope:
+class _Head:
     """What every line has, whatever its kind."""
 
-    v: Count
     seq: Count
     t: Seconds
     attempt: Count
     rank: Count
     step: Count
+
+
+@dataclass(frozen=True)
+class _Envelope(_Head):
+    v: Count
     kind: str
 
 
 @dataclass(frozen=True)
-class Event:
-    seq: int
-    t: float
-    attempt: int
-    rank: int
-    step: int
+class Event(_Head):
     body: Body
 
 

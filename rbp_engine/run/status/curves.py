@@ -14,8 +14,6 @@ Floats = NDArray[np.float64]
 TRAINING = ("train/loss", "train/top1", "lr", "speed", "step_ms", "data_ms")
 VALIDATION = ("validation/loss", "validation/top1")
 SYSTEM = ("memory", "mem_reserved", "mem_peak", "rank_data_ms")
-# Rows that are kept as lists, which take ten times the memory, until they are appended to the array.
-COMING_AT_MOST = 4096
 
 
 @dataclass(frozen=True)
@@ -118,19 +116,20 @@ class _Table:
         self._columns = np.empty((4 + len(names), 64))
         self._known: NDArray[np.bool_] = np.zeros(4 + len(names), dtype=np.bool_)
         self._count = 0
-        self._coming: list[list[Any]] = []
         self._curves: dict[str, Curve] | None = None
 
     def add(self, row: list[Any]) -> None:
-        self._coming.append(row)
+        if self._count == self._columns.shape[1]:
+            self._columns = np.pad(self._columns, ((0, 0), (0, 64 + self._count)))
+        numbers = self._columns[:, self._count]
+        numbers[:] = row  # None becomes NaN
+        self._known |= ~np.isnan(numbers)
+        self._count += 1
         self._curves = None
-        if len(self._coming) >= COMING_AT_MOST:
-            self._take()
 
     def curves(self) -> dict[str, Curve]:
         """The columns of values as curves."""
         if self._curves is None:
-            self._take()
             _, step, epoch, seconds, *values = self._columns[:, : self._count]
             found = zip(self.names, values, self._known[4:], strict=True)
             self._curves = {name: Curve(step, epoch, seconds, one) for name, one, known in found if known}
@@ -138,31 +137,14 @@ class _Table:
 
     @property
     def newest_epoch(self) -> float:
-        """The epoch of the last row; there must be one."""
-        self._take()
+        """The epoch of the last row; 0 without one."""
         return float(self._columns[2, self._count - 1]) if self._count else 0.0
 
     def drop(self, event: Event, start: RunStart) -> None:
         """Drop the rows that the attempt beginning with this event repeats."""
-        self._take()
         attempt, step, epoch = self._columns[:3, : self._count]
         kept = ~done_again(attempt, step, epoch if self.names == VALIDATION else None, event, start)
         self._columns = self._columns[:, : self._count][:, kept]
         self._count = self._columns.shape[1]
         self._known = np.any(~np.isnan(self._columns), axis=1)
         self._curves = None
-
-    def _take(self) -> None:
-        """Append the pending rows to the array, which doubles in length if they do not fit."""
-        if not self._coming:
-            return
-        rows = np.array(self._coming, dtype=np.float64)  # None becomes NaN
-        self._coming = []
-        end = self._count + len(rows)
-        if end > self._columns.shape[1]:
-            grown = np.empty((len(self._columns), 2 * end))
-            grown[:, : self._count] = self._columns[:, : self._count]
-            self._columns = grown
-        self._columns[:, self._count : end] = rows.T
-        self._known |= np.any(~np.isnan(rows), axis=0)
-        self._count = end
