@@ -113,8 +113,8 @@ class Experiment(Generic[AnyRun]):
 
     @property
     def mem_peak(self) -> int | None:
-        """The largest peak of its runs, in bytes."""
-        return max((peak for one in self.runs if (peak := one.summary.mem_peak)), default=None)
+        """The largest peak of the runs that count, in bytes."""
+        return max((peak for one in self.counting if (peak := one.summary.mem_peak)), default=None)
 
     def words(self: "Experiment[AnyRecordedRun]", *parts: str) -> list[str]:
         """Its title: these parts of it, in this order, of "data", "network", "method", "timesteps" and "label"."""
@@ -133,7 +133,10 @@ class Experiment(Generic[AnyRun]):
         first = self.runs[0]
         scaled = first.method in RATE_METHODS and first.timesteps > 1 and first.settings.get(LOSS_SCALE) == "1/T"
         if scaled and first.settings.get("optim.name") == "sgd":
-            yield f"its gradients are 1/T of BPTT's, and so are its steps: {LOSS_SCALE}=1 compares at equal steps"
+            yield (
+                "its gradients, and so SGD's changes of the weights, are 1/T of BPTT's: "
+                f"train it with {LOSS_SCALE}=1 for equal ones"
+            )
 
     def remarks(self) -> Iterator[str]:
         """Notes on runs that go on from shorter ones, or have ended early by their guard."""

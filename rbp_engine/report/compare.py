@@ -121,7 +121,7 @@ def _group(
         best=spread_of_known(best.values()),
         last_difference=None if is_baseline else paired(last, theirs),
         best_difference=None if is_baseline else paired(best, _accuracies(baseline, "best")),
-        epoch_s=mean_of_known(map(_epoch_s, group.runs)),
+        epoch_s=mean_of_known(map(_epoch_s, group.counting)),
         samples_per_s=_samples_per_s(group),
         notes=(
             *_notes(group),
@@ -146,7 +146,7 @@ def _epoch_s(one: RecordedRun) -> float | None:
 
 def _samples_per_s(group: Experiment[RecordedRun]) -> float | None:
     """Of the mean time of a sample, as the mean time of a step is that of a report."""
-    speeds = (one.summary.samples_per_s for one in group.runs)
+    speeds = (one.summary.samples_per_s for one in group.counting)
     mean_s = mean_of_known(1.0 / speed for speed in speeds if speed)
     return 1.0 / mean_s if mean_s else None
 

@@ -156,7 +156,7 @@ def see(summary: Summary, event: Event) -> None:
         case Validation() as result:
             _see_evaluation(summary, result)
         case System(mem_peak=int(peak)):
-            summary.mem_peak = peak
+            summary.mem_peak = max(peak, summary.mem_peak or 0)
         case AlertRaised() as alert:
             summary.alert = alert.message
         case RunEnd() as end:

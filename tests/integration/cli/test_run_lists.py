@@ -236,7 +236,7 @@ def test_compare_as_json(rbp, runs):
     assert baseline["last"]["mean"] == pytest.approx(0.93) and baseline["last_difference"] is None
     assert rate["last_difference"] == {"mean": pytest.approx(-0.02), "std": None, "count": 1, "interval": None}
     assert failed["notes"][0] == "seed 1 is failed at epoch 137 of 300"
-    assert "method.loss_scale=1 compares at equal steps" in failed["notes"][1]
+    assert "train it with method.loss_scale=1" in failed["notes"][1]
     assert [one["key"] for one in found["differences"]][:2] == ["method.name", "method.timesteps"]
     assert found["left_out"] == []
 

@@ -72,12 +72,12 @@ def test_a_title_names_other_differing_settings_if_they_are_few(finish_run):
 
 
 def test_runs_that_ended_early_count_only_without_complete_ones(finish_run):
-    early = finish_run("digits", "seed=2", curve=[0.3], status="stopped")
+    early = with_cost(finish_run("digits", "seed=2", curve=[0.3], status="stopped"), seconds=3.0, mem_peak=2 * GIB)
     (alone,) = compare([early]).groups
     assert alone.last.mean == 0.3 and "stopped at epoch 1" in alone.notes[0]
-    (group,) = compare([early, finish_run("digits", "seed=1", curve=[0.9])]).groups
-    assert (group.last.mean, group.last.count) == (0.9, 1)
-    assert group.notes == ("seed 2 is stopped at epoch 1 of 20, not in the means",)
+    (group,) = compare([early, with_cost(finish_run("digits", "seed=1", curve=[0.9]))]).groups
+    assert (group.last.mean, group.last.count, group.epoch_s, group.mem_peak) == (0.9, 1, 1.0, GIB)
+    assert group.notes == ("seed 2 is stopped at epoch 1 of 1, not in the means",)
 
 
 def test_the_time_of_an_epoch_is_that_of_its_steps(finish_run):
@@ -116,7 +116,10 @@ def test_each_run_can_be_compared_with_the_baselines_run_of_the_same_seed(finish
 
 def test_a_note_names_the_seeds_of_a_difference_that_does_not_cover_all(finish_run):
     runs = [finish_run("digits", "method=bptt", "seed=2"), *(finish_run("digits", f"seed={seed}") for seed in (1, 2))]
-    steps = "its gradients are 1/T of BPTT's, and so are its steps: method.loss_scale=1 compares at equal steps"
+    steps = (
+        "its gradients, and so SGD's changes of the weights, are 1/T of BPTT's: "
+        "train it with method.loss_scale=1 for equal ones"
+    )
     only = "its difference is over seed 2 only, which the baseline has too"
     assert compare(runs).groups[1].notes == (only, steps)
     assert compare(runs[::2]).groups[1].notes == (steps,)

@@ -127,6 +127,15 @@ def test_one_that_has_ended_has_the_mean_speed_of_its_steps_and_not_that_of_the_
     assert (ended.step_ms, ended.samples_per_s) == (500.0, pytest.approx(128.0))
 
 
+def test_the_peak_of_memory_is_that_of_all_attempts(run: RunDirectory) -> None:
+    for attempt, peak in ((1, 977), (2, 946)):
+        writer = EventWriter(run.events(), attempt=attempt)
+        writer.write(RunStart(), 0)
+        writer.write(System(rss=900, mem_peak=peak), 5)
+        writer.close()
+    assert fold(run).mem_peak == 977
+
+
 def test_what_run_json_says_is_not_in_it(run: RunDirectory) -> None:
     write_summary(run, Summary(**IDENTITY, status="running", step=3, last=Scores(0.5)))
     known = read_json(run.summary_json)
