@@ -115,7 +115,7 @@ def figure(
 ) -> None:
     """Draw a figure for a paper: mean and standard deviation over the seeds of each experiment.
 
-    Without a RUN, all completed runs are drawn.
+    Completed runs are drawn: those given, or all.
     """
     from rbp_engine.report.collect import collect
     from rbp_engine.report.figure import FigureView, check_path, draw
@@ -126,11 +126,16 @@ def figure(
     view = FigureView(log_y, *_ends("--x", x), *_ends("--y", y))
     directory = runs_directory(runs_dir)
     chosen = select(runs, runs_dir, archived=True) if runs else run_directories(directory)
-    entries, excluded = collect(chosen, include_unfinished=include_unfinished or bool(runs))
+    entries, excluded = collect(chosen, include_unfinished=include_unfinished)
     if not as_json:
         _report_excluded(excluded)
     if not entries:
-        raise RunError(f"no {'' if include_unfinished else 'completed '}runs in {directory} to draw")
+        which = "of these" if runs else f"in {directory}"
+        raise RunError(
+            f"no runs {which} to draw"
+            if include_unfinished
+            else f"no completed runs {which} to draw; --include-unfinished draws the others"
+        )
     draw(kind.value, entries, output, view)
     if as_json:
         ids = sorted(entry.run.id for entry in entries)

@@ -12,6 +12,7 @@ from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.files.summary import Summary
 from rbp_engine.run.longer import preset_in_force
 from rbp_engine.run.request import LaunchRequest
+from rbp_engine.run.status.history_reader import read_findings
 from rbp_engine.run.status.status import Verdict
 from rbp_engine.settings.machine import runs_directory
 from rbp_tui.text.run_text import RESUME_CONDITIONS, WHY_RESUME_FAILS
@@ -32,6 +33,8 @@ def next_steps(
     if summary.program:  # which rbp can neither start again nor change
         return [] if verdict.live else looks
     if verdict.status == "completed":
+        if any(finding.rule in ("loss", "large_steps") for finding in read_findings(run)):
+            return [*looks, _new_run(run, Cause.NON_FINITE, request)]  # its steps were too large as well
         other = "rate_m" if summary.method == "bptt" else "bptt"
         return [*looks, *_comparison(request, other)]
     if not verdict.resumable:

@@ -78,6 +78,14 @@ def test_accuracy_and_loss_of_a_network_with_a_silent_layer_are_its_consequences
     assert found == [("silent", "b", 10)]
 
 
+def test_a_loss_that_has_come_down_again_is_named_while_nothing_is_learned() -> None:
+    """Where a cosine ends, the loss of weights that were driven away is little above that of guessing."""
+    came_down = curve(np.where(np.arange(SAMPLES) < SAMPLES / 2, 20.0, 2.4))
+    for top1, rules in ((0.1, ["loss"]), (0.5, [])):
+        curves = {"train/top1": curve(np.full(SAMPLES, top1)), "train/loss": came_down}
+        assert [rule for rule, _, _ in named(History(curves=curves, classes=10))] == rules
+
+
 def test_a_loss_that_was_too_large_before_a_layer_fell_silent_is_named_beside_it():
     lost = {"train/loss": curve(np.full(SAMPLES, 9.0))}
     found = named(History(curves=lost, classes=10, firing=silence(firing(), 1, 4)))

@@ -60,9 +60,15 @@ RULES: tuple[Rule, ...] = (
     Rule("uneven", "rates that differ strongly between timesteps (rate methods)", uneven, "firing"),
     Rule("large_steps", "updates that are large beside the weights", large_steps, "health"),
     Rule("small_steps", "updates that are lost beside the weights", small_steps, "health"),
-    Rule("gradient", "gradients that vanish before the first layers", gradient, "health", follows=("large_steps",)),
+    Rule(
+        "gradient",
+        "gradients that vanish before the first layers",
+        gradient,
+        "health",
+        follows=("large_steps", "loss"),
+    ),
     Rule("fidelity", "a gradient far from BPTT's (rate methods)", fidelity, "fidelity"),
-    Rule("loss", "a training loss far above that of guessing", loss, follows=("large_steps", "gradient")),
+    Rule("loss", "a training loss far above that of guessing", loss, follows=("large_steps",)),
     Rule(
         "chance",
         "a training accuracy of chance after three epochs",

@@ -241,17 +241,22 @@ def chance_limit(classes: int) -> float:
 
 
 def loss(history: History) -> Iterator[Alarm]:
-    """The training loss is far above that of guessing."""
+    """The training loss is far above that of guessing, or has been and the network has learned nothing since."""
     curve, classes = history.curves.get("train/loss"), history.classes
     if curve is None or classes < 2:
         return
     guessing = math.log(classes)
-    if (first := since(curve.value > LARGEST_LOSS * guessing)) is not None:
+    far = curve.value > LARGEST_LOSS * guessing
+    if np.count_nonzero(far) >= SUSTAINED and next(chance(history), None) is not None:
+        far = np.logical_or.accumulate(far)
+    if (first := since(far)) is not None:
+        last, largest = curve.value[-1], np.nanmax(curve.value[first:])
         yield alarm(
             "loss",
             curve,
             first,
-            f"the training loss is {curve.value[-1]:.3g}; guessing among {classes} classes gives {guessing:.2f}",
+            f"guessing among {classes} classes has the loss {guessing:.2f}, and that of training is {last:.3g}"
+            f"{f' and has been {largest:.3g}' if largest > last else ''}",
             "steps that are too large have driven the weights away",
             "lower optim.lr, or set optim.warmup_epochs or optim.clip_norm",
         )
