@@ -62,7 +62,10 @@ def table_text(
         cells = " ".join(_padded(column.cells[number], column) for column in columns)
         groups.append(Text(f"{sign} {cells}", style="bold" if group.is_baseline else ""))
     shown = {column.key for column in columns if column.key}
-    return ComparisonText(headings, tuple(groups), below(signs, shown))
+    hidden = dict.fromkeys(column.heading for column in all_columns if not column.key and column not in columns)
+    room = wrap(f"no room for: {', '.join(hidden)}", width) if hidden else []
+    parts = (Text("\n".join(room), "dim"), below(signs, shown))
+    return ComparisonText(headings, tuple(groups), Text("\n\n").join(part for part in parts if part))
 
 
 def _padded(word: str, column: ComparedColumn) -> str:

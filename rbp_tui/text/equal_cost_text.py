@@ -11,6 +11,7 @@ from rbp_engine.report.compare import Comparison
 from rbp_engine.report.equal_cost import SAME_MEMORY, EqualCost, Reached
 from rbp_tui.text import format as fmt
 from rbp_tui.text.comparison_columns import (
+    TELLS_APART,
     ComparedColumn,
     difference_text,
     identity_columns,
@@ -31,11 +32,11 @@ def equal_cost_columns(comparison: Comparison, equal: EqualCost) -> list[Compare
         # A slow experiment may have no validation yet by the time that the fastest took.
         reached_by = zip(equal.after_epochs, equal.in_time, strict=True)
         counts = [max((one.top1.count for one in both if one.top1), default=0) for both in reached_by]
-        columns.append(numbers_column("n", counts, str, 8))
+        columns.append(numbers_column("n", counts, str, TELLS_APART))
     needed = [_needed_text(*both) for both in zip(equal.in_memory, equal.memory_needed, strict=True)]
     for budget, reached, cells, ranks in (
-        (_epochs(equal), equal.after_epochs, None, (3, 1)),
-        (_time(equal), equal.in_time, None, (4, 2)),
+        (_epochs(equal), equal.after_epochs, None, (1, 2)),
+        (_time(equal), equal.in_time, None, (3, 4)),
         (_memory(equal), equal.in_memory, needed, (5, 6)),
     ):
         if not budget:

@@ -52,8 +52,8 @@ def placed_columns(records: Sequence[RunRecord], width: int, wanted: Sequence[Co
 
     @functools.cache  # some columns read a file of every run
     def longest(column: Column) -> int:
-        worth_it = column.name != "processes" or column in wanted or _differ(column, records)
-        return longest_text(column, records) if worth_it else 0
+        always = column.name != "processes" or column in wanted
+        return longest_text(column, records) if always or _differ(column, records) else 0
 
     return place(columns, tiers, longest, width + GAP)
 

@@ -43,7 +43,8 @@ def follow_sweep(plan: SweepPlan, states: Sequence[PointState], runs: Sequence[R
         words = {state.record.run.id: " ".join(state.point.overrides) for state in now if state.record is not None}
         live = functools.partial(_live_table, plan, now)
         follow_live(waiting, as_json=as_json, owner=True, words=words, live=live)
-        left = [state.record for state in states_of(plan) if state.record and _never_started(state.record)]
+        lost = [one.record for one in states_of(plan) if one.record and one.record.verdict.cause is Cause.LOST_PROCESS]
+        left = [record for record in lost if not last_attempt(record.run)]
         waiting = []
         for run in (record.run for record in left if record.run not in begun):
             begun.add(run)
@@ -53,10 +54,6 @@ def follow_sweep(plan: SweepPlan, states: Sequence[PointState], runs: Sequence[R
                 say_not_resumed(refused)
             else:
                 waiting.append(run)
-
-
-def _never_started(record: RunRecord) -> bool:
-    return record.verdict.cause is Cause.LOST_PROCESS and not last_attempt(record.run)
 
 
 @contextmanager

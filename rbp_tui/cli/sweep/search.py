@@ -72,7 +72,11 @@ def print_search(search: Search, trials: Sequence[TrialRun]) -> None:
         say("  its last top-1 on {}: {} %", chosen_by(search), fmt.percent(best.trial.score))
     shares = importance(search.space, [one.trial for one in trials])
     if shares:
-        say("  importance: {} (PED-ANOVA over {} completed trials)", _importance_text(shares), completed)
+        say(
+            "  importance: {} (PED-ANOVA over {} completed trials)",
+            ", ".join(f"{setting_heading(key)} {100 * share:.0f} %" for key, share in shares.items()),
+            completed,
+        )
     elif len(search.space.settings) > 1:
         say("[dim]  importance: from {} completed trials on[/]", FEWEST_FOR_IMPORTANCE)
     if best is not None:
@@ -100,10 +104,6 @@ def trial_line(one: TrialRun, search: Search) -> str:
     reason = one.record.verdict.reason
     why = f" ({reason})" if reason else ""
     return f"trial {one.trial.number}: {words}: {one.trial.state}{why}"
-
-
-def _importance_text(shares: Mapping[str, float]) -> str:
-    return ", ".join(f"{setting_heading(key)} {100 * share:.0f} %" for key, share in shares.items())
 
 
 class SearchInterrupts(Interrupts):

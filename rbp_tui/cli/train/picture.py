@@ -113,7 +113,13 @@ def _lines(summary: Summary, history: History, phase: str, room: Room, names: tu
     """A line for each name: figures, and its curve as blocks, all over the same time; side by side in a wide room."""
     first = history.processes[0] if history.processes else None
     known = {
-        "loss": (_loss_text(summary) if summary.train.loss is not None else phase or "–", "train/loss", "cyan"),
+        "loss": (
+            phase or "–"
+            if summary.train.loss is None
+            else f"train {fmt.number(summary.train.loss)}  {summary.split} {fmt.number(summary.last.loss)}",
+            "train/loss",
+            "cyan",
+        ),
         "top-1 %": (_accuracy_text(summary), "validation/top1", "green"),
         "memory": (_memory_text(first.system if first else None), "memory", "magenta"),
         "speed": (
@@ -143,10 +149,6 @@ def _lines(summary: Summary, history: History, phase: str, room: Room, names: tu
         for row in cells:
             table.add_row(*row)
     return table
-
-
-def _loss_text(summary: Summary) -> str:
-    return f"train {fmt.number(summary.train.loss)}  {summary.split} {fmt.number(summary.last.loss)}"
 
 
 def _accuracy_text(summary: Summary) -> str:
