@@ -67,8 +67,8 @@ class Query:
 
 
 def is_query(word: str) -> bool:
-    """Whether a word that may name a run is a query: it has a sign."""
-    return any(sign in word for sign in ":=<>")
+    """Whether a word that may name a run belongs to a query: it has a sign, or joins words that have one."""
+    return word.lower() in ("or", "not", "archived") or any(sign in word for sign in ":=<>")
 
 
 def parse_query(text: str) -> Query:
@@ -158,7 +158,7 @@ def _skip_space(text: str, position: int) -> int:
 
 
 def select_runs(runs: Path, words: Sequence[str], *, archived: bool = False) -> list[RunDirectory]:
-    """The selected runs, each once: words with one of `:=<>`, or an @ in front, are one query, others a run each.
+    """The selected runs, each once: all words of queries are one query, as `is_query` knows them, others a run each.
 
     A query finds runs in the archive only if it asks for them, or with `archived`.
     Raises RunError for a reference that fits no run or several, and for a query that is invalid or fits none.

@@ -33,6 +33,7 @@ def ids(runs: Path, query: str, *, archived: bool = False) -> list[str]:
 def test_references_and_queries_select_each_run_once_and_words_of_a_query_are_one(runs):
     assert [run.id for run in select_runs(runs, ["mine", "status:completed", "one"])] == ["two", "one", "three"]
     assert [run.id for run in select_runs(runs, ["status:completed", "name:mine"])] == ["two"]
+    assert [run.id for run in select_runs(runs, ["T=6", "or", "name:mine", "one"])] == ["one", "two", "three"]
     for word in ("four", "status:running", "nothing=1"):
         with pytest.raises(RunError):
             select_runs(runs, ["one", word])
@@ -46,6 +47,7 @@ def test_the_archive_is_left_out_unless_a_query_asks_for_it(runs):
     assert read_annotations(two).archived and read_annotations(two).added == ("kept",)
     assert ids(runs, "") == ["one", "three"] and ids(runs, "status:completed") == ["three"]
     assert ids(runs, "archived") == ids(runs, "archived=true T=4") == ids(runs, "Archived") == ["two"]
+    assert [run.id for run in select_runs(runs, ["archived"])] == ["two"]
     assert ids(runs, "not:archived") == ids(runs, "archived:false") == ["one", "three"]
     assert ids(runs, "archived or T=6") == ["two", "three"]
     assert ids(runs, "T=4", archived=True) == ["one", "two"]
