@@ -55,7 +55,8 @@ def explain(error: Mapping[str, Any], known: Sequence[FieldInfo]) -> str:
     if kind == "extra_forbidden":
         return f"unknown key.{_nearest_key(error['loc'], known)}"
     if kind in _EXPECTED:
-        return f"expected {_EXPECTED[kind]}, got {describe_value(given)}"
+        several = _for_several(given)
+        return f"expected {_EXPECTED[kind]}, got {describe_value(given)}" + (f".{several}" if several else "")
     if kind == "missing":
         return f"{error['loc'][-1]} is missing"
     if kind in ("too_short", "too_long"):
@@ -76,7 +77,7 @@ def explain(error: Mapping[str, Any], known: Sequence[FieldInfo]) -> str:
 
 def _unknown_choice(kind: str, location: tuple[str | int, ...], given: object, known: Sequence[FieldInfo]) -> str:
     words = next((info.choices for info in known if info.key == ".".join(map(str, location))), ())
-    guess = did_you_mean(given, words) if isinstance(given, str) else ""
+    guess = _for_several(given) or (did_you_mean(given, words) if isinstance(given, str) else "")
     if not isinstance(given, str) and str(given) in words:
         guess = f' Write it in quotes: "{given}"'
     if kind == "unknown_network" and str(given).rstrip(":") in LIBRARIES:
@@ -87,6 +88,11 @@ def _unknown_choice(kind: str, location: tuple[str | int, ...], given: object, k
     if kind != "literal_error":
         one_of = f"{one_of.removesuffix(', the only choice')}{_ELSEWHERE.get(kind, '')}, or your own as file.py:name"
     return f"expected {one_of}, got {describe_value(given)}" + (f".{guess}" if guess else "")
+
+
+def _for_several(given: object) -> str:
+    """What takes several values, where some were given in place of one."""
+    return " rbp sweep takes several values, --seeds several seeds" if isinstance(given, str) and "," in given else ""
 
 
 def _nearest_key(location: tuple[str | int, ...], known: Sequence[FieldInfo]) -> str:

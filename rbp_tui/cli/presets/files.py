@@ -34,7 +34,11 @@ def new(
         ),
     ] = None,
     user: Annotated[
-        bool, typer.Option("--user", help="Put it among your own presets, for use in every folder, not in ./presets.")
+        bool,
+        typer.Option(
+            "--user",
+            help="Put it among your own presets, for use in every folder, not in ./presets; in a clone of rbp it always is.",
+        ),
     ] = False,
 ) -> None:
     """Write a new preset that holds only what differs from another one."""

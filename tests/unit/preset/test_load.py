@@ -73,6 +73,8 @@ def test_all_problems_are_shown_at_once_in_aligned_columns():
         ("[method]\ntimesteps = '4'", 'expected an integer, got the string "4"'),
         ("[method]\ntimesteps = 4.0", "expected an integer, got the number 4.0"),
         ("[optim]\nlr = '0.1'", 'expected a number, got the string "0.1"'),
+        ("[optim]\nlr = '0.1,0.2'", 'got the string "0.1,0.2". rbp sweep takes several values'),
+        ("[method]\nname = 'bptt,rate_m'", 'got the string "bptt,rate_m". rbp sweep takes several values'),
         ("[optim]\nlr = nan", "expected a finite number, got the number nan"),
         ("[optim]\nlr = 2020-01-01", "expected a number, got a date or time"),
         (f"[optim]\nlr = 1{'0' * 400}", "expected a number, got a very large integer"),
