@@ -112,6 +112,13 @@ class Experiment(Generic[AnyRun]):
         return self.runs[0].summary.experiment
 
     @property
+    def called(self) -> str:
+        """The label; of another program the name of its runs, which says more, where they share one."""
+        summaries = [one.summary for one in self.runs]
+        shared = {one.called for one in summaries if one.program}
+        return shared.pop() if len(shared) == 1 else summaries[0].described
+
+    @property
     def mem_peak(self) -> int | None:
         """The largest peak of the runs that count, in bytes."""
         return max((peak for one in self.counting if (peak := one.summary.mem_peak)), default=None)
@@ -253,7 +260,8 @@ def read_recorded(run: RunDirectory) -> RecordedRun | ExcludedRun:
 
 def _of_another_program(run: RunDirectory, summary: Summary) -> RecordedRun:
     """The records of a run that was given settings of any kind; those whose names presets have keep them."""
-    known = {key: value for section in read_settings(run).sections for key, value in section.items() if key != SEED}
+    known = {"train.epochs": summary.epochs} if summary.epochs else {}
+    known |= {key: value for section in read_settings(run).sections for key, value in section.items() if key != SEED}
     return RecordedRun(
         run=run,
         summary=summary,

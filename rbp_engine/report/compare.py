@@ -139,9 +139,8 @@ def _accuracies(group: Experiment[RecordedRun], which: str) -> dict[int, float]:
 def _epoch_s(one: RecordedRun) -> float | None:
     """Seconds of training per epoch, without evaluations."""
     summary = one.summary
-    if (step_ms := summary.mean_step_ms) is None or not (summary.steps and summary.epochs):
-        return None
-    return step_ms / 1000 * summary.steps / summary.epochs
+    epochs = summary.step * summary.epochs / summary.steps if summary.steps else summary.epoch
+    return summary.trained_s / epochs if epochs and summary.trained_s else None
 
 
 def _samples_per_s(group: Experiment[RecordedRun]) -> float | None:
@@ -174,10 +173,7 @@ def _titles(groups: Sequence[Experiment[RecordedRun]], *, each_run: bool) -> lis
         named = replace(group, label={key: value for key in telling if (value := settings.get(key)) not in shown})
         # What another program is called, its label says already.
         words = named.words(*(["method"] if first.method else []), "timesteps", "label")
-        # Of another program the runs' own name says more, where they share it.
-        called = {one.summary.called for one in group.runs} if first.program else ()
-        title = one_line(next(iter(called)) if len(called) == 1 else first.described)
-        titles.append(" · ".join([title, *words, *([f"seed {first.seed}"] if each_run else [])]))
+        titles.append(" · ".join([one_line(group.called), *words, *([f"seed {first.seed}"] if each_run else [])]))
     # Equal titles: the user's own code or the version of rbp has changed, or runs are shown separately.
     return [
         f"{title} · {group.runs[0].run.id if each_run else group.runs[0].summary.experiment[:8]}"

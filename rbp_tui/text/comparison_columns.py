@@ -72,7 +72,7 @@ def fitting(columns: Sequence[ComparedColumn], width: int) -> list[ComparedColum
 def identity_columns(comparison: Comparison) -> list[ComparedColumn]:
     """What tells the groups apart; a title where nothing differs, as with one group."""
     groups = comparison.groups
-    labels = [str(one_line(group.runs[0].summary.described)) for group in groups]
+    labels = [str(one_line(group.called)) for group in groups]
     columns = [_words("preset", labels, TELLS_APART, key="preset")] if len(set(labels)) > 1 else []
     results = [difference for difference in comparison.differences if difference.role == "result"]
     results.sort(key=lambda difference: difference.key not in ("method.name", "method.timesteps"))  # stable

@@ -129,7 +129,10 @@ def try_network(
 
     loaded = preset()
     say_if_busy()
-    what = f"running {network} once, then comparing gradients and measuring three methods"
+    what = (
+        f"running {network} once on {size} images of {'×'.join(map(str, sizes))} (--input), then comparing gradients "
+        "and measuring three methods"
+    )
     with progress(f"{what}: about half a minute, longer for a large network") as report:
         found = own_network.inspect(loaded, lambda doing, share: report(doing, 0.4 * share))
         costs = []
