@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from rbp_engine.errors import NeuronError
 from rbp_engine.spiking import Carrier, OwnNeuron
+from rbp_engine.spiking.fusion import Current
 from rbp_engine.spiking.own_neuron import FAR, OwnNeurons, tensors_of
 
 TIMESTEPS = 16
@@ -52,7 +53,8 @@ def check(neuron: OwnNeuron[Any], shape: Sequence[int]) -> None:
     """
     device = next((parameter.device for parameter in neuron.parameters()), None)
     zeros = torch.zeros(2, *shape, dtype=torch.float64, device=device)
-    if not OwnNeurons(neuron).spikes_only((zeros + FAR).expand(TIMESTEPS, *zeros.shape)).amax(0).all():
+    far = Current.of((zeros + FAR).expand(TIMESTEPS, *zeros.shape))
+    if not OwnNeurons(neuron).spikes_only(far).amax(0).all():
         raise NeuronError(f"it does not fire in {TIMESTEPS} timesteps with a current of {FAR:g}")
     _check_reset(neuron, zeros)
     steps = torch.linspace(-1.0, 3.0, TIMESTEPS * zeros.numel(), dtype=torch.float64, device=device)
@@ -72,10 +74,10 @@ def _check_reset(neuron: OwnNeuron[Any], zeros: Tensor) -> None:
 def _check_derivatives(neuron: OwnNeuron[Any], currents: Tensor) -> None:
     """Compare the derivatives of the rate methods with the gradients of BPTT, of the firing rate."""
     timesteps = len(currents)
-    neurons = OwnNeurons(neuron)
-    by_current, *by_parameters = neurons.rate(currents).derivatives
+    neurons, current = OwnNeurons(neuron), Current.of(currents)
+    by_current, *by_parameters = neurons.rate(current).derivatives
     try:
-        backward = neurons.gradient_through_time(currents, torch.full_like(currents, 1.0 / timesteps))
+        backward = neurons.gradient_through_time(current, torch.full_like(currents, 1.0 / timesteps))
     except RuntimeError as error:
         raise NeuronError(f"autograd finds no gradient of its spikes: {error}") from error
     names = ["its current", *neuron.learnable]

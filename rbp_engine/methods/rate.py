@@ -17,7 +17,7 @@ from rbp_engine.methods.protocol import (
     backward,
     batches_counted,
 )
-from rbp_engine.spiking import RateTensor
+from rbp_engine.spiking import RateTensor, SequenceTensor
 from rbp_engine.spiking.carriers.rate_s import RateSTensor
 from rbp_engine.spiking.carriers.single_step import StepState
 from rbp_engine.spiking.fusion import full
@@ -74,10 +74,8 @@ class RateM(RateMethod):
     def _step(self, model: nn.Module, shown: Input, objective: Objective, weight: float | Tensor) -> StepOutput:
         if self.reference:
             return self._reference_step(model, shown, objective, weight, norms_by_step=False)
-        images = RateTensor(shown.sequence())
-        if shown.images.requires_grad and not shown.static:
-            frames = Input(shown.images.detach(), self.timesteps, static=False)
-            images = RateTensor(frames.sequence(), shown.mean())
+        sequence = SequenceTensor(shown.images.detach(), self.timesteps, shown.static)
+        images = RateTensor(sequence, shown.mean() if shown.images.requires_grad else None)
         output, objective = with_objective(model(images), RateTensor, objective)
         return backward(objective, output.rate(), self.scale * weight)
 

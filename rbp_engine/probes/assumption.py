@@ -142,14 +142,14 @@ class _WeightUse:
         if outputs.requires_grad:
             steps = 1 if isinstance(returned, StepTensor) else self.timesteps
             # The gradient of an output that is kept once for all timesteps is the sum over them.
-            by_step = isinstance(returned, SequenceTensor) and not returned.static
+            by_step = isinstance(returned, SequenceTensor) and not returned.current.static
             outputs.register_hook(partial(self._arrived, steps, by_step))
 
     def _mean(self, values: Tensor, carrier: BPTTCarrier) -> Tensor:
         values = values.to(self.module.weight.dtype)
         if isinstance(carrier, StepTensor):
             return values / self.timesteps
-        return values if carrier.static else values.mean(0)
+        return values if carrier.current.static else values.mean(0)
 
     def _arrived(self, steps: int, by_step: bool, gradient: Tensor) -> None:
         gradient = gradient.to(self.module.weight.dtype)

@@ -127,11 +127,11 @@ class _Count:
     def enter(self, name: str, module: nn.Module, args: tuple[Any, ...]) -> None:
         """A hook before every module."""
         received = args[0] if args and isinstance(args[0], SequenceTensor) else None
-        steps = 1 if received is not None and received.static else self._timesteps
+        steps = 1 if received is not None and received.current.static else self._timesteps
         self._running.append((name, steps))
         if received is not None and isinstance(module, WEIGHT_LAYERS):
             values = received.values()  # sums that were put off are carried out here, as by the layer
-            self._see(name, values if received.static else values.flatten(0, 1), steps)
+            self._see(name, values if received.current.static else values.flatten(0, 1), steps)
 
     def leave(self, module: nn.Module, args: tuple[Any, ...], output: object) -> None:
         """A hook after every module."""

@@ -137,8 +137,7 @@ class Normalisation:
     @torch.no_grad()
     def affine(self) -> tuple[Tensor, Tensor]:
         """Its scale and shift, [C]."""
-        weight, bias = self.norm.weight, self.norm.bias
-        return scale_and_shift(self.mean, self.inverse_deviation, weight, bias)
+        return scale_and_shift(self.mean, self.inverse_deviation, self.norm.weight, self.norm.bias)
 
 
 def scale_and_shift(

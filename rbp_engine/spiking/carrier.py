@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from typing import Any, Self
 
 import torch
@@ -32,9 +33,7 @@ class Carrier(ABC):
     timesteps: int
     # The process group over which the next batch norm takes its statistics; None for this process alone.
     processes: Any = None
-    # The operations in place, in order, in the memory that a tensor would share with its views; None until it matters.
-    _changes: list[str] | None = None
-    # How many of them its value includes.
+    # How many changes in place its value includes.
     _follows = 0
 
     @property
@@ -61,21 +60,19 @@ class Carrier(ABC):
         """
         raise NotImplementedError
 
-    @property
-    def changes(self) -> list[str]:
-        """The operations in place that a tensor shares with its views."""
-        if self._changes is None:
-            self._changes = []
-        return self._changes
+    @cached_property
+    def _changes(self) -> list[str]:
+        """The operations in place, in order, in the memory that a tensor would share with its views."""
+        return []
 
     def make_view(self, out: Self) -> Self:
         """`out`, which shares the memory of this carrier, or of a part of it."""
-        out._changes, out._follows = self.changes, self._follows
+        out._changes, out._follows = self._changes, self._follows
         return out
 
     def check_unchanged(self, operation: str) -> None:
         """Refuse to be used after the memory was changed in place by way of another carrier."""
-        for changed_by in (self._changes or [])[self._follows :]:
+        for changed_by in self._changes[self._follows :]:
             raise UnsupportedOperation(
                 operation,
                 f"a view of its argument was changed by '{changed_by}', or what it is a view of, which does not reach "
@@ -84,9 +81,8 @@ class Carrier(ABC):
 
     def become(self, other: Self, operation: str) -> Self:
         """Take over another's value, as an operation in place does. Views of the same memory cannot be used then."""
-        changes = self.changes
-        changes.append(operation)
-        self.__dict__.update(vars(other), _changes=changes, _follows=len(changes))
+        self._changes.append(operation)
+        self.__dict__.update(vars(other), _changes=self._changes, _follows=len(self._changes))
         return self
 
     def resolve(self) -> Any:  # noqa: B027  # most defer nothing

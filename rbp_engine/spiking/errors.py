@@ -33,7 +33,9 @@ class UnsupportedOperation(TypeError):
     def __init__(self, operation: str, why: str = "") -> None:
         module, self.module, self.line = _running_module()
         self.operation, self.why = operation, why or _ADVICE.get(operation, "")
-        if _is_neuron_of_spikingjelly(module):
+        from spikingjelly.activation_based.neuron import BaseNode  # takes long to import
+
+        if isinstance(module, BaseNode):
             self.why = f"SpikingJelly's neurons are not trained here, {PUT_OURS}"
             super().__init__(f"{self.module}: {self.why}")
             return
@@ -63,7 +65,6 @@ def _running_module() -> tuple[nn.Module | None, str, str]:
         module = frame.f_locals.get("self")
         if isinstance(module, nn.Module):
             line = found  # what calls the network is no line of it
-        if isinstance(module, nn.Module) and not any(module is known for known in modules):
             modules.append(module)
         frame = frame.f_back  # type: ignore[assignment]
     if not modules:
@@ -71,9 +72,3 @@ def _running_module() -> tuple[nn.Module | None, str, str]:
     innermost, outermost = modules[0], modules[-1]
     path = next((name for name, module in outermost.named_modules() if module is innermost), "")
     return innermost, f"{path or 'the network'} ({type(innermost).__name__})", line
-
-
-def _is_neuron_of_spikingjelly(module: nn.Module | None) -> bool:
-    from spikingjelly.activation_based.neuron import BaseNode  # takes long to import
-
-    return isinstance(module, BaseNode)

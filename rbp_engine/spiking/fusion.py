@@ -68,10 +68,6 @@ class Term:
         """Weight γ and bias β of its batch norm, where it has them."""
         return (self.normalisation.norm.weight, self.normalisation.norm.bias) if self.normalisation else (None, None)
 
-    @property
-    def requires_grad(self) -> bool:
-        return self.steps.requires_grad or any(x is not None and x.requires_grad for x in self.parameters)
-
     def compute(self) -> Tensor:
         """The term as it stands in the sum, with its graph: [T, B, …], or [B, …] if static."""
         values = self.steps.values()
@@ -93,9 +89,9 @@ class Current:
         self.timesteps = timesteps
 
     @staticmethod
-    def of(current: Tensor | Current) -> Current:
+    def of(values: Tensor) -> Current:
         """A sequence [T, B, …] as a sum of one."""
-        return current if isinstance(current, Current) else Current([Term(Dense(current))], len(current))
+        return Current([Term(Dense(values))], len(values))
 
     @property
     def deferred(self) -> bool:
@@ -124,10 +120,6 @@ class Current:
         changing = (term.steps for term in self.terms if not isinstance(term.steps, TimeConstant))
         return next(changing, self.terms[0].steps)
 
-    @property
-    def requires_grad(self) -> bool:
-        return any(term.requires_grad for term in self.terms)
-
     def first(self, samples: int | None) -> Current:
         """That of the first samples of the batch, or of all; batch norms keep the statistics of all."""
         terms = [replace(term, steps=term.steps.moved(lambda x: x[:samples])) for term in self.terms]
@@ -148,9 +140,11 @@ class CurrentReader:
     def __init__(self, current: Current) -> None:
         batch = current.like
         affine = [term.normalisation.affine() if term.normalisation else (None, None) for term in current.terms]
-        scales = [scale if scale is None else per_channel(scale, batch) for scale, _ in affine]
         shifts = [shift for _, shift in affine if shift is not None]
-        self._terms = [(term.steps, scale) for term, scale in zip(current.terms, scales, strict=True)]
+        self._terms = [
+            (term.steps, scale if scale is None else per_channel(scale, batch))
+            for term, (scale, _) in zip(current.terms, affine, strict=True)
+        ]
         self._shift = per_channel(functools.reduce(operator.add, shifts), batch) if shifts else None
         plain = len(self._terms) == 1 and not shifts
         self._membrane_dtype = membrane_dtype(batch.dtype)
@@ -279,10 +273,8 @@ def rate_proxy(
     others are ∂r/∂θ [B, …] for each θ that is `learnt`: ∂L/∂θ = Σ ∂L/∂r ⊙ ∂r/∂θ. `means` [B, …] are those of the terms
     that a batch norm is applied to, before it.
     """
-    inputs: list[Tensor | None] = [*learnt]
-    for term in terms:
-        inputs += [term.steps.grad_proxy, *term.parameters]
-    return FiringRate.apply(terms, means, derivatives, *inputs)
+    inputs = [x for term in terms for x in (term.steps.grad_proxy, *term.parameters)]
+    return FiringRate.apply(terms, means, derivatives, *learnt, *inputs)
 
 
 class FiringRate(torch.autograd.Function):
@@ -324,11 +316,9 @@ class FiringRate(torch.autograd.Function):
 
 
 def spikes_through_time(current: Current, neurons: Neurons) -> Tensor:
-    """Spikes [T, B, …] from rest, with the graph of BPTT."""
-    inputs: list[Tensor | None] = [*neurons.learnt]
-    for term in current.terms:
-        inputs += [term.steps.values(), *term.parameters]
-    return FireThroughTime.apply(current, neurons, *inputs)
+    """Spikes [T, B, …] from rest, with the graph of BPTT where anything of it has one."""
+    inputs = [x for term in current.terms for x in (term.steps.values(), *term.parameters)]
+    return FireThroughTime.apply(current, neurons, *neurons.learnt, *inputs)
 
 
 class FireThroughTime(torch.autograd.Function):

@@ -62,15 +62,11 @@ class OpenCall:
     def name(self) -> str:
         return str(self.function.__name__)
 
-    def filled(self, *values: Any) -> list[Any]:
-        """The arguments with these values in their places."""
+    def __call__(self, *values: Any) -> Any:
         args = list(self.args)
         for place, value in zip(self.places, values, strict=True):
             args[place] = value
-        return args
-
-    def __call__(self, *values: Any) -> Any:
-        return self.function(*self.filled(*values), **self.kwargs)
+        return self.function(*args, **self.kwargs)
 
 
 @dataclass(frozen=True)
@@ -301,21 +297,15 @@ class LateGradient(torch.autograd.Function):
 def with_late_gradient(weight: Tensor, out: Tensor) -> tuple[Tensor, list[Callable[[], Tensor]] | None]:
     """The weight as its layer uses it, and the list for the function that forms its gradient; None to form it at once.
 
-    `out` is the output of the layer.
+    It is worth it where the weight is larger than `out`, the output of its layer, in a single process on a CPU: several
+    processes exchange gradients while the pass goes on, and on a GPU torch does not copy gradients.
     """
-    if not (torch.is_grad_enabled() and weight.requires_grad and worth_delaying(weight, out)):
+    alone = not (distributed.is_available() and distributed.is_initialized())
+    is_large = weight.device.type == "cpu" and weight.numel() > out.numel()
+    if not (alone and is_large and torch.is_grad_enabled() and weight.requires_grad):
         return weight, None
     late: list[Callable[[], Tensor]] = []
     wrapped: Tensor = LateGradient.apply(weight, late)
     # Among the nodes that are ready, autograd runs the one with the highest sequence number first.
     wrapped.grad_fn._set_sequence_nr(0)  # type: ignore[union-attr]
     return wrapped, late
-
-
-def worth_delaying(weight: Tensor, out: Tensor) -> bool:
-    """Whether a weight is larger than its layer's output, in a single process on a CPU.
-
-    Several processes exchange gradients while the pass goes on, and on a GPU torch does not copy gradients.
-    """
-    alone = not (distributed.is_available() and distributed.is_initialized())
-    return alone and weight.device.type == "cpu" and weight.numel() > out.numel()

@@ -28,7 +28,7 @@ from rbp_engine.spiking.fusion import (
 )
 from rbp_engine.spiking.layers import compiler, loops
 from rbp_engine.spiking.layers.compiler import Kernel, KernelChoice
-from rbp_engine.spiking.layers.layout import FlatLayout, number_as_tensor
+from rbp_engine.spiking.layers.layout import FlatLayout, constant
 from rbp_engine.spiking.layers.loops import Layout, Neuron, charge_
 from rbp_engine.spiking.surrogate import Surrogate, create_surrogate, slope_function
 from rbp_engine.vocabulary import LearntName
@@ -233,16 +233,14 @@ class LIFNeurons:
         return spikes, (1.0 - by) * charged + by * self.v_reset
 
     @torch.no_grad()
-    def spikes_only(self, current: Tensor | Current) -> Tensor:
-        current = Current.of(current)
+    def spikes_only(self, current: Current) -> Tensor:
         layout = self._layout(current)
         spikes = layout.empty_steps(current.like, current.timesteps)
         self._run(loops.spikes_only)(layout.reader(current), self._neuron(layout, "threshold"), spikes.unbind(0))
         return layout.back(spikes)
 
     @torch.no_grad()
-    def rate(self, current: Tensor | Current) -> RatePass:
-        current = Current.of(current)
+    def rate(self, current: Current) -> RatePass:
         layout, batch = self._layout(current), current.like
         to_sum = [n for n, term in enumerate(current.terms) if term.normalisation and not term.steps.mean_is_known]
         spikes = layout.empty_steps(batch, current.timesteps, torch.uint8)
@@ -258,18 +256,16 @@ class LIFNeurons:
             counts, totals = loops.rate(*given, tuple(to_sum), spikes.unbind(0), none)
             saved = tuple(total.to(batch.dtype) for total in totals)
         found = list(map(layout.back, saved))
-        derivatives, means = found[: 1 + len(self.learnt)], found[1 + len(self.learnt) :]
-        summed = dict(zip(to_sum, means, strict=True))
-        normalised = [(n, term.steps) for n, term in enumerate(current.terms) if term.normalisation]
-        means = [summed[n] if n in summed else steps.time_mean() for n, steps in normalised]
+        derivatives, summed = found[: 1 + len(self.learnt)], iter(found[1 + len(self.learnt) :])
+        normalised = [term.steps for term in current.terms if term.normalisation]
+        means = [steps.time_mean() if steps.mean_is_known else next(summed) for steps in normalised]
         return RatePass(layout.back(spikes), layout.back(counts), derivatives, means)
 
     def rate_loop(self, like: Current, timesteps: int) -> LIFRateLoop:
         return LIFRateLoop(like, timesteps, self)
 
     @torch.no_grad()
-    def gradient_through_time(self, current: Tensor | Current, grad: Tensor) -> tuple[Tensor, list[Tensor]]:
-        current = Current.of(current)
+    def gradient_through_time(self, current: Current, grad: Tensor) -> tuple[Tensor, list[Tensor]]:
         layout = self._layout(current)
         out = layout.empty_steps(current.like, current.timesteps, grad.dtype)
         neuron = self._neuron(layout, "decay", "threshold")
@@ -292,9 +288,6 @@ class LIFNeurons:
 
     def _layout(self, current: Current) -> Layout:
         return FlatLayout(current, self.learnt) if self.kernel == "compiled" else Layout(current.like)
-
-    def _layout_of_step(self, batch: Tensor) -> Layout:
-        return self._layout(Current.of(batch.unsqueeze(0)))
 
     def _neuron(self, layout: Layout, *by_channel: str) -> Neuron:
         """The neurons for a layout; the numbers that are named are given for each channel."""
@@ -344,8 +337,8 @@ class LIFRateLoop:
 
     @torch.no_grad()
     def step(self, current: Current) -> Tensor:
-        # As a number it would make a kernel of its own for every timestep.
-        rho = self._rho if isinstance(self._rho, Tensor) else number_as_tensor(self._rho)
+        # As a number it would make a kernel of its own for every timestep. On a GPU kernels take one of the CPU, too.
+        rho = self._rho if isinstance(self._rho, Tensor) else constant(self._rho, (), torch.float64)
         state = self._membrane, self._counts, self._state.eligibility, rho, *self._state.sensitivities
         spikes = self._run(self._layout.reader(current), self._neuron, *state)
         self._rho = loops.advanced(self._rho, self._neuron)
@@ -383,7 +376,7 @@ class FireOnce(torch.autograd.Function):
         *learnt_and_current: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         current = learnt_and_current[len(neurons.learnt) :]
-        layout = neurons._layout_of_step(current[0])
+        layout = neurons._layout(Current.of(current[0].unsqueeze(0)))
         neuron = neurons._neuron(layout, "decay", "threshold")
         flat = (None if tensor is None else layout.flat(tensor) for tensor in (before, trace))
         outputs = neurons._run(loops.fire_once)(tuple(map(layout.flat, current)), *flat, neuron)
@@ -400,7 +393,7 @@ class FireOnce(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_spikes: Tensor | None, grad_later: Tensor | None, _: None) -> Any:
         charged, before = ctx.saved_tensors
-        neurons, layout = ctx.neurons, ctx.neurons._layout_of_step(charged)
+        neurons, layout = ctx.neurons, ctx.neurons._layout(Current.of(charged.unsqueeze(0)))
         if grad_spikes is None:
             grad_spikes = torch.zeros_like(charged, dtype=ctx.dtype)
         elif grad_spikes.stride() != charged.stride():

@@ -62,9 +62,9 @@ class Nonlinear:
     def grad_proxy(self, inputs: Sequence[Steps], out: Steps, parts: Sequence[Tensor]) -> Tensor:
         """The gradient proxy of the mean output `out`; inputs have their proxies, and parts are time means."""
         [x] = inputs
-        return self.of_rate(x.rate(), out, parts)
+        return self.of_rate(x.rate(), out, *parts)
 
-    def of_rate(self, rate: Tensor, out: Steps, parts: Sequence[Tensor]) -> Tensor:
+    def of_rate(self, rate: Tensor, out: Steps, *parts: Tensor) -> Tensor:
         """The same, of an operation with one input, whose mean `rate` has its gradient."""
         raise NotImplementedError
 
@@ -86,7 +86,7 @@ class GroupNorm(Nonlinear):
         out, *parts = torch.native_group_norm(values.contiguous(), self.weight, self.bias, *sizes, self.eps)
         return out, parts
 
-    def of_rate(self, rate: Tensor, out: Steps, parts: Sequence[Tensor]) -> Tensor:
+    def of_rate(self, rate: Tensor, out: Steps, *parts: Tensor) -> Tensor:
         return _NormGradient.apply(rate, self.weight, self.bias, self.backward, *parts)
 
     def backward(self, grad: Tensor, rate: Tensor, mean: Tensor, inverse: Tensor, needed: list[bool]) -> Any:
@@ -111,7 +111,7 @@ class LayerNorm(Nonlinear):
         out, *parts = torch.native_layer_norm(values, list(self.shape), self.weight, self.bias, self.eps)
         return out, parts
 
-    def of_rate(self, rate: Tensor, out: Steps, parts: Sequence[Tensor]) -> Tensor:
+    def of_rate(self, rate: Tensor, out: Steps, *parts: Tensor) -> Tensor:
         return _NormGradient.apply(rate, self.weight, self.bias, self.backward, *parts)
 
     def backward(self, grad: Tensor, rate: Tensor, mean: Tensor, inverse: Tensor, needed: list[bool]) -> Any:
@@ -157,8 +157,7 @@ class Normalize(Nonlinear):
         inverse = 1 / torch.linalg.vector_norm(values, dim=self.dim, keepdim=True).clamp_min(self.eps)
         return values * inverse, [inverse]
 
-    def of_rate(self, rate: Tensor, out: Steps, parts: Sequence[Tensor]) -> Tensor:
-        [inverse] = parts
+    def of_rate(self, rate: Tensor, out: Steps, inverse: Tensor) -> Tensor:
         y = out.time_mean()
         # Symmetric, so that its backward is itself.
         return inverse * (rate - y * (y * rate).sum(self.dim, keepdim=True))
@@ -179,8 +178,7 @@ class Pointwise(Nonlinear):
             out = self.function(x)
             return out.detach(), torch.autograd.grad(out.sum(), x)
 
-    def of_rate(self, rate: Tensor, out: Steps, parts: Sequence[Tensor]) -> Tensor:
-        [slope] = parts
+    def of_rate(self, rate: Tensor, out: Steps, slope: Tensor) -> Tensor:
         return rate * slope
 
 
@@ -193,8 +191,7 @@ class Reduction(Pointwise):
 
     dims: tuple[int, ...]
 
-    def of_rate(self, rate: Tensor, out: Steps, parts: Sequence[Tensor]) -> Tensor:
-        [slope] = parts
+    def of_rate(self, rate: Tensor, out: Steps, slope: Tensor) -> Tensor:
         return (rate * slope).sum(self.dims, keepdim=out.at(0).ndim == rate.ndim)
 
 
@@ -213,8 +210,7 @@ class RMSNorm(Nonlinear):
         eps = torch.finfo(values.dtype).eps if self.eps is None else self.eps
         return self(values), [(values.square().mean(self._dims, keepdim=True) + eps).rsqrt()]
 
-    def of_rate(self, rate: Tensor, out: Steps, parts: Sequence[Tensor]) -> Tensor:
-        [inverse] = parts
+    def of_rate(self, rate: Tensor, out: Steps, inverse: Tensor) -> Tensor:
         scaled = rate * inverse
         fixed = scaled.detach()
         # The value of `scaled`, whose gradient is taken along the sphere of constant mean square.
@@ -236,7 +232,7 @@ class Softmax(Nonlinear):
     def __call__(self, values: Tensor) -> Tensor:
         return torch.softmax(values, self.dim, self.dtype)
 
-    def of_rate(self, rate: Tensor, out: Steps, parts: Sequence[Tensor]) -> Tensor:
+    def of_rate(self, rate: Tensor, out: Steps) -> Tensor:
         return _SoftmaxGradient.apply(rate, out.time_mean(), self.dim)
 
 
@@ -270,8 +266,7 @@ class LogSoftmax(Nonlinear):
         out = self(values)
         return out, [out.exp()]
 
-    def of_rate(self, rate: Tensor, out: Steps, parts: Sequence[Tensor]) -> Tensor:
-        [p] = parts
+    def of_rate(self, rate: Tensor, out: Steps, p: Tensor) -> Tensor:
         rate = rate.to(p.dtype)
         return rate - (p * rate).sum(self.dim, keepdim=True)
 
@@ -420,7 +415,7 @@ class MatrixProduct(Product):
     """a·b of two carriers, [B, …, N, K] and [B, …, K, M]."""
 
     def at_all_steps(self, inputs: Sequence[Steps], timesteps: int) -> tuple[Tensor, Sequence[Tensor]]:
-        whole = [Dense(x.matrices()) if isinstance(x, Spikes) else x for x in inputs]
+        whole = [Dense(as_matrices(x.bytes_TBX, x.dtype)) if isinstance(x, Spikes) else x for x in inputs]
         return super().at_all_steps(whole, timesteps)
 
     def grad_proxy(self, inputs: Sequence[Steps], out: Steps, parts: Sequence[Tensor]) -> Tensor:

@@ -146,8 +146,7 @@ class OwnNeurons:
         return spikes, state
 
     @torch.no_grad()
-    def spikes_only(self, current: Tensor | Current) -> Tensor:
-        current = Current.of(current)
+    def spikes_only(self, current: Current) -> Tensor:
         spikes_TBX, state = empty_steps(current.like, current.timesteps), self.neuron.start(current.like)
         for spikes_t, current_t in zip(spikes_TBX, _currents(current), strict=True):
             fired, state = self.timestep(state, current_t)
@@ -155,8 +154,7 @@ class OwnNeurons:
         return spikes_TBX
 
     @torch.no_grad()
-    def rate(self, current: Tensor | Current) -> RatePass:
-        current = Current.of(current)
+    def rate(self, current: Current) -> RatePass:
         loop = self.rate_loop(current, current.timesteps)
         spikes = empty_steps(current.like, current.timesteps, torch.uint8)
         for spikes_t, current_t in zip(spikes, _currents(current), strict=True):
@@ -167,9 +165,8 @@ class OwnNeurons:
     def rate_loop(self, like: Current, timesteps: int) -> OwnRateLoop:
         return OwnRateLoop(like.like, timesteps, self.neuron)
 
-    def gradient_through_time(self, current: Tensor | Current, grad: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def gradient_through_time(self, current: Current, grad: Tensor) -> tuple[Tensor, list[Tensor]]:
         """The timesteps run once more, with their graph."""
-        current = Current.of(current)
         with torch.no_grad():
             currents = [current_t.requires_grad_() for current_t in _currents(current)]
         with torch.enable_grad():
@@ -361,10 +358,8 @@ def check_timesteps(neuron: OwnNeuron[Any], like: Tensor) -> None:
 
 def _check_parameters(neuron: OwnNeuron[Any], zeros: Tensor) -> None:
     for name, parameter in neuron.learnable.items():
-        expected = (1,) * (zeros.ndim - parameter.ndim) + tuple(parameter.shape)
-        fits = parameter.ndim < zeros.ndim and all(
-            size in (1, there) for size, there in zip(expected, zeros.shape, strict=True)
-        )
+        sizes = zip(reversed(parameter.shape), reversed(zeros.shape), strict=False)
+        fits = parameter.ndim < zeros.ndim and all(size in (1, there) for size, there in sizes)
         if not fits:
             layer = ", ".join(map(str, zeros.shape[1:]))
             channel = [zeros.shape[1], *[1] * (zeros.ndim - 2)]

@@ -150,7 +150,7 @@ class RateReference(Reference):
         """mean_t f(x_t), with a gradient of its own for each kind."""
         with torch.no_grad():
             steps = at_each_step(operation, inputs)
-        graph = mean_derivative(operation, [x.steps() for x in inputs], [x.rate() for x in inputs])
+        graph = mean_derivative(operation, *inputs)
         return inputs[0].with_values(steps, with_value(graph, steps.mean(0)))
 
     def batch_norm(self, norm: BatchNorm) -> Self:
@@ -197,67 +197,60 @@ def scaled_and_shifted(values: Tensor, weight: Tensor | None, bias: Tensor | Non
 
 
 @singledispatch
-def mean_derivative(operation: Nonlinear, inputs: list[Tensor], rates: list[Tensor]) -> Tensor:
-    """A tensor [B, …] with the gradient of mean_t f(x_t) by the means r of its inputs [T, B, …].
+def mean_derivative(operation: Nonlinear, *inputs: RateReference) -> Tensor:
+    """A tensor [B, …] with the gradient of mean_t f(x_t) by the means r of its inputs.
 
     For maxima and products it is that of f(r): it goes to the largest rates, and to each factor with the other's mean.
     """
-    return operation(*rates)
+    return operation(*(x.rate() for x in inputs))
 
 
 @mean_derivative.register(Pointwise)
 @mean_derivative.register(LogSoftmax)
-def _(operation: Nonlinear, inputs: list[Tensor], rates: list[Tensor]) -> Tensor:
+def _(operation: Nonlinear, x: RateReference) -> Tensor:
     """mean_t ∂f/∂x_t, with nothing left out."""
-    [steps], [rate] = inputs, rates
-    change = added_at_every_step(rate)
-    return torch.stack([operation(x_t + change) for x_t in steps]).mean(0)
+    change = added_at_every_step(x.rate())
+    return torch.stack([operation(x_t + change) for x_t in x.steps()]).mean(0)
 
 
 @mean_derivative.register
-def _(operation: Softmax, inputs: list[Tensor], rates: list[Tensor]) -> Tensor:
+def _(operation: Softmax, x: RateReference) -> Tensor:
     """p ⊙ (x − ⟨p, x⟩), softmax's derivative with p = mean_t p_t; it is symmetric."""
-    [steps], [rate] = inputs, rates
-    p, change = torch.stack([operation(x_t) for x_t in steps]).mean(0), added_at_every_step(rate)
+    p, change = torch.stack([operation(x_t) for x_t in x.steps()]).mean(0), added_at_every_step(x.rate())
     return p * (change - (p * change).sum(operation.dim, keepdim=True))
 
 
 @mean_derivative.register
-def _(operation: Normalize, inputs: list[Tensor], rates: list[Tensor]) -> Tensor:
+def _(operation: Normalize, x: RateReference) -> Tensor:
     """(x − y·⟨y, x⟩)/‖x‖ with y = mean_t y_t and mean_t 1/‖x_t‖; symmetric, too."""
-    [steps], [rate] = inputs, rates
-    y = torch.stack([operation(x_t) for x_t in steps]).mean(0)
-    lengths = [torch.linalg.vector_norm(x_t, dim=operation.dim, keepdim=True) for x_t in steps]
+    y = torch.stack([operation(x_t) for x_t in x.steps()]).mean(0)
+    lengths = [torch.linalg.vector_norm(x_t, dim=operation.dim, keepdim=True) for x_t in x.steps()]
     inverse = torch.stack([1 / length.clamp_min(operation.eps) for length in lengths]).mean(0)
-    return inverse * (rate - y * (y * rate).sum(operation.dim, keepdim=True))
+    return inverse * (x.rate() - y * (y * x.rate()).sum(operation.dim, keepdim=True))
 
 
 @mean_derivative.register
-def _(operation: GroupNorm, inputs: list[Tensor], rates: list[Tensor]) -> Tensor:
-    [steps], [rate] = inputs, rates
+def _(operation: GroupNorm, x: RateReference) -> Tensor:
+    def grouped(values: Tensor) -> Tensor:
+        return values.reshape(len(values), operation.groups, -1)
 
-    def grouped(x: Tensor) -> Tensor:
-        return x.reshape(len(x), operation.groups, -1)
-
-    moments = mean_moments([grouped(x_t) for x_t in steps], [-1], operation.eps)
-    normed = normalised(grouped(rate), *moments, [-1]).reshape(rate.shape)
-    return scaled_and_shifted(normed, operation.weight, operation.bias, rate.ndim - 2)
+    moments = mean_moments([grouped(x_t) for x_t in x.steps()], [-1], operation.eps)
+    normed = normalised(grouped(x.rate()), *moments, [-1]).reshape(x.shape)
+    return scaled_and_shifted(normed, operation.weight, operation.bias, x.ndim - 2)
 
 
 @mean_derivative.register
-def _(operation: LayerNorm, inputs: list[Tensor], rates: list[Tensor]) -> Tensor:
-    [steps], [rate] = inputs, rates
+def _(operation: LayerNorm, x: RateReference) -> Tensor:
     over = list(range(-len(operation.shape), 0))
-    normed = normalised(rate, *mean_moments(list(steps), over, operation.eps), over)
+    normed = normalised(x.rate(), *mean_moments(list(x.steps()), over, operation.eps), over)
     return scaled_and_shifted(normed, operation.weight, operation.bias, 0)
 
 
 @mean_derivative.register
-def _(operation: RMSNorm, inputs: list[Tensor], rates: list[Tensor]) -> Tensor:
+def _(operation: RMSNorm, x: RateReference) -> Tensor:
     """As a norm whose μ is 0."""
-    [steps], [rate] = inputs, rates
-    over = list(range(-len(operation.shape), 0))
+    over, rate = list(range(-len(operation.shape), 0)), x.rate()
     eps = torch.finfo(rate.dtype).eps if operation.eps is None else operation.eps
-    inverses = [(x_t.square().mean(over, keepdim=True) + eps) ** -0.5 for x_t in steps]
+    inverses = [(x_t.square().mean(over, keepdim=True) + eps) ** -0.5 for x_t in x.steps()]
     square = with_value(rate.square().mean(over, keepdim=True), torch.stack(inverses).mean(0) ** -2)
     return scaled_and_shifted(rate * square**-0.5, operation.weight, None, 0)

@@ -69,11 +69,6 @@ class Steps(ABC):
         return self.at(0).dtype
 
     @property
-    def requires_grad(self) -> bool:
-        """Whether the values themselves have a graph: those of BPTT."""
-        return self.at(0).requires_grad
-
-    @property
     def mean_is_known(self) -> bool:
         """Whether the time mean is there without adding up the values."""
         return True
@@ -187,10 +182,6 @@ class Spikes(Steps):
     def values(self) -> Tensor:
         """[T, B, …]: a copy, which is not kept."""
         return copied(self.bytes_TBX, empty_steps(self.bytes_TBX[0], len(self.bytes_TBX), self.values_dtype))
-
-    def matrices(self) -> Tensor:
-        """All values, [T, B, …, N, M], for products of matrices."""
-        return as_matrices(self.bytes_TBX, self.values_dtype)
 
     def moved(self, move: Callable[[Tensor], Tensor]) -> Spikes:
         proxy = self._moved_proxy(move)

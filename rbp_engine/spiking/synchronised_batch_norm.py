@@ -74,7 +74,6 @@ class SynchronisedBatchNorm(BatchNorm):
         The values stand for `steps` equal timesteps; only the unbiased variance depends on their number.
         """
         mean, variance = moments(values)
-        dtype = mean.dtype
         count = mean.new_full((1,), values.numel() // values.shape[1])
         own = torch.cat([mean, variance, count]).double()
         gathered = [torch.empty_like(own) for _ in range(distributed.get_world_size(self.processes))]
@@ -88,8 +87,8 @@ class SynchronisedBatchNorm(BatchNorm):
             unbiased = joined_variance * (steps * total / (steps * total - 1))
             self.running_mean.lerp_(joined_mean.to(self.running_mean.dtype), self.momentum)
             self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
-        inverse_deviation = (joined_variance + self.eps).rsqrt().to(dtype)  # in float64
-        return Normalisation(self, joined_mean.to(dtype), None, inverse_deviation)
+        inverse_deviation = (joined_variance + self.eps).rsqrt().to(mean.dtype)  # in float64
+        return Normalisation(self, joined_mean.to(mean.dtype), None, inverse_deviation)
 
     def gradients(
         self, grad: Tensor, values: Tensor, mean: Tensor, inverse_deviation: Tensor, needed: Sequence[bool]

@@ -176,12 +176,12 @@ def product_of_the_first_step(patch):
 
 
 def slope_at_the_mean(patch):
-    patch.setattr(Pointwise, "of_rate", lambda self, rate, out, parts: self.function(rate))
+    patch.setattr(Pointwise, "of_rate", lambda self, rate, out, *parts: self.function(rate))
 
 
 def deviation_of_the_mean(patch):
     for norm in (GroupNorm, LayerNorm):
-        patch.setattr(norm, "of_rate", lambda self, rate, out, parts: self(rate))
+        patch.setattr(norm, "of_rate", lambda self, rate, out, *parts: self(rate))
 
 
 def sum_that_forgets_its_second_term(patch):

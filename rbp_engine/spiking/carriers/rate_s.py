@@ -48,9 +48,17 @@ class RateSTensor(TimestepCarrier, DeferredSum):
         return cls(Current([Term(Dense(values.unsqueeze(0)))], 1), state, static=static)
 
     @classmethod
-    def of_means(cls, mean: Tensor | TimeConstant, state: StepState, *, static: bool) -> Self:
-        """A time mean [B, …], with its graph or its proxy."""
-        known = _time_constant(mean, mean) if isinstance(mean, Tensor) else mean
+    def of_means(
+        cls,
+        mean: Tensor,
+        state: StepState,
+        *,
+        static: bool,
+        grad_proxy: Tensor | None = None,
+        counts: WeightInput | None = None,
+    ) -> Self:
+        """A time mean [B, …], with its graph or the proxy of its gradient; `counts` are those of a firing rate."""
+        known = TimeConstant(mean.detach(), counts, grad_proxy=mean if grad_proxy is None else grad_proxy)
         return cls(Current([Term(known)], 1), state, static=static)
 
     def _compute(self) -> Steps:
@@ -60,8 +68,8 @@ class RateSTensor(TimestepCarrier, DeferredSum):
                 self._place.add(values[0])
             return Dense(values)
         rate = self.current.rate()
-        [mean] = [rate] if self._place is None else self._place.means(self.timesteps)
-        return _time_constant(mean, rate)
+        [mean] = [rate.detach()] if self._place is None else self._place.means(self.timesteps)
+        return TimeConstant(mean, grad_proxy=rate)
 
     def values(self) -> Tensor:
         """[B, …]."""
@@ -168,7 +176,7 @@ class RateSLinear(RateSOperation):
             with torch.no_grad():
                 value = operation(steps.time_mean())
         proxy = layer_gradient(operation.call, steps, value)
-        return RateSTensor.of_means(_time_constant(value, proxy), x.state, static=x.static)
+        return RateSTensor.of_means(value, x.state, static=x.static, grad_proxy=proxy)
 
 
 class RateSNonlinear(RateSOperation):
@@ -187,7 +195,7 @@ class RateSNonlinear(RateSOperation):
         steps = [x.resolve() for x in inputs]
         out, *parts = self.means(inputs[0].timesteps)
         proxy = operation.grad_proxy(steps, TimeConstant(out), parts)
-        return RateSTensor.of_means(_time_constant(out, proxy), inputs[0].state, static=False)
+        return RateSTensor.of_means(out, inputs[0].state, static=False, grad_proxy=proxy)
 
 
 class RateSNorm(RateSOperation):
@@ -232,8 +240,9 @@ class RateSFire(RateSOperation):
         rate = firing_rate(counts, x.timesteps, x.dtype)
         means = [term.steps.time_mean() for term in x.current.terms if term.normalisation]
         proxy = fusion.rate_proxy(x.current.terms, means, derivatives, neurons.learnt)
-        known = _time_constant(rate, proxy, WeightInput(counts, x.timesteps))
-        return RateSTensor.of_means(known, x.state, static=False)
+        return RateSTensor.of_means(
+            rate, x.state, static=False, grad_proxy=proxy, counts=WeightInput(counts, x.timesteps)
+        )
 
 
 def half_of(kind: type[RateSOperation], inputs: Sequence[RateSTensor]) -> Callable[..., RateSTensor]:
@@ -258,11 +267,6 @@ def mean_statistics(by_step: Sequence[Normalisation], norm: BatchNorm) -> Normal
     total = functools.reduce(torch.add, both.unflatten(0, (2, count)).unbind(1))
     mean, inverse_deviation = (total / count).unbind(0)
     return Normalisation(norm, mean, None, inverse_deviation)
-
-
-def _time_constant(mean: Tensor, grad_proxy: Tensor, counts: WeightInput | None = None) -> TimeConstant:
-    """A time mean [B, …] and the proxy of its gradient."""
-    return TimeConstant(mean.detach(), counts, grad_proxy=grad_proxy)
 
 
 def _static(inputs: Sequence[RateSTensor]) -> bool:

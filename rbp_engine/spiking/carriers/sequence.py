@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Self
 
 import torch
@@ -36,18 +37,13 @@ class DeferredSum(TensorLike):
     def shape(self) -> torch.Size:
         return self.current.shape
 
-    @property
-    def deferred(self) -> bool:
-        """Whether a batch norm or a sum is still to be carried out."""
-        return self.current.deferred
-
     def by_step(self, samples: int | None = None) -> Iterable[tuple[int, Tensor]]:
         reader = CurrentReader(self.current.first(samples))
         return ((t, reader.at(t)) for t in range(self.current.timesteps))
 
     def resolve(self) -> Steps:
         """Carry out what is deferred, once: the carrier keeps the result."""
-        if not self.deferred:
+        if not self.current.deferred:
             return self.current.terms[0].steps
         steps = self._compute()
         self.current = Current([Term(steps)], self.current.timesteps)
@@ -70,12 +66,10 @@ def deferred_terms(operation: Linear, inputs: Sequence[DeferredSum]) -> list[Ter
     An argument that is a sum already is resolved, so that a network that adds on and on does not keep every term alive.
     A sum of two values with nothing deferred is computed now: torch adds them in one go.
     """
-    if not is_fused() or not operation.is_plain_sum(inputs) or not any(x.deferred for x in inputs):
+    if not is_fused() or not operation.is_plain_sum(inputs) or not any(x.current.deferred for x in inputs):
         return None
-    terms: list[Term] = []
-    for x in inputs:
-        terms += x.current.terms if len(x.current.terms) == 1 else [Term(x.resolve())]
-    return terms
+    single = (x.current.terms if len(x.current.terms) == 1 else [Term(x.resolve())] for x in inputs)
+    return list(chain.from_iterable(single))
 
 
 class SequenceTensor(DeferredSum):
@@ -94,11 +88,6 @@ class SequenceTensor(DeferredSum):
         # What is computed later has a graph if it would have had one now.
         self._with_graph = torch.is_grad_enabled()
 
-    @property
-    def static(self) -> bool:
-        """Whether it is the same at every step."""
-        return self.current.static
-
     def _compute(self) -> Steps:
         with torch.set_grad_enabled(self._with_graph):
             return Dense(self.current.compute())
@@ -110,7 +99,7 @@ class SequenceTensor(DeferredSum):
     def steps(self) -> Tensor:
         """[T, B, …]; a static sequence is expanded without a copy."""
         values = self.values()
-        return values.expand(self.timesteps, *values.shape) if self.static else values
+        return values.expand(self.timesteps, *values.shape) if self.current.static else values
 
     def time_mean(self) -> Tensor:
         """[B, …]."""
@@ -121,32 +110,27 @@ class SequenceTensor(DeferredSum):
         return type(self)(values, self.timesteps, static)
 
     def fire(self, neurons: Neurons) -> Self:
-        learns = any(value.requires_grad for value in neurons.learnt)
-        with_graph = torch.is_grad_enabled() and (self.current.requires_grad or learns)
-        return self.with_values(
-            fusion.spikes_through_time(self.current, neurons) if with_graph else neurons.spikes_only(self.current)
-        )
+        return self.with_values(fusion.spikes_through_time(self.current, neurons))
 
     @classmethod
     def linear(cls, operation: Linear, inputs: Sequence[Self]) -> Self:
-        first = inputs[0]
         terms = deferred_terms(operation, inputs)
         if terms is not None:
-            return first.with_values(Current(terms, first.timesteps))
-        return first._computed(operation, inputs)
+            return inputs[0].with_values(Current(terms, inputs[0].timesteps))
+        return inputs[0]._computed(operation, inputs)
 
     @classmethod
     def nonlinear(cls, operation: Nonlinear, inputs: Sequence[Self]) -> Self:
         return inputs[0]._computed(operation, inputs)
 
     def _computed(self, operation: Linear | Nonlinear, inputs: Sequence[Self]) -> Self:
-        if all(x.static for x in inputs):
+        if all(x.current.static for x in inputs):
             return self.with_values(operation(*(x.values() for x in inputs)), static=True)
         steps = [x.resolve() for x in inputs]
         return self.with_values(at_all_steps(operation, operation.over, steps, self.timesteps))
 
     def batch_norm(self, norm: BatchNorm) -> Self:
-        if self.static:
+        if self.current.static:
             values = norm.static(self.values(), self.timesteps) if norm.training else norm(self.values())
             return self.with_values(values, static=True)
         known = norm.statistics(self.values().flatten(0, 1)) if norm.training else norm.running()
@@ -174,12 +158,6 @@ class RateTensor(DeferredSum):
     def static(cls, values: Tensor, timesteps: int) -> Self:
         """Values [B, …] with their graph that are the same at every step."""
         return cls(SequenceTensor(values.detach(), timesteps, static=True), values)
-
-    @property
-    def sequence(self) -> SequenceTensor:
-        """The sequence alone; whatever is done with it leaves this carrier as it is."""
-        with torch.no_grad():
-            return SequenceTensor(self.current, self.timesteps)
 
     def _compute(self) -> Steps:
         rate = self.current.rate()

@@ -12,7 +12,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Self, TypeVar
+from typing import Any, ClassVar, Final, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -101,8 +101,12 @@ class StepTensor(TimestepCarrier):
     only (SLTT). A sum of two is left to the next neuron; every other operation carries it out first.
     """
 
-    def __init__(self, values: Tensor, state: StepState, through_time: bool) -> None:
+    # Whether neurons are asked for the trace of their spikes.
+    traced: ClassVar = False
+
+    def __init__(self, values: Tensor, state: StepState, through_time: bool = False) -> None:
         self._terms: tuple[Tensor, ...] = (values,)
+        self.trace: Tensor | None = None
         self.state = state
         self.through_time = through_time
         self.timesteps = state.timesteps
@@ -117,8 +121,7 @@ class StepTensor(TimestepCarrier):
                 self._terms = (operator.add(*self._terms),)
         return self._terms[0]
 
-    def resolve(self) -> Tensor:
-        return self.values()
+    resolve = values
 
     def with_values(self, values: Tensor) -> Self:
         """Other values of the same timestep."""
@@ -129,15 +132,13 @@ class StepTensor(TimestepCarrier):
         return [(self.state.step, sum(others, start=first))]
 
     def fire(self, neurons: Neurons) -> Self:
-        return self.with_values(self._fired(neurons, traced=False)[0])
-
-    def _fired(self, neurons: Neurons, *, traced: bool) -> tuple[Tensor, Tensor | None]:
-        """Spikes [B, …], and their trace if `traced`."""
         place = self.state.place(NeuronPlace)
         spikes, place.membrane = neurons.once(
-            self._terms, place.membrane, through_time=self.through_time, traced=traced
+            self._terms, place.membrane, through_time=self.through_time, traced=self.traced
         )
-        return spikes, place.membrane.trace
+        out = self.with_values(spikes)
+        out.trace = place.membrane.trace
+        return out
 
     @classmethod
     def linear(cls, operation: Linear, inputs: Sequence[Self]) -> Self:
@@ -159,15 +160,7 @@ class StepTensor(TimestepCarrier):
 class TraceTensor(StepTensor):
     """Spikes [B, …] of one timestep and their trace; None where no neuron has fired yet, or after a weighted layer."""
 
-    def __init__(
-        self, values: Tensor, state: StepState, through_time: bool = False, trace: Tensor | None = None
-    ) -> None:
-        super().__init__(values, state, through_time)
-        self.trace = trace
-
-    def fire(self, neurons: Neurons) -> Self:
-        spikes, trace = self._fired(neurons, traced=True)
-        return type(self)(spikes, self.state, trace=trace)
+    traced = True
 
     @classmethod
     def linear(cls, operation: Linear, inputs: Sequence[Self]) -> Self:

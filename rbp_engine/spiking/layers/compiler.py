@@ -55,10 +55,9 @@ def jit(function: Callable[..., Any]) -> Callable[..., Any]:
 
     def run(*args: Any, **kwargs: Any) -> Any:
         # Each thread has its own settings, and autograd's thread has torch's defaults. They are the user's again after.
-        limit = dynamo.recompile_limit
-        if limit < KERNELS:  # a network has one for each kind of sum
-            dynamo.recompile_limit = KERNELS
-        before, shapes.use_duck_shape = shapes.use_duck_shape, False  # sizes may be equal by chance
+        limit, duck_shape = dynamo.recompile_limit, shapes.use_duck_shape
+        dynamo.recompile_limit = max(limit, KERNELS)  # a network has one for each kind of sum
+        shapes.use_duck_shape = False  # sizes may be equal by chance
         try:
             # The methods run everything else uncompiled.
             with torch.compiler.set_stance("default"):
@@ -72,9 +71,7 @@ def jit(function: Callable[..., Any]) -> Callable[..., Any]:
                 ) from error
             raise
         finally:
-            shapes.use_duck_shape = before
-            if limit < KERNELS:
-                dynamo.recompile_limit = limit
+            dynamo.recompile_limit, shapes.use_duck_shape = limit, duck_shape
 
     return run
 

@@ -151,18 +151,11 @@ class FlatLayout(Layout):
             return self.number(number)
         if isinstance(number, Tensor):
             return self.channels(number.detach().flatten().expand(self.shape[1]))
-        return self.channels(_constant(number, self.shape[1], self.dtype, self.device))
+        return self.channels(constant(number, (self.shape[1],), self.dtype, self.device))
 
 
 @functools.lru_cache(maxsize=1024)
-def _constant(number: float, count: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """So many times the number; made once, and never changed."""
+def constant(number: float, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device | None = None) -> Tensor:
+    """A tensor that has this number throughout, by default of the CPU; made once, and never changed."""
     with torch.inference_mode(False):  # elsewhere it would compile other kernels
-        return torch.full((count,), number, dtype=dtype, device=device)
-
-
-@functools.lru_cache(maxsize=1024)
-def number_as_tensor(number: float) -> Tensor:
-    """The number as a tensor of the CPU, which kernels on a GPU take, too; made once, and never changed."""
-    with torch.inference_mode(False):
-        return torch.full((), number, dtype=torch.float64)
+        return torch.full(shape, number, dtype=dtype, device=device)

@@ -62,7 +62,7 @@ def multi_head_attention(carrier: Carrier, function: Function, args: Arguments, 
         )
     heads, batch = given["num_heads"], given["query"].shape[1]
     query, key, value = (
-        _by_heads(F.linear(x, weight, bias), heads)
+        F.linear(x, weight, bias).unflatten(2, (heads, -1)).permute(1, 2, 0, 3)  # [B, heads, N, E/heads]
         for x, weight, bias in zip((given["query"], given["key"], given["value"]), *_projections(given), strict=True)
     )
     mask = _merged(given["attn_mask"], given["key_padding_mask"], batch, heads)
@@ -80,11 +80,6 @@ def _projections(given: dict[str, Any]) -> tuple[list[Tensor], list[Tensor | Non
     if given["use_separate_proj_weight"]:
         return [given[f"{name}_proj_weight"] for name in "qkv"], biases
     return list(given["in_proj_weight"].chunk(3)), biases
-
-
-def _by_heads(x: Any, heads: int) -> Any:
-    """[N, B, E] as [B, heads, N, E/heads]."""
-    return x.unflatten(2, (heads, -1)).permute(1, 2, 0, 3)
 
 
 def _merged(attention: Tensor | None, padding: Tensor | None, batch: int, heads: int) -> Tensor | None:

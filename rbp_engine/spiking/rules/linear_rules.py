@@ -97,7 +97,7 @@ def _joined(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywo
 def _copied(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
     carrier.resolve()
     copied = copy.copy(carrier)
-    copied._changes, copied._follows = None, 0
+    copied._changes, copied._follows = [], 0
     return copied
 
 
@@ -138,8 +138,7 @@ def _reshape(carrier: Carrier, function: Function, args: Arguments, kwargs: Keyw
     """The new shape is the one that a module sees; T stays out of it."""
     if args[0] is not carrier:
         return _timeless(carrier, function, args, kwargs)
-    like = function.__name__ in ("reshape_as", "view_as")
-    shape = (args[1].shape,) if like else args[1:]
+    shape = (args[1].shape,) if function.__name__ in ("reshape_as", "view_as") else args[1:]
     target = torch.empty(carrier.shape, device="meta").reshape(*shape, **kwargs).shape
     if len(target) == 2 and target[0] == carrier.shape[0]:
         return _view(carrier, torch.flatten, (carrier, 1), {})

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from rbp_engine.spiking import LIF, RateTensor, SequenceTensor
+from rbp_engine.spiking.fusion import Current
 
 # The surrogate of these cases has rational slopes: σ'(x) = 1 − |x| for |x| ≤ 1 (piecewise quadratic, α = 1).
 TRIANGLE = {"decay": 0.5, "surrogate": "piecewise_quadratic", "surrogate_args": {"alpha": 1.0}}
@@ -72,7 +73,7 @@ def test_rate_tensor_passes_the_gradient_of_the_rate_times_the_eligibility(case)
     mean = column(current).mean(0).requires_grad_()
     out = LIF(**TRIANGLE, **settings)(RateTensor(SequenceTensor(column(current), 3), mean))
     (gradient,) = torch.autograd.grad(out.rate(), mean, torch.full_like(mean, 3.0))
-    assert out.sequence.values().flatten().tolist() == expected_spikes
+    assert out.resolve().values().flatten().tolist() == expected_spikes
     assert out.rate().item() == pytest.approx(2 / 3, abs=1e-12)
     assert gradient.item() == pytest.approx(3.0 * expected_eligibility, abs=1e-12)
 
@@ -80,7 +81,7 @@ def test_rate_tensor_passes_the_gradient_of_the_rate_times_the_eligibility(case)
 def test_the_default_neuron_is_the_papers():
     # u = 1.25, 0.2·0.25 + 0.7 = 0.75, 0.2·0.75 + 1 = 1.15    ρ = 1, 1.2, 1.24
     # 4·σ(4x)(1 − σ(4x)) at x = ±0.25: 4·0.196611933241; at x = 0.15: 4·0.228784240456
-    spikes, count, [eligibility], *_ = LIF().neurons.rate(column([1.25, 0.7, 1.0]))
+    spikes, count, [eligibility], *_ = LIF().neurons.rate(Current.of(column([1.25, 0.7, 1.0])))
     assert spikes.flatten().tolist() == [1.0, 0.0, 1.0]
     assert count.item() == 2
     expected = (4 * 0.196611933241 * (1.0 + 1.2) + 4 * 0.228784240456 * 1.24) / 3
@@ -91,9 +92,9 @@ def test_a_membrane_exactly_at_the_threshold_fires():
     current = column([1.0])
     parameters = LIF().neurons
     fired = [
-        parameters.rate(current)[0],
+        parameters.rate(Current.of(current))[0],
         parameters.timestep(torch.zeros_like(current[0]), current[0])[0],
-        parameters.spikes_only(current),
+        parameters.spikes_only(Current.of(current)),
     ]
     assert [spikes[0].item() for spikes in fired] == [1, 1, 1]
 

@@ -213,9 +213,9 @@ def test_gradients_through_time_add_up_to_those_of_the_terms(reset, v_reset, det
     parameters = LIF(reset=reset, v_reset=v_reset, detach_reset=detach, decay=0.7).neurons
     loop = parameters.rate_loop(Current.of(currents), len(currents))
     terms = torch.stack([loop.observed(current).eligibility for current in currents])
-    expected = parameters.gradient_through_time(currents, delta)[0].sum(0)
+    expected = parameters.gradient_through_time(Current.of(currents), delta)[0].sum(0)
     assert torch.allclose((delta * terms).sum(0), expected, rtol=1e-12)
-    assert torch.allclose(terms.mean(0), parameters.rate(currents).derivatives[0], rtol=1e-12)
+    assert torch.allclose(terms.mean(0), parameters.rate(Current.of(currents)).derivatives[0], rtol=1e-12)
 
 
 def test_batch_norm_over_processes_waits_for_none_of_them(trained):

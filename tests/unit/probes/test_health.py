@@ -83,10 +83,9 @@ def currents(model, method, static):
     def keep(name):
         def hook(module, inputs):
             [carrier] = inputs
-            if isinstance(carrier, RateTensor):
-                kept[name].append(carrier.sequence.steps().detach().clone())
-            elif isinstance(carrier, SequenceTensor):
-                kept[name].append(carrier.steps().detach().clone())
+            if isinstance(carrier, RateTensor | SequenceTensor):
+                sequence = SequenceTensor(carrier.current, carrier.timesteps)  # the carrier stays as it is
+                kept[name].append(sequence.steps().detach().clone())
             elif isinstance(carrier, RateSTensor) and carrier.of_time:
                 kept[name].append(carrier.current.compute()[0].clone())
             elif isinstance(carrier, StepTensor):

@@ -58,7 +58,7 @@ def check_sequence(operation, shapes, constants=()):
         operation(*(SequenceTensor(x, T) for x in inputs), *constants),
         by_step(operation, inputs, constants),
     )
-    assert (out.timesteps, out.static, tuple(out.shape)) == (T, False, tuple(expected.shape[1:]))
+    assert (out.timesteps, out.current.static, tuple(out.shape)) == (T, False, tuple(expected.shape[1:]))
     close(out.values(), expected)
     same_gradients(out.values(), [*inputs, *constants], expected)
 
@@ -69,7 +69,7 @@ def check_static_image(operation, shapes, constants=()):
     static = [SequenceTensor(x, T, static=True) for x in images]
     out, plain = operation(*static, *constants), operation(*images, *constants)
     rate = operation(*(RateTensor(s, x) for s, x in zip(static, images, strict=True)), *constants)
-    assert out.static and rate.sequence.static and not rate.sequence.values().requires_grad
+    assert out.current.static and rate.current.static and not rate.resolve().values().requires_grad
     for value in (out.time_mean(), rate.rate()):
         close(value, plain)
         same_gradients(value, [*images, *constants], plain)
@@ -80,9 +80,9 @@ def check_rate_at_the_means(operation, shapes, constants=()):
     inputs = [x.detach() for x in tensors([(T, *shape) for shape in shapes])]
     rates = [x.mean(0).requires_grad_() for x in inputs]
     out, steps = by_rate_m(operation, inputs, rates, constants), by_step(operation, inputs, constants)
-    close(out.sequence.values(), steps)
+    close(out.resolve().values(), steps)
     close(out.rate(), steps.mean(0))
-    assert not out.sequence.values().requires_grad
+    assert not out.resolve().values().requires_grad
     same_gradients(out.rate(), [*rates, *constants], operation(*rates, *constants))
 
 

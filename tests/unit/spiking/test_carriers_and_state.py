@@ -7,7 +7,7 @@ import torch
 from torch import distributed, nn
 
 from rbp_engine.methods import METHODS, create_method
-from rbp_engine.spiking import LIF, Carrier, RateTensor
+from rbp_engine.spiking import LIF, Carrier
 from rbp_engine.spiking.synchronised_batch_norm import synchronise_batch_norm
 
 T, B = 3, 4
@@ -43,8 +43,6 @@ def look_at(carrier):
         for name, attribute in vars(kind).items():
             if isinstance(attribute, (property, cached_property)):
                 getattr(carrier, name)
-    if isinstance(carrier, RateTensor):
-        carrier.sequence.values()
     for term in carrier.current.terms if hasattr(carrier, "current") else ():
         term.steps.time_mean()
 

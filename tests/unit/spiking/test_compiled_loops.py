@@ -185,7 +185,7 @@ def test_currents_of_any_layout_in_memory(dimensions):
     for kernel in ("eager", "compiled"):
         loop = LIF(kernel=kernel).neurons.rate_loop(Current.of(current), T)
         by_step = [loop.step(Current([Term(Dense(current[t : t + 1]))], 1)).clone() for t in range(T)]
-        spikes, counts, [eligibility], *_ = LIF(kernel=kernel).neurons.rate(current)
+        spikes, counts, [eligibility], *_ = LIF(kernel=kernel).neurons.rate(Current.of(current))
         by_loop, [of_loop] = loop.finish()
         results.append([*by_step, by_loop, of_loop, *spikes, counts, eligibility])
     same(*results)
@@ -193,7 +193,7 @@ def test_currents_of_any_layout_in_memory(dimensions):
 
 def test_sizes_that_do_not_fill_vectors_change_only_the_last_digit_of_the_slope():
     """torch's exponentials differ in that digit between whole vectors and the rest, in its own loops, too."""
-    current = 0.4 + torch.randn(T, 3, 5, generator=torch.Generator().manual_seed(0))
+    current = Current.of(0.4 + torch.randn(T, 3, 5, generator=torch.Generator().manual_seed(0)))
     eager, by_compiler = (LIF(kernel=kernel).neurons.rate(current) for kernel in ("eager", "compiled"))
     same([*eager[0], eager[1]], [*by_compiler[0], by_compiler[1]])
     torch.testing.assert_close(by_compiler.derivatives[0], eager.derivatives[0], rtol=1e-6, atol=0.0)
@@ -264,7 +264,7 @@ def test_a_thread_with_torchs_own_settings_compiles_as_many_kernels_as_this_one(
     """Autograd has such a thread: on a GPU the backward pass compiles there."""
 
     def fire(timesteps):
-        current = torch.ones(timesteps, 2, 3, dtype=torch.float64)
+        current = Current.of(torch.ones(timesteps, 2, 3, dtype=torch.float64))
         return LIF(kernel="compiled").neurons.spikes_only(current)
 
     def work():

@@ -22,7 +22,7 @@ class Residual(nn.Module):
         self.shortcut = nn.Sequential(nn.Conv2d(6, 6, 1), nn.BatchNorm2d(6).eval())
         self.neurons, self.head = LIF(detach_reset=False), nn.Linear(6, 3)
         self.deferred = []
-        self.neurons.register_forward_pre_hook(lambda module, args: self.deferred.append(args[0].deferred))
+        self.neurons.register_forward_pre_hook(lambda module, args: self.deferred.append(args[0].current.deferred))
 
     def forward(self, x):
         x = self.stem(x)
@@ -36,7 +36,7 @@ def test_a_step_without_fusion_gives_the_same_gradients_and_running_statistics(m
     plain = copy.deepcopy(fused)
     plain.deferred = []
     plain.neurons._forward_pre_hooks.clear()
-    plain.neurons.register_forward_pre_hook(lambda module, args: plain.deferred.append(args[0].deferred))
+    plain.neurons.register_forward_pre_hook(lambda module, args: plain.deferred.append(args[0].current.deferred))
     images, labels = 2 * torch.rand(T, B, 2, 6, 6, dtype=torch.float64), torch.arange(B) % 3
     create_method(method, T).step(fused, images, labels)
     with unfused():

@@ -70,7 +70,7 @@ def test_computing_it_late_changes_no_bit_of_any_gradient(name, precision, monke
     gradients = []
     for late in (True, False):
         if not late:
-            monkeypatch.setattr("rbp_engine.spiking.linear.worth_delaying", lambda weight, out: False)
+            monkeypatch.setattr("rbp_engine.spiking.linear.with_late_gradient", lambda weight, out: (weight, None))
         model = Network()
         METHODS[name](timesteps=2, precision=precision).step(model, IMAGES, LABELS)
         gradients.append([parameter.grad for parameter in model.parameters()])

@@ -43,7 +43,7 @@ def test_plif_learns_its_decay_and_if_keeps_all_of_its_membrane():
     assert [name for name, _ in PLIF(0.5).named_parameters()] == ["decay_logit"]
     assert PLIF(threshold=0.4).neurons.threshold == 0.4
     assert len([*PLIF(learn=BOTH).parameters()]) == 2
-    current = torch.rand(6, 2, 3, generator=torch.Generator().manual_seed(0))
+    current = Current.of(torch.rand(6, 2, 3, generator=torch.Generator().manual_seed(0)))
     fired = IF(0.5).neurons.spikes_only(current)
     assert torch.equal(fired, LIF(1.0, 0.5).neurons.spikes_only(current)) and fired.any()
     assert not [*IF().parameters()] and len([*IF(learn=("threshold",)).parameters()]) == 1
@@ -65,7 +65,7 @@ def test_settings_that_cannot_be_learnt_are_refused(settings, message):
 
 
 def test_a_fixed_neuron_has_no_parameters_and_no_trace():
-    neuron, current = LIF(0.6), torch.rand(4, 2, 3)
+    neuron, current = LIF(0.6), Current.of(torch.rand(4, 2, 3))
     assert not [*neuron.parameters()] and not neuron.state_dict()
     assert len(neuron.neurons.rate(current).derivatives) == 1
 
@@ -193,15 +193,15 @@ def test_compiled_loops_give_the_same_bits(rule, by):
     results = []
     for neuron in neurons.values():
         parameters = neuron.neurons_for(current[0])
-        spikes, counts, derivatives, _ = parameters.rate(current)
+        spikes, counts, derivatives, _ = parameters.rate(Current.of(current))
         loop = parameters.rate_loop(Current.of(current), 3)
         by_step = [loop.step(Current.of(current_t.unsqueeze(0))).clone() for current_t in current]
-        at_current, learnt = parameters.gradient_through_time(current, grad)
+        at_current, learnt = parameters.gradient_through_time(Current.of(current), grad)
         counted, of_loop = loop.finish()
         results.append(
             [
                 *spikes, counts, *derivatives, *by_step, counted, *of_loop,
-                at_current, *learnt, parameters.spikes_only(current),
+                at_current, *learnt, parameters.spikes_only(Current.of(current)),
             ]
         )  # fmt: skip
     for number, (eager, by_compiler) in enumerate(zip(*results, strict=True)):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from spikingjelly.activation_based import functional
 
 from rbp_engine.spiking import LIF, RateTensor, SequenceTensor
-from rbp_engine.spiking.fusion import membrane_dtype
+from rbp_engine.spiking.fusion import Current, membrane_dtype
 from rbp_engine.spiking.surrogate import SURROGATES
 from tests.unit.spiking.method_checks import RESETS
 
@@ -50,8 +50,8 @@ def neurons(draw):
 def test_all_loops_give_exactly_the_same_spikes_for_every_setting(cell, timesteps, seed, dtype):
     current = currents(timesteps, 2, 7, seed=seed, dtype=dtype)
     expected = by_autograd(current, cell.neurons)
-    spikes, counts, *_ = cell.neurons.rate(current)
-    plain = cell.neurons.spikes_only(current)
+    spikes, counts, *_ = cell.neurons.rate(Current.of(current))
+    plain = cell.neurons.spikes_only(Current.of(current))
     assert torch.equal(spikes.to(dtype), expected)
     assert torch.equal(plain, expected)
     assert torch.equal(counts, expected.sum(0).to(torch.uint8))
@@ -69,7 +69,7 @@ def check_eligibility(cell, current):
     offset = torch.zeros_like(current[0], requires_grad=True)
     rate = by_autograd(current + offset, cell.neurons).mean(0)
     (expected,) = torch.autograd.grad(rate.sum(), offset)
-    eligibility = cell.neurons.rate(current).derivatives[0]
+    eligibility = cell.neurons.rate(Current.of(current)).derivatives[0]
     torch.testing.assert_close(eligibility, expected, rtol=1e-10, atol=1e-10)
 
 
@@ -77,8 +77,8 @@ def test_the_loops_leave_the_input_current_unchanged():
     current = currents(4, 2, 5)
     before = current.clone()
     cell = LIF(reset="hard", v_reset=-0.3, detach_reset=False)
-    cell.neurons.rate(current)
-    cell.neurons.spikes_only(current)
+    cell.neurons.rate(Current.of(current))
+    cell.neurons.spikes_only(Current.of(current))
     assert torch.equal(current, before)
 
 
@@ -109,7 +109,7 @@ def test_a_carrier_leaves_no_membrane_behind_and_starts_from_rest(carrier):
     sequence = SequenceTensor(current, 3)
     carried = RateTensor(sequence, current.mean(0)) if carrier == "rate" else sequence
     out = cell(carried)
-    spikes = out.sequence.values() if carrier == "rate" else out.values()
+    spikes = out.resolve().values()
     assert torch.equal(spikes, by_autograd(current, cell.neurons))
     assert torch.equal(cell.v, membrane)
 

@@ -320,13 +320,13 @@ def test_a_static_sequence_combines_with_a_varying_one_as_if_repeated(name):
     image, varying = random(*IMAGE, seed=1), random(T, *IMAGE, seed=2)
     expected = by_step(operation, [image.expand(T, *IMAGE), varying])
     out = operation(SequenceTensor(image, T, static=True), SequenceTensor(varying, T))
-    assert not out.static
+    assert not out.current.static
     close(out.values(), expected)
     rates = [image.clone().requires_grad_(), varying.mean(0).requires_grad_()]
     rate = operation(
         RateTensor(SequenceTensor(image, T, static=True), rates[0]), RateTensor(SequenceTensor(varying, T), rates[1])
     )
-    close(rate.sequence.values(), expected)
+    close(rate.resolve().values(), expected)
     close(rate.rate(), expected.mean(0))
     same_gradients(rate.rate(), rates, operation(*rates))
 
@@ -343,7 +343,7 @@ def test_rate_tensor_max_pool_has_the_mean_maxima_and_the_gradient_at_the_larges
     r = x.mean(0).requires_grad_()
     out = operation(RateTensor(SequenceTensor(x, T), r))
     expected = by_step(operation, [x])
-    close(out.sequence.values(), expected)
+    close(out.resolve().values(), expected)
     close(out.rate(), expected.mean(0))
     pooled_rate = operation(r)
     assert not torch.allclose(out.rate(), pooled_rate), "the mean of the maxima is not the maximum of the means"
@@ -399,5 +399,5 @@ def test_a_carrier_passed_by_keyword_is_computed_correctly_or_refused(operation,
         out = operation(sequence if kind == "sequence" else RateTensor(sequence, x.mean(0)))
     except UnsupportedOperation:
         return
-    values = out.values() if kind == "sequence" else out.sequence.values()
+    values = out.resolve().values()
     close(values.flatten(0, 1), operation(x.flatten(0, 1)))

@@ -19,7 +19,7 @@ def carrier(kind, *shape, seed=0):
 
 
 def values(x):
-    return (x.sequence if isinstance(x, RateTensor) else x).values()
+    return x.resolve().values()
 
 
 KINDS = pytest.mark.parametrize("kind", ["rate", "sequence"])

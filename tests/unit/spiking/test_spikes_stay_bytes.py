@@ -45,7 +45,7 @@ def check(move):
     """Values and gradient of the moved carrier, which are those of the moved spikes and of the moved rate."""
     x, leaf = fired()
     out, rate = move(x), move(x.rate())
-    assert torch.equal(out.sequence.values(), torch.stack([move(x_t.double()) for _, x_t in x.by_step()]))
+    assert torch.equal(out.resolve().values(), torch.stack([move(x_t.double()) for _, x_t in x.by_step()]))
     assert torch.allclose(out.rate(), rate, atol=1e-15)
     weights = torch.rand(rate.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     (found,) = torch.autograd.grad(out.rate(), leaf, weights)
