@@ -62,7 +62,7 @@ class BPTT(Method):
     def _step(self, model: nn.Module, shown: Input, objective: Objective, weight: float | Tensor) -> StepOutput:
         images = SequenceReference(shown.steps()) if self.reference else shown.sequence()
         output, objective = with_objective(model(images), type(images), objective)
-        logits = output.steps() if objective.at_every_step else output.time_mean()
+        logits = output.steps() if objective.loss.at_every_step else output.time_mean()
         return backward(objective, logits, weight)
 
 
@@ -80,7 +80,7 @@ class BPTTSingleStep(Method):
             by_step.append(logits_of(output, StepTensor).values())
         state.check_complete()
         logits = full(torch.stack(by_step))
-        return backward(objective, logits if objective.at_every_step else logits.mean(0), weight)
+        return backward(objective, logits if objective.loss.at_every_step else logits.mean(0), weight)
 
 
 class SLTT(Method):
@@ -102,7 +102,7 @@ class SLTT(Method):
         state.check_complete()
         outputs = torch.stack(by_step)
         logits = outputs.mean(0)
-        loss = objective.of_steps(outputs) if objective.at_every_step else objective(logits)
+        loss = objective.of_steps(outputs) if objective.loss.at_every_step else objective(logits)
         return StepOutput(loss, logits)
 
 

@@ -60,17 +60,15 @@ class Loss:
         logits = full(logits)
         labels = labels if labels.ndim == 1 else labels.to(logits.dtype)
         if self.name == "mse":
-            return F.mse_loss(logits, self._targets(logits, labels))
+            classes = logits.shape[1]
+            targets = F.one_hot(labels, classes) if labels.ndim == 1 else labels
+            smoothed = targets.to(logits.dtype) * (1.0 - self.label_smoothing) + self.label_smoothing / classes
+            return F.mse_loss(logits, smoothed)
         entropy = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
         if not self.mse_weight:
             return entropy
         distance = F.mse_loss(logits, torch.full_like(logits, self.mse_target))
         return (1.0 - self.mse_weight) * entropy + self.mse_weight * distance
-
-    def _targets(self, logits: Tensor, labels: Tensor) -> Tensor:
-        classes = logits.shape[1]
-        targets = F.one_hot(labels, classes) if labels.ndim == 1 else labels
-        return targets.to(logits.dtype) * (1.0 - self.label_smoothing) + self.label_smoothing / classes
 
 
 class OwnLoss:
@@ -189,11 +187,6 @@ class Objective:
     targets: Tensor | None = None
     extension: Extension | None = None
 
-    @property
-    def at_every_step(self) -> bool:
-        """Whether it needs the outputs of every timestep."""
-        return self.loss.at_every_step
-
     def __call__(self, logits: Tensor) -> Tensor:
         """Of the logits [B, C] of the time mean or of one timestep."""
         loss = self.loss(logits, self.labels)
@@ -207,10 +200,6 @@ class Objective:
         labels = self.labels.repeat(steps, *[1] * (self.labels.ndim - 1))
         targets = None if self.targets is None else self.targets.repeat(steps, 1)
         return replace(self, labels=labels, targets=targets)(logits.flatten(0, 1))
-
-    def minimised(self, value: Tensor, logits: Tensor) -> Tensor:
-        """What the backward pass starts from, of the `value` of these logits, which is the loss that is reported."""
-        return value if self.extension is None else self.extension(self, value, logits)
 
 
 @dataclass(frozen=True)

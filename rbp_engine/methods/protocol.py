@@ -245,10 +245,11 @@ def backward(objective: Objective, logits: Tensor, weight: float | Tensor) -> St
 
     `logits` are, with their graph, the time mean [B, C], or for a loss at every step the sequence [T, B, C].
     """
-    value = objective.of_steps(logits) if objective.at_every_step else objective(logits)
-    (objective.minimised(value, logits) * weight).backward()
+    value = objective.of_steps(logits) if objective.loss.at_every_step else objective(logits)
+    minimised = value if objective.extension is None else objective.extension(objective, value, logits)
+    (minimised * weight).backward()
     found = full(logits).detach()
-    return StepOutput(value.detach(), found.mean(0) if objective.at_every_step else found)
+    return StepOutput(value.detach(), found.mean(0) if objective.loss.at_every_step else found)
 
 
 def gradients_stay_local(model: nn.Module) -> AbstractContextManager[None]:

@@ -69,7 +69,7 @@ class SelfDistillation:
 
         Raises ValueError for an objective of every timestep.
         """
-        if objective.at_every_step:
+        if objective.loss.at_every_step:
             raise ValueError(
                 f"branches learn from means over time, and the loss {objective.loss.name!r} is one of each timestep: "
                 "use 'ce', 'mse' or a loss of your own"
@@ -163,8 +163,10 @@ class WithBranches(nn.Module):
         if not self.network.training:
             return self.network(x)
         if isinstance(x, StepTensor):
-            problem = "with bptt_s, sltt and ottt a pass of the network is one timestep; use rate_m, rate_s or bptt"
-            raise SettingsError(f"loss.branches learn from means over time, and {problem}")
+            raise SettingsError(
+                "loss.branches learn from means over time, and with bptt_s, sltt and ottt a pass of the network is one "
+                "timestep; use rate_m, rate_s or bptt"
+            )
         with _reading(self.network, self.paths, len(x), self._output_of_branch) as found:
             output = self.network(x)
         return Extended(output, partial(self.distillation, [found[path] for path in self.paths]))
