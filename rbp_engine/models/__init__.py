@@ -55,22 +55,19 @@ def create_model(
     gets the report. Raises ValueError for an unknown name or a bad value, TypeError for an unknown keyword.
     """
     neuron = neuron_maker(neuron_name, neuron_args or {}, own_code, neuron_settings)
+    given: dict[str, Any] = {"num_classes": num_classes, "in_channels": in_channels, "neuron": neuron}
     if is_own(name):
-        given = {"num_classes": num_classes, "in_channels": in_channels, "neuron": neuron}
         own = call_own(name, own_code, **given, **(args or {}))
         if not isinstance(own, nn.Module):
             raise OwnCodeError(f"{name} gave {type(own).__name__}, not a torch.nn.Module")
         return _channels_last(own)
     if LIBRARY_NETWORK.fullmatch(name):
-        network, report = library_network(
-            name, num_classes=num_classes, in_channels=in_channels, neuron=neuron, args=args or {}
-        )
+        network, report = library_network(name, **given, args=args or {})
         told(f"{name}: {report}")
         return _channels_last(network)
     if name not in MODELS:
         raise ValueError(f"unknown model {name!r}: one of {', '.join(MODELS)}")
-    keywords = {"num_classes": num_classes, "in_channels": in_channels, "neuron": neuron, "init": init}
-    return _channels_last(MODELS[name](**keywords, **(args or {})))
+    return _channels_last(MODELS[name](**given, init=init, **(args or {})))
 
 
 def _channels_last(model: nn.Module) -> nn.Module:

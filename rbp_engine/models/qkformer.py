@@ -62,8 +62,11 @@ class Stage:
         width = self.widths[-1]
         layers = nn.ModuleList([patch_embedding(in_channels, self.widths, self.pooled, neuron)])
         for _ in range(self.depth):
-            attention = self.attention(width, heads, neuron)
-            layers.append(TransformerBlock(attn=attention, mlp=spikes_mlp(width, neuron, self.mlp_ratio)))
+            layers.append(
+                TransformerBlock(
+                    attn=self.attention(width, heads, neuron), mlp=spikes_mlp(width, neuron, self.mlp_ratio)
+                )
+            )
         return layers
 
 

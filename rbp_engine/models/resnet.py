@@ -85,28 +85,22 @@ class SEWBlock(Residual):
         )
 
 
-def sew_resnet34(*, num_classes: int, in_channels: int, neuron: Neuron, init: str = "kaiming") -> nn.Sequential:
-    """Stem conv-BN-neuron-maxpool, [3, 4, 6, 3] spike-element-wise (ADD) blocks, FC 512→C."""
-    return _resnet34(partial(SEWBlock, neuron=neuron), [neuron()], num_classes, in_channels, init)
-
-
-def preact_resnet34(*, num_classes: int, in_channels: int, neuron: Neuron, init: str = "kaiming") -> nn.Sequential:
-    """Stem conv-BN-maxpool, [3, 4, 6, 3] pre-activation blocks, FC 512→C; no neuron in the stem nor after the last."""
-    return _resnet34(partial(PreActBlock, neuron=neuron, bias=True), [], num_classes, in_channels, init)
-
-
-def _resnet34(
-    block: Callable[[int, int, int], nn.Module],
-    stem_neuron: list[nn.Module],
+def resnet34(
+    block: Callable[..., nn.Module],
+    *,
+    spiking_stem: bool,
     num_classes: int,
     in_channels: int,
-    init: str,
+    neuron: Neuron,
+    init: str = "kaiming",
 ) -> nn.Sequential:
+    """Stem conv-BN-maxpool, with a neuron before the pool in a `spiking_stem`, [3, 4, 6, 3] blocks, FC 512→C."""
+    blocks = residual_stages(partial(block, neuron=neuron), (3, 4, 6, 3), (64, 128, 256, 512), 64)
     network = nn.Sequential(
         *conv_norm(in_channels, 64, 7, 2, bias=True),
-        *stem_neuron,
+        *([neuron()] if spiking_stem else []),
         nn.MaxPool2d(3, 2, padding=1),
-        *chain(*residual_stages(block, (3, 4, 6, 3), (64, 128, 256, 512), 64)),
+        *chain(*blocks),
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
         nn.Linear(512, num_classes),
@@ -118,6 +112,8 @@ def _resnet34(
 NETWORKS: Final[Networks] = {
     "resnet18": resnet18,
     "resnet19": resnet19,
-    "sew_resnet34": sew_resnet34,
-    "preact_resnet34": preact_resnet34,
+    # Spike-element-wise (ADD).
+    "sew_resnet34": partial(resnet34, SEWBlock, spiking_stem=True),
+    # No neuron in the stem nor after the last block.
+    "preact_resnet34": partial(resnet34, partial(PreActBlock, bias=True), spiking_stem=False),
 }

@@ -91,8 +91,7 @@ class SpikingAttention(nn.Module):
 
 def attention_block(width: int, heads: int, neuron: Neuron) -> Residual:
     """x + attention, then x + MLP."""
-    attention = SpikingAttention(width, heads, neuron)
-    return Residual(after="attention", attention=attention, **currents_mlp(width, neuron))
+    return Residual(after="attention", attention=SpikingAttention(width, heads, neuron), **currents_mlp(width, neuron))
 
 
 def sdt_v2(

@@ -18,17 +18,13 @@ def vgg(
     neuron: Neuron,
     init: str = "kaiming",
     pooled: bool = True,
+    bias: bool = True,
+    normal_deviation: float | None = 0.5,
 ) -> nn.Sequential:
-    """The convolutions of these widths, averaged to `side`² places (unless they are that already), FC 512·side²→C."""
-    pool = [nn.AdaptiveAvgPool2d(side)] if pooled else []
-    layers = [*convolutions(widths, in_channels, neuron), *pool, nn.Flatten(), nn.Linear(512 * side**2, num_classes)]
-    return initialised(nn.Sequential(*layers), init, normal_deviation=0.5)
+    """conv 3×3, batch norm and neuron for each width, a 2×2 average pool for an "A"; then a linear layer.
 
-
-def convolutions(
-    widths: Sequence[int | str], in_channels: int, neuron: Neuron, *, bias: bool = True
-) -> list[nn.Module]:
-    """conv 3×3, batch norm and neuron for each width; for an "A" a 2×2 average pool."""
+    They are averaged to `side`² places, unless they are that already. `normal_deviation` is that of `initialised`.
+    """
     layers: list[nn.Module] = []
     for width in widths:
         if isinstance(width, str):
@@ -36,19 +32,13 @@ def convolutions(
         else:
             layers += [*conv_norm(in_channels, width, 3, bias=bias), neuron()]
             in_channels = width
-    return layers
+    layers += [nn.AdaptiveAvgPool2d(side)] if pooled else []
+    layers += [nn.Flatten(), nn.Linear(in_channels * side**2, num_classes)]
+    return initialised(nn.Sequential(*layers), init, normal_deviation=normal_deviation)
 
 
-def convnet(*, num_classes: int, in_channels: int, neuron: Neuron, init: str = "kaiming") -> nn.Sequential:
-    """A small network for small images, used by the presets `digits` and `mnist5k`: 32-A-64-A-128-AA3, FC 1152→C.
-
-    A number is conv 3×3, batch norm, neuron; A is a 2×2 average pool, AA3 averages to 3×3.
-    """
-    layers = convolutions((32, "A", 64, "A", 128), in_channels, neuron, bias=False)
-    layers += [nn.AdaptiveAvgPool2d(3), nn.Flatten(), nn.Linear(128 * 9, num_classes)]
-    return initialised(nn.Sequential(*layers), init)
-
-
+#: A small network for small images, used by the presets `digits` and `mnist5k`.
+convnet = partial(vgg, (32, "A", 64, "A", 128), 3, bias=False, normal_deviation=None)
 NETWORKS: Final[Networks] = {
     "convnet": convnet,
     "vgg11": partial(vgg, (64, "A", 128, 256, "A", 512, 512, "A", 512, "A", 512, 512), 1),
