@@ -109,7 +109,7 @@ def picture(sample: Tensor, preprocess: Preprocess) -> NDArray[Any]:
         seen = total if len(total) == 3 else total.sum(0, keepdim=True)
         seen = seen / max(1e-12, float(seen.max()))
     colours = seen if len(seen) == 3 else seen.mean(0, keepdim=True)
-    return np.asarray(colours.permute(1, 2, 0).squeeze(2).numpy() if len(colours) == 1 else colours.permute(1, 2, 0))
+    return np.asarray(colours.permute(1, 2, 0).squeeze(2))  # one channel is no dimension, three stay
 
 
 def write_predictions(path: Path, found: PlainPass) -> None:

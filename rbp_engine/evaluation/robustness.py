@@ -59,8 +59,12 @@ def measure_robustness(trained: Trained, plain: PlainPass, tests: Sequence[Plann
         # Images have no T; frames are made for each T.
         same = test.timesteps == trained.timesteps or not plain.feed.has_time
         feed = plain.feed if same else trained.feed(test.timesteps)
-        disturbed = _disturbance(test, plain.input_deviation, trained.loaded.device)
-        found = trained.evaluate(feed.test, test.timesteps, test.text, **disturbed)
+        found = trained.evaluate(
+            feed.test,
+            test.timesteps,
+            test.text,
+            **_disturbance(test, plain.input_deviation, trained.loaded.device),
+        )
         rows.append(Disturbed(one_line(test.kind), test.timesteps, test.amount, found["top1"]))
     return Robustness(plain.of, SEED, plain.input_deviation, tuple(rows))
 

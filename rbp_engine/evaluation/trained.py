@@ -44,8 +44,7 @@ class Trained:
         progress("loading the network", 0.0)
         self.run = run
         self.called = f"averaged {asked.weights}" if asked.ema else asked.weights
-        weights = cast(Weights, asked.weights)
-        self.loaded = load(run.path, weights=weights, device=asked.device, ema=asked.ema)
+        self.loaded = load(run.path, weights=cast(Weights, asked.weights), device=asked.device, ema=asked.ema)
         self.timesteps, self.precision = self.loaded.preset.method.timesteps, self.loaded.preset.train.precision
         self.expected = self.timesteps
         self._progress, self._done = progress, 0

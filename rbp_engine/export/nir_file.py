@@ -99,5 +99,8 @@ def _metadata(loaded: Loaded, run: RunDirectory, dt: float) -> dict[str, Any]:
     }
     if not isinstance(preprocess, Pixels):
         return metadata | {"input": "a frame of counts times scale for each timestep", "scale": preprocess.scale}
-    metadata |= {"input": "(pixel / 255 - mean) / deviation, at every timestep the same"}
-    return metadata | {"mean": np.array(preprocess.mean), "deviation": np.array(preprocess.deviation)}
+    return metadata | {
+        "input": "(pixel / 255 - mean) / deviation, at every timestep the same",
+        "mean": np.array(preprocess.mean),
+        "deviation": np.array(preprocess.deviation),
+    }

@@ -82,11 +82,10 @@ def compare(model: nn.Module, method: Method, images: Tensor, labels: Tensor, se
     weight_norms, neuron_norms = watch.weight_norms(), watch.neuron_norms()
     del watch
     found = expected if reference.name == method.name else _gradients(twin, unscaled, images, labels, seed)
-    products = {name: _products(found[name], expected[name]) for name in found if name in expected}
+    products = {weight: _products(found[weight], expected[weight]) for weight in found if weight in expected}
     whole = torch.stack(list(products.values())).sum(0)
-    names = {id(weight): name for name, weight in twin.named_parameters()}
     unknown = torch.full_like(whole, math.nan)
-    by_weight = {layer: products.get(names[id(weight)], unknown) for layer, weight in weight_layers(twin).items()}
+    by_weight = {layer: products.get(weight, unknown) for layer, weight in weight_layers(twin).items()}
 
     def read() -> Fidelity:
         parts = [whole, *by_weight.values(), *weight_norms.values(), *neuron_norms.values()]
@@ -119,11 +118,11 @@ def _twin(model: nn.Module) -> nn.Module:
 
 def _gradients(
     twin: nn.Module, method: Method, images: Tensor, labels: Tensor, seed: int, watch: AssumptionWatch | None = None
-) -> dict[str, Tensor]:
+) -> dict[nn.Parameter, Tensor]:
     twin.zero_grad(set_to_none=True)
     with own_random_numbers(seed), watch.watch() if watch else nullcontext():
         method.step(twin, images, labels, _SCALE.get(method.precision, 1.0))
-    return {name: weight.grad for name, weight in twin.named_parameters() if weight.grad is not None}
+    return {weight: weight.grad for weight in twin.parameters() if weight.grad is not None}
 
 
 def _products(one: Tensor, other: Tensor) -> Tensor:
