@@ -203,14 +203,11 @@ REFUSED = {
 
 
 @pytest.mark.filterwarnings("ignore:Implicit dimension")
-@pytest.mark.parametrize("kind", ["rate", "sequence"])
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_cannot_be_computed_by_sample_and_step_is_refused_with_the_remedy(case, kind):
+def test_what_cannot_be_computed_by_sample_and_step_is_refused_with_the_remedy(case):
     operation, message = REFUSED[case]
-    x = random(T, *SHAPE)
-    sequence = SequenceTensor(x, T)
     with pytest.raises(UnsupportedOperation, match=message):
-        operation(RateTensor(sequence, x.mean(0)) if kind == "rate" else sequence)
+        operation(SequenceTensor(random(T, *SHAPE), T))
 
 
 def test_a_network_with_an_activation_is_warned_of_once():

@@ -31,11 +31,7 @@ ROW = (B, 6)
 HALF = torch.arange(6) % 2 == 0
 
 LINEAR = {
-    "conv1d": [
-        ([LINE], [(6, 4, 3), (6,)], lambda x, w, b: F.conv1d(x, w, b, stride=2, padding=1)),
-        ([LINE], [(6, 4, 3), (6,)], lambda x, w, b: F.conv1d(x, w, b, padding="same", dilation=2)),
-        ([LINE], [(6, 4, 4)], lambda x, w: F.conv1d(x, w, padding="valid")),
-    ],
+    "conv1d": [([LINE], [(6, 4, 3), (6,)], lambda x, w, b: F.conv1d(x, w, b, stride=2, padding=1))],
     "conv2d": [
         ([IMAGE], [(6, 4, 3, 3), (6,)], lambda x, w, b: F.conv2d(x, w, b, 2, 1)),
         ([IMAGE], [(6, 2, 3, 3)], lambda x, w: F.conv2d(x, w, stride=2, padding=1, groups=2)),
@@ -43,7 +39,6 @@ LINEAR = {
         ([IMAGE], [(6, 4, 2, 4), (6,)], lambda x, w, b: F.conv2d(x, w, b, padding="valid")),
         # Weights larger than the output: their gradients are computed last.
         ([(B, 4, 3, 3)], [(8, 4, 3, 3), (8,)], F.conv2d),
-        ([(B, 4, 3, 3)], [(8, 2, 3, 3)], lambda x, w: F.conv2d(x, w, groups=2)),
     ],
     "conv3d": [
         ([CUBE], [(6, 4, 2, 3, 1), (6,)], F.conv3d),
@@ -58,12 +53,7 @@ LINEAR = {
     "tensordot": [([LINE], [(9, 5)], lambda x, w: torch.tensordot(x, w, 1))],
     "addmm": [([ROW], [(3,), (6, 3)], lambda x, b, w: torch.addmm(b, x, w))],
     "baddbmm": [([LINE], [(B, 1, 3), (B, 9, 3)], lambda x, b, w: torch.baddbmm(b, x, w, alpha=0.5))],
-    "interpolate": [
-        ([IMAGE], [], lambda x: F.interpolate(x, scale_factor=2)),
-        ([IMAGE], [], lambda x: F.interpolate(x, (4, 7), mode="bilinear", align_corners=True)),
-        ([LINE], [], lambda x: F.interpolate(x, 5, mode="linear")),
-        ([IMAGE], [], lambda x: F.interpolate(x, (3, 9), mode="area")),
-    ],
+    "interpolate": [([IMAGE], [], lambda x: F.interpolate(x, (4, 7), mode="bilinear", align_corners=True))],
     "avg_pool3d": [([CUBE], [], lambda x: F.avg_pool3d(x, 2))],
     "adaptive_avg_pool3d": [([CUBE], [], lambda x: F.adaptive_avg_pool3d(x, (1, 2, None)))],
     "linear": [
@@ -71,43 +61,27 @@ LINEAR = {
         ([LINE], [(5, 9), (5,)], F.linear),
     ],
     "avg_pool1d": [([LINE], [], lambda x: F.avg_pool1d(x, 3, 2, 1))],
-    "avg_pool2d": [
-        ([IMAGE], [], lambda x: F.avg_pool2d(x, 2)),
-        ([IMAGE], [], lambda x: F.avg_pool2d(x, 3, 2, 1, count_include_pad=False)),
-    ],
+    "avg_pool2d": [([IMAGE], [], lambda x: F.avg_pool2d(x, 3, 2, 1, count_include_pad=False))],
     "adaptive_avg_pool1d": [([LINE], [], lambda x: F.adaptive_avg_pool1d(x, 4))],
-    "adaptive_avg_pool2d": [
-        ([IMAGE], [], lambda x: F.adaptive_avg_pool2d(x, 1)),
-        ([IMAGE], [], lambda x: F.adaptive_avg_pool2d(x, (None, 4))),
-    ],
+    "adaptive_avg_pool2d": [([IMAGE], [], lambda x: F.adaptive_avg_pool2d(x, (None, 4)))],
     "flatten": [
         ([IMAGE], [], lambda x: torch.flatten(x, 1)),
-        ([IMAGE], [], lambda x: x.flatten(start_dim=1, end_dim=2)),
         ([IMAGE], [], lambda x: x.flatten(0, 1)),
-        ([IMAGE], [], torch.flatten),
     ],
     "reshape": [
         ([IMAGE], [], lambda x: x.reshape(B, -1)),
         ([IMAGE], [], lambda x: x.reshape(-1)),
-        ([IMAGE], [], lambda x: x.reshape(1, B, 4, 36)),
     ],
-    "view": [
-        ([IMAGE], [], lambda x: x.view(x.size(0), -1)),
-        ([IMAGE], [], lambda x: x.view(-1, 6)),
-    ],
+    "view": [([IMAGE], [], lambda x: x.view(x.size(0), -1))],
     "reshape_as": [([IMAGE], [], lambda x: x.reshape_as(torch.empty(B, 8, 18)))],
     "view_as": [([IMAGE], [], lambda x: x.view_as(torch.empty(B, 144)))],
     "contiguous": [([IMAGE], [], lambda x: x.contiguous())],
     "mean": [
         ([IMAGE], [], lambda x: x.mean(dim=[2, 3], keepdim=True)),
         ([IMAGE], [], lambda x: x.mean(0)),
-        ([IMAGE], [], lambda x: x.mean((-4, 2), keepdim=True)),
     ],
-    "sum": [
-        ([IMAGE], [], lambda x: torch.sum(x, 1, keepdim=True)),
-        ([IMAGE], [], lambda x: x.sum(0)),
-    ],
-    "cumsum": [([IMAGE], [], lambda x: x.cumsum(2)), ([IMAGE], [], lambda x: torch.cumsum(x, 0))],
+    "sum": [([IMAGE], [], lambda x: torch.sum(x, 1, keepdim=True))],
+    "cumsum": [([IMAGE], [], lambda x: x.cumsum(2))],
     "where": [
         ([IMAGE, IMAGE], [], lambda x, y: torch.where(HALF, x, y)),
         ([IMAGE], [(4, 1, 1)], lambda x, w: torch.where(HALF, w, x)),
@@ -115,69 +89,46 @@ LINEAR = {
     ],
     "getitem": [
         ([IMAGE], [], lambda x: x[:, 1:3, ::2, -1]),
-        ([IMAGE], [], lambda x: x[..., 0]),
         ([IMAGE], [], lambda x: x[1]),
-        ([IMAGE], [], lambda x: x[1:, None]),
         ([IMAGE], [], lambda x: x[:, torch.tensor([2, 0, 2])]),
-        ([IMAGE], [], lambda x: x[:, [True, False, True, True], 1]),
-        ([IMAGE], [], lambda x: x[torch.arange(B), :, torch.tensor([0, 5])]),
     ],
     "permute": [
         ([IMAGE], [], lambda x: x.permute(0, 2, 3, 1)),
-        ([IMAGE], [], lambda x: torch.permute(x, (2, 0, -1, 1))),
         ([ROW], [], lambda x: x.T),
     ],
     "transpose": [
         ([IMAGE], [], lambda x: x.transpose(1, 3)),
-        ([IMAGE], [], lambda x: torch.transpose(x, 0, -1)),
         ([IMAGE], [], lambda x: x.mT),
     ],
     "t": [([ROW], [], lambda x: x.t())],
     "swapaxes": [([IMAGE], [], lambda x: x.swapaxes(1, 0))],
     "swapdims": [([IMAGE], [], lambda x: torch.swapdims(x, 1, 2))],
-    "movedim": [([IMAGE], [], lambda x: x.movedim(1, -1)), ([IMAGE], [], lambda x: x.movedim((0, 1), (2, 0)))],
+    "movedim": [([IMAGE], [], lambda x: x.movedim(1, -1))],
     "moveaxis": [([IMAGE], [], lambda x: torch.moveaxis(x, 0, 3))],
-    "unsqueeze": [([ROW], [], lambda x: x.unsqueeze(-1)), ([ROW], [], lambda x: torch.unsqueeze(x, 0))],
-    "squeeze": [
-        ([(B, 1, 4, 1)], [], lambda x: x.squeeze()),
-        ([(B, 1, 4, 1)], [], lambda x: x.squeeze(1)),
-        ([(1, 4, 1)], [], lambda x: torch.squeeze(x, dim=0)),
-    ],
-    "unflatten": [([ROW], [], lambda x: x.unflatten(1, (2, 3))), ([ROW], [], lambda x: x.unflatten(0, (B, 1)))],
-    "expand": [([(B, 1, 3)], [], lambda x: x.expand(-1, 4, -1)), ([(1, 3)], [], lambda x: x.expand(5, 4, 3))],
+    "unsqueeze": [([ROW], [], lambda x: x.unsqueeze(-1))],
+    "squeeze": [([(B, 1, 4, 1)], [], lambda x: x.squeeze())],
+    "unflatten": [([ROW], [], lambda x: x.unflatten(1, (2, 3)))],
+    "expand": [([(B, 1, 3)], [], lambda x: x.expand(-1, 4, -1))],
     "expand_as": [([(B, 1, 9)], [], lambda x: x.expand_as(torch.empty(LINE)))],
-    "repeat": [([LINE], [], lambda x: x.repeat(1, 2, 1)), ([LINE], [], lambda x: x.repeat(3, 1, 1, 1))],
-    "repeat_interleave": [
-        ([LINE], [], lambda x: x.repeat_interleave(2, dim=1)),
-        ([LINE], [], lambda x: torch.repeat_interleave(x, torch.tensor([1, 2]), 0)),
-    ],
+    "repeat": [([LINE], [], lambda x: x.repeat(1, 2, 1))],
+    "repeat_interleave": [([LINE], [], lambda x: torch.repeat_interleave(x, torch.tensor([1, 2]), 0))],
     "tile": [([LINE], [], lambda x: torch.tile(x, (2, 1, 1)))],
-    "narrow": [([LINE], [], lambda x: x.narrow(1, 1, 2)), ([LINE], [], lambda x: torch.narrow(x, 0, 0, 1))],
-    "select": [([LINE], [], lambda x: x.select(1, 2)), ([LINE], [], lambda x: x.select(0, -1))],
+    "narrow": [([LINE], [], lambda x: x.narrow(1, 1, 2))],
+    "select": [([LINE], [], lambda x: x.select(1, 2))],
     "index_select": [([LINE], [], lambda x: x.index_select(1, torch.tensor([3, 0, 3])))],
     "gather": [([LINE], [], lambda x: x.gather(2, torch.tensor([[[0, 3]], [[5, 5]]])))],
-    "roll": [
-        ([IMAGE], [], lambda x: torch.roll(x, shifts=(1, -2), dims=(2, 3))),
-        ([IMAGE], [], lambda x: x.roll(1, 0)),
-        ([LINE], [], lambda x: x.roll(5)),
-    ],
-    "flip": [([IMAGE], [], lambda x: x.flip(3)), ([IMAGE], [], lambda x: torch.flip(x, (0, 1)))],
+    "roll": [([IMAGE], [], lambda x: torch.roll(x, shifts=(1, -2), dims=(2, 3)))],
+    "flip": [([IMAGE], [], lambda x: x.flip(3))],
     "pad": [
-        ([IMAGE], [], lambda x: F.pad(x, (1, 0, 2, 1))),
         ([IMAGE], [], lambda x: F.pad(x, (1, 1), value=0.7)),
-        ([IMAGE], [], lambda x: F.pad(x, (1, 2, 0, 1), mode="reflect")),
-        ([IMAGE], [], lambda x: F.pad(x, (1, 2, 0, 1), mode="circular")),
         ([IMAGE], [], lambda x: F.pad(x, (0, 0, 0, 0, 0, 0, 1, 0))),
     ],
     "pixel_shuffle": [([IMAGE], [], lambda x: F.pixel_shuffle(x, 2))],
     "pixel_unshuffle": [([IMAGE], [], lambda x: F.pixel_unshuffle(x, 3))],
     "unfold": [([IMAGE], [], lambda x: F.unfold(x, 3, padding=1)), ([LINE], [], lambda x: x.unfold(2, 3, 2))],
     "fold": [([(B, 8, 9)], [], lambda x: F.fold(x, (4, 4), 2))],
-    "chunk": [([IMAGE], [], lambda x: x.chunk(3, 1)[1]), ([IMAGE], [], lambda x: torch.chunk(x, 2)[1])],
-    "split": [
-        ([IMAGE], [], lambda x: x.split(3, dim=1)[1]),
-        ([IMAGE], [], lambda x: torch.split(x, [1, 2, 1], 1)[1]),
-    ],
+    "chunk": [([IMAGE], [], lambda x: x.chunk(3, 1)[1])],
+    "split": [([IMAGE], [], lambda x: torch.split(x, [1, 2, 1], 1)[1])],
     "tensor_split": [([LINE], [], lambda x: x.tensor_split((1, 3), dim=1)[2])],
     "unbind": [
         ([IMAGE], [], lambda x: x.unbind(1)[2]),
@@ -192,7 +143,6 @@ LINEAR = {
         ([IMAGE, (B, 3, 6, 6)], [], lambda x, y: torch.cat([x, y], 1)),
         ([IMAGE, IMAGE], [], lambda x, y: torch.cat(tensors=(x, y), dim=2)),
         ([LINE], [(1, 4, 1)], lambda x, w: torch.cat([w.expand(B, -1, -1), x], 2)),
-        ([LINE, LINE], [], lambda x, y: torch.cat([x, y])),
     ],
     "add": [
         ([IMAGE, IMAGE], [], lambda x, y: x + y),
@@ -204,26 +154,18 @@ LINEAR = {
     "sub": [
         ([IMAGE, IMAGE], [], lambda x, y: x - y),
         ([IMAGE], [], lambda x: 1.0 - x),
-        ([IMAGE], [IMAGE], lambda x, w: torch.sub(w, x)),
     ],
     "mul": [
         ([IMAGE], [], lambda x: 3.0 * x * 0.5),
         ([IMAGE], [IMAGE], lambda x, w: w * x),
-        ([IMAGE], [()], lambda x, w: torch.mul(x, w)),
     ],
-    "div": [
-        ([IMAGE], [], lambda x: torch.div(x, 4.0)),
-        ([IMAGE], [(4, 1, 1)], lambda x, w: x.div(w)),
-    ],
-    "truediv": [
-        ([IMAGE], [], lambda x: x / 3),
-        ([IMAGE], [(4, 1, 1)], lambda x, w: x / w),
-    ],
+    "div": [([IMAGE], [(4, 1, 1)], lambda x, w: x.div(w))],
+    "truediv": [([IMAGE], [], lambda x: x / 3)],
     "neg": [([IMAGE], [], lambda x: -x)],
 }
 
 MAX_POOL = {
-    "max_pool1d": [(LINE, lambda x: F.max_pool1d(x, 2)), (LINE, lambda x: F.max_pool1d(x, 3, 2, 1))],
+    "max_pool1d": [(LINE, lambda x: F.max_pool1d(x, 2))],
     "max_pool2d": [(IMAGE, lambda x: F.max_pool2d(x, 2)), (IMAGE, lambda x: F.max_pool2d(x, 3, stride=2, padding=1))],
     "max_pool3d": [(CUBE, lambda x: F.max_pool3d(x, 2))],
     "adaptive_max_pool3d": [(CUBE, lambda x: F.adaptive_max_pool3d(x, 2))],
@@ -351,11 +293,9 @@ def test_rate_tensor_max_pool_has_the_mean_maxima_and_the_gradient_at_the_larges
 
 
 @pytest.mark.parametrize("name", TIMELESS)
-@pytest.mark.parametrize("static", [True, False])
-def test_a_new_tensor_is_plain_and_has_one_steps_shape(name, static):
+def test_a_new_tensor_is_plain_and_has_one_steps_shape(name):
     function, value = TIMELESS[name]
-    x = random(*IMAGE) if static else random(T, *IMAGE)
-    sequence = SequenceTensor(x.requires_grad_(), T, static=static)
+    sequence = SequenceTensor(random(T, *IMAGE).requires_grad_(), T)
     rate = RateTensor(sequence, sequence.time_mean())
     for carrier in (sequence, rate):
         constant = function(carrier)
