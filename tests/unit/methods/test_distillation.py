@@ -85,16 +85,16 @@ def test_a_spiking_network_can_be_the_teacher_and_a_perfect_student_has_no_loss(
 
 
 def test_fidelity_compares_gradients_of_the_whole_loss():
-    distill = Distillation(teacher, 0.9, TEMPERATURE)
+    loss, distill = {"loss": Loss("mse")}, {"distill": Distillation(teacher, 0.5, TEMPERATURE)}
     rate, bptt = (
-        torch.cat([gradient.flatten() for gradient in step(name, distill=distill)[2:]]) for name in ("rate_m", "bptt")
+        torch.cat([gradient.flatten() for gradient in step(name, **loss, **distill)[2:]]) for name in ("rate_m", "bptt")
     )
-    found, without = (
+    found, *parts = (
         gradient_fidelity(network(), create_method("rate_m", T, **settings), images(), LABELS).whole.norm_ratio
-        for settings in ({"distill": distill}, {})
+        for settings in (loss | distill, loss, distill)
     )
     assert found == pytest.approx(float(T * rate.norm() / bptt.norm()), rel=1e-9)
-    assert found != pytest.approx(without, rel=1e-6)
+    assert all(found != pytest.approx(part, rel=1e-6) for part in parts)
 
 
 def test_a_teacher_of_other_classes_is_named():

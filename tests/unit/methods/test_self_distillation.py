@@ -172,14 +172,6 @@ def minimised(settings, outputs, objective):
     return settings(branches, objective, objective(own), own)
 
 
-def test_without_an_output_that_is_right_there_is_the_loss_alone():
-    outputs = drawn()
-    classes = torch.stack(outputs).argmax(2)
-    labels = torch.tensor([next(c for c in range(C) if c not in classes[:, b]) for b in range(B)])
-    expected = WEIGHT * sum(nn.functional.cross_entropy(output, labels) for output in outputs)
-    torch.testing.assert_close(minimised(SETTINGS, outputs, Objective(Loss(), labels)), expected)
-
-
 def test_parts_of_a_batch_add_up_to_the_whole():
     outputs = drawn()
     labels = labels_that_differ(outputs)

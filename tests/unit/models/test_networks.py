@@ -49,7 +49,7 @@ KNOWN = {
     # neurons: the stem, 2·16 in blocks, 3 in shortcuts
     "sew_resnet34": Known(3, 21_298_314, 36, (64, 33)),
     "preact_resnet34": Known(3, 21_298_314, 32, (64, 33)),
-    # at 1000 classes the last three have as many as published, to 0.1 %: see test_transformers.py
+    # published: 9.32, 2.57 and at 1000 classes 16.81, 29.68 and 66.34 million, with biases before batch norms
     # neurons: 5 in patch splitting, 5 in a block
     "spikformer_digits": Known(1, 162_754, 15, (8, 9)),
     "spikformer_mnist": Known(1, 162_754, 15, (9,)),
@@ -59,6 +59,7 @@ KNOWN = {
     "spikformer_8_512": Known(3, 29_156_938, 45, (33,)),
     "spikformer_8_768": Known(3, 65_540_458, 45, (33,)),
     # neurons: one in each convolution and shortcut, 5 in a block
+    # published: 6.706 and 1.504 million, and at 1000 classes 16.47, 29.08 and 64.96, with biases, too
     "qkformer_digits": Known(1, 125_882, 16, (8, 9)),
     "qkformer_4_384": Known(3, 6_699_898, 29, (9,)),
     "qkformer_2_256": Known(2, 1_502_986, 18, (33,)),
@@ -168,22 +169,6 @@ def blocks(name, model):
     return model.stages if name.startswith("resnet") else [layer for layer in model if hasattr(layer, "shortcut")]
 
 
-# The number of parameters in each block's shortcut: those of a convolution (with or without bias) and a batch norm if
-# the block changes the shape.
-SHORTCUTS = {
-    "resnet18": [0, 0, 3, 0, 3, 0, 3, 0],
-    "resnet19": [0, 0, 0, 3, 0, 0, 3, 0],
-    "sew_resnet34": [0] * 3 + [4, 0, 0, 0] + [4, 0, 0, 0, 0, 0] + [4, 0, 0],
-    "preact_resnet34": [0] * 3 + [4, 0, 0, 0] + [4, 0, 0, 0, 0, 0] + [4, 0, 0],
-}
-
-
-@pytest.mark.parametrize("name", SHORTCUTS)
-def test_only_a_block_that_changes_the_shape_has_parameters_in_its_shortcut(name):
-    shortcuts = [len(list(block.shortcut.parameters())) for block in blocks(name, outline(name))]
-    assert shortcuts == SHORTCUTS[name]
-
-
 STAGES = {
     "resnet18": [(64, 32, 32)] * 2 + [(128, 16, 16)] * 2 + [(256, 8, 8)] * 2 + [(512, 4, 4)] * 2,
     "resnet19": [(128, 32, 32)] * 3 + [(256, 16, 16)] * 3 + [(512, 8, 8)] * 2,
@@ -229,7 +214,7 @@ def written_out(name, block, x):
 
 
 @pytest.mark.parametrize("place", ["same shape", "shape changes"])
-@pytest.mark.parametrize("name", SHORTCUTS)
+@pytest.mark.parametrize("name", STAGES)
 @torch.no_grad()
 def test_a_block_adds_before_or_after_its_neuron_according_to_its_family(name, place):
     torch.manual_seed(0)

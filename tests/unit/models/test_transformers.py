@@ -1,6 +1,5 @@
-"""Spikformer and QKFormer: their published sizes, and SpikingJelly's networks as the oracles for their values."""
+"""Spikformer and QKFormer: their tokens, and SpikingJelly's networks as the oracles for their values."""
 
-import os
 from functools import partial
 
 import pytest
@@ -10,38 +9,14 @@ from spikingjelly.activation_based.model import spikformer as their_spikformer
 
 from rbp_engine.methods import create_method
 from rbp_engine.models import create_model
-from rbp_engine.models.qkformer import Stage, TokenQKAttention, hierarchy, qkformer
-from rbp_engine.models.spikformer import SpikingSelfAttention, from_spikingjelly, spikformer
+from rbp_engine.models.qkformer import hierarchy
+from rbp_engine.models.spikformer import from_spikingjelly, spikformer
 from rbp_engine.spiking import LIF
 from tests.unit.models.spikingjelly_weights import at_work
 from tests.unit.models.spikingjelly_weights import qkformer as of_qkformer
 
 # τ = 2 with `decay_input` and a hard reset to 0.
 PAPER_NEURON = partial(LIF, decay=0.5, threshold=2.0, reset="hard", surrogate_args={"alpha": 2.0})
-
-
-@pytest.mark.parametrize(
-    ("name", "classes", "millions"),
-    [
-        ("spikformer_4_384", 10, 9.32),
-        ("spikformer_2_256", 10, 2.57),
-        ("spikformer_8_384", 1000, 16.81),
-        ("spikformer_8_512", 1000, 29.68),
-        ("spikformer_8_768", 1000, 66.34),
-        # The published code counts these two as 6,706,234 and 1,504,138; the paper writes 6.74 for the first.
-        ("qkformer_4_384", 10, 6.706),
-        ("qkformer_2_256", 10, 1.504),
-        ("qkformer_10_384", 1000, 16.47),
-        ("qkformer_10_512", 1000, 29.08),
-        ("qkformer_10_768", 1000, 64.96),
-    ],
-)
-def test_the_number_of_parameters_is_the_published_one(name, classes, millions):
-    with torch.device("meta"):
-        model = create_model(name, num_classes=classes, in_channels=2 if name.endswith("_2_256") else 3)
-    count = sum(parameter.numel() for parameter in model.parameters())
-    # The published code has biases in some convolutions before batch norms, where they do nothing.
-    assert count == pytest.approx(millions * 1e6, rel=0.0025)
 
 
 @pytest.mark.parametrize(("patch", "tokens"), [(2, 16), (4, 4), (8, 1), (16, 1)])
@@ -110,30 +85,3 @@ def test_with_spikingjellys_weights_its_logits_come_out(make, side):
     logits = create_method("bptt", 4).predict(ours, images)
     torch.testing.assert_close(logits if expected.ndim == 3 else logits.mean(0), expected, rtol=1e-12, atol=1e-12)
     assert [name for name, rate in rates.items() if not 0.01 < rate < 0.99] == []
-
-
-STAGES = (
-    Stage((8,), (False,), 1, TokenQKAttention),
-    Stage((16, 16), (False, True), 1, SpikingSelfAttention, mlp_ratio=1),
-)
-SMALL = {
-    "spikformer": lambda **how: spikformer(1, 16, 2, 2, **how),
-    "qkformer": lambda **how: qkformer({4: False}, STAGES, 2, **how),
-}
-
-
-def gradients(name, kernel):
-    torch.manual_seed(0)
-    neuron = partial(LIF, threshold=0.5, kernel=kernel)
-    model = SMALL[name](num_classes=3, in_channels=1, neuron=neuron).double()
-    images = torch.randn(4, 1, 6, 6, dtype=torch.float64)
-    create_method("rate_m", 3).step(model, images, torch.tensor([0, 1, 2, 0]))
-    return torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
-
-
-@pytest.mark.compiles
-@pytest.mark.xdist_group("compiler")
-@pytest.mark.skipif("RBP_EVERY_CASE" not in os.environ, reason="RBP_EVERY_CASE=1")
-@pytest.mark.parametrize("name", SMALL)
-def test_compiled_neurons_give_the_gradient_of_eager_ones(name):
-    torch.testing.assert_close(gradients(name, "compiled"), gradients(name, "eager"), rtol=1e-9, atol=1e-12)

@@ -87,20 +87,7 @@ def test_the_rates_are_those_of_the_recorded_spikes(method, static):
     model = Network()
     found = watched_step(copy.deepcopy(model), method, static=static)
     assert found == recorded(copy.deepcopy(model), method, static=static)
-    assert found.silent[0] >= 0.0 and sum(sum(layer) for layer in found.rates) > 0
-
-
-def test_silent_and_saturated_neurons_are_told_apart():
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(2, 4, 1), LIF(), nn.Flatten(), nn.Linear(4 * 36, 4))
-    convolution = model[0]
-    with torch.no_grad():
-        convolution.weight.zero_()
-        convolution.bias.copy_(torch.tensor([-1.0, 0.3, 9.0, 9.0]))
-    found = watched_step(model, "rate_m")
-    assert found.silent == [0.5]  # 0.3 / (1 − λ) never reaches the threshold
-    assert found.saturated == [0.5]
-    assert found.rates == [[0.5] * T]
+    assert found.silent[0] > 0.0 and found.saturated[0] > 0.0
 
 
 def test_a_step_that_is_not_sampled_has_not_one_operation_more():

@@ -2,7 +2,6 @@
 
 import copy
 import importlib
-import multiprocessing
 import pickle
 import subprocess
 import sys
@@ -206,9 +205,6 @@ class Named(nn.Module):
         act = F.relu
         return act(x) + F.silu(x)
 
-def fire_once(network, answer):
-    answer.send(network(torch.tensor([0.5, 3.0])).tolist())
-
 def made():
     act = F.elu
 
@@ -279,16 +275,6 @@ def test_a_rewritten_network_can_be_pickled_also_into_another_process(unusual: A
     script = "import rbp_engine.spiking, pickle; print(pickle.load(open('network.pickle', 'rb')))"
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "(relu_neuron): LIF" in done.stdout
-
-
-def test_a_rewritten_network_goes_to_a_process_that_is_started_by_spawn(unusual: Any) -> None:
-    network, _ = make_spiking(unusual.Renamed())
-    answers, answer = multiprocessing.get_context("spawn").Pipe(duplex=False)
-    process = multiprocessing.get_context("spawn").Process(target=unusual.fire_once, args=(network, answer))
-    process.start()
-    answer.close()  # so that the end of a process that has failed is noticed
-    assert answers.recv() == network(torch.tensor([0.5, 3.0])).tolist()
-    process.join()
 
 
 def test_a_rewritten_class_inside_a_function_is_refused_by_pickle(unusual: Any) -> None:

@@ -133,9 +133,9 @@ def test_a_plain_tensor_takes_parameters_by_channel_too():
     assert neuron.decay_logit.grad.shape == (3,)
 
 
-@pytest.mark.parametrize("by", ["layer", "channel"])
-@pytest.mark.parametrize("precision", ["bf16", "fp16"])
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(
+    ("name", "precision", "by"), [*((name, "bf16", "channel") for name in METHODS), ("rate_m", "fp16", "layer")]
+)
 def test_in_low_precision_membranes_and_parameters_are_float32(name, precision, by):
     model, (images, labels) = one_layer("hard-to-minus-0.3", by=by).float(), batch(4)
     create_method(name, 4, precision=precision).step(model, images.float(), labels)

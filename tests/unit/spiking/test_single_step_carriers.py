@@ -7,7 +7,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from rbp_engine.methods import create_method
-from rbp_engine.spiking import LIF, UnsupportedOperation
+from rbp_engine.spiking import LIF
 from rbp_engine.spiking.carriers.rate_s import RateSTensor
 from rbp_engine.spiking.carriers.single_step import StepState, StepTensor, TraceTensor
 
@@ -138,12 +138,6 @@ class Delayed(nn.Module):
 def test_spikes_of_a_timestep_that_a_network_keeps_are_not_taken_for_means():
     with pytest.raises(ValueError, match="must not branch in time"):
         create_method("rate_s", T).step(Delayed(), 3 * torch.rand(3, 6), torch.tensor([0, 1, 2]))
-
-
-@pytest.mark.parametrize("carrier", CARRIERS)
-def test_single_step_carriers_refuse_an_operation_without_a_rule(carrier):
-    with pytest.raises(UnsupportedOperation, match=r"1 \(RReLU\): 'rrelu' "):
-        run(nn.Sequential(nn.AvgPool2d(2), nn.RReLU()), random(T, B, 4, 8, 8), carrier)
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)

@@ -27,7 +27,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:.* that are no spikes")
 # (shapes of the activations, shapes of parameters, the operation, the same of plain tensors where it differs)
 SEVERAL = {
     "quotient": ([SHAPE, SHAPE], [], lambda x, y: x / (y + 9)),
-    "quotient, broadcast": ([SHAPE, (B, C, 1, 1)], [], lambda x, y: torch.div(x, y + 9)),
     "quotient of a parameter": ([SHAPE], [(C, 1, 1)], lambda x, w: w / (x + 9)),
     "quotient of a row by its sum": ([SHAPE], [], lambda x: x / (x + 9).sum(-1, keepdim=True)),
     "maximum": ([SHAPE, SHAPE], [], torch.maximum),
@@ -35,7 +34,6 @@ SEVERAL = {
     "larger by method": ([SHAPE, SHAPE], [], lambda x, y: x.max(y)),
     "maximum with a parameter": ([SHAPE], [(5,)], torch.maximum),
     "power": ([SHAPE, SHAPE], [], lambda x, y: (x + 9) ** y),
-    "power by a parameter": ([SHAPE], [(C, 1, 1)], lambda x, w: torch.pow(x + 9, w)),
     "clamp by a parameter": ([SHAPE], [(5,)], lambda x, w: torch.clamp(x, w)),
 }
 CASES = [pytest.param(*case, id=name) for name, case in SEVERAL.items()]

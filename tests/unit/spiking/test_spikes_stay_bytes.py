@@ -13,19 +13,13 @@ INDEX = torch.tensor([2, 0])
 
 MOVES = {
     "permute": lambda x: x.permute(0, 3, 1, 2),
-    "transpose": lambda x: x.transpose(-2, -1),
     "the batch behind": lambda x: x.movedim(0, -1),
     "reshape of the batch": lambda x: x.reshape(B * 6, 8),
-    "unsqueeze": lambda x: x.unsqueeze(1),
     "expand": lambda x: x.unsqueeze(1).expand(-1, 3, -1, -1, -1),
-    "repeat": lambda x: x.repeat(1, 2, 1, 1),
     "roll": lambda x: x.roll(1, 2),
-    "flip": lambda x: x.flip(3),
     "channels by number": lambda x: x[:, INDEX],
-    "a slice": lambda x: x[..., 1:3],
     "pixel_shuffle": lambda x: F.pixel_shuffle(x[:, :4], 2),
     "one of three": lambda x: x.chunk(3, 1)[1],
-    "unbind": lambda x: x.unflatten(1, (3, 2)).unbind(1)[2],
     "of the batch": lambda x: list(x)[1],
 }
 CALCULATE = {

@@ -80,10 +80,10 @@ def gradients(method, **neuron):
     return [parameter.grad for parameter in model.parameters()]
 
 
-@pytest.mark.parametrize("reset", [{}, {"reset": "hard", "detach_reset": False}])
 @pytest.mark.parametrize("method", METHODS)
-def test_a_function_of_ones_own_is_a_surrogate_in_every_method(method, reset):
+def test_a_function_of_ones_own_is_a_surrogate_in_every_method(method):
     """SpikingJelly's sigmoid, written down again; and one without a static `backward`."""
+    reset = {"reset": "hard", "detach_reset": False}
     expected = gradients(method, surrogate_args={"alpha": 2.0}, **reset)
     for own in (own_sigmoid, spikingjelly.Sigmoid):
         found = gradients(method, surrogate=own, surrogate_args={"alpha": 2.0}, **reset)
