@@ -2,17 +2,22 @@
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rbp_engine import os_process
+from rbp_engine.preset import load_preset
 from rbp_engine.run.files.attempts import AttemptRecord
-from rbp_engine.run.files.events import Body
+from rbp_engine.run.files.events import Body, FiringRates, Metrics, RunStart, Validation
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
 from rbp_engine.run.files.run_json import FORMAT
 from rbp_engine.run.files.summary import IDENTITY, Summary, load_summary
+from rbp_engine.run.launch import launch
 from rbp_engine.run.writer import EventWriter
+
+STEPS_PER_EPOCH = 10
 
 
 def write_identity(run: RunDirectory, summary: Summary, **fields: Any) -> None:
@@ -58,6 +63,44 @@ def tell(
     for number, body in enumerate(bodies, start=1):
         writer.write(body, number if step is None else step, now)
     writer.close()
+
+
+def end_run(
+    runs: Path,
+    run_id: str | None,
+    *words: str,
+    preset: str = "digits",
+    curve: Sequence[float] = (0.9,),
+    step_s: float = 0.1,
+    peak: int = 2**30,
+    layers: int = 0,
+    **changes: Any,
+) -> RunDirectory:
+    """A run as `rbp train` and its worker would leave it, with these values of top-1 after each epoch.
+
+    It has firing rates if it has `layers`, at five timesteps: the more the deeper and later, and fewer each epoch.
+    """
+    run = launch.create(load_preset(preset, words), runs, run_id=run_id, command=["rbp", "train", preset, *words])
+    events = EventWriter(run.events(), attempt=1)
+    names = [f"layer{layer // 4 + 1}.{layer // 2 % 2}.neuron{layer % 2 + 1}" for layer in range(layers)]
+    start = RunStart(device="cpu", steps_per_epoch=STEPS_PER_EPOCH, epochs=len(curve), epoch=0, neuron_layers=names)
+    events.write(start, 0, 1000.0)
+    for epoch, top1 in enumerate(curve):
+        step = (epoch + 1) * STEPS_PER_EPOCH
+        t = 1000.0 + step * step_s
+        events.write(Metrics(epoch, 1.0 - top1, top1, 0.1, 640.0, 1000 * step_s, 1.0), step, t)
+        if layers:
+            rates = [[(layer + 1 + t) / (layers * (10 + 5 * epoch)) for t in range(5)] for layer in range(layers)]
+            shares = [epoch * layer / (len(curve) * layers) for layer in range(layers)]
+            events.write(FiringRates(rates, shares, [0.0] * layers), step, t)
+        events.write(Validation(epoch + 1, 1.0 - top1, top1, 1.0, 360), step, t)
+    events.close()
+    best = max(curve)
+    reached = {"status": "completed", "epoch": len(curve), "epochs": len(curve), "step": step, "steps": step}
+    scores = {"last": {"top1": curve[-1]}, "best": {"top1": best, "epoch": curve.index(best) + 1}}
+    cost = {"trained_s": step * step_s, "mem_peak": peak, "samples_per_s": 640.0, "step_ms": 1000 * step_s}
+    change_fields(run, **reached | scores | cost | changes)
+    return run
 
 
 def contents(folder: Path) -> dict[str, bytes | str]:

@@ -14,18 +14,15 @@ import pytest
 from textual.css.query import NoMatches
 from textual.css.stylesheet import Stylesheet
 
-from rbp_engine.preset import load, load_preset
+from rbp_engine.preset import load
 from rbp_engine.preset.search import bundled_folder
 from rbp_engine.run import control
-from rbp_engine.run.files.events import FiringRates, Metrics, RunStart, Validation
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.launch import launch
 from rbp_engine.run.status.status import judge
-from rbp_engine.run.writer import EventWriter
 from rbp_tui.dashboard.app import Dashboard
+from tests import run_files
 from tests.dashboard.idle_loop import watch_loops
 from tests.dashboard.screen_pictures import FOLDER, compare_with
-from tests.run_files import change_fields
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -165,38 +162,7 @@ def open_terminal(home):
         terminal.close()
 
 
-STEPS_PER_EPOCH = 10
-
-
 @pytest.fixture(scope="session")
 def end_run():
     """Make a run that has ended."""
-
-    def make(runs, run_id, *words, curve, step_s=0.1, peak=2**30, layers=0):
-        """A run as `rbp train` and its worker would leave it, with these values of top-1 after each epoch.
-
-        It has firing rates if it has `layers`, at five timesteps: the more the deeper and later, and fewer each epoch.
-        """
-        run = launch.create(load_preset("digits", words), runs, run_id=run_id, command=["rbp", "train", "digits"])
-        events = EventWriter(run.events(), attempt=1)
-        names = [f"layer{layer // 4 + 1}.{layer // 2 % 2}.neuron{layer % 2 + 1}" for layer in range(layers)]
-        start = RunStart(device="cpu", steps_per_epoch=STEPS_PER_EPOCH, epochs=len(curve), epoch=0, neuron_layers=names)
-        events.write(start, 0, 1000.0)
-        for epoch, top1 in enumerate(curve):
-            step = (epoch + 1) * STEPS_PER_EPOCH
-            t = 1000.0 + step * step_s
-            events.write(Metrics(epoch, 1.0 - top1, top1, 0.1, 640.0, 1000 * step_s, 1.0), step, t)
-            if layers:
-                rates = [[(layer + 1 + t) / (layers * (10 + 5 * epoch)) for t in range(5)] for layer in range(layers)]
-                shares = [epoch * layer / (len(curve) * layers) for layer in range(layers)]
-                events.write(FiringRates(rates, shares, [0.0] * layers), step, t)
-            events.write(Validation(epoch + 1, 1.0 - top1, top1, 1.0, 360), step, t)
-        events.close()
-        best = max(curve)
-        reached = {"status": "completed", "epoch": len(curve), "epochs": len(curve), "step": step, "steps": step}
-        scores = {"last": {"top1": curve[-1]}, "best": {"top1": best, "epoch": curve.index(best) + 1}}
-        cost = {"trained_s": step * step_s, "mem_peak": peak, "samples_per_s": 640.0, "step_ms": 1000 * step_s}
-        change_fields(run, **reached | scores | cost)
-        return run
-
-    return make
+    return run_files.end_run

@@ -10,12 +10,8 @@ from functools import partial
 
 import pytest
 
-from rbp_engine.preset import load_preset
-from rbp_engine.run.files.events import Metrics, RunStart, Validation
-from rbp_engine.run.files.summary import read_summary, write_summary
-from rbp_engine.run.launch import launch
-from rbp_engine.run.writer import EventWriter
 from rbp_engine.vocabulary import NETWORKS
+from tests.run_files import end_run
 
 SCRIPT = """\
 import atexit, sys
@@ -36,37 +32,20 @@ def rbp(rbp_here, tmp_path):
     return partial(rbp_here, code=None)
 
 
-def finish(runs, preset, *words, last, best, status="completed"):
-    """A run of two epochs as a worker leaves it."""
-    run = launch.create(load_preset(preset, words), runs)
-    events = EventWriter(run.events(), attempt=1)
-    events.write(RunStart(device="cpu", host="here", steps_per_epoch=10, epochs=2, epoch=0), 0)
-    for epoch, top1 in enumerate((best, last)):
-        events.write(Metrics(epoch, 1.0 - top1, top1, 0.1, 1000.0, 5.0, 1.0), 10 * (epoch + 1))
-        events.write(Validation(epoch + 1, 1.0 - top1, top1, 1.0, 360), 10 * (epoch + 1))
-    events.close()
-    summary = read_summary(run)
-    assert summary is not None
-    summary.status, summary.epoch, summary.mem_peak = status, 2, 2**30
-    summary.last, summary.best = {"top1": last, "loss": 1.0 - last}, {"top1": best, "epoch": 1}
-    write_summary(run, summary)
-    return run
-
-
 @pytest.fixture
 def runs(tmp_path):
     """Three seeds of a cell of the paper, a run with another learning rate, and one of another method."""
     folder = tmp_path / "runs"
     for seed, last in ((1, 0.95), (2, 0.955), (3, 0.96)):
-        finish(folder, "cifar10-resnet18", f"seed={seed}", last=last, best=0.96)
-    finish(folder, "cifar10-resnet18", "lr=0.05", last=0.9, best=0.91)
-    finish(folder, "digits", "method=bptt", last=0.97, best=0.98)
+        end_run(folder, None, f"seed={seed}", preset="cifar10-resnet18", curve=(0.96, last))
+    end_run(folder, None, "lr=0.05", preset="cifar10-resnet18", curve=(0.91, 0.9))
+    end_run(folder, None, "method=bptt", curve=(0.98, 0.97))
     return folder
 
 
 @pytest.fixture
 def stopped(runs):
-    return finish(runs, "digits", "seed=2", "epochs=15", last=0.5, best=0.6, status="stopped")
+    return end_run(runs, None, "seed=2", "epochs=15", curve=(0.6, 0.5), status="stopped", epochs=15)
 
 
 @pytest.mark.usefixtures("runs")
@@ -98,7 +77,7 @@ def test_every_format_can_be_read_and_names_the_runs_left_out_on_stderr(rbp, sto
 
 def test_runs_left_out_for_one_reason_share_a_line(rbp, stopped, runs):
     for seed in (7, 8):
-        finish(runs, "digits", f"seed={seed}", last=0.9, best=0.9, status="stopped")
+        end_run(runs, None, f"seed={seed}", curve=(0.9, 0.9), status="stopped")
     lines = rbp("report").stderr.splitlines()
     assert "left out 3 runs" in lines[0] and len(lines) == 2 and " ".join(lines[1].split()).startswith("3 runs, as ")
 
@@ -121,9 +100,9 @@ def test_unfinished_runs_count_on_request_and_are_named(rbp, stopped):
 
 def test_paper_says_for_each_published_cell_whether_our_runs_reproduce_it(rbp, runs):
     for seed in (1, 2):
-        finish(runs, "cifar10-resnet18", "method=bptt", f"seed={seed}", last=0.94 + seed / 1000, best=0.95)
-    finish(runs, "cifar10-resnet18", "T=6", last=0.95, best=0.95)
-    finish(runs, "cifar10-resnet18", "method=rate_s", last=0.95, best=0.95)
+        end_run(runs, None, "method=bptt", f"seed={seed}", preset="cifar10-resnet18", curve=(0.95, 0.94 + seed / 1000))
+    end_run(runs, None, "T=6", preset="cifar10-resnet18", curve=(0.95, 0.95))
+    end_run(runs, None, "method=rate_s", preset="cifar10-resnet18", curve=(0.95, 0.95))
     done = rbp("paper", "cifar10-resnet18")
     lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
     assert max(len(line.rstrip()) for line in done.stdout.splitlines()) <= 80
@@ -165,14 +144,8 @@ def test_missing_prints_a_command_for_each_missing_run(rbp, runs):
     assert "rbp train cifar10-resnet18 method=bptt T=4 seed=1" in lines
     assert not [line for line in lines if "digits" in line or "cifar10-resnet18 method=rate_m T=4" in line]
     for number in (1, 2, 3):
-        finish(runs, "cifar10-resnet18", "method=bptt", f"seed={number}", last=0.9, best=0.9)
+        end_run(runs, None, "method=bptt", f"seed={number}", preset="cifar10-resnet18", curve=(0.9, 0.9))
     assert len(rbp("paper", "--missing", "--all").stdout.splitlines()) == len(lines) - 3
-
-
-def test_missing_is_short_where_the_data_is_not_here(rbp):
-    done = rbp("paper", "--missing")
-    assert done.stdout == "" and len(done.stderr.splitlines()) == 1
-    assert "without data here: " in done.stderr and "--all prints their commands" in done.stderr
 
 
 @pytest.mark.usefixtures("runs")
@@ -184,14 +157,14 @@ def test_a_report_covers_the_runs_that_fit_a_query(rbp):
     assert "no field 'metod'" in rbp("report", "metod=bptt", code=2).stderr
 
 
-def test_missing_commands_use_the_given_runs_directory(rbp, tmp_path):
-    done = rbp("paper", "--missing", "--all", "--runs-dir", "other runs")
-    assert done.stdout.splitlines()[0].endswith(" --runs-dir 'other runs'")
+def test_what_is_missing_is_counted_and_without_its_data_or_in_another_runs_directory_too(rbp):
+    short = rbp("paper", "--missing")
+    assert short.stdout == "" and len(short.stderr.splitlines()) == 1
+    assert "without data here: " in short.stderr and "--all prints their commands" in short.stderr
+    elsewhere = rbp("paper", "--missing", "--all", "--runs-dir", "other runs").stdout
+    assert elsewhere.splitlines()[0].endswith(" --runs-dir 'other runs'")
     (first, *_) = json.loads(rbp("paper", "--missing", "--json").stdout)
     assert set(first) == {"preset", "method", "timesteps", "seed", "live", "data", "command"}
-
-
-def test_missing_counts_runs_and_those_without_data_and_can_be_limited_to_a_preset(rbp):
     done = rbp("paper", "--missing", "cifar10-resnet18")
     lines = done.stdout.splitlines()
     assert lines and all(line.startswith("rbp train cifar10-resnet18 ") for line in lines)
@@ -226,7 +199,7 @@ def test_a_figure_is_drawn_and_stdout_stays_empty(rbp, stopped, tmp_path, kind):
 
 def test_any_number_of_experiments_and_networks_is_drawn(rbp_in, tmp_path):
     for network, rate in itertools.product(list(NETWORKS)[:9], (0.1, 0.2)):
-        finish(tmp_path / "runs", "digits", f"arch={network}", f"lr={rate}", last=0.9, best=0.95)
+        end_run(tmp_path / "runs", None, f"arch={network}", f"lr={rate}", curve=(0.95, 0.9))
     done = rbp_in(tmp_path)("figure", "curves", "-o", "figure.pdf")  # in its own process, which the layout aborted
     assert "drew 18 runs into figure.pdf" in done.stderr
 
