@@ -74,12 +74,6 @@ def advised(tmp_path):
     return after
 
 
-@pytest.mark.parametrize("cause", [cause for cause in Cause if cause.wants_new_run])
-def test_no_resume_is_advised_if_it_would_end_the_same_way(advised, cause):
-    logs, new_run = advised("failed", cause)
-    assert logs == "rbp logs here" and new_run.startswith("rbp train ") and "a resume" in new_run
-
-
 @pytest.mark.parametrize(
     ("cause", "known", "unknown"),
     [

@@ -46,14 +46,6 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     answers.set()
 
 
-def test_the_driver_is_opened_once_for_many_readings(driver: ModuleType) -> None:
-    reader = CardReader()
-    for _ in range(3):
-        (card,) = reader.read().cards
-    assert (card.name, card.utilisation, card.processes) == ("A100", 0.5, ((7, 0),))
-    assert len(driver.opened) == 1
-
-
 def test_a_driver_that_hangs_is_asked_once_and_told_apart_from_no_card(driver, monkeypatch):
     reader = CardReader()
     assert reader.read().silent_s == 0.0

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rbp_tui.charts.axis import Axis
-from rbp_tui.charts.plot import GRID_LINE, NOBODY, Canvas, plot, read
+from rbp_tui.charts.plot import NOBODY, Canvas, plot, read
 from rbp_tui.charts.raster import braille, extremes, line_dots
 from rbp_tui.charts.series import ChartCurve, Series
 from rbp_tui.charts.smoothing import Floats
@@ -46,12 +46,6 @@ def test_curves_that_coincide_all_show_their_colour() -> None:
     assert np.count_nonzero(owners == 3) == COLUMNS / 2
 
 
-def test_an_emphasised_curve_is_in_front_of_later_ones() -> None:
-    flat = np.full(60, 50.0)
-    owners = plot([curve(flat, emphasis=True), curve(flat), curve(flat)], [0] * 3, CANVAS).owners
-    assert np.count_nonzero(owners == 0) == COLUMNS / 2
-
-
 def test_behind_a_smoothed_line_its_values_are_faint() -> None:
     noisy = curve(50.0 + 40.0 * np.sin(X * 2.3), smoothing=0.95)
     cells = plot([noisy], [0], CANVAS)
@@ -59,28 +53,6 @@ def test_behind_a_smoothed_line_its_values_are_faint() -> None:
     line = pattern(noisy.line) > 0
     assert (cells.faint[lit] == ~line[lit]).all()
     assert cells.faint.any()
-
-
-def test_strokes_are_gaps_along_x() -> None:
-    flat = np.full(60, 50.0)
-    dots = [np.count_nonzero(plot([curve(flat)], [stroke], CANVAS).glyphs != ord(" ")) for stroke in (0, 1)]
-    assert dots[0] == COLUMNS
-    assert COLUMNS / 2 < dots[1] < COLUMNS
-
-
-def test_values_outside_have_signs_at_the_edge_in_the_curve_s_colour() -> None:
-    y = np.full(60, 50.0)
-    y[0], y[30] = 500.0, -500.0
-    cells = plot([curve(np.full(60, 10.0)), curve(y)], [0, 0], CANVAS)
-    assert chr(cells.glyphs[0, 0]) == "▲" and chr(cells.glyphs[-1, 15]) == "▼"
-    assert cells.owners[0, 0] == cells.owners[-1, 15] == 1
-
-
-def test_the_grid_lies_behind_everything() -> None:
-    cells = plot([curve(np.linspace(0, 100, 60))], [0], CANVAS, ticks=(0.0, 50.0, 100.0))
-    rows = [row for row in range(ROWS) if (cells.glyphs[row] == ord(GRID_LINE)).any()]
-    assert rows == [0, 3, 7]
-    assert ((cells.glyphs >= 0x2800).sum(axis=0) > 0).all()
 
 
 def test_the_cursor_of_a_chart_too_narrow_for_a_plot_reads_its_point() -> None:

@@ -3,7 +3,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from rbp_tui.charts.axis import Axis
-from rbp_tui.charts.raster import Floats, Mask, band_dots, braille, extent, extremes, line_dots, showable
+from rbp_tui.charts.raster import Floats, Mask, band_dots, extent, extremes, line_dots, showable
 
 ROWS, COLUMNS = 40, 60
 MIDDLE_OF_A_DOT = 0.499  # points close to a dot's edge may round either way
@@ -74,12 +74,6 @@ def test_points_are_joined_without_a_hole(pairs: list[tuple[float, float]]) -> N
         assert (wide & after).any()
 
 
-def test_a_slope_is_one_dot_thick() -> None:
-    x = np.arange(COLUMNS, dtype=np.float64)
-    dots = drawn(x, x, Axis(0, COLUMNS - 1), Axis(0, COLUMNS - 1))
-    assert dots.sum() == COLUMNS
-
-
 def test_values_that_cannot_be_shown_leave_a_gap() -> None:
     x = np.arange(6, dtype=np.float64)
     for nothing, log in ((np.nan, False), (np.inf, False), (-np.inf, False), (0.0, True), (-3.0, True)):
@@ -110,13 +104,6 @@ def test_values_above_and_below_the_view_are_not_drawn() -> None:
     assert dots.any(axis=0).sum() <= 2
 
 
-def test_a_band_fills_from_its_lower_to_its_upper_edge() -> None:
-    x = np.arange(COLUMNS, dtype=np.float64)
-    axis = Axis(0, COLUMNS - 1)
-    low, high = (extremes(x, np.full(COLUMNS, edge), axis, COLUMNS) for edge in (10.0, 20.0))
-    assert (band_dots(low.low, high.high, Axis(0, 39), ROWS).sum(axis=0) == 11).all()
-
-
 def test_a_band_below_a_log_axis_is_drawn_to_the_edge() -> None:
     x = np.arange(COLUMNS, dtype=np.float64)
     axis = Axis(0, COLUMNS - 1)
@@ -131,9 +118,3 @@ def test_no_points_draw_nothing() -> None:
     assert extent(nothing, nothing, Axis(0, 1)) is None
     gaps = np.full(3, np.nan)
     assert extent(np.arange(3.0), gaps, Axis(0, 2)) is None
-
-
-def test_dots_become_the_matching_braille_characters() -> None:
-    dots = np.zeros((4, 4), dtype=np.bool_)
-    dots[0, 0] = dots[3, 1] = dots[:, 2] = True
-    assert [chr(0x2800 + code) for code in braille(dots)[0].tolist()] == ["⢁", "⡇"]
