@@ -46,9 +46,15 @@ def test_every_key_of_the_dashboard_has_a_name(home):
     from textual.binding import Binding
 
     from rbp_tui.dashboard import dialogs
+    from rbp_tui.dashboard.charts import curve_chart
     from rbp_tui.dashboard.launch import form
 
-    screens = [Dashboard, *Dashboard.MODE_SCREENS.values(), *vars(dialogs).values(), *vars(form).values()]
+    modules = (dialogs, form, curve_chart)
+    screens = [
+        Dashboard,
+        *Dashboard.MODE_SCREENS.values(),
+        *(one for module in modules for one in vars(module).values()),
+    ]
     nameless = [
         (screen.__name__, binding.key)
         for screen in screens

@@ -50,15 +50,6 @@ async def press(pilot, *keys):
     await pilot.pause()
 
 
-async def test_a_chart_shows_its_title_last_values_and_best():
-    app = Charts(RISING, FALLING)
-    async with app.run_test(size=(80, 12)):
-        assert app.rows[0].split() == ["loss", "●", "train", "100", "●", "val", "0", "★0@100"]
-        assert app.rows[-1].split() == ["step", "0", "20", "40", "60", "80", "100"]
-        assert app.rows[1][:6] == "  100┤"
-        assert "★" in app.rows[-2]
-
-
 async def test_points_are_drawn_one_by_one_without_line_or_smoothing():
     app = Charts(Series("a", "runs", np.array([1.0, 2.0, 5.0]), np.array([0.0, 9.0, 5.0]), points=True))
     async with app.run_test(size=(80, 12)):
@@ -182,15 +173,6 @@ async def test_keys_change_scales_and_smoothing():
         await press(pilot, "[", "[", "[", "l", "L")
         assert app.chart.smoothing == 0.0
         assert not (app.chart.y_log or app.chart.x_log)
-
-
-async def test_keys_can_be_remapped():
-    app = Charts(RISING)
-    async with app.run_test(size=(80, 12)) as pilot:
-        app.set_keymap({"chart.zoom_in": "i"})
-        app.chart.focus()
-        await press(pilot, "i")
-        assert app.chart.view is not None
 
 
 async def test_the_cursor_reads_the_nearest_point_of_every_curve():

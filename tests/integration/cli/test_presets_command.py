@@ -165,16 +165,9 @@ def test_the_schema_as_json_has_every_field(rbp):
     assert [row["key"] for row in described] == [info.key for info in fields()]
     rows = {row["key"]: row for row in described}
     assert rows["method.timesteps"] == {
-        "key": "method.timesteps",
-        "type": "integer",
-        "default": 4,
-        "unit": "steps",
-        "role": "result",
-        "text": "Number of timesteps T that each image is shown.",
-        "constraints": ">= 1, <= 10000",
-        "choices": [],
-        "short": "T",
-    }
+        "key": "method.timesteps", "type": "integer", "default": 4, "unit": "steps", "role": "result", "short": "T",
+        "text": "Number of timesteps T that each image is shown.", "constraints": ">= 1, <= 10000", "choices": [],
+    }  # fmt: skip
     assert rows["model.init"]["choices"] == ["kaiming", "paper"]
 
 

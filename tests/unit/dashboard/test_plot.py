@@ -55,5 +55,13 @@ def test_behind_a_smoothed_line_its_values_are_faint() -> None:
     assert cells.faint.any()
 
 
+def test_values_outside_have_signs_at_the_edge_in_the_curve_s_colour() -> None:
+    y = np.full(60, 50.0)
+    y[0], y[30] = 500.0, -500.0
+    cells = plot([curve(np.full(60, 10.0)), curve(y)], [0, 0], CANVAS)
+    assert chr(cells.glyphs[0, 0]) == "▲" and chr(cells.glyphs[-1, 15]) == "▼"
+    assert cells.owners[0, 0] == cells.owners[-1, 15] == 1
+
+
 def test_the_cursor_of_a_chart_too_narrow_for_a_plot_reads_its_point() -> None:
     assert read(curve(X), 5.2, CANVAS.x, columns=0) == 5
