@@ -18,7 +18,7 @@ from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.store.store import list_runs
 from rbp_tui.dashboard.launch.form import LaunchForm
 from rbp_tui.dashboard.launch.request import TypedRequest
-from rbp_tui.dashboard.launch.sweep import describe_sweep, is_sweep, start_sweep, typed_sweep
+from rbp_tui.dashboard.launch.sweep import describe_sweep, is_sweep, typed_sweep
 from rbp_tui.dashboard.monitor.screen import MonitorScreen
 from rbp_tui.dashboard.runs.screen import RunsScreen
 from rbp_tui.dashboard.sweep.screen import SweepScreen
@@ -182,14 +182,3 @@ async def test_a_run_of_no_sweep_says_how_one_is_made(home, end_run, dashboard, 
         await pilot.press("w")
         await until(pilot, lambda: dashboard._notifications)
         assert "belongs to no sweep" in next(iter(dashboard._notifications)).message
-
-
-def test_a_run_that_cannot_be_resumed_is_named_and_the_others_of_its_sweep_start(typed, points, monkeypatch):
-    monkeypatch.setattr(start, "ensure_dispatcher", lambda: None)  # what is queued stays so
-    _, done = points
-    stopped = done(0, 0.5, status="stopped")
-    stopped.attempt(1).write_text("{")
-    refused = []
-    _, started = start_sweep(typed(overrides="T=2,4", seeds="1,2"), refused.append)
-    assert len(started) == 3 and stopped.id not in started
-    assert [stopped.id in str(error) for error in refused] == [True]

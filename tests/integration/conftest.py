@@ -34,27 +34,17 @@ class Rbp:
     def __call__(self, *words, code=0, stdin=None):
         done = subprocess.run(
             [*COMMAND, *words],
-            cwd=self.folder,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            input=stdin,
-            timeout=180,
-        )
+            cwd=self.folder, env=self.environment, capture_output=True, text=True, input=stdin, timeout=180,
+        )  # fmt: skip
         assert code is None or done.returncode == code, (done.returncode, done.stdout, done.stderr)
         assert "Traceback" not in done.stderr
         return done
 
     def start(self, *words):
         return subprocess.Popen(
-            [*COMMAND, *words],
-            cwd=self.folder,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+            [*COMMAND, *words], cwd=self.folder, env=self.environment, text=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
 
     def json(self, *words, code=0):
         return json.loads(self(*words, "--json", code=code).stdout)

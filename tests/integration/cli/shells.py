@@ -51,15 +51,9 @@ class Shell:
         self.terminal, other = pty.openpty()
         fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 1000, 0, 0))
         self.process = subprocess.Popen(
-            COMMANDS[name],
-            cwd=folder,
-            env=environment,
-            stdin=other,
-            stdout=other,
-            stderr=other,
-            start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-        )
+            COMMANDS[name], cwd=folder, env=environment, stdin=other, stdout=other, stderr=other,
+            start_new_session=True, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )  # fmt: skip
         os.close(other)
         self._type(f". ./setup.{name}\n")
         self._read_until(rb"(ready)")
@@ -84,25 +78,3 @@ class Shell:
             assert ready, read
             read += os.read(self.terminal, 65536)
         return found[1].decode()
-
-
-class Fish:
-    """fish, which can be asked for what it would offer."""
-
-    def __init__(self, folder, environment):
-        self.folder, self.environment = folder, environment
-
-    def complete(self, *lines):
-        """The words that are offered for each line, with their descriptions after a tab."""
-        script = "env _RBP_COMPLETE=source_fish rbp | source\n"
-        script += "".join(f'complete -C "{line}"; echo ==\n' for line in lines)
-        done = subprocess.run(
-            ["fish", "--no-config", "-c", script],
-            cwd=self.folder,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        assert not done.stderr
-        return [part.strip("\n").split("\n") for part in done.stdout.split("==\n")[:-1]]

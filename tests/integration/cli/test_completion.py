@@ -70,11 +70,3 @@ def test_text_of_others_beside_a_run_is_executed_by_no_shell(shell, folder):
     words = " ".join(f"zz{number}" for number in range(len(HOSTILE)))
     assert here.complete("rbp watch zz") == f"rbp watch {words}"
     assert not (folder / "pwned").exists()
-
-
-def test_fish_completes_with_descriptions(folder, environment):
-    if not shells.is_there("fish"):
-        pytest.skip("fish is not installed")
-    setting, run = shells.Fish(folder, environment).complete("rbp train digits method=ra", "rbp watch 3f")
-    assert setting == ["method=rate_m", "method=rate_s"]
-    assert run == ["3f2a\tdigits · rate_M · T=4 · seed 1 · 3f2a · completed"]

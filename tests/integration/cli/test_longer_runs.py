@@ -64,10 +64,3 @@ def test_it_is_refused_where_it_makes_no_sense(longer, rbp_here):
     assert "rbp train --like mine-4 lr=0.2" in rbp("resume", "mine-4", "lr=0.2", code=2).stderr
     assert "settings are words, without dashes: epochs=6" in rbp("resume", "mine-4", "--epochs", "6", code=2).stderr
     assert "mine-4 is complete" in rbp("resume", "mine-4", code=2).stderr
-
-
-def test_typed_again_it_is_the_run_that_is_there(longer, rbp_here):
-    rbp = type(rbp_here)(longer[0].folder)
-    assert "mine-4 is complete" in rbp("resume", "mine", "epochs=4", code=2).stderr
-    assert {record["id"] for record in rbp.json("ls")} == {"mine", "mine-4"}
-    assert rbp.json("ls", "id=mine")[0]["epochs"] == 2

@@ -93,11 +93,8 @@ def test_a_damaged_trial_is_named_beside_the_table_of_the_others():
     ("words", "message"),
     [
         ((*SPACE, "--search", "tpa"), "--search tpa: expected tpe"),
-        ((*SPACE, "--search", "tpe", "--prune", "medium"), "Did you mean 'median'?"),
         ((*SPACE, "--search", "tpe", "--random", "3"), "leave one out"),
-        (("method=bptt,rate_m", "--trials", "3"), "--trials belongs to a search"),
         (("lr=0.1..0.5", "--search", "tpe", "--slurm"), "a search chooses its runs one by one"),
-        (("epochs=3", "--search", "tpe"), "there is nothing to search"),
     ],
 )
 def test_what_makes_no_search_is_refused(words, message):

@@ -1,12 +1,16 @@
 """`rbp sweep`: settings changed over the same seeds, trained, and compared; typed again, it goes on."""
 
 import json
+import subprocess
 
 import pytest
+from idle import IDLE
 
 from tests.run_files import recorded
 
 pytestmark = pytest.mark.xdist_group("paired runs")  # they share runs
+#: tests/slurm does the same on a real Slurm.
+ARRAY = ("sweep", "digits", "T=1,2", "epochs=1", "batch=256", *IDLE)
 SWEEP = ("sweep", "digits", "T=2", "epochs=2", "batch=128", "method=bptt,rate_m")
 
 
@@ -54,23 +58,6 @@ def test_the_end_has_the_difference_by_seed_with_its_interval_and_the_command_th
     found = rbp.json(*command.split())
     assert [group["settings"] for group in found["groups"]] == [{"method.name": "bptt"}, {"method.name": "rate_m"}]
     assert found["groups"][1]["last_difference"]["mean"] == pytest.approx(sum(differences) / 2)
-
-
-def test_the_comparison_has_accuracies_at_equal_epochs_time_and_memory(paired):
-    rbp, made, _ = paired
-    ids = [one["id"] for one in made.values()]
-    words = ("compare", *ids, "--baseline", made[1, "bptt"]["id"])
-    found = rbp.json(*words)
-    equal = found["equal_cost"]
-    # Both have validated both epochs, so at equal epochs they are compared as they ended.
-    assert equal["epochs"]["budget"] == [2.0, 2.0]
-    assert equal["epochs"]["groups"][1]["difference"] == found["groups"][1]["last_difference"]
-    low, high = equal["time"]["budget"]
-    assert 0 < low <= high
-    assert equal["memory"]["budget"] == max(made[seed, "bptt"]["mem_peak"] for seed in (1, 2))
-    assert equal["memory"]["groups"][0]["needed"] == 1.0
-    printed = rbp(*words).stdout
-    assert "at equal cost" in printed and "epoch 2: the last that all have validated" in printed
 
 
 @pytest.mark.parametrize(
@@ -129,3 +116,21 @@ def test_a_preset_with_a_sweep_is_shown_with_it_and_trained_once(rbp_here):
     plan = rbp_here.json("sweep", "digits-sweep", "--dry-run", "--no-cost")
     assert plan["runs"] == 12 and plan["counts"]["to be created"] == 12
     assert list(rbp_here.runs.glob("*")) == []
+
+
+def test_a_task_of_an_array_trains_its_run_without_the_queue_and_only_once(rbp):
+    text = rbp(*ARRAY, "--slurm").stdout
+    stub = 'srun() { shift; "$@"; }\nSLURM_ARRAY_TASK_ID=1\n'
+
+    def task():
+        done = subprocess.run(["bash", "-c", stub + text], env=rbp.environment, text=True, capture_output=True)
+        assert done.returncode == 0, done.stderr
+        return done.stderr
+
+    task()
+    (folder,) = rbp.runs.iterdir()
+    run = json.loads((folder / "run.json").read_text())
+    assert run["sweep"] == {"name": "digits", "trial": 2} and run["dispatch"]["gpus"] is None
+    assert json.loads((folder / "summary.json").read_text())["status"] == "completed"
+    assert f"{folder.name} is done: completed" in task()
+    assert len(list(rbp.runs.iterdir())) == 1 and len(list((folder / "attempts").iterdir())) == 1

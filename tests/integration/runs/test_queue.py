@@ -20,7 +20,7 @@ from rbp_engine import lease, os_process
 from rbp_engine.preset import load_preset
 from rbp_engine.run import control, start
 from rbp_engine.run.cause import Cause
-from rbp_engine.run.errors import NothingToStart, RunError
+from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.attempts import Asked, last_attempt, load_attempt, newest_attempt, newest_begun
 from rbp_engine.run.files.events import CheckpointSaved, RunStart
 from rbp_engine.run.files.layout import read_json, write_json
@@ -32,9 +32,8 @@ from rbp_engine.run.queue import arrange, transitions
 from rbp_engine.run.queue.dispatcher import POLL_S
 from rbp_engine.run.queue.entries import entries, entry_of, holders, new_entry, read_queue, write_entry
 from rbp_engine.run.queue.hooks import run_hooks
-from rbp_engine.run.queue.host_lock import DISPATCHER, LOCK, dispatcher, host_directory, locked
+from rbp_engine.run.queue.host_lock import LOCK, dispatcher, host_directory, locked
 from rbp_engine.run.queue.start_queued import start_queued
-from rbp_engine.run.queue.transitions import is_stranded
 from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import Verdict, judge
@@ -151,12 +150,6 @@ def test_if_one_run_cannot_be_created_none_is(tmp_path, submit):
     assert entries() == [] and not (tmp_path / "runs" / "mine").exists()
 
 
-def test_a_run_that_needs_too_many_devices_is_refused_and_not_created(tmp_path):
-    with pytest.raises(RunError, match=r"2 processes takes as many devices, and there is only: cpu 0"):
-        start.start_runs(LaunchRequest("digits", DAMAGED, LaunchOptions(tmp_path / "runs", Resources(2)), (1,)))
-    assert not (tmp_path / "runs").exists()
-
-
 def test_the_process_that_started_a_run_does_not_remain_as_a_zombie(submit):
     run, _ = submit(1, 2, words=LONG)  # the second keeps the dispatcher waiting
     arrange.set_paused(False)
@@ -230,32 +223,6 @@ def test_others_use_the_queue_while_what_is_left_of_a_run_that_starts_again_has_
 
 def is_queue_free():
     return lease.holder(host_directory() / LOCK) is None
-
-
-def rename_host(name):
-    """Let this host have had another name when it queued its runs, as an earlier container of the same home."""
-    kill_dispatcher()
-    return host_directory().rename(host_directory().with_name(name))
-
-
-def test_a_run_queued_before_the_host_changed_its_name_is_resumed_on_this_one(submit):
-    (run,) = submit(1)
-    old = rename_host("box1")
-    assert is_stranded(run)
-    assert start.begin(run) is None
-    assert not is_stranded(run) and entry_of(run) is not None and not list((old / "queue").iterdir())
-    assert settled(run) == ["failed"] and newest_begun(run) == 1  # it has begun
-
-
-def test_a_run_in_the_queue_of_another_host_that_serves_it_stays_there(submit):
-    (run,) = submit(1)
-    old = rename_host("box1")
-    taken = lease.try_take(old / DISPATCHER)
-    assert taken is not None and not is_stranded(run)
-    with pytest.raises(NothingToStart, match="is queued already"):
-        start.begin(run)
-    taken.release()
-    assert len(list((old / "queue").iterdir())) == 1 and judge(run).status == "queued"
 
 
 HOOK = """echo "$RBP_HOOK $RBP_RUN_ID $RBP_STATUS $RBP_CAUSE $SHELL_OF_THE_USER"; echo "$RBP_REASON" >&2; pwd; exit 3"""
@@ -380,13 +347,6 @@ def test_a_run_that_was_started_at_once_restarts_with_the_processes_that_it_had(
         assert load_attempt(run, 2).dispatch == load_attempt(run, 1).dispatch
     finally:
         processes.kill_all(run)
-
-
-def test_a_run_that_fails_by_itself_is_not_restarted(submit):
-    (run,) = submit(1, retries=3)
-    arrange.set_paused(False)
-    assert settled(run) == ["failed"]
-    assert newest_begun(run) == 1
 
 
 def test_a_queued_run_does_not_inherit_the_markers_of_another_run(submit, monkeypatch):

@@ -101,8 +101,3 @@ def test_what_a_worker_prints_is_kept_by_attempt(new_run, look):
     log = run.stderr().read_text()
     assert log.count("Traceback (most recent call last)") == 2
     assert log[last_attempt(run).stderr_from :].count("Traceback") == 1
-
-
-def test_the_runs_directory_holds_run_folders_and_nothing_else(new_run, tmp_path):
-    first, second = new_run(), new_run(run_id="chosen")
-    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == sorted([first.id, second.id])
