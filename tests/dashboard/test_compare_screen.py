@@ -90,6 +90,7 @@ async def test_the_table_equals_that_of_rbp_compare(app, made, until, compare):
             await until(pilot, lambda whole=whole: shown(screen) == whole)
             await pilot.press("dollar_sign")
             await until(pilot, lambda table=at_equal_cost: shown(screen) == table)
+            assert "at equal cost" in screen.query_one("#about", Line).shown.plain
             await pilot.press("dollar_sign")
 
 

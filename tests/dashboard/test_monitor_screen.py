@@ -144,39 +144,30 @@ async def test_every_status_looks_different_and_shows_its_reason_and_what_to_do(
         "running": ("▶ RUNNING", ""),
         "stopping": ("‖ STOPPING", "asked to stop: it saves after its step"),
         "completed": ("■ COMPLETED", "test top-1 95.00 %"),
-        "stopped": ("‖ STOPPED", "asked to stop, saved at step 40   r resumes from step-00000040"),
+        "stopped": ("‖ STOPPED", "asked to stop, saved at step 40", "   r resumes from step-00000040"),
         "preempted": ("‖ PREEMPTED", "SIGTERM, saved at step 40"),
-        "failed": ("✗ FAILED", "out of memory   T shows the traceback · r resumes from step-00000040"),
+        "failed": ("✗ FAILED", "out of memory", "   T shows the traceback · r resumes from step-00000040"),
         "killed": ("✗ KILLED", "killed (1 process)"),
         "stalled": ("! STALLED", "no step for"),
         "stale": ("~ STALE", "running, but no sign of life for 2"),
         "lost": ("? LOST", "r resumes from step-00000040"),
     }
-    reasons = {
-        "stopped": "asked to stop, saved at step 40",
-        "preempted": "SIGTERM, saved at step 40",
-        "failed": "out of memory",
-        "killed": "killed (1 process)",
-    }
     runs = {}
-    for status in expected:
+    for status, (_, why, *_) in expected.items():
         written = "running" if status in ("stopping", "stalled", "stale", "lost") else status
-        runs[status] = write_run(
-            f"run-{status}",
-            written,
-            reason=reasons.get(status, ""),
-            alive=status != "lost",
-            test=Top1ByWeights(0.95 if status == "completed" else None),
-        )
+        reason = why if status in ("stopped", "preempted", "failed", "killed") else ""
+        test = Top1ByWeights(0.95 if status == "completed" else None)
+        runs[status] = write_run(f"run-{status}", written, reason=reason, alive=status != "lost", test=test)
     runs["stopping"].stop_request.touch()
     async with dashboard.run_test(size=(120, 40)) as pilot:
-        for status, (title, why) in expected.items():
+        for status, (title, *why) in expected.items():
             now = time.time()
             updated, progressed = now - 20 * (status == "stale"), now - 500 * (status == "stalled")
             change_summary(runs[status], updated=updated, progressed=progressed)
             await show(pilot, runs[status])
             await until(pilot, lambda title=title: title in said(dashboard, "#title"))
-            await until(pilot, lambda why=why: why in said(dashboard, "#why"))
+            sentence = "".join(why)
+            await until(pilot, lambda sentence=sentence: sentence in said(dashboard, "#why"))
             assert "cpu · gpu2" in said(dashboard, "#title")
             resumable = status in ("stopped", "preempted", "failed", "killed", "lost")
             live = status in ("queued", "starting", "running", "stopping", "stalled", "stale")
