@@ -3,11 +3,7 @@
 import contextlib
 import functools
 import os
-import pty
-import select
-import subprocess
 import sys
-import termios
 import time
 
 import pytest
@@ -23,6 +19,7 @@ from rbp_tui.dashboard.app import Dashboard
 from tests import run_files
 from tests.dashboard.idle_loop import watch_loops
 from tests.dashboard.screen_pictures import FOLDER, compare_with
+from tests.terminal import Terminal
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -110,41 +107,6 @@ def same_picture(request):
         compare_with(FOLDER / request.path.stem / f"{request.node.name}.txt", app, size, settle, keys)
 
     return compare
-
-
-class Terminal:
-    """A process in its own terminal of 80×24."""
-
-    def __init__(self, command, environment):
-        self.master, self.slave = pty.openpty()
-        termios.tcsetwinsize(self.slave, (24, 80))
-        self.before = termios.tcgetattr(self.slave)
-        self.process = subprocess.Popen(
-            command, stdin=self.slave, stdout=self.slave, stderr=self.slave, env=environment, start_new_session=True
-        )
-        self.output = b""
-
-    def read_until(self, done, timeout=60.0):
-        deadline = time.monotonic() + timeout
-        while not done():
-            assert time.monotonic() < deadline, self.output[-2000:]
-            self.read()
-
-    def read(self):
-        ready, _, _ = select.select([self.master], [], [], 0.1)
-        if ready:
-            self.output += os.read(self.master, 65536)
-
-    def ended(self):
-        return self.process.poll() is not None
-
-    def close(self):
-        if not self.ended():
-            self.process.kill()
-            self.process.wait()
-        for end in (self.master, self.slave):
-            with contextlib.suppress(OSError):
-                os.close(end)
 
 
 @pytest.fixture

@@ -2,14 +2,12 @@
 
 import json
 import os
-import pty
 import re
-import select
 import shlex
 import signal
-import subprocess
 import sys
 import time
+from contextlib import closing
 
 import pytest
 from idle import IDLE
@@ -20,6 +18,7 @@ from rbp_tui.cli.train.following import follow
 from rbp_tui.cli.train.plain_lines import PlainLines
 from tests.real import warm_python
 from tests.run_files import recorded
+from tests.terminal import Terminal
 from tests.waiting import wait_for
 
 QUICK = ("digits", "T=1", "epochs=2", "batch=256")
@@ -186,8 +185,7 @@ def test_without_a_terminal_a_signal_ends_the_run_with_a_checkpoint(rbp, number,
 
 # The terminal sends it signals, and its workers are forks as those of the tests are.
 OF_A_TERMINAL = f"""\
-import fcntl, os, termios
-os.setsid()
+import fcntl, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 {warm_python.for_others()}
 from rbp_tui.cli import main
@@ -196,37 +194,23 @@ main()
 
 
 def at_a_terminal(rbp, *words, keys):
-    """Run `rbp` on a pseudo-terminal and type `keys`, a list of (text to wait for, text to type)."""
-    control, terminal = pty.openpty()
+    """The exit code of `rbp` at a terminal, where `keys` are typed: a list of (text to wait for, text to type)."""
     environment = rbp.environment | {"TERM": "xterm", "COLUMNS": "80", "LINES": "24"}
-    command = [sys.executable, "-c", OF_A_TERMINAL, *words]
-    streams = dict.fromkeys(("stdin", "stdout", "stderr"), terminal)
-    process = subprocess.Popen(command, cwd=rbp.folder, env=environment, **streams)
-    os.close(terminal)
-    seen, pending, deadline = "", list(keys), time.monotonic() + 90
-    while time.monotonic() < deadline:
-        if select.select([control], [], [], 0.2)[0]:
-            try:
-                seen += os.read(control, 65536).decode(errors="replace")
-            except OSError:
-                break
-        if pending and pending[0][0] in seen:
-            _, typed = pending.pop(0)
-            seen = ""
-            os.write(control, typed)
-        if process.poll() is not None and not select.select([control], [], [], 0)[0]:
-            break
-    os.close(control)
-    assert not pending, (pending, seen)
-    return process.wait(60), seen
+    with closing(Terminal([sys.executable, "-c", OF_A_TERMINAL, *words], environment, rbp.folder)) as terminal:
+        for text, typed in keys:
+            terminal.read_until(lambda text=text: text in terminal.output, 90)
+            terminal.output = b""
+            os.write(terminal.master, typed)
+        terminal.read_until(terminal.ended, 90)
+        return terminal.process.returncode
 
 
 def test_at_a_terminal_ctrl_c_asks_what_to_do_and_in_watch_only_leaves(rbp):
-    keys = [("epoch 1", b"\x03"), ("then Enter", b"what\r"), ("leave it running", b"l\r")]
-    code, _ = at_a_terminal(rbp, "train", *LONG, keys=keys)
+    keys = [(b"epoch 1", b"\x03"), (b"then Enter", b"what\r"), (b"leave it running", b"l\r")]
+    code = at_a_terminal(rbp, "train", *LONG, keys=keys)
     assert code == 0
     assert summary(rbp)["status"] == "running"
-    code, _ = at_a_terminal(rbp, "watch", "last", keys=[("epoch", b"\x03")])
+    code = at_a_terminal(rbp, "watch", "last", keys=[(b"epoch", b"\x03")])
     assert code == 0
     assert summary(rbp)["status"] == "running"
     rbp("stop", "last")
@@ -235,10 +219,10 @@ def test_at_a_terminal_ctrl_c_asks_what_to_do_and_in_watch_only_leaves(rbp):
 # They wait for words that only the question has: the hint below the chart has the others.
 @pytest.mark.parametrize(
     ("answer", "code", "status"),
-    [((" again: stop and save", b"\x03"), 4, "stopped"), (("leave it running", b"k\r"), 1, "killed")],
+    [((b" again: stop and save", b"\x03"), 4, "stopped"), ((b"leave it running", b"k\r"), 1, "killed")],
 )
 def test_at_a_terminal_a_second_ctrl_c_stops_and_saves_and_k_kills(rbp, answer, code, status):
-    left, _ = at_a_terminal(rbp, "train", *LONG, keys=[("epoch 1", b"\x03"), answer])
+    left = at_a_terminal(rbp, "train", *LONG, keys=[(b"epoch 1", b"\x03"), answer])
     assert (left, summary(rbp)["status"]) == (code, status)
 
 
@@ -246,7 +230,7 @@ def test_at_a_terminal_several_runs_form_a_table_and_l_leaves_them_running(rbp, 
     (rbp.folder / ".config" / "rbp").mkdir(parents=True)
     write(".config/rbp/machine.toml", "cpu_slots = 1\n")
     words = ("train", *LONG, "--seeds", "1,2,3")
-    code, _ = at_a_terminal(rbp, *words, keys=[("queued", b"\x03"), ("them running   ", b"l\r")])
+    code = at_a_terminal(rbp, *words, keys=[(b"queued", b"\x03"), (b"them running   ", b"l\r")])
     assert code == 0
     statuses = [json.loads(path.read_text())["status"] for path in rbp.runs.glob("*/summary.json")]
     assert len(statuses) == 3 and statuses.count("queued") >= 2

@@ -1,14 +1,14 @@
 """`--trust`, and the question at a terminal, before code of a run is executed that was not launched here."""
 
 import os
-import pty
-import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 
 from rbp_engine.preset import load_preset
 from rbp_engine.run.launch import launch
+from tests.terminal import Terminal
 
 REFUSED = "own would execute code/nets.py, which you have not launched here"
 
@@ -24,21 +24,12 @@ def unpacked(rbp, tmp_path, monkeypatch):
 
 def answered(rbp, answer, *words):
     """The exit code and the output of `rbp` at a terminal, where `answer` is typed."""
-    control, terminal = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-c", "from rbp_tui.cli import main; main()", *words],
-        cwd=rbp.folder, env=rbp.environment | {"TERM": "dumb"}, stdin=terminal, stdout=terminal, stderr=terminal,
-    )  # fmt: skip
-    os.close(terminal)
-    os.write(control, f"{answer}\n".encode())
-    seen = b""
-    while True:
-        try:
-            seen += os.read(control, 65536)
-        except OSError:  # the process has ended
-            break
-    os.close(control)
-    return process.wait(60), " ".join(seen.decode().split())
+    command = [sys.executable, "-c", "from rbp_tui.cli import main; main()", *words]
+    with closing(Terminal(command, rbp.environment | {"TERM": "dumb"}, rbp.folder)) as terminal:
+        os.write(terminal.master, f"{answer}\n".encode())
+        terminal.read_until(terminal.ended)
+        terminal.read()
+        return terminal.process.returncode, " ".join(terminal.output.decode().split())
 
 
 def test_without_a_terminal_it_is_refused_and_at_one_the_user_is_asked(rbp, unpacked):
