@@ -19,28 +19,13 @@ EDGES = set("▐▌▔▁▎▊▕▏")
 
 # The keys that lead to each picture, from the one before.
 PICTURES = {
-    "presets": "1",
-    "launch form": "1 enter",
-    "new preset": "escape 1 ctrl+n",
-    "runs": "escape 2",
-    "a marked run": "space",
-    "a sweep": "w space",
-    "a tag": "escape escape t",
-    "trash": "escape x",
-    "a query with an error": "escape slash l r = =",
-    "compare": "escape escape 2 a c",
-    "monitor": "2 enter",
-    "find in the log": "slash e",
-    "system": "escape escape 5",
-    "network": "6 down",
-    "replay": "left left",
-    "gradients": "escape v",
-    "health": "v",
-    "evaluation": "v",
-    "own": "v",
-    "help": "question_mark",
-    "palette": "question_mark ctrl+p r",
-}
+    "presets": "1", "launch form": "1 enter", "new preset": "escape 1 ctrl+n",
+    "runs": "escape 2", "a marked run": "space", "a sweep": "w space", "a tag": "escape escape t",
+    "trash": "escape x", "a query with an error": "escape slash l r = =", "compare": "escape escape 2 a c",
+    "monitor": "2 enter", "find in the log": "slash e", "system": "escape escape 5", "network": "6 down",
+    "replay": "left left", "gradients": "escape v", "health": "v", "evaluation": "v", "own": "v",
+    "help": "question_mark", "palette": "question_mark ctrl+p r",
+}  # fmt: skip
 
 
 @pytest.fixture

@@ -13,13 +13,9 @@ from tests.run_files import change_identity, change_summary
 
 NOW = 1_700_000_000.0
 MACHINE = MachineReading(
-    gpus=Cards(none_because="no NVIDIA driver"),
-    cores=(0.5, 0.25),
-    memory_used=3 * 2**30,
-    memory_total=24 * 2**30,
-    disk_free=70 * 2**30,
-    uses=(),
-)
+    gpus=Cards(none_because="no NVIDIA driver"), cores=(0.5, 0.25), uses=(),
+    memory_used=3 * 2**30, memory_total=24 * 2**30, disk_free=70 * 2**30,
+)  # fmt: skip
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from rbp_tui.dashboard.runs.columns import BY_NAME
 from rbp_tui.dashboard.runs.screen import RunsScreen
 from rbp_tui.dashboard.runs.table import RunTable
 from rbp_tui.dashboard.view_state import ViewState, load_state
-from tests.run_files import change_fields, change_identity
+from tests.run_files import change_fields, change_identity, change_summary
 
 pytestmark = pytest.mark.asyncio
 
@@ -108,8 +108,7 @@ def summary_of_another_version(run):
 
 
 def summary_with_wrong_values(run):
-    values = json.loads(run.summary_json.read_text())
-    run.summary_json.write_text(json.dumps(values | {"best": {"top1": "x", "epoch": []}, "tags": [1], "step": "9"}))
+    change_summary(run, best={"top1": "x", "epoch": []}, tags=[1], step="9")
 
 
 def summary_not_finite(run):
@@ -135,10 +134,9 @@ def identity_is_nonsense(run):
 
 
 def names_with_escape_sequences(run):
-    values = json.loads(run.summary_json.read_text())
     odd = {"name": "\x1b[2J[red]gone[/] [/nothing]", "preset": "a\nb", "tags": ["\x07", "[bold]"], "method": "[x]"}
     change_identity(run, **odd)
-    run.summary_json.write_text(json.dumps(values | {"status": "failed", "reason": "line\nline [/red] \x1b[31m"}))
+    change_summary(run, status="failed", reason="line\nline [/red] \x1b[31m")
     set_note(run, "[/] \x1b]0;title\x07\n" * 100)
 
 
@@ -155,9 +153,8 @@ def from_the_past(run):
 
 
 def more_done_than_there_is_to_do(run):
-    values = json.loads(run.summary_json.read_text())
     odd = {"status": "running", "step": 10**15, "steps": 1, "epoch": -5, "epochs": 0, "trained_s": -1e300, "seed": -1}
-    run.summary_json.write_text(json.dumps(values | odd))
+    change_summary(run, **odd)
 
 
 def pipes_in_place_of_files(run):

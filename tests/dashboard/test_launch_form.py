@@ -2,6 +2,7 @@
 
 import shlex
 import threading
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
@@ -94,12 +95,21 @@ def test_warnings_name_the_gradient_scale_and_completed_seeds(request_for, home)
     assert warnings(request_for(), start.check(request_for()), []) == []
 
 
-async def open_form(app, pilot, until):
-    await until(pilot, lambda: isinstance(app.screen, PresetsScreen) and app.screen.presets.entries)
-    app.screen.choose("digits")
-    await pilot.press("enter")
-    await until(pilot, lambda: isinstance(app.screen, LaunchForm))
-    return app.screen
+@pytest.fixture
+def form_of_digits(dashboard, until, home, monkeypatch):
+    """Open the dashboard at the form that launches `digits`."""
+    monkeypatch.chdir(home)
+
+    @asynccontextmanager
+    async def opened():
+        async with dashboard.run_test(size=(80, 24)) as pilot:
+            await until(pilot, lambda: isinstance(dashboard.screen, PresetsScreen) and dashboard.screen.presets.entries)
+            dashboard.screen.choose("digits")
+            await pilot.press("enter")
+            await until(pilot, lambda: isinstance(dashboard.screen, LaunchForm))
+            yield pilot, dashboard.screen
+
+    return opened
 
 
 def opened(app):
@@ -115,10 +125,8 @@ def offered(form):
 
 
 @pytest.mark.asyncio
-async def test_tab_completes_names_and_values_and_then_moves_on(dashboard, until, home, monkeypatch):
-    monkeypatch.chdir(home)
-    async with dashboard.run_test(size=(80, 24)) as pilot:
-        form = await open_form(dashboard, pilot, until)
+async def test_tab_completes_names_and_values_and_then_moves_on(dashboard, until, form_of_digits):
+    async with form_of_digits() as (pilot, form):
         await pilot.press(*"neuron.re", "tab", *"h", "tab")
         assert form.query_one("#overrides", Input).value == "neuron.reset=hard"
         assert "After a spike" in offered(form)
@@ -131,8 +139,7 @@ async def test_tab_completes_names_and_values_and_then_moves_on(dashboard, until
 
 
 @pytest.mark.asyncio
-async def test_settings_are_checked_when_typing_pauses_not_at_every_key(dashboard, until, home, monkeypatch):
-    monkeypatch.chdir(home)
+async def test_settings_are_checked_when_typing_pauses_not_at_every_key(until, form_of_digits, monkeypatch):
     checked = []
     check = start.check
 
@@ -141,8 +148,7 @@ async def test_settings_are_checked_when_typing_pauses_not_at_every_key(dashboar
         return check(request)
 
     monkeypatch.setattr(start, "check", noted)
-    async with dashboard.run_test(size=(80, 24)) as pilot:
-        form = await open_form(dashboard, pilot, until)
+    async with form_of_digits() as (pilot, form):
         await pilot.press(*"epochs=never")
         await until(pilot, lambda: checked and checked[-1][0] == ("epochs=never",))
         await until(pilot, lambda: "train.epochs" in verdict(form))
@@ -151,10 +157,8 @@ async def test_settings_are_checked_when_typing_pauses_not_at_every_key(dashboar
 
 
 @pytest.mark.asyncio
-async def test_several_seeds_are_several_runs_and_the_first_opens_in_the_monitor(dashboard, until, home, monkeypatch):
-    monkeypatch.chdir(home)
-    async with dashboard.run_test(size=(80, 24)) as pilot:
-        form = await open_form(dashboard, pilot, until)
+async def test_several_seeds_are_several_runs_and_the_first_opens_in_the_monitor(dashboard, until, form_of_digits):
+    async with form_of_digits() as (pilot, form):
         form.query_one("#overrides", Input).value = "T=1 epochs=400 batch=256"
         form.query_one("#seeds", Input).value = "4,5"
         await pilot.press("enter", "enter")
@@ -172,12 +176,10 @@ async def test_several_seeds_are_several_runs_and_the_first_opens_in_the_monitor
 
 @pytest.mark.asyncio
 async def test_values_typed_with_commas_are_completed_and_launch_a_run_for_each_of_them_and_each_seed(
-    dashboard, until, home, monkeypatch
+    dashboard, until, form_of_digits, monkeypatch
 ):
-    monkeypatch.chdir(home)
     monkeypatch.setattr(start, "ensure_dispatcher", lambda: None)  # nothing is to be trained
-    async with dashboard.run_test(size=(80, 24)) as pilot:
-        form = await open_form(dashboard, pilot, until)
+    async with form_of_digits() as (pilot, form):
         form.query_one("#seeds", Input).value = "4,5"
         await pilot.press(*"meth", "tab", *"b", "tab", *",rate_m")
         await until(pilot, lambda: "rbp sweep digits method=bptt,rate_m --seeds 4,5 --detach" in verdict(form))
@@ -297,12 +299,8 @@ def bindings(app):
 
 
 @pytest.mark.asyncio
-async def test_the_command_or_the_error_is_directly_below_the_settings_and_hints_are_no_values(
-    dashboard, until, home, monkeypatch
-):
-    monkeypatch.chdir(home)
-    async with dashboard.run_test(size=(80, 24)) as pilot:
-        form = await open_form(dashboard, pilot, until)
+async def test_the_command_or_the_error_is_directly_below_the_settings_and_hints_are_no_values(until, form_of_digits):
+    async with form_of_digits() as (pilot, form):
         await until(pilot, lambda: verdict(form))
         settings, below = form.query_one("#overrides", Input), form.query_one("#verdict", Static)
         assert below.region.y == settings.region.bottom

@@ -9,26 +9,24 @@ import pytest
 from textual.widgets import Static
 
 from rbp_engine import os_process
-from rbp_engine.preset import load_preset
-from rbp_engine.run.files.summary import read_summary, write_summary
-from rbp_engine.run.launch import launch
 from rbp_engine.run.status import processes
 from rbp_tui.dashboard.monitor.screen import MonitorScreen
 from rbp_tui.dashboard.reading import machine_watch
 from rbp_tui.dashboard.system.screen import UseTable
 from rbp_tui.dashboard.text_line import Line
-from tests.run_files import write_attempt
+from tests.run_files import change_summary, write_attempt
 
 pytestmark = pytest.mark.asyncio
 
 
 @pytest.fixture
-def live_run(home):
+def live_run(home, write_run):
     """Make a run that is live according to its files; with `process`, a process carries its marker."""
     started, made = [], []
 
     def make(seed, *, process=True, host=""):
-        run = launch.create(load_preset("digits", [f"seed={seed}"]), home / "runs", command=["rbp", "train", "digits"])
+        run = write_run(home / "runs", f"run-{seed}", seed=seed, status="running")
+        made.append(run)
         pid = os.getpid()
         if process:
             environment = os.environ | processes.marker(run)
@@ -36,19 +34,14 @@ def live_run(home):
             pid = started[-1].pid
         elsewhere = {"host": host, "boot": "another"} if host else {}
         write_attempt(run, process=asdict(os_process.of(pid)) | elsewhere)
-        summary = read_summary(run)
-        summary.status = "running"
-        write_summary(run, summary)
-        made.append((run, summary))
         return run, (started[-1] if process else None)
 
     yield make
     for process in started:
         process.kill()
         process.wait()
-    for run, summary in made:
-        summary.status = "completed"
-        write_summary(run, summary)
+    for run in made:
+        change_summary(run, status="completed")
 
 
 def row_of(app, run):

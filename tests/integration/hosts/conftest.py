@@ -68,13 +68,9 @@ def box(tmp_path_factory):
     log = (folder / "sshd.log").open("wb")
     daemon = subprocess.Popen([SSHD, "-D", "-e", "-f", str(folder / "sshd_config")], stderr=log)
     environment = {
-        "PATH": f"{here}/bin:{os.environ['PATH']}",
-        "HOME": str(here),
-        "XDG_STATE_HOME": str(here),
-        "RBP_CONFIG": str(here / "config"),
-        "PYTHONPATH": str(ROOT),
-        "OMP_NUM_THREADS": "1",
-    }
+        "PATH": f"{here}/bin:{os.environ['PATH']}", "HOME": str(here), "XDG_STATE_HOME": str(here),
+        "RBP_CONFIG": str(here / "config"), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1",
+    }  # fmt: skip
     found = Box(folder, port, environment, daemon)
     until = time.monotonic() + 20
     while subprocess.run([str(here / "bin" / "ssh"), "box", "true"], env=environment).returncode:

@@ -50,7 +50,6 @@ def test_the_command_that_follows_a_run_has_the_whole_chosen_id_and_says_where_i
         (Verdict("completed", ""), 0),
         (Verdict("stopped", "", Cause.REQUEST), 4),
         (Verdict("killed", "", Cause.REQUEST), 1),
-        (Verdict("failed", "", Cause.OWN_CODE), 1),
         (Verdict("failed", "", Cause.UNKNOWN), 1),
         (Verdict("failed", "", Cause.DATA), 3),
     ],

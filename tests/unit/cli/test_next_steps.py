@@ -139,9 +139,5 @@ def test_every_command_about_a_run_elsewhere_says_where(tmp_path, status, cause)
 def test_each_cause_has_at_most_one_kind_of_advice():
     assert set(WHY_RESUME_FAILS) == {cause for cause in Cause if cause.wants_new_run}
     assert not set(WHY_RESUME_FAILS) & set(RESUME_CONDITIONS)
-    assert set(Cause) - set(WHY_RESUME_FAILS) - set(RESUME_CONDITIONS) == {
-        Cause.UNKNOWN,
-        Cause.REQUEST,
-        Cause.LOST_PROCESS,
-        Cause.EARLY_STOP,
-    }
+    unconditional = {Cause.UNKNOWN, Cause.REQUEST, Cause.LOST_PROCESS, Cause.EARLY_STOP}
+    assert set(Cause) - set(WHY_RESUME_FAILS) - set(RESUME_CONDITIONS) == unconditional

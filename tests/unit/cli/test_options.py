@@ -19,13 +19,9 @@ RESOURCES = st.builds(Resources, COUNTS) | st.builds(Resources, COUNTS, st.integ
 PLACES = st.sampled_from([Path("/my runs"), Path("runs"), Path("$HOME; rm")])
 OPTIONS = st.builds(
     LaunchOptions,
-    runs_dir=st.none() | PLACES,
-    resources=st.none() | RESOURCES,
-    gpus=st.none() | st.sampled_from(["auto", "none", "0,1"]),
-    retries=st.none() | st.integers(0, 1000),
-    inexact=st.booleans(),
-    from_scratch=st.booleans(),
-)
+    runs_dir=st.none() | PLACES, resources=st.none() | RESOURCES, retries=st.none() | st.integers(0, 1000),
+    gpus=st.none() | st.sampled_from(["auto", "none", "0,1"]), inexact=st.booleans(), from_scratch=st.booleans(),
+)  # fmt: skip
 NAMES = ("runs_dir", "gpus", "retries", "nproc", "nnodes", "rdzv", "inexact", "from_scratch")
 
 
@@ -56,13 +52,9 @@ OF_A_SWEEP = OPTIONS.map(
 SWEEPS = st.builds(
     SweepRequest,
     st.builds(LaunchRequest, st.just("digits"), st.just(("T=2,4", "lr=0.1..0.5")), OF_A_SWEEP, st.just((1, 2))),
-    draws=st.none() | COUNTS,
-    search=st.sampled_from(["", "tpe"]),
-    trials=st.none() | COUNTS,
-    pruner=st.sampled_from(["", "median"]),
-    name=st.sampled_from(["", "my sweep"]),
-    retry_failed=st.booleans(),
-)
+    draws=st.none() | COUNTS, search=st.sampled_from(["", "tpe"]), trials=st.none() | COUNTS,
+    pruner=st.sampled_from(["", "median"]), name=st.sampled_from(["", "my sweep"]), retry_failed=st.booleans(),
+)  # fmt: skip
 
 
 @settings(max_examples=30)

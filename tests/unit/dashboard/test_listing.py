@@ -23,16 +23,6 @@ def statuses(records):
     return {record.run.id: record.verdict.status for record in records}
 
 
-def test_runs_are_listed_oldest_first_and_a_missing_directory_has_none(runs, write_run):
-    assert RunListing(runs).all() == ()
-    write_run(runs, "b", created=2.0)
-    write_run(runs, "a", created=3.0)
-    write_run(runs, "c", created=1.0)
-    (runs / "notes.txt").write_text("mine")
-    (runs / "folder").mkdir()
-    assert [record.run.id for record in RunListing(runs).all()] == ["c", "b", "a"]
-
-
 def test_unchanged_runs_keep_the_same_record_objects(runs, write_run):
     write_run(runs, "ended")
     write_run(runs, "live", status="running")

@@ -48,11 +48,6 @@ def test_gpu_memory_is_that_of_the_rank_with_most_unless_one_is_selected() -> No
     assert "9.5 GiB peak   rank 2" in memory_text({}, processes, 2, 0).plain
 
 
-def test_cpu_memory_is_host_memory() -> None:
-    system = System(rss=600 * 2**20, mem_peak=700 * 2**20)
-    assert "600 MiB   700 MiB peak  of the host" in memory_text({}, [RankProgress(0, system=system)], None, 0).plain
-
-
 def test_what_has_not_been_measured_has_no_line() -> None:
     assert not memory_text({}, [], None, 20)
     assert not speed_text(History(processes=(RankProgress(0),)), 20)

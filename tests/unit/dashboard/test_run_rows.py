@@ -88,11 +88,6 @@ def test_marks_signs_and_unknown_values_show(records):
     assert texts(made, "odd") == [" ⊘", "odd", "unreadable", ""]
 
 
-def test_control_characters_in_a_run_do_not_reach_the_terminal(records):
-    made = rows(records, columns=("note",), width=200)
-    assert texts(made, "b-0004")[1] == r"first line second \x1b[2J line"
-
-
 def test_runs_of_an_experiment_are_listed_below_its_mean(records):
     made = rows(records, grouped=True, sort="best", columns=("run", "method", "seed", "best %"))
     assert list(made.cells) == [

@@ -10,14 +10,10 @@ from rbp_tui.text.firing_text import firing_text
 
 def history(layers: int) -> FiringHistory:
     rates = np.tile(np.linspace(0.05, 0.25, layers)[None, :, None], (2, 1, 4))
+    names, step, epoch = tuple(map(str, range(layers))), np.array([10.0, 20.0]), np.array([1.0, 2.0])
+    silent, saturated = np.full((2, layers), 0.5), np.full((2, layers), 0.125)
     return FiringHistory(
-        neuron_layers=tuple(map(str, range(layers))),
-        weight_layers=(),
-        step=np.array([10.0, 20.0]),
-        epoch=np.array([1.0, 2.0]),
-        rates=rates,
-        silent=np.full((2, layers), 0.5),
-        saturated=np.full((2, layers), 0.125),
+        neuron_layers=names, weight_layers=(), step=step, epoch=epoch, rates=rates, silent=silent, saturated=saturated
     )
 
 
