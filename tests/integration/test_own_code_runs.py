@@ -94,7 +94,7 @@ def test_a_users_network_learns_a_users_data_set_and_the_run_keeps_copies(rbp, m
     assert [event["step"] for event in events if event["kind"] == "health"] == [10]
 
 
-def test_a_network_of_several_files_is_trained_by_two_processes_and_resumed_and_judged_by_its_copies(rbp, mine):
+def test_a_network_of_several_files_is_trained_by_two_processes_resumed_by_one_and_judged_by_its_copies(rbp, mine):
     rbp.environment["PYTHONPATH"] += f"{os.pathsep}{mine}"  # the originals could be imported
     (mine / "blocks").mkdir()
     (mine / "blocks" / "__init__.py").write_text("from .widths import WIDTH\n")
@@ -111,7 +111,12 @@ def test_a_network_of_several_files_is_trained_by_two_processes_and_resumed_and_
     (mine / "nets.py").unlink()
     for other in ("sets.py", "blocks/widths.py"):
         (mine / other).write_text("raise SystemExit('not this one')\n")
-    rbp("resume", "first", "guard.max_steps=0")
+    rbp("resume", "first", "--nproc", "1", "--inexact", "guard.max_steps=0")
+    lines = (mine / "runs/first/events/rank0.jsonl").read_text().splitlines()
+    again = [event for event in map(json.loads, lines) if event["attempt"] == 2]
+    (start,) = [event for event in again if event["kind"] == "run_start"]
+    assert (start["step"], start["exact"], start["world_size"]) == (2, False, 1)
+    assert any("1 processes go on where 2 were" in event.get("message", "") for event in again)
     done = summary(mine, "first")
     assert (done["status"], done["experiment"]) == ("completed", stopped["experiment"])
     rbp("eval", "first")

@@ -24,17 +24,6 @@ def result(trained):
 
 
 @pytest.fixture(scope="module")
-def others(trained):
-    return trained.json("eval", "mine", "--timesteps", "1,2,6")
-
-
-@pytest.fixture(scope="module")
-def shuffled(trained):
-    (result,) = trained.json("eval", "mine", "--shuffle-time")
-    return result
-
-
-@pytest.fixture(scope="module")
 def full(trained):
     return trained.json("eval", "mine", "robustness", "classes", "--figure", "m.svg", "--predictions", "p.npz")
 
@@ -54,17 +43,6 @@ def test_the_moving_average_is_evaluated_beside_the_weights_and_afterwards(train
     assert f"{100 * recorded['ema_top1']:.2f} % top-1 with the moving average" in trained("show", "mine").stdout
     [event] = trained.json("ls", f"ema={100 * recorded['ema_top1']:.2f}%")
     assert event["id"] == "mine"
-
-
-def test_other_numbers_of_timesteps_begin_with_the_same_steps(others):
-    assert [result["timesteps"] for result in others] == [1, 2, 6]
-    assert others[0]["top1_by_step"] == others[2]["top1_by_step"][:1]
-
-
-def test_shuffling_time_changes_the_steps_but_hardly_the_accuracy(result, shuffled):
-    assert shuffled["shuffled"]
-    assert shuffled["top1_by_step"] != result["top1_by_step"]
-    assert shuffled["top1"] == pytest.approx(result["top1"], abs=0.1)
 
 
 def test_invalid_numbers_and_a_run_without_a_checkpoint_give_one_message(trained, rbp):
@@ -116,12 +94,17 @@ def test_the_classes_are_those_of_the_saved_predictions(trained, result, full):
     assert f"#{worst[0]}" in (trained.folder / "m.svg").read_text()
 
 
-def test_the_rows_of_the_robustness_table_are_what_single_evaluations_find(full, result, others, shuffled):
+def test_the_rows_of_the_robustness_table_are_what_single_evaluations_find(trained, full, result):
     found = full["robustness"]
     rows = {(row["kind"], row["timesteps"], row["amount"]): row["top1"] for row in found["rows"]}
     assert found["of"]["top1"] == result["top1"]
-    assert rows["timesteps", 1, 0.0] == others[0]["top1"] and rows["timesteps", 6, 0.0] == others[2]["top1"]
-    assert rows["shuffled", 3, 0.0] == shuffled["top1"]
+    one, two, six = trained.json("eval", "mine", "--timesteps", "1,2,6")
+    assert [found["timesteps"] for found in (one, two, six)] == [1, 2, 6]
+    assert one["top1_by_step"] == six["top1_by_step"][:1]
+    assert rows["timesteps", 1, 0.0] == one["top1"] and rows["timesteps", 6, 0.0] == six["top1"]
+    (shuffled,) = trained.json("eval", "mine", "--shuffle-time")
+    assert shuffled["shuffled"] and shuffled["top1_by_step"] != result["top1_by_step"]
+    assert rows["shuffled", 3, 0.0] == shuffled["top1"] == pytest.approx(result["top1"], abs=0.1)
     assert {kind for kind, *_ in rows} == {"timesteps", "shuffled", "noise", "dropped"}
     assert rows["dropped", 3, 2] < result["top1"]
 

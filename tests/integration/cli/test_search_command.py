@@ -37,6 +37,11 @@ def rbp(*words):
     return CliRunner().invoke(app, [*words], env={"COLUMNS": "120"})
 
 
+def trial(search, number):
+    request = search.request_of(number, {"optim.lr": number / 10, "method.name": "bptt"})
+    return launch.create(request.load(), request.options.runs, run_id=request.run_id, sweep=request.sweep)
+
+
 def test_a_dry_run_shows_the_space_and_warns_that_the_test_set_decides():
     done = rbp("sweep", "digits", *SPACE, "--search", "tpe", "--trials", "7", "--dry-run", "--no-cost")
     assert done.exit_code == 0, done.output
@@ -51,8 +56,7 @@ def test_the_table_shows_each_trial_the_best_one_and_those_that_were_pruned():
     search = plan_search(SweepRequest(LaunchRequest("digits", SPACE), pruner="median"))
     ends = [("completed", Cause.UNKNOWN, 0.5), ("stopped", Cause.PRUNED, 0.9), ("completed", Cause.UNKNOWN, 0.75)]
     for number, (status, cause, top1) in enumerate(ends, start=1):
-        request = search.request_of(number, {"optim.lr": number / 10, "method.name": "bptt"})
-        run = launch.create(request.load(), request.options.runs, run_id=request.run_id, sweep=request.sweep)
+        run = trial(search, number)
         write_status(run, status, "median pruner" * (cause is Cause.PRUNED), cause, last=Scores(top1=top1))
     words = ("sweep", "digits", *SPACE, "--search", "tpe", "--prune", "median", "--status")
     shown = rbp(*words)
@@ -77,8 +81,7 @@ def test_the_table_shows_each_trial_the_best_one_and_those_that_were_pruned():
 def test_a_damaged_trial_is_named_beside_the_table_of_the_others():
     search = plan_search(SweepRequest(LaunchRequest("digits", SPACE)))
     for number in (1, 2):
-        request = search.request_of(number, {"optim.lr": number / 10, "method.name": "bptt"})
-        run = launch.create(request.load(), request.options.runs, run_id=request.run_id, sweep=request.sweep)
+        run = trial(search, number)
         write_status(run, "completed", last=Scores(top1=0.5))
     run.run_json.write_text("{")
     shown = rbp("sweep", "digits", *SPACE, "--search", "tpe", "--status")

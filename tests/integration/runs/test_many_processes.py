@@ -9,15 +9,13 @@ import torch
 from idle import IDLE
 
 from rbp_engine.preset import load_preset
-from rbp_engine.run import control
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.attempts import Asked
 from rbp_engine.run.files.event_reader import EventReader, read_events
-from rbp_engine.run.files.events import ErrorRaised, Metrics, RunStart, System, WarningRaised
+from rbp_engine.run.files.events import ErrorRaised, RunStart, System, WarningRaised
 from rbp_engine.run.files.log_files import log_files
 from rbp_engine.run.files.run_json import Resources
-from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.launch import launch
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import Verdict
@@ -59,11 +57,6 @@ def failed_on_one(tmp_path_factory):
         launch.start(run, Asked(resources=TWO))
     yield run
     processes.kill_all(run)
-
-
-def step_of(run):
-    summary = read_summary(run)
-    return 0 if summary is None else summary.step
 
 
 def test_two_processes_with_synchronised_batch_norm_train_as_one_does(reference, two_process_reference, look):
@@ -113,27 +106,6 @@ def test_two_processes_with_every_probe_train_to_the_same_bits(two_process_refer
     steps = {kind: [event.step for event in read_events(run.events()) if event.body.kind == kind] for kind in PROBED}
     assert steps == {"firing_rates": SAMPLED, "health": SAMPLED, "probe": SAMPLED, "gradient_fidelity": [10, 20, 30]}
     assert run.energy_json.is_file() and not look.bodies(run, WarningRaised)
-
-
-def test_a_stop_saves_and_ends_all_processes_and_another_number_needs_inexact(new_run, look):
-    run = new_run("epochs=500", *IDLE, "train.checkpoint_every=1 h", "data.augment_backend=pil", "data.workers=1")
-    launch.start(run, Asked(resources=TWO))
-    look.first(run, RunStart)
-    look.wait_until(lambda: step_of(run) >= 3)
-    look.wait_until(lambda: len(processes.processes_of(run)) == 5)  # the launcher, two ranks, a loader worker each
-    verdict = control.stop(run)
-    saved = look.newest(run)
-    assert (verdict.status, verdict.reason) == ("stopped", f"asked to stop, saved at step {saved.progress.step}")
-    look.wait_until(lambda: not processes.processes_of(run), patience_s=30)
-
-    with pytest.raises(RunError, match=r"trained by 2 processes, and 1 cannot .* use --nproc 2, or allow .* --inexact"):
-        launch.start(run, Asked())
-    launch.start(run, Asked(inexact=True))
-    start = look.first(run, RunStart, attempt=2)
-    assert (start.step, start.body.exact, start.body.world_size) == (saved.progress.step, False, 1)
-    assert "1 processes go on where 2 were" in look.first(run, WarningRaised, attempt=2).body.message
-    look.first(run, Metrics, attempt=2)
-    assert control.kill(run).status == "killed"
 
 
 def test_two_nodes_train_one_run_and_a_signal_to_one_preempts_both(new_run, look):

@@ -2,7 +2,6 @@ import os
 import shutil
 import subprocess
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -12,7 +11,7 @@ from idle import IDLE
 from rbp_engine import os_process
 from rbp_engine.run import control
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.files.attempts import last_attempt, read_attempts
+from rbp_engine.run.files.attempts import last_attempt
 from rbp_engine.run.files.events import Metrics
 from rbp_engine.run.launch import launch
 from rbp_engine.run.status import processes
@@ -35,28 +34,6 @@ def test_a_run_outlives_the_thread_that_started_it_and_is_found_by_its_markers(n
     assert last_attempt(run).process == os_process.of(worker.pid)
     assert Path(f"/proc/{pid}/fd/0").samefile(os.devnull)
     assert control.kill(run).status == "killed"
-
-
-def test_of_two_simultaneous_starts_exactly_one_wins(new_run):
-    run = new_run()
-    barrier = threading.Barrier(2)
-
-    def start(_):
-        barrier.wait()
-        try:
-            return f"started {launch.start(run).pid}"
-        except RunError as error:
-            return str(error)
-
-    with ThreadPoolExecutor(2) as pool:
-        outcomes = sorted(pool.map(start, range(2)))
-    started = [text for text in outcomes if text.startswith("started")]
-    assert len(started) == 1
-    assert any("being started" in text or "already" in text for text in outcomes)
-    assert [f"started {process.pid}" for process in processes.processes_of(run)] == started
-    assert [attempt.attempt for attempt in read_attempts(run)] == [1]
-    with pytest.raises(RunError, match="is starting already"):
-        launch.start(run)
 
 
 def test_a_worker_that_cannot_be_recorded_is_not_left_running(new_run, look, monkeypatch):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rbp_engine.plan.points import SweepPlan, plan_sweep
+from rbp_engine.plan.points import SweepPlan, SweepPoint, plan_sweep
 from rbp_engine.plan.request import SweepRequest
 from rbp_engine.plan.states import states_of
 from rbp_engine.run.cause import Cause
@@ -22,6 +22,12 @@ def planned(folder: Path, *words: str, seeds: tuple[int, ...] = ()) -> SweepPlan
     return plan_sweep(SweepRequest(LaunchRequest("digits", words, LaunchOptions(folder / "runs"), seeds)))
 
 
+def completed(plan: SweepPlan, point: SweepPoint, top1: float, sweep: SweepRecord | None = None) -> None:
+    """The run of a point of the plan, with this accuracy."""
+    run, scores = launch.create(point.loaded, plan.request.options.runs, sweep=sweep), Scores(loss=0.1, top1=top1)
+    write_summary(run, replace(load_summary(run), status="completed", last=scores, best=scores))
+
+
 @pytest.mark.parametrize(
     ("sweeps", "said", "lists"),
     [
@@ -33,13 +39,7 @@ def planned(folder: Path, *words: str, seeds: tuple[int, ...] = ()) -> SweepPlan
 def test_a_query_by_the_sweep_is_advised_as_far_as_it_finds_the_runs(sweeps, said, lists, tmp_path, capsys):
     plan = planned(tmp_path, "T=2,4")
     for point, name in zip(plan.points, sweeps, strict=True):
-        run = launch.create(
-            point.loaded, plan.request.options.runs, sweep=SweepRecord(name, point.trial) if name else None
-        )
-        scores = Scores(loss=0.1, top1=0.9)
-        write_summary(
-            run, replace(load_summary(run), status="completed", cause=Cause.UNKNOWN, last=scores, best=scores)
-        )
+        completed(plan, point, 0.9, SweepRecord(name, point.trial) if name else None)
     print_table(plan, states_of(plan))
     told = " ".join(capsys.readouterr().err.split())
     assert said in told and ("not under" in told) == bool(said)
@@ -50,9 +50,7 @@ def test_a_query_by_the_sweep_is_advised_as_far_as_it_finds_the_runs(sweeps, sai
 def test_where_one_setting_varies_its_values_are_compared_by_seed(words, compares, tmp_path, capsys):
     plan = planned(tmp_path, *words, seeds=(1, 2))
     for number, point in enumerate(plan.points):
-        run, top1 = launch.create(point.loaded, plan.request.options.runs), 0.5 + number**2 / 100
-        scores = Scores(loss=0.1, top1=top1)
-        write_summary(run, replace(load_summary(run), status="completed", last=scores, best=scores))
+        completed(plan, point, 0.5 + number**2 / 100)
     print_table(plan, states_of(plan))
     told = " ".join(capsys.readouterr().err.split())
     # Of seed 1 the points have 50 and 51 %, of seed 2 54 and 59 %: 1 and 5 points, 3 on average.
