@@ -1,7 +1,7 @@
 """The batches of a run, whether its samples are in memory, in folders or in a cache on disk."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -12,8 +12,6 @@ from rbp_engine.data.stratified import stratified_indices
 
 if TYPE_CHECKING:
     from rbp_engine.data.opening import Opening
-
-AnySource = TypeVar("AnySource", bound=Source)
 
 
 @dataclass(frozen=True)
@@ -35,17 +33,17 @@ class Feed:
     notes: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, train: AnySource, test: AnySource, opening: "Opening", *described: Any) -> Self:
+    def of(cls, train: Source, test: Source, opening: "Opening", *described: Any) -> Self:
         """The batches of samples to train on and to test on, a fraction of the former held out if that is asked for.
 
         `described` are the other fields, in their order. Raises SettingsError if a class would be empty.
         """
-        cut = opening.cut
-        tested = validation = test.evaluation(cut, "test")
+        cut, kept = opening.cut, None
+        tested = validation = test.evaluation(cut)
         if opening.held_out:
             kept, held = stratified_indices(np.asarray(train.labels), opening.held_out)
-            validation, train = train.subset(held).evaluation(cut, "held-out"), train.subset(kept)
-        return cls(train.training(cut), validation, tested, *described)
+            validation = train.evaluation(cut, "held-out", held)
+        return cls(train.training(cut, kept), validation, tested, *described)
 
     @property
     def channels(self) -> int:

@@ -3,11 +3,12 @@
 Augmentation is a function of seed, epoch and position alone.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -15,71 +16,54 @@ from rbp_engine.data.events.cache import Samples
 from rbp_engine.data.feed import Feed
 from rbp_engine.data.loading.batch_loader import Batch, BatchLoader, Read
 from rbp_engine.data.loading.prefetch import moved
-from rbp_engine.data.loading.shares import Batches, Cut
-from rbp_engine.data.loading.source import EvaluationBatches, TrainingBatches, Wanted, permutation
+from rbp_engine.data.loading.source import Finish, Index, Source, Wanted, permutation
 from rbp_engine.data.opening import Opening
 from rbp_engine.data.preprocess import Frames
 
-Integers = npt.NDArray[np.int64]
-
 
 @dataclass(frozen=True)
-class EventSource:
-    """The samples at `index`, in their order, on the device of the loader.
+class EventSource(Source):
+    """Frames of events, on the device of the loader: batches are float32 [T, B, C, H, W].
 
     `flip` mirrors a sample left to right with probability one half; `roll` is the largest cyclic shift in pixels, down
     and right; all timesteps of a sample are treated alike.
     """
 
     samples: Samples
-    index: Integers
     loader: BatchLoader
     flip: bool = False
     roll: int = 0
 
     @property
-    def labels(self) -> Integers:
-        return self.samples.labels[self.index]
+    def labels(self) -> Index:
+        return self.samples.labels
 
-    def subset(self, index: Integers) -> "EventSource":
-        return replace(self, index=self.index[index])
-
-    def training(self, cut: Cut) -> TrainingBatches:
-        """Shuffled batches of (frames float32 [T, B, C, H, W], labels [B])."""
+    def augmented(self, index: Index, seed: int) -> tuple[Read, Finish, Callable[[int], Any]]:
+        read, plain = self.plain()
 
         def finish(wanted: Wanted, counts: Tensor, labels: Tensor) -> Batch:
             if self.flip or self.roll:
                 share = wanted.share
                 # Drawn on the host, to be the same on every device.
-                random = np.random.default_rng((cut.seed, wanted.epoch, 1 + wanted.position))
+                random = np.random.default_rng((seed, wanted.epoch, 1 + wanted.position))
                 flipped = random.random(share.total)[share.places] < (0.5 if self.flip else 0.0)
                 shifts = random.integers(-self.roll, self.roll + 1, (share.total, 2))[share.places]
                 counts = mirror_and_roll(counts, torch.from_numpy(flipped), torch.from_numpy(shifts))
-            return self._frames(counts), labels
+            return plain(wanted, counts, labels)
 
-        batches = Batches(len(self.index), cut)
-        return TrainingBatches(self._reading(), finish, permutation(cut.seed, batches.count), batches)
+        return read, finish, permutation(index, seed)
 
-    def evaluation(self, cut: Cut, split: str = "test") -> EvaluationBatches:
-        """The samples in order."""
-
+    def plain(self) -> tuple[Read, Finish]:
         def finish(_: Wanted, counts: Tensor, labels: Tensor) -> Batch:
-            return self._frames(counts), labels
+            frames = counts.transpose(0, 1).contiguous().float()
+            return frames if self.samples.scale == 1.0 else frames * self.samples.scale, labels
 
-        return EvaluationBatches(self._reading(), finish, len(self.index), cut, split)
-
-    def _reading(self) -> Read:
-        return self.loader.reading(partial(_counts, self.samples, self.index))
-
-    def _frames(self, counts: Tensor) -> Tensor:
-        """Frames float32 [T, B, C, H, W] of counts [B, T, C, H, W]."""
-        frames = counts.transpose(0, 1).contiguous().float()
-        return frames if self.samples.scale == 1.0 else frames * self.samples.scale
+        return self.loader.reading(partial(_counts, self.samples)), finish
 
 
-def _counts(samples: Samples, chosen: Integers, wanted: Wanted) -> tuple[Tensor, Tensor]:
+def _counts(samples: Samples, wanted: Wanted) -> tuple[Tensor, Tensor]:
     """Counts [B, T, C, H, W] and labels [B]."""
-    index = chosen[wanted.indices]
+    index = wanted.indices
     # Read the file forwards, whatever the order of the batch.
     order = np.argsort(index)
     counts = np.empty((len(index), *samples.counts.shape[1:]), samples.counts.dtype)
@@ -108,8 +92,6 @@ def event_feed(
 ) -> Feed:
     """The batches of a run."""
     data, loader = opening.data, BatchLoader(opening.workers, opening.device)
-    trained, tested = (
-        EventSource(samples, np.arange(len(samples)), loader, data.flip, data.roll) for samples in (train, test)
-    )
+    trained, tested = (EventSource(samples, loader, data.flip, data.roll) for samples in (train, test))
     frames = Frames(int(train.counts.shape[2]), train.scale)
     return Feed.of(trained, tested, opening, classes, frames, class_names, loader)

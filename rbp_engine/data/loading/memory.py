@@ -1,27 +1,27 @@
 """Images in memory; nothing is drawn from torch's global generator."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from rbp_engine.data.augment import augmentation
 from rbp_engine.data.augment.autoaugment import AutoAugment
 from rbp_engine.data.feed import Feed
-from rbp_engine.data.loading.batch_loader import Batch, BatchLoader
-from rbp_engine.data.loading.shares import Batches, Cut
-from rbp_engine.data.loading.source import EvaluationBatches, TrainingBatches, Wanted
+from rbp_engine.data.loading.batch_loader import Batch, BatchLoader, Read
+from rbp_engine.data.loading.prefetch import moved
+from rbp_engine.data.loading.source import Finish, Index, Source, Wanted
 from rbp_engine.data.opening import Opening
 from rbp_engine.data.preprocess import NormalisePixels, Pixels
 from rbp_engine.data.splits import DataSplits, Images
 
 
 @dataclass(frozen=True)
-class MemorySource:
+class MemorySource(Source):
     """Images that are kept on `device`, normalised as `pixels` says, and augmented in batches there.
 
     With `by_pil` they are augmented one by one for training, by the processes of that loader.
@@ -40,25 +40,26 @@ class MemorySource:
     def labels(self) -> Tensor:
         return self.images.labels
 
-    def subset(self, index: NDArray[np.int64]) -> "MemorySource":
-        return replace(self, images=self.images.subset(index))
+    @cached_property
+    def on_device(self) -> Images:
+        """The images, once for all batches of them."""
+        return self.images.to(self.device)
 
-    def training(self, cut: Cut) -> TrainingBatches:
-        """Shuffled, augmented batches of (images float32 [B, C, H, W], labels [B])."""
+    def augmented(self, index: Index, seed: int) -> tuple[Read, Finish, Callable[[int], Any]]:
         if self.by_pil is not None:
-            return self._training_by_pil(cut, self.by_pil)
-        images, normalise = self.images.to(self.device), self._normalise()
-        generator, policy = torch.Generator(self.device), None
+            return self._by_pil(self.by_pil).augmented(index, seed)
+        places = torch.from_numpy(index).to(self.device)
+        generator, normalise, policy = torch.Generator(self.device), self._normalise(), None
         if self.auto_augment:
-            height, width = images.pixels.shape[-2:]
+            height, width = self.images.pixels.shape[-2:]
             policy = AutoAugment(height, width, self.device)
 
         def order(epoch: int) -> Tensor:
-            drawn = torch.randperm(len(images), generator=torch.Generator().manual_seed(_mix(cut.seed, epoch, 0)))
-            return drawn.to(self.device)
+            drawn = torch.randperm(len(places), generator=torch.Generator().manual_seed(_mix(seed, epoch, 0)))
+            return places[drawn.to(self.device)]
 
         def finish(wanted: Wanted, pixels: Tensor, labels: Tensor) -> Batch:
-            mixed, share = _mix(cut.seed, wanted.epoch, 1 + wanted.position), wanted.share
+            mixed, share = _mix(seed, wanted.epoch, 1 + wanted.position), wanted.share
             generator.manual_seed(mixed)
             if self.crop_padding:
                 pixels = augmentation.random_crop(pixels, self.crop_padding, generator, share)
@@ -70,12 +71,24 @@ class MemorySource:
             finished = normalise(pixels)
             return augmentation.cutout(finished, self.cutout, generator, share) if self.cutout else finished, labels
 
+        return lambda plan: self._at(wanted.indices for wanted in plan), finish, order
+
+    def plain(self) -> tuple[Read, Finish]:
+        normalise = self._normalise()
+
+        def finish(_: Wanted, pixels: Tensor, labels: Tensor) -> Batch:
+            return normalise(pixels), labels
+
         def read(plan: Sequence[Wanted]) -> Iterator[Batch]:
-            return ((images.pixels[wanted.indices], images.labels[wanted.indices]) for wanted in plan)
+            return self._at(moved(torch.from_numpy(wanted.indices), self.device) for wanted in plan)
 
-        return TrainingBatches(read, finish, order, Batches(len(images), cut))
+        return read, finish
 
-    def _training_by_pil(self, cut: Cut, loader: BatchLoader) -> TrainingBatches:
+    def _at(self, indices: Iterable[Tensor]) -> Iterator[Batch]:
+        images = self.on_device
+        return ((images.pixels[places], images.labels[places]) for places in indices)
+
+    def _by_pil(self, loader: BatchLoader) -> Source:
         # torchvision takes seconds to import.
         from rbp_engine.data.augment.pil_augmentation import PilImages
         from rbp_engine.data.loading.one_by_one import OneByOne
@@ -88,21 +101,7 @@ class MemorySource:
             autoaugment=self.auto_augment,
             cutout=self.cutout,
         )
-        return OneByOne(reader, np.arange(len(self.images)), lambda augmented: augmented, loader).training(cut)
-
-    def evaluation(self, cut: Cut, split: str = "test") -> EvaluationBatches:
-        """All images in order."""
-        images, normalise = self.images.to(self.device), self._normalise()
-
-        def finish(_: Wanted, pixels: Tensor, labels: Tensor) -> Batch:
-            return normalise(pixels), labels
-
-        def read(plan: Sequence[Wanted]) -> Iterator[Batch]:
-            # By slices, which a card needs not wait for.
-            places = (slice(wanted.first, wanted.first + len(wanted.indices)) for wanted in plan)
-            return ((images.pixels[place], images.labels[place]) for place in places)
-
-        return EvaluationBatches(read, finish, len(images), cut, split)
+        return OneByOne(reader, lambda augmented: augmented, loader)
 
     def _normalise(self) -> NormalisePixels:
         return NormalisePixels(self.pixels.mean, self.pixels.deviation, self.device)

@@ -1,19 +1,17 @@
 """Images that worker processes read and augment one by one: ImageNet, or any other set of files in class folders."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from rbp_engine.data.feed import Feed
-from rbp_engine.data.loading.batch_loader import Batch, BatchLoader
-from rbp_engine.data.loading.shares import Batches, Cut
-from rbp_engine.data.loading.source import EvaluationBatches, TrainingBatches, Wanted, permutation
+from rbp_engine.data.loading.batch_loader import Batch, BatchLoader, Read
+from rbp_engine.data.loading.source import Finish, Index, Source, Wanted, permutation
 from rbp_engine.data.opening import Opening
 from rbp_engine.data.preprocess import NormalisePixels, Pixels
 from rbp_engine.data.readers.image_files import FileImages
@@ -26,7 +24,7 @@ DEVIATION = (0.229, 0.224, 0.225)
 class ImageReader(Protocol):
     """Reads one image at a time. Raises ValueError for a bad image, with a message for the user."""
 
-    labels: NDArray[np.int64]
+    labels: Index
 
     def augmented(self, index: int, draw: np.random.Generator) -> Tensor:
         """The image for training, with all random numbers from `draw`; all images have the same shape."""
@@ -38,65 +36,51 @@ class ImageReader(Protocol):
 
 
 @dataclass(frozen=True)
-class OneByOne:
-    """The images of a reader at `index`, in their order, on the device of the loader.
+class OneByOne(Source):
+    """The images of a reader, on the device of the loader.
 
     `normalise` turns the images of a batch, on the device, into the network's input. `flip` mirrors with probability
     one half.
     """
 
     reader: ImageReader
-    index: NDArray[np.int64]
     normalise: Callable[[Tensor], Tensor]
     loader: BatchLoader
     flip: bool = False
 
     @property
-    def labels(self) -> NDArray[np.int64]:
-        return self.reader.labels[self.index]
+    def labels(self) -> Index:
+        return self.reader.labels
 
-    def subset(self, index: NDArray[np.int64]) -> "OneByOne":
-        return replace(self, index=self.index[index])
-
-    def training(self, cut: Cut) -> TrainingBatches:
-        """Shuffled, augmented batches of (images [B, C, H, W], labels [B])."""
-
+    def augmented(self, index: Index, seed: int) -> tuple[Read, Finish, Callable[[int], Any]]:
         def finish(_: Wanted, pixels: Tensor, labels: Tensor, mirrored: Tensor) -> Batch:
             if self.flip:
                 pixels = torch.where(mirrored.view(-1, 1, 1, 1), pixels.flip(-1), pixels)
             return self.normalise(pixels), labels
 
-        batches = Batches(len(self.index), cut)
-        read = self.loader.reading(partial(_augmented, self.reader, self.index, cut.seed))
-        return TrainingBatches(read, finish, permutation(cut.seed, batches.count), batches)
+        return self.loader.reading(partial(_augmented, self.reader, seed)), finish, permutation(index, seed)
 
-    def evaluation(self, cut: Cut, split: str = "test") -> EvaluationBatches:
-        """All images in order."""
-
+    def plain(self) -> tuple[Read, Finish]:
         def finish(_: Wanted, pixels: Tensor, labels: Tensor) -> Batch:
             return self.normalise(pixels), labels
 
-        read = self.loader.reading(partial(_plain, self.reader, self.index))
-        return EvaluationBatches(read, finish, len(self.index), cut, split)
+        return self.loader.reading(partial(_plain, self.reader)), finish
 
 
-def _augmented(
-    reader: ImageReader, index: NDArray[np.int64], seed: int, wanted: Wanted
-) -> tuple[Tensor, Tensor, Tensor]:
+def _augmented(reader: ImageReader, seed: int, wanted: Wanted) -> tuple[Tensor, Tensor, Tensor]:
     """Images [B, C, H, W] and labels [B], and which are to be mirrored [B]."""
-    numbers, images, mirrored = index[wanted.indices], [], []
-    for place, number in enumerate(numbers.tolist(), wanted.first):
+    images, mirrored = [], []
+    for place, number in enumerate(wanted.indices.tolist(), wanted.first):
         draw = np.random.default_rng((seed, wanted.epoch, 1 + place))
         mirrored.append(draw.random() < 0.5)
         images.append(reader.augmented(number, draw))
-    return torch.stack(images), torch.from_numpy(reader.labels[numbers]), torch.tensor(mirrored)
+    return torch.stack(images), torch.from_numpy(reader.labels[wanted.indices]), torch.tensor(mirrored)
 
 
-def _plain(reader: ImageReader, index: NDArray[np.int64], wanted: Wanted) -> tuple[Tensor, Tensor]:
+def _plain(reader: ImageReader, wanted: Wanted) -> tuple[Tensor, Tensor]:
     """Images [B, C, H, W] and labels [B]."""
-    numbers = index[wanted.indices]
-    images = [reader.plain(number) for number in numbers.tolist()]
-    return torch.stack(images), torch.from_numpy(reader.labels[numbers])
+    images = [reader.plain(number) for number in wanted.indices.tolist()]
+    return torch.stack(images), torch.from_numpy(reader.labels[wanted.indices])
 
 
 def images_in_files(folders: ImageFolders, size: int, opening: Opening) -> Feed:
@@ -107,7 +91,7 @@ def images_in_files(folders: ImageFolders, size: int, opening: Opening) -> Feed:
     normalise = NormalisePixels(MEAN, DEVIATION, opening.device)
     loader = BatchLoader(opening.workers, opening.device)
     train, test = (
-        OneByOne(FileImages(images, size), np.arange(len(images)), normalise, loader, opening.data.flip)
+        OneByOne(FileImages(images, size), normalise, loader, opening.data.flip)
         for images in (folders.train, folders.val)
     )
     pixels = Pixels(MEAN, DEVIATION, crop=size)

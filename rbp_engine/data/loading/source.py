@@ -4,15 +4,20 @@ Order and augmentation are functions of seed, epoch and place in the epoch alone
 processes, so that a resume in the middle of an epoch needs no saved state.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rbp_engine.data.loading.batch_loader import Batch, Read
 from rbp_engine.data.loading.shares import Batches, Cut, Share, evaluation_plan
+
+Index = NDArray[np.int64]
+#: Turns what is wanted and what was read into the batch.
+Finish = Callable[..., Batch]
 
 
 @dataclass(frozen=True)
@@ -29,18 +34,18 @@ class Wanted:
     share: Share
 
 
-def permutation(seed: int, count: int) -> Callable[[int], Any]:
-    """The order of so many samples in each epoch."""
-    return lambda epoch: np.random.default_rng((seed, epoch, 0)).permutation(count)
+def permutation(index: Index, seed: int) -> Callable[[int], Any]:
+    """The samples at `index` in the order of each epoch."""
+    return lambda epoch: index[np.random.default_rng((seed, epoch, 0)).permutation(len(index))]
 
 
 class TrainingBatches:
-    """Shuffled batches: what is read in the `order` of an epoch, and then finished.
+    """Shuffled batches: the samples in the `order` of an epoch are read, and then finished.
 
     `finish` turns what is wanted and what was read into the batch.
     """
 
-    def __init__(self, read: Read, finish: Callable[..., Batch], order: Callable[[int], Any], batches: Batches) -> None:
+    def __init__(self, read: Read, finish: Finish, order: Callable[[int], Any], batches: Batches) -> None:
         self.read, self.finish, self.order, self.batches = read, finish, order, batches
 
     def __len__(self) -> int:
@@ -63,16 +68,16 @@ class TrainingBatches:
 
 
 class EvaluationBatches:
-    """All `count` samples in order, each exactly once, as `TrainingBatches` has them; `split` is "test" or "held-out".
+    """The samples at `index` in order, as `TrainingBatches` has them; `split` is "test" or "held-out".
 
     Each process gets a contiguous share of them.
     """
 
-    def __init__(self, read: Read, finish: Callable[..., Batch], count: int, cut: Cut, split: str = "test") -> None:
+    def __init__(self, read: Read, finish: Finish, index: Index, cut: Cut, split: str = "test") -> None:
         self.read, self.finish, self.split = read, finish, split
         self.plan = [
-            Wanted(0, position, places.start, np.arange(places.start, places.stop), Share.whole(count))
-            for position, places in enumerate(evaluation_plan(count, cut))
+            Wanted(0, position, places.start, index[places], Share.whole(len(index)))
+            for position, places in enumerate(evaluation_plan(len(index), cut))
         ]
 
     def __len__(self) -> int:
@@ -83,22 +88,33 @@ class EvaluationBatches:
             yield self.finish(wanted, *read)
 
 
-class Source(Protocol):
-    """Samples of which batches are made, and of which a part can be held out."""
+class Source(ABC):
+    """Samples of which batches are made: of all of them, or of those at an index, in that order."""
 
     @property
+    @abstractmethod
     def labels(self) -> Any:
         """The class of each sample, a tensor or an array [N] of integers."""
-        ...
 
-    def subset(self, index: NDArray[np.int64]) -> Self:
-        """The samples at `index`, in that order."""
-        ...
+    @abstractmethod
+    def augmented(self, index: Index, seed: int) -> tuple[Read, Finish, Callable[[int], Any]]:
+        """For training: how samples are read and finished, and in which order those at `index` come in each epoch."""
 
-    def training(self, cut: Cut) -> TrainingBatches:
-        """Shuffled, augmented batches. Raises SettingsError for batches that cannot be filled."""
-        ...
+    @abstractmethod
+    def plain(self) -> tuple[Read, Finish]:
+        """For an evaluation: how samples are read and finished."""
 
-    def evaluation(self, cut: Cut, split: str) -> EvaluationBatches:
-        """All samples in order, as the batches of a split."""
-        ...
+    def training(self, cut: Cut, index: Index | None = None) -> TrainingBatches:
+        """Shuffled, augmented batches of (images [B, …] or [T, B, …], labels [B]).
+
+        Raises SettingsError for batches that cannot be filled.
+        """
+        index = self._all() if index is None else index
+        return TrainingBatches(*self.augmented(index, cut.seed), Batches(len(index), cut))
+
+    def evaluation(self, cut: Cut, split: str = "test", index: Index | None = None) -> EvaluationBatches:
+        """The samples in order, as the batches of a split."""
+        return EvaluationBatches(*self.plain(), self._all() if index is None else index, cut, split)
+
+    def _all(self) -> Index:
+        return np.arange(len(self.labels))

@@ -228,7 +228,7 @@ def test_the_same_image_is_augmented_differently_at_each_position():
 
         plain: Any = None
 
-    source = OneByOne(Numbers(), np.arange(64), lambda x: x, BatchLoader(0, CPU), flip=True)
+    source = OneByOne(Numbers(), lambda x: x, BatchLoader(0, CPU), flip=True)
     [(images, _)] = source.training(Cut(batch_size=64)).epoch(0)
     mirrored = images[:, 0, 0, 0] == 0
     assert len(images.sum((1, 2, 3)).unique()) == 64
@@ -310,7 +310,7 @@ def test_a_rank_without_images_has_no_batches():
         def plain(self, index):
             return torch.zeros(1, 2, 2)
 
-    source = OneByOne(One(), np.arange(1), lambda x: x, BatchLoader(0, CPU))
+    source = OneByOne(One(), lambda x: x, BatchLoader(0, CPU))
     shares = [list(source.evaluation(Cut(batch_size=4, rank=rank, world_size=2))) for rank in (0, 1)]
     assert [len(share) for share in shares] == [0, 1]
 

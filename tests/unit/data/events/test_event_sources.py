@@ -30,7 +30,7 @@ def training(loader: BatchLoader | None = None, **settings: Any) -> TrainingBatc
 
 
 def source_of(data: Samples, loader: BatchLoader | None = None, **settings: Any) -> EventSource:
-    return EventSource(data, np.arange(len(data)), loader or BatchLoader(0, CPU), **settings)
+    return EventSource(data, loader or BatchLoader(0, CPU), **settings)
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def test_processes_that_read_ahead_end_with_an_epoch_that_is_left(children):
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_samples_that_are_not_there_are_named(workers, children):
-    source = EventSource(samples(), np.array([0, 99]), BatchLoader(workers, CPU)).training(Cut(batch_size=2, seed=1))
+    source = source_of(samples(), BatchLoader(workers, CPU)).training(Cut(batch_size=2, seed=1), np.array([0, 99]))
     with pytest.raises(DataError, match="index 99 is out of bounds"):
         list(source.epoch(0))
     assert children() == []

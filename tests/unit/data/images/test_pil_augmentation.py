@@ -23,7 +23,7 @@ def paper_images(**settings: bool | int) -> PilImages:
 
 def batches(workers: int, seed: int = 0) -> TrainingBatches:
     reader = paper_images(crop_padding=4, flip=True, autoaugment=True, cutout=16)
-    source = OneByOne(reader, np.arange(24), lambda images: images, BatchLoader(workers, CPU))
+    source = OneByOne(reader, lambda images: images, BatchLoader(workers, CPU))
     return source.training(Cut(batch_size=10, seed=seed))
 
 
