@@ -117,3 +117,10 @@ class RecordedSet(DataSet):
         wanted, cache = self.wanted(opening.data, opening.timesteps), made_cache_directory() / "events"
         done = self.convert(self.require().path or Path(), cache, wanted, wait=True)
         return event_feed(done.train, done.test, self.classes, opening, self.class_names)
+
+
+def events_of_spikingjelly(recording: Recording) -> Sequence[Any]:
+    """Times, columns, rows and polarities in a file of its `events_np`. Raises DataError and OSError."""
+    from rbp_engine.data.events.archives import read_events
+
+    return read_events(recording.path)

@@ -14,6 +14,7 @@ from torch import Tensor
 from rbp_engine.data.events.cache import Samples
 from rbp_engine.data.sets.digits import DIGITS
 from rbp_engine.data.splits import Images
+from rbp_engine.errors import SettingsError
 
 # Side of a frame of `moving_digits` in pixels; the digit is 12×12 and moves on a circle around the frame's centre.
 CANVAS: Final = 16
@@ -24,6 +25,8 @@ _JITTER: Final = 0.5
 _LOOKS: Final = 4
 _THRESHOLD: Final = 0.3
 _DARK: Final = 0.1
+# Of an image of digits.
+_ROWS: Final = 8
 
 
 def moving_digits(timesteps: int) -> tuple[Samples, Samples]:
@@ -41,15 +44,20 @@ def moving_digits(timesteps: int) -> tuple[Samples, Samples]:
     return first, second
 
 
-def sequential_digits() -> tuple[Samples, Samples]:
+def sequential_digits(timesteps: int) -> tuple[Samples, Samples]:
     """Training and test samples, uint8 [N, 8, 1, 8, 8] with the scale 1/255: row t of the image at timestep t.
 
     The row is repeated to fill the frame, so that 2-D convolutions and pooling accept it. The mean over time keeps only
-    the sum of each column; the rest of the information is in the order, which a firing rate does not carry.
+    the sum of each column; the rest of the information is in the order, which a firing rate does not carry. Raises
+    SettingsError for another T.
     """
+    if timesteps != _ROWS:
+        raise SettingsError(
+            f"sequential_digits has one timestep for each of its {_ROWS} rows: set T to {_ROWS}, not {timesteps}"
+        )
     splits = DIGITS.load()
     first, second = (
-        _samples(part.pixels.transpose(1, 2).expand(-1, -1, 8, -1).unsqueeze(2), part, scale=1 / 255)
+        _samples(part.pixels.transpose(1, 2).expand(-1, -1, _ROWS, -1).unsqueeze(2), part, scale=1 / 255)
         for part in (splits.train, splits.test)
     )
     return first, second

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from rbp_engine.data.events.errors import EventDataError
 from rbp_engine.data.events.plan import FrameSettings, Plan, Recording
-from rbp_engine.data.events.recorded import RecordedSet
+from rbp_engine.data.events.recorded import RecordedSet, events_of_spikingjelly
 from rbp_engine.data.readers.cifar10_dvs import PAGE, find_layout, holds_any, list_recordings, split_recordings
 from rbp_engine.data.sets.cifar import CIFAR10_CLASSES
 
@@ -24,7 +24,6 @@ class Cifar10Dvs(RecordedSet):
 
     def plan(self, root: Path, wanted: FrameSettings) -> Plan:
         from rbp_engine.data.events.aedat import read_aedat
-        from rbp_engine.data.events.archives import read_events
 
         layout, folder = find_layout(root)
         recordings, gaps = list_recordings(layout, folder)
@@ -32,7 +31,7 @@ class Cifar10Dvs(RecordedSet):
         side = self.image_size[0]
 
         def events(recording: Recording) -> Sequence[Any]:
-            times, x, y, polarities = (read_events if stored else read_aedat)(recording.path)
+            times, x, y, polarities = events_of_spikingjelly(recording) if stored else read_aedat(recording.path)
             return (times, side - 1 - y, side - 1 - x, polarities) if turned else (times, x, y, polarities)
 
         return self.planned(

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Final
 from rbp_engine.data.data_set import is_file, is_folder
 from rbp_engine.data.events.errors import EventDataError
 from rbp_engine.data.events.plan import FrameSettings, Plan, Recording
-from rbp_engine.data.events.recorded import RecordedSet
+from rbp_engine.data.events.recorded import RecordedSet, events_of_spikingjelly
 from rbp_engine.data.files import open_data, read_data
 from rbp_engine.untrusted_files import MIB
 
@@ -71,7 +71,7 @@ class Dvs128Gesture(RecordedSet):
         def events(trial: Recording) -> Sequence[Any]:
             if layout == "aedat":
                 return read_aedat3(trial.path.parent, *spans[trial.path])
-            return _read_npz(trial.path) if layout == "npz" else _read_npy(trial.path)
+            return events_of_spikingjelly(trial) if layout == "npz" else _read_npy(trial.path)
 
         trials_of = [one.path for part in parts for one in part]
         files = [path.parent for path in trials_of] if layout == "aedat" else trials_of
@@ -190,12 +190,6 @@ def _packets(path: Path, file: BinaryIO) -> Iterator[tuple[bytes, int]]:
             yield content, overflows
     if file.read(1):
         raise EventDataError(f"{path} has more than {_MOST_PACKETS} packets: unpack or copy it again")
-
-
-def _read_npz(path: Path) -> Sequence[Any]:
-    from rbp_engine.data.events.archives import read_events
-
-    return read_events(path)
 
 
 def _read_npy(path: Path) -> Sequence[Any]:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from rbp_engine.data.data_set import is_file, is_folder
 from rbp_engine.data.events.errors import EventDataError
 from rbp_engine.data.events.plan import FrameSettings, Plan, Recording, numbered
-from rbp_engine.data.events.recorded import RecordedSet
+from rbp_engine.data.events.recorded import RecordedSet, events_of_spikingjelly
 from rbp_engine.data.files import read_data
 from rbp_engine.untrusted_files import MIB
 
@@ -24,27 +24,6 @@ _OVERFLOW_US: Final = 2**13
 # A line of slayerPytorch's lists: a recording and its digit.
 _LARGEST_INDEX: Final = MIB
 _LINE: Final = re.compile(r"([0-9]{1,9})\s+([0-9])")
-
-
-@dataclass(frozen=True)
-class _Folders:
-    """A folder for each part, with one for each digit inside."""
-
-    layout: str
-    parts: Sequence[Path]
-
-    def listed(self, part: Path) -> list[Recording]:
-        """The recordings of a part. Raises EventDataError and OSError."""
-        pattern = re.compile(rf"([0-9]{{1,9}})\.{self.layout}")
-        return [one for label in range(10) for one in numbered(label, part / str(label), pattern)]
-
-    def events(self, recording: Recording) -> Sequence[Any]:
-        """Times, columns, rows and polarities. Raises DataError and OSError."""
-        if self.layout == "bin":
-            return _decoded(recording.path, read_data(recording.path, _LARGEST))
-        from rbp_engine.data.events.archives import read_events
-
-        return read_events(recording.path)
 
 
 def _decoded(path: Path, content: bytes) -> Sequence[Any]:
@@ -64,28 +43,36 @@ class NMnist(RecordedSet):
     """60 000 training and 10 000 test recordings, as published, or as tonic or SpikingJelly leave them."""
 
     def plan(self, root: Path, wanted: FrameSettings) -> Plan:
-        place = _place(root)
-        if place is None:
+        found = _place(root)
+        if found is None:
             raise EventDataError(f"{root} holds no {self.paper_name}: looked for {self.layout}")
-        parts = [place.listed(part) for part in place.parts]
+        layout, folders = found
+        pattern = re.compile(rf"([0-9]{{1,9}})\.{layout}")
+        parts = [
+            [one for label in range(10) for one in numbered(label, folder / str(label), pattern)] for folder in folders
+        ]
         gaps = [
             f"{folder} has {len(part)} recordings, not {expected}"
-            for folder, part, expected in zip(place.parts, parts, (self.train_size, self.test_size), strict=True)
+            for folder, part, expected in zip(folders, parts, (self.train_size, self.test_size), strict=True)
             if len(part) != expected
         ]
-        return self.planned(wanted, root, place.layout, parts, place.events, gaps=gaps)
+        events = _events if layout == "bin" else events_of_spikingjelly
+        return self.planned(wanted, root, layout, parts, events, gaps=gaps)
 
     def missing(self, folder: Path) -> list[str]:
         return [] if _place(folder) else ["Train/ and Test/"]
 
 
-def _place(root: Path) -> _Folders | None:
-    for folder in (root, root / "extract"):
-        if is_folder(folder / "Train") and is_folder(folder / "Test"):
-            return _Folders("bin", (folder / "Train", folder / "Test"))
-    events = root / "events_np"
-    if is_folder(events / "train") and is_folder(events / "test"):
-        return _Folders("npz", (events / "train", events / "test"))
+def _place(root: Path) -> tuple[str, list[Path]] | None:
+    """The suffix of the recordings, and the folder of each part, which has one for each digit."""
+    for suffix, place, names in (
+        ("bin", root, ("Train", "Test")),
+        ("bin", root / "extract", ("Train", "Test")),
+        ("npz", root / "events_np", ("train", "test")),
+    ):
+        folders = [place / name for name in names]
+        if all(map(is_folder, folders)):
+            return suffix, folders
     return None
 
 

@@ -6,10 +6,8 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from rbp_engine.data.data_set import DataSet, Kind
 from rbp_engine.data.sets.digits import DIGITS
-from rbp_engine.errors import SettingsError
 
 if TYPE_CHECKING:
-    from rbp_engine.data.events.cache import Samples
     from rbp_engine.data.feed import Feed
     from rbp_engine.data.opening import Opening
 
@@ -18,51 +16,24 @@ _ORIGIN: Final = "made from scikit-learn's digits"
 
 @dataclass(frozen=True, kw_only=True)
 class Synthetic(DataSet):
-    """Frames that are made when a run starts, and kept in memory."""
+    """Frames that are made when a run starts, by the function of the set's name, and kept in memory."""
 
     kind: ClassVar[Kind] = "synthetic"
     takes: tuple[str, ...] = ("roll",)
 
-    def samples(self, timesteps: int) -> "tuple[Samples, Samples]":
-        """Training and test samples. Raises SettingsError for a T that they cannot have."""
-        raise NotImplementedError
-
     def open(self, opening: "Opening") -> "Feed":
+        from rbp_engine.data.events import synthetic
         from rbp_engine.data.events.feed import event_feed
 
-        train, test = self.samples(opening.timesteps)
+        train, test = getattr(synthetic, self.name)(opening.timesteps)
         return event_feed(train, test, self.classes, opening, self.class_names)
 
     def problems(self, folder: Path | None) -> list[str]:
         return DIGITS.problems(folder)
 
 
-@dataclass(frozen=True, kw_only=True)
-class MovingDigits(Synthetic):
-    """Each digit moves once around a circle before an event camera."""
-
-    def samples(self, timesteps: int) -> "tuple[Samples, Samples]":
-        from rbp_engine.data.events.synthetic import moving_digits
-
-        return moving_digits(timesteps)
-
-
-@dataclass(frozen=True, kw_only=True)
-class SequentialDigits(Synthetic):
-    """One row of the image at each timestep."""
-
-    def samples(self, timesteps: int) -> "tuple[Samples, Samples]":
-        from rbp_engine.data.events.synthetic import sequential_digits
-
-        if timesteps != self.timesteps:
-            raise SettingsError(
-                f"{self.name} has one timestep for each of its 8 rows: set T to {self.timesteps}, not {timesteps}"
-            )
-        return sequential_digits()
-
-
 DATA_SETS = (
-    MovingDigits(
+    Synthetic(
         name="moving_digits",
         paper_name="moving_digits",
         title="Moving digits, synthetic events made from digits",
@@ -77,7 +48,7 @@ DATA_SETS = (
         package=DIGITS.package,
         module=DIGITS.module,
     ),
-    SequentialDigits(
+    Synthetic(
         name="sequential_digits",
         paper_name="sequential_digits",
         title="Digits row by row, a synthetic sequence of 8 timesteps",

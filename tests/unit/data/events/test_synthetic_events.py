@@ -31,7 +31,7 @@ def test_moving_digits_have_events_of_both_signs_at_every_step_and_change_over_t
 
 
 def test_sequential_digits_show_one_row_a_step():
-    train, _ = sequential_digits()
+    train, _ = sequential_digits(8)
     images = DIGITS.load().train.pixels.numpy()
     assert train.counts.shape == (1437, 8, 1, 8, 8)
     for step in range(8):
