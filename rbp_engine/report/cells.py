@@ -7,7 +7,16 @@ from typing import Any
 
 from rbp_engine.printable import one_line
 from rbp_engine.report import names
-from rbp_engine.report.collect import LOSS_SCALE, ORIGIN, Experiment, ReportedRun, by_experiment, by_seed, means_nothing
+from rbp_engine.report.collect import (
+    LOSS_SCALE,
+    ORIGIN,
+    Experiment,
+    ReportedRun,
+    by_experiment,
+    by_seed,
+    completed,
+    means_nothing,
+)
 from rbp_engine.report.conditions import conditions
 from rbp_engine.report.paper import Published, departures, figures_by_experiment, published
 from rbp_engine.report.settings import differing
@@ -157,9 +166,9 @@ def _notes(group: Experiment[ReportedRun], paper: Published) -> Iterable[str]:
         yield f"the moving average of the last weights has {100 * averaged.mean:.2f} % (mean of {runs})"
     yield from group.remarks()
     for entry in entries:
-        if not entry.completed:
+        if not completed(entry):
             epochs = f"{entry.summary.epoch} of {entry.summary.epochs} epochs"
-            yield f"seed {entry.summary.seed} has not completed: {entry.status} after {epochs}"
+            yield f"seed {entry.summary.seed} has not completed: {entry.verdict.status} after {epochs}"
     if isinstance(paper, float):
         departed = departures(entries[0])
         if departed:

@@ -48,14 +48,6 @@ class RecordedRun(RunRecord):
     held_out: bool
 
     @property
-    def status(self) -> str:
-        return self.verdict.status
-
-    @property
-    def completed(self) -> bool:
-        return self.status == "completed"
-
-    @property
     def experiment(self) -> tuple[str, str]:
         """What runs must share to be averaged: the recorded hash, and the settings in case they were edited."""
         return self.summary.experiment, repr(sorted(self.settings.items()))
@@ -96,7 +88,7 @@ class Experiment(Generic[AnyRun]):
     @classmethod
     def of(cls, runs: Iterable[AnyRun]) -> "Experiment[AnyRun]":
         """Of several runs of one seed the newest counts, preferring completed ones."""
-        ordered = sorted(runs, key=lambda one: (_completed(one), one.summary.created, one.run.id))
+        ordered = sorted(runs, key=lambda one: (completed(one), one.summary.created, one.run.id))
         by_seed = {one.summary.seed: one for one in ordered}
         older = [(one, by_seed[one.summary.seed]) for one in ordered if one is not by_seed[one.summary.seed]]
         return cls(tuple(by_seed[seed] for seed in sorted(by_seed)), tuple(older))
@@ -104,7 +96,7 @@ class Experiment(Generic[AnyRun]):
     @property
     def counting(self) -> tuple[AnyRun, ...]:
         """The runs whose accuracies count: the completed ones if there are any, else all."""
-        return tuple(one for one in self.runs if _completed(one)) or self.runs
+        return tuple(one for one in self.runs if completed(one)) or self.runs
 
     @property
     def experiment(self) -> str:
@@ -175,7 +167,8 @@ def means_nothing(key: str, table: dict[str, Any]) -> bool:
     return (key == ORIGIN and key not in table) or (key == LOSS_SCALE and table.get("method.name") not in RATE_METHODS)
 
 
-def _completed(one: RunRecord) -> bool:
+def completed(one: RunRecord) -> bool:
+    """Whether a run has ended as it should."""
     return one.verdict.status == "completed"
 
 

@@ -16,6 +16,7 @@ from rbp_engine.report.collect import (
     RecordedRun,
     by_experiment,
     by_seed,
+    completed,
     left_out,
     means_nothing,
     read_recorded,
@@ -184,11 +185,11 @@ def _titles(groups: Sequence[Experiment[RecordedRun]], *, each_run: bool) -> lis
 
 
 def _notes(group: Experiment[RecordedRun]) -> Iterable[str]:
-    beside = ", not in the means" if any(one.completed for one in group.runs) else ""
+    beside = ", not in the means" if any(completed(one) for one in group.runs) else ""
     for one in group.runs:
-        if not one.completed:
+        if not completed(one):
             summary = one.summary
-            yield f"seed {summary.seed} is {one.status} at epoch {summary.epoch} of {summary.epochs}{beside}"
+            yield f"seed {summary.seed} is {one.verdict.status} at epoch {summary.epoch} of {summary.epochs}{beside}"
     yield from group.remarks()
     if group.runs[0].held_out:
         yield "accuracies are those of held-out data"

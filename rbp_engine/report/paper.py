@@ -45,19 +45,16 @@ class PaperCell:
 
 @dataclass(frozen=True)
 class MissingRun:
-    """A missing run for one of the paper's cells on data set `data`; `live` if it is in progress."""
+    """A missing run for one of the paper's cells; `live` if it is in progress."""
 
-    preset: str
-    method: str
-    timesteps: int
+    cell: PaperCell
     seed: int
     live: str | None
-    data: str
 
     def command(self, runs: Path | None = None) -> str:
         """The shell command that trains it; `runs` is a runs directory other than the default."""
-        words = (f"method={self.method}", f"T={self.timesteps}", f"seed={self.seed}")
-        return shlex.join(LaunchRequest(self.preset, words, LaunchOptions(runs)).command)
+        words = (*_words(self.cell.method, self.cell.timesteps), f"seed={self.seed}")
+        return shlex.join(LaunchRequest(self.cell.preset, words, LaunchOptions(runs)).command)
 
 
 def published(preset: "Preset | None") -> Published:
@@ -86,8 +83,8 @@ def departures(entry: ReportedRun) -> dict[str, tuple[Any, Any]]:
     return {key: (entry.settings.get(key), there.get(key)) for key in differing([entry.settings, there])}
 
 
-def missing_runs(runs: Iterable[RunDirectory], presets: Sequence[str] = ()) -> tuple[list[MissingRun], list[str]]:
-    """Every missing run of the paper's cells in `presets` (default: all); messages on cells that cannot be trained.
+def missing_runs(runs: Iterable[RunDirectory], cells: Sequence[PaperCell]) -> list[MissingRun]:
+    """Every missing run of these cells.
 
     A cell is complete with completed runs of the seeds 1 to 3.
     """
@@ -103,14 +100,12 @@ def missing_runs(runs: Iterable[RunDirectory], presets: Sequence[str] = ()) -> t
             done.add(key)
         elif verdict.live:
             live[key] = run.id
-    cells, problems = paper_cells(presets)
-    missing = [
-        MissingRun(cell.preset, cell.method, cell.timesteps, seed, live.get((cell.experiment, seed)), cell.data)
+    return [
+        MissingRun(cell, seed, live.get((cell.experiment, seed)))
         for cell in cells
         for seed in SEEDS
         if (cell.experiment, seed) not in done
     ]
-    return missing, problems
 
 
 def paper_cells(presets: Sequence[str] = ()) -> tuple[list[PaperCell], list[str]]:

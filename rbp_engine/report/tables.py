@@ -29,48 +29,36 @@ COSTS = (
     "CPU of its whole process"
 )
 HELD_OUT = "best epoch chosen on held-out data; the test set was used once, with the last and the best weights"
-LEFT_COLUMNS = 3
 
 
 @dataclass(frozen=True)
 class ReportColumn:
-    """A column of the table: its head, that of LaTeX, and its word for a cell."""
+    """A column of the table: its head, that of LaTeX, its word for a cell, and whether it is of words, on the left."""
 
     head: str
     latex: str
     word: Callable[[Cell], str]
+    left: bool = False
 
 
-@dataclass(frozen=True)
-class Row:
-    """The words of one row, in the order of the columns, and the settings that distinguish it, "" for none."""
+def columns(cells: Sequence[Cell], *, costs: bool, settings: bool = True) -> list[ReportColumn]:
+    """The columns that say something of these cells; `costs` are those of time and memory.
 
-    words: tuple[str, ...]
-    label: str
-
-
-def columns(cells: Sequence[Cell], *, costs: bool) -> list[ReportColumn]:
-    """The columns that say something of these cells; with `costs`, also those of time and memory.
-
-    Accuracies are percentages with two decimals, differences are in percentage points.
+    Accuracies are percentages with two decimals, differences are in percentage points. The `settings` that distinguish
+    a cell are the last column.
     """
     shown = list(_ALWAYS)
     if any(cell.paper is not None for cell in cells):
         shown += _OF_THE_PAPER
     if any(cell.against_bptt for cell in cells):
         shown.append(_AGAINST_BPTT)
-    return [*shown, _RUNS, *(_COSTS if costs else ())]
+    shown += [_RUNS, *(_COSTS if costs else ())]
+    return [*shown, *([_SETTINGS] if settings and any(map(label, cells)) else [])]
 
 
-def rows(cells: Sequence[Cell], shown: Sequence[ReportColumn]) -> list[Row]:
-    """The rows of a table with these columns."""
-    return [
-        Row(
-            tuple(column.word(cell) for column in shown),
-            one_line(", ".join(cell.words("label")), LONGEST_TEXT),
-        )
-        for cell in cells
-    ]
+def label(cell: Cell) -> str:
+    """The settings that distinguish a cell, "" for none."""
+    return one_line(", ".join(cell.words("label")), LONGEST_TEXT)
 
 
 def new_block(cells: Sequence[Cell]) -> list[bool]:
@@ -110,11 +98,8 @@ def notes(cells: Sequence[Cell], *, costs: bool) -> list[str]:
 def markdown(cells: Sequence[Cell]) -> Lines:
     """A Markdown table with its notes as a list."""
     shown = columns(cells, costs=True)
-    table = rows(cells, shown)
-    labelled = any(row.label for row in table)
-    heads = [*(column.head for column in shown), *(["settings"] if labelled else [])]
-    rule = [":--" if number < LEFT_COLUMNS or number == len(shown) else "--:" for number in range(len(heads))]
-    lines = [heads, rule, *([*row.words, *([row.label] if labelled else [])] for row in table)]
+    lines = [[column.head for column in shown], [":--" if column.left else "--:" for column in shown]]
+    lines += [[column.word(cell) for column in shown] for cell in cells]
     text = "".join(f"| {' | '.join(map(_markdown_text, line))} |\n" for line in lines)
     listed = "".join(f"- {_markdown_text(note)}\n" for note in notes(cells, costs=True))
     return visible(f"{text}\n{listed}" if listed else text)
@@ -123,18 +108,11 @@ def markdown(cells: Sequence[Cell]) -> Lines:
 def latex(cells: Sequence[Cell]) -> Lines:
     """A booktabs `tabular`; its notes are comments above it."""
     shown = columns(cells, costs=True)
-    table = rows(cells, shown)
-    labelled = any(row.label for row in table)
-    places = "l" * LEFT_COLUMNS + "r" * (len(shown) - LEFT_COLUMNS) + ("l" if labelled else "")
     lines = ["% needs \\usepackage{booktabs}", *(f"% {note}" for note in notes(cells, costs=True))]
-    lines += [f"\\begin{{tabular}}{{{places}}}", "\\toprule"]
-    lines += [
-        " & ".join([*(column.latex for column in shown), *(["Settings"] if labelled else [])]) + r" \\",
-        "\\midrule",
-    ]
-    for row, another in zip(table, new_block(cells), strict=True):
-        words = [*row.words, *([row.label] if labelled else [])]
-        lines.append(" & ".join(map(latex_text, words)) + r" \\")
+    lines += [f"\\begin{{tabular}}{{{''.join('l' if column.left else 'r' for column in shown)}}}", "\\toprule"]
+    lines += [" & ".join(column.latex for column in shown) + r" \\", "\\midrule"]
+    for cell, another in zip(cells, new_block(cells), strict=True):
+        lines.append(" & ".join(latex_text(column.word(cell)) for column in shown) + r" \\")
         if another:
             lines.append("\\midrule")
     return visible("\n".join([*lines, "\\bottomrule", "\\end{tabular}"]) + "\n")
@@ -275,9 +253,9 @@ def _signed(fraction: float) -> str:
 
 
 _ALWAYS = (
-    ReportColumn("data set", "Data set", lambda cell: names.data_set(cell.data)),
-    ReportColumn("network", "Network", lambda cell: names.network(cell.network)),
-    ReportColumn("method", "Method", lambda cell: names.method(cell.method)),
+    ReportColumn("data set", "Data set", lambda cell: names.data_set(cell.data), left=True),
+    ReportColumn("network", "Network", lambda cell: names.network(cell.network), left=True),
+    ReportColumn("method", "Method", lambda cell: names.method(cell.method), left=True),
     ReportColumn("T", "$T$", lambda cell: str(cell.timesteps or "–")),
     ReportColumn("last %", r"Last (\%)", lambda cell: spread_text(cell.last)),
     ReportColumn(
@@ -295,6 +273,7 @@ _OF_THE_PAPER = (
     ReportColumn("diff", "Difference", lambda cell: "–" if cell.difference is None else _signed(cell.difference)),
 )
 _AGAINST_BPTT = ReportColumn("− BPTT", "$-$ BPTT", lambda cell: _with_interval(cell.against_bptt))
+_SETTINGS = ReportColumn("settings", "Settings", label, left=True)
 _RUNS = ReportColumn("runs", "Runs", lambda cell: str(len(cell.runs)))
 _COSTS = (
     ReportColumn("ms/step", "ms/step", lambda cell: "–" if cell.step_ms is None else f"{cell.step_ms:.0f}"),

@@ -76,13 +76,14 @@ def _print_missing(
     from rbp_engine.report.paper import missing_runs, paper_cells
     from rbp_engine.run.store.store import run_directories
 
-    missing, troubles = missing_runs(run_directories(runs), presets)
+    cells, troubles = paper_cells(presets)
+    missing = missing_runs(run_directories(runs), cells)
     if as_json:
-        print_json([vars(one) | {"command": one.command(runs_dir)} for one in missing])
+        print_json([_missing_plain(one, runs_dir) for one in missing])
     else:
-        absent = _absent_data(one.data for one in missing)
-        to_do = sorted((one for one in missing if one.live is None), key=lambda one: one.data in absent)
-        shown = [one for one in to_do if everything or presets or one.data not in absent]
+        absent = _absent_data(one.cell.data for one in missing)
+        to_do = sorted((one for one in missing if one.live is None), key=lambda one: one.cell.data in absent)
+        shown = [one for one in to_do if everything or presets or one.cell.data not in absent]
         print_lines(visible("".join(f"{one.command(runs_dir)}\n" for one in shown)))
         for one in missing:
             if one.live is not None:
@@ -90,9 +91,22 @@ def _print_missing(
         if to_do:
             say("[dim]{}[/]", _to_do_text(to_do, absent, hidden=len(to_do) - len(shown)))
         if not missing and not troubles:
-            say("{}", "no cell of the paper is empty" if paper_cells(presets)[0] else NO_CELL)
+            say("{}", "no cell of the paper is empty" if cells else NO_CELL)
     for trouble in troubles:
         say("[yellow]left out[/] {}", trouble)
+
+
+def _missing_plain(one: "MissingRun", runs_dir: Path | None) -> dict[str, object]:
+    cell = one.cell
+    return {
+        "preset": cell.preset,
+        "method": cell.method,
+        "timesteps": cell.timesteps,
+        "seed": one.seed,
+        "live": one.live,
+        "data": cell.data,
+        "command": one.command(runs_dir),
+    }
 
 
 def _absent_data(names: Iterable[str]) -> set[str]:
@@ -102,7 +116,7 @@ def _absent_data(names: Iterable[str]) -> set[str]:
 
 def _to_do_text(to_do: "Sequence[MissingRun]", absent: Collection[str], *, hidden: int) -> str:
     """How many runs are left to train, how many of them lack which data, and how to see what is not shown."""
-    without = Counter(one.data for one in to_do if one.data in absent)
+    without = Counter(one.cell.data for one in to_do if one.cell.data in absent)
     text = f"{fmt.counted(len(to_do), 'run')} to train"
     if without:
         names = ", ".join(f"{name} {count}" for name, count in without.most_common())

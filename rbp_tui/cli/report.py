@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -174,18 +174,18 @@ def _table(cells: "list[Cell]") -> "RenderableType":
 
     # Where there is no room for costs, they are in the other formats.
     costs = console().width >= _WIDTH_WITH_COSTS
-    shown = tables.columns(cells, costs=costs)
-    rows = tables.rows(cells, shown)
-    letters = _letters([row.label for row in rows])
+    shown = tables.columns(cells, costs=costs, settings=False)
+    letters = _letters(list(map(tables.label, cells)))
     table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="dim")
-    for number, column in enumerate(shown):
-        left = number < tables.LEFT_COLUMNS
+    for column in shown:
         # The user's own network may have a long name; figures are never cut.
-        table.add_column(column.head, justify="left" if left else "right", no_wrap=not left, overflow="fold")
-    for row in rows:
-        words = [Text(word) for word in row.words]
-        if row.label:
-            words[tables.LEFT_COLUMNS] = Text.assemble((f"{letters[row.label]} ", "dim"), words[tables.LEFT_COLUMNS])
+        justify: Literal["left", "right"] = "left" if column.left else "right"
+        table.add_column(column.head, justify=justify, no_wrap=not column.left, overflow="fold")
+    beside = [column.left for column in shown].index(False)
+    for cell in cells:
+        words = [Text(column.word(cell)) for column in shown]
+        if letter := letters.get(tables.label(cell)):
+            words[beside] = Text.assemble((f"{letter} ", "dim"), words[beside])
         table.add_row(*words)
     legend = [Text(f"{letter}  {label}") for label, letter in letters.items()]
     notes = [Text(note, style="dim") for note in tables.notes(cells, costs=costs)]

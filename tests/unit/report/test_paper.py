@@ -6,7 +6,7 @@ import pytest
 from rbp_engine.preset import load_preset
 from rbp_engine.report.cells import make_cells
 from rbp_engine.report.collect import collect
-from rbp_engine.report.paper import MissingRun, missing_runs, paper_cells, published
+from rbp_engine.report.paper import MissingRun, PaperCell, missing_runs, paper_cells, published
 from rbp_engine.run.store.store import run_directories
 
 PRESET = """\
@@ -32,7 +32,7 @@ def presets(tmp_path, monkeypatch):
 
 
 def missing(runs: Path, preset: str = "cell") -> list[MissingRun]:
-    return [one for one in missing_runs(run_directories(runs))[0] if one.preset == preset]
+    return missing_runs(run_directories(runs), paper_cells([preset])[0])
 
 
 @pytest.mark.parametrize(
@@ -48,11 +48,11 @@ def test_a_preset_without_a_paper_has_no_figure():
 
 @pytest.mark.usefixtures("presets")
 def test_every_cell_wants_three_seeds_and_a_completed_run_fills_one(finish_run, runs):
-    assert [(one.method, one.timesteps, one.seed) for one in missing(runs)] == [
+    assert [(one.cell.method, one.cell.timesteps, one.seed) for one in missing(runs)] == [
         (method, 2, seed) for method in ("bptt", "rate_m") for seed in (1, 2, 3)
     ]
     finish_run("cell", "method=bptt", "seed=2")
-    assert [(one.method, one.seed) for one in missing(runs)][:3] == [("bptt", 1), ("bptt", 3), ("rate_m", 1)]
+    assert [(one.cell.method, one.seed) for one in missing(runs)][:3] == [("bptt", 1), ("bptt", 3), ("rate_m", 1)]
 
 
 @pytest.mark.usefixtures("presets")
@@ -69,16 +69,17 @@ def test_a_live_run_is_named(finish_run, runs):
     assert [one.live for one in missing(runs)][:2] == [run.id, None]
 
 
-def test_broken_presets_and_cells_are_reported_and_the_others_remain(presets, runs):
+def test_broken_presets_and_cells_are_reported_and_the_others_remain(presets):
     (presets / "broken.toml").write_text("[optim]\nlrr = 1\n")
     (presets / "odd.toml").write_text('[paper]\nfigures = [{ method = "magic", timesteps = 2 }]\n')
-    found, troubles = missing_runs(run_directories(runs))
-    assert len([one for one in found if one.preset == "cell"]) == 6
+    found, troubles = paper_cells()
+    assert len([one for one in found if one.preset == "cell"]) == 2
     assert [trouble.split(":")[0] for trouble in troubles] == ["preset broken", "preset odd, magic, T = 2"]
 
 
 def test_a_command_survives_the_shell():
-    words = shlex.split(MissingRun("my preset", "rate_m", 4, 1, None, "digits").command(Path("/some where/runs")))
+    cell = PaperCell("my preset", "digits", "mlp", "rate_m", 4, None, None, "")
+    words = shlex.split(MissingRun(cell, 1, None).command(Path("/some where/runs")))
     assert words == [
         "rbp", "train", "my preset", "method=rate_m", "T=4", "seed=1", "--runs-dir", "/some where/runs",
     ]  # fmt: skip
