@@ -1,7 +1,8 @@
-"""Train a run for some SECONDS and print the cost as JSON: `python -m rbp_engine.bench.measure_cost RUN SECONDS`.
+"""Train a run for some SECONDS and print the cost as JSON: `python -m rbp_engine.bench.measure_cost RUN [SECONDS]`.
 
 It uses the data of the run or, if they are not on this machine, random images of the same shape. If a whole step would
-take longer than SECONDS or more memory than available, smaller steps are measured.
+take longer than SECONDS or more memory than available, smaller steps are measured. Without SECONDS it measures only
+smaller steps, on random images: a plane through their memory and time predicts the cost of larger ones, and which fit.
 """
 
 import dataclasses
@@ -56,6 +57,19 @@ def measure(run: RunDirectory, say: Progress, seconds: float) -> dict[str, Any]:
         "data_bytes": 0 if here or shape is None else stand_in.bytes_in_memory(preset, shape),
     }
     return sizes | figures
+
+
+def measure_points(run: RunDirectory, say: Progress) -> dict[str, Any]:
+    """Measure steps up to the preset's batch and T; times are seconds, memory bytes."""
+    preset = read_resolved(run.preset_toml)
+    device = choose_device(preset.run.device)
+    limit = memory.limit(device)
+    trial = Trial(run, stand_in.with_stand_in(preset, known_shape(preset.data)), device)
+    base = memory.reset_peak(device)
+    trial.first_point()  # with one-time costs
+    batch = min(affordable_batch(trial.first_point(), base, limit), len(trial.batch[1]))
+    points = [dataclasses.asdict(point) for point in trial.small_points(batch)]
+    return {"device": describe_device(device), "limit": limit, "base": base, "points": points}
 
 
 def _much_too_large(
@@ -162,4 +176,6 @@ def _unless_memory_is_full(measuring: Callable[[], dict[str, float]]) -> dict[st
 
 
 if __name__ == "__main__":
-    sys.exit(answer(RunDirectory(Path(sys.argv[1])), partial(measure, seconds=float(sys.argv[2]))))
+    folder, *given = sys.argv[1:]
+    measuring = partial(measure, seconds=float(given[0])) if given else measure_points
+    sys.exit(answer(RunDirectory(Path(folder)), measuring))

@@ -14,7 +14,7 @@ from rbp_engine.child import Progress, no_progress
 from rbp_engine.preset import LoadedPreset, PresetError, load_text
 from rbp_engine.report import names
 
-INSPECTION, POINTS = "rbp_engine.bench.inspection", "rbp_engine.bench.measure.measure_points"
+INSPECTION, POINTS = "rbp_engine.bench.inspection", "rbp_engine.bench.measure_cost"
 REFERENCE = "bptt"
 METHODS = (REFERENCE, "rate_m", "rate_s")
 

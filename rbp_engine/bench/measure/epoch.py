@@ -71,23 +71,19 @@ class Epoch:
 
         If there is an average of the weights, it is in their place, as in the second evaluation of such a run.
         """
-        average = self.trial.state.average
-        with nullcontext() if average is None else average.applied():
-            return self._evaluation_s(batch, seconds)
-
-    def _evaluation_s(self, batch: int, seconds: float) -> float:
-        trial = self.trial
+        trial, average = self.trial, self.trial.state.average
         model, method = trial.state.model, trial.method()
-        images, _ = next(iter(trial.feed.validation))
-        method.predict(model, first_images(images, batch))
-        started, done = trial.clock(), 0
-        while done < 1 or time.perf_counter() - started < seconds:
-            for images, _ in trial.feed.validation:
-                method.predict(model, first_images(images, batch))
-                done += 1
-                if time.perf_counter() - started > seconds:
-                    break
-        return (trial.clock() - started) / done * trial.preset.data.batch_size / batch
+        with nullcontext() if average is None else average.applied():
+            images, _ = next(iter(trial.feed.validation))
+            method.predict(model, first_images(images, batch))
+            started, done = trial.clock(), 0
+            while done < 1 or time.perf_counter() - started < seconds:
+                for images, _ in trial.feed.validation:
+                    method.predict(model, first_images(images, batch))
+                    done += 1
+                    if time.perf_counter() - started > seconds:
+                        break
+            return (trial.clock() - started) / done * trial.preset.data.batch_size / batch
 
     def end_s(self) -> float:
         """Seconds for recording an evaluation and saving a best checkpoint, measured the second time."""

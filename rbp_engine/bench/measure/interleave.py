@@ -81,19 +81,8 @@ class MeasuredProcess(Child):
             self.close()
             raise
 
-    def take(self, steps: int) -> dict[str, float]:
-        """Take steps and return their means."""
-        return self._asked(str(steps))
-
-    def predict(self, times: int) -> float:
-        """Mean seconds of a prediction for the batch."""
-        return float(self._asked(f"predict {times}")["seconds"])
-
-    def count(self) -> dict[str, float]:
-        """The saved bytes and operations of a step."""
-        return self._asked("count")
-
-    def _asked(self, line: str) -> dict[str, Any]:
+    def asked(self, line: str) -> dict[str, Any]:
+        """The answer to a line, as `step.py` has them."""
         self.send(line)
         return self.answer()
 
@@ -197,13 +186,14 @@ def memory_processes(rounds: int) -> int:
 
 def _take_turn(record: _Record, *, last: bool, predictions: bool, busy: bool) -> None:
     process = _ready(record, busy=busy)
-    record.turns.append(process.take(record.steps))
+    record.turns.append(process.asked(str(record.steps)))
     if predictions:
-        process.predict(1)  # the first one is slower
-        record.predictions.append(process.predict(max(1, round(TURN_S / process.predict(1)))))
+        process.asked("predict 1")  # the first one is slower
+        times = max(1, round(TURN_S / process.asked("predict 1")["seconds"]))
+        record.predictions.append(process.asked(f"predict {times}")["seconds"])
     if record.device != "cpu":
         if last:
-            record.counted = process.count()  # another process would take longer to start than this takes
+            record.counted = process.asked("count")  # another process would take longer to start than this takes
         record.close()  # the others need the memory
 
 
@@ -215,14 +205,14 @@ def _ready(record: _Record, *, busy: bool) -> MeasuredProcess:
             defaults = CARD_ORDER | ({"OMP_WAIT_POLICY": defaults["OMP_WAIT_POLICY"]} if busy else SPINNING)
         record.process = MeasuredProcess(record.side, defaults | os.environ)
         record.device, record.setting = record.process.device, record.process.setting
-        record.process.take(1 if record.device == "cpu" else WARM_UP_ON_GPU)
-        record.steps = max(1, round(TURN_S / record.process.take(1)["seconds"]))
+        record.process.asked("1" if record.device == "cpu" else str(WARM_UP_ON_GPU))
+        record.steps = max(1, round(TURN_S / record.process.asked("1")["seconds"]))
     return record.process
 
 
 def _count(record: _Record) -> None:
     if not record.counted:
-        record.counted = _ready(record, busy=True).count()
+        record.counted = _ready(record, busy=True).asked("count")
     record.close()
 
 
@@ -233,6 +223,6 @@ def _take_peak(record: _Record) -> None:
     plain = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "LD_PRELOAD"))}
     process = MeasuredProcess(record.side, {"OMP_WAIT_POLICY": "PASSIVE"} | plain)
     try:
-        record.peaks.append(process.take(2)["peak"])
+        record.peaks.append(process.asked("2")["peak"])
     finally:
         process.close()

@@ -62,7 +62,10 @@ class Trial(TrainingSession):
         return sum(value.nbytes for state in states for value in state.values() if isinstance(value, Tensor))
 
     def clock(self) -> float:
-        return clock(self.device)
+        """The time in seconds after the device has finished its work."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter()
 
     @functools.cached_property
     def batch(self) -> Batch:
@@ -94,13 +97,6 @@ class Trial(TrainingSession):
         half = max(2, batch // 2) if batch > 2 else 1
         wanted = [(half, timesteps), (batch, max(1, timesteps // 2)), (batch, timesteps)]
         return [self.point(*each) for each in dict.fromkeys(wanted)]
-
-
-def clock(device: torch.device) -> float:
-    """The time in seconds after the device has finished its work."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
 
 
 def first_images(images: Tensor, batch: int) -> Tensor:
