@@ -1,9 +1,8 @@
 """The weights that a network starts from, out of a file: what fits is taken, and what does not is named."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import torch
 from safetensors.torch import load_file
@@ -19,31 +18,6 @@ from rbp_engine.untrusted_files import described, open_untrusted
 _WRAPPED_IN: Final = ("state_dict", "model_state_dict", "model", "net")
 _PREFIX: Final = "module."
 _SHOWN: Final = 4
-
-
-@dataclass(frozen=True)
-class Fit:
-    """How the weights of a file fit a network: `taken` tensors, and the names of the others.
-
-    `missing` are only in the network, `unused` only in the file. `reshaped` have another shape there, with both shapes;
-    they stay as drawn, like `missing`.
-    """
-
-    taken: int
-    missing: tuple[str, ...]
-    unused: tuple[str, ...]
-    reshaped: tuple[str, ...]
-
-    def __str__(self) -> str:
-        parts = [f"{self.taken} tensors taken"]
-        for what, names in (
-            ("of another shape and left as drawn", self.reshaped),
-            ("not in the file and left as drawn", self.missing),
-            ("in the file and not used", self.unused),
-        ):
-            if names:
-                parts.append(f"{what}: {_some(names)}")
-        return "; ".join(parts)
 
 
 def load_pretrained(section: ModelSection, model: nn.Module) -> str:
@@ -78,18 +52,30 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             f"{path} holds no weights that can be read safely ({type(error).__name__}): save model.state_dict() with "
             "torch.save, or as safetensors"
         ) from error
-    while isinstance(found, Mapping) and (inner := next((key for key in _WRAPPED_IN if _holds(found, key)), None)):
-        found = found[inner]
-    weights = {str(key): value for key, value in _items(found) if isinstance(value, Tensor)}
+    while isinstance(found, Mapping) and (
+        inside := [found[key] for key in _WRAPPED_IN if isinstance(found.get(key), Mapping)]
+    ):
+        found = inside[0]
+    named = found.items() if isinstance(found, Mapping) else ()
+    weights = {str(key): value for key, value in named if isinstance(value, Tensor)}
     if not weights:
         raise SettingsError(f"{path} holds no weights by name: save model.state_dict()")
-    return _without_prefix(weights)
+    prefix = _PREFIX if all(key.startswith(_PREFIX) for key in weights) else ""
+    return {key.removeprefix(prefix): tensor for key, tensor in weights.items()}
 
 
-def take(weights: Mapping[str, Tensor], model: nn.Module, name: str) -> Fit:
-    """Put the weights that fit into the network. Raises SettingsError if none does, or if one is not finite."""
+def take(weights: Mapping[str, Tensor], model: nn.Module, name: str) -> str:
+    """Put the weights that fit into the network; returns what was taken and what was not, in words.
+
+    What has another shape in the file stays as drawn, like what is not there. Raises SettingsError if nothing fits, or
+    if a weight is not finite.
+    """
     own = model.state_dict()
-    fitting = {key: weights[key] for key, here in own.items() if key in weights and _fits(weights[key], here)}
+    fitting = {
+        key: weights[key]
+        for key, here in own.items()
+        if key in weights and (is_lazy(here) or weights[key].shape == here.shape)
+    }
     if not any(weights[key].ndim for key in fitting):
         raise SettingsError(
             f"no weight of {name} fits this network: it has {_some(list(weights))}, the network {_some(list(own))}"
@@ -99,30 +85,15 @@ def take(weights: Mapping[str, Tensor], model: nn.Module, name: str) -> Fit:
         raise SettingsError(f"weights of {name} are NaN or infinite ({_some(broken)}): take them from an earlier step")
     model.load_state_dict(fitting, strict=False)
     reshaped = [key for key in own if key in weights and key not in fitting]
-    return Fit(
-        len(fitting),
-        tuple(key for key in own if key not in weights),
-        tuple(key for key in weights if key not in own),
-        tuple(f"{key} ({list(weights[key].shape)} there, {list(own[key].shape)} here)" for key in reshaped),
-    )
-
-
-def _fits(there: Tensor, here: Tensor) -> bool:
-    return is_lazy(here) or there.shape == here.shape
-
-
-def _holds(found: Mapping[Any, Any], key: str) -> bool:
-    return isinstance(found.get(key), Mapping)
-
-
-def _items(found: Any) -> Sequence[tuple[Any, Any]]:
-    return list(found.items()) if isinstance(found, Mapping) else []
-
-
-def _without_prefix(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    if all(key.startswith(_PREFIX) for key in weights):
-        return {key.removeprefix(_PREFIX): tensor for key, tensor in weights.items()}
-    return weights
+    not_taken = {
+        "of another shape and left as drawn": [
+            f"{key} ({list(weights[key].shape)} there, {list(own[key].shape)} here)" for key in reshaped
+        ],
+        "not in the file and left as drawn": [key for key in own if key not in weights],
+        "in the file and not used": [key for key in weights if key not in own],
+    }
+    told = [f"{what}: {_some(names)}" for what, names in not_taken.items() if names]
+    return "; ".join([f"{len(fitting)} tensors taken", *told])
 
 
 def _some(names: Sequence[str]) -> str:

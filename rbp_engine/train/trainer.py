@@ -126,7 +126,7 @@ def evaluate(
             left = True
             break
         scores.add(method.predict(model, images, time=step.time), labels)
-        recorder.alive()
+        recorder.journal.progress()
     own = [*scores.sums(), scores.samples, left]
     loss_sum, top1, top5, *by_step, count, ranks_left = recorder.ranks.gather(own).sum(0).tolist()
     if ranks_left:

@@ -168,10 +168,6 @@ class Recorder:
         self._drained = now
         return True
 
-    def alive(self) -> None:
-        """Note that a batch of an evaluation is done: the run is not stalled."""
-        self.journal.progress()
-
     def drain(self) -> None:
         """Fetch pending results in one transfer, write them, and check that every loss was finite.
 
