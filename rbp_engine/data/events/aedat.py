@@ -7,8 +7,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from rbp_engine.data.events.errors import EventDataError
 from rbp_engine.data.files import read_data
+from rbp_engine.errors import DataError
 
 Integers = npt.NDArray[np.int64]
 
@@ -22,7 +22,7 @@ _OTHER_VERSION: Final = re.compile(rb"#!(?:AER-DAT[34]|AEDAT-4)[\w.]*")
 def read_aedat(path: Path) -> tuple[Integers, Integers, Integers, Integers]:
     """Times (µs), x, y and polarity of all events of a DVS128, each int64 [events].
 
-    Raises EventDataError for another format and for a truncated file, DataError for what is no file or too large.
+    Raises DataError for another format and for a truncated file, DataError for what is no file or too large.
     """
     content = read_data(path, _LARGEST)
     start = _first_event(path, content)
@@ -35,16 +35,16 @@ def _first_event(path: Path, content: bytes) -> int:
     """Where the events begin in a file."""
     head, size = content[:_MOST_HEADER], len(content)
     if version := _OTHER_VERSION.match(head):
-        raise EventDataError(
+        raise DataError(
             f"{path} is {version[0][:40].decode()}, not AEDAT 2.0: put the original AEDAT 2.0 file in its place"
         )
     start = 0
     while head[start : start + 1] == b"#":
         end = head.find(b"\n", start)
         if end < 0 or end + 1 >= _MOST_HEADER:
-            raise EventDataError(f"{path} ends within its header: unpack or copy it again")
+            raise DataError(f"{path} ends within its header: unpack or copy it again")
         start = end + 1
     if start == 0 or (size - start) % 8 or size == start:
         what = "has no AEDAT header" if start == 0 else "is truncated"
-        raise EventDataError(f"{path} {what} ({size} bytes): unpack or copy it again")
+        raise DataError(f"{path} {what} ({size} bytes): unpack or copy it again")
     return start

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rbp_engine.data.events.aedat import MOST_EVENTS
-from rbp_engine.data.events.errors import EventDataError
 from rbp_engine.data.files import open_data, read_data
+from rbp_engine.errors import DataError
 from rbp_engine.untrusted_files import MIB
 
 Array = npt.NDArray[Any]
@@ -30,17 +30,15 @@ _LONGEST_REASON: Final = 120
 def read_events(path: Path) -> list[Array]:
     """Times, columns, rows and polarities, each [events], in the arrays t, x, y and p of a file, as SpikingJelly has.
 
-    Raises EventDataError that names the file, DataError for what is no file or too large, and OSError.
+    Raises DataError that names the file, DataError for what is no file or too large, and OSError.
     """
     arrays = read_arrays(path, ["t", "x", "y", "p"], _LARGEST_EVENTS)
     if len({array.shape for array in arrays}) != 1 or arrays[0].ndim != 1:
-        raise EventDataError(
-            f"{path} holds t, x, y, p that are not four rows of equal length: convert or copy it again"
-        )
+        raise DataError(f"{path} holds t, x, y, p that are not four rows of equal length: convert or copy it again")
     if len(arrays[0]) > MOST_EVENTS:
-        raise EventDataError(f"{path} has {len(arrays[0])} events, more than {MOST_EVENTS}: copy it again")
+        raise DataError(f"{path} has {len(arrays[0])} events, more than {MOST_EVENTS}: copy it again")
     if not all(np.isfinite(array).all() for array in arrays):
-        raise EventDataError(f"{path} holds numbers that are not finite: convert or copy it again")
+        raise DataError(f"{path} holds numbers that are not finite: convert or copy it again")
     return arrays
 
 
@@ -57,11 +55,11 @@ def read_arrays(path: Path, names: Sequence[str], largest: int) -> list[Array]:
         raise damaged(path, error) from error
 
 
-def damaged(path: Path, error: Exception) -> EventDataError:
+def damaged(path: Path, error: Exception) -> DataError:
     """The error for a file whose reader has raised this one."""
     line = (str(error).splitlines() or [type(error).__name__])[0]
     reason = line if len(line) <= _LONGEST_REASON else f"{line[:_LONGEST_REASON]}…"
-    return EventDataError(f"{path} is truncated or damaged ({reason}): convert or copy it again")
+    return DataError(f"{path} is truncated or damaged ({reason}): convert or copy it again")
 
 
 def map_array(path: Path) -> Array:

@@ -11,10 +11,11 @@ import numpy as np
 
 from rbp_engine.data.events import resize as resizing
 from rbp_engine.data.events.cache import Cache, key_of, load, seal
-from rbp_engine.data.events.errors import EventDataError, Unreadable
+from rbp_engine.data.events.errors import Unreadable
 from rbp_engine.data.events.narrow_array import write_narrowly
 from rbp_engine.data.events.plan import PARTS, FrameSettings, Plan, fingerprint
 from rbp_engine.data.files import attempted
+from rbp_engine.errors import DataError
 from rbp_engine.lease import taken, try_take
 
 # Called with the number of finished recordings and their total number.
@@ -34,7 +35,7 @@ def cached(
     """The frames of a plan of the data set of this name, built in the folder `cache` if they do not exist yet.
 
     Where the size or the time of a recording has changed, they are built anew. `wait` waits for another process that
-    builds them. A process that dies leaves nothing that loads. Raises EventDataError, which names a file and the
+    builds them. A process that dies leaves nothing that loads. Raises DataError, which names a file and the
     remedy, Unreadable with all files that cannot be read, LeaseHeld if another process builds them, and OSError.
     """
     settings = plan.settings | {
@@ -65,7 +66,7 @@ def cached(
             shutil.rmtree(building, ignore_errors=True)
     done = load(folder)
     if done is None:
-        raise EventDataError(f"{folder} does not load right after it was written: check the disk, then convert again")
+        raise DataError(f"{folder} does not load right after it was written: check the disk, then convert again")
     return done
 
 

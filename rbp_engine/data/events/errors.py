@@ -5,11 +5,7 @@ from collections.abc import Sequence
 from rbp_engine.errors import DataError
 
 
-class EventDataError(DataError):
-    """Event data cannot be used. The message names the file or folder, what is wrong with it, and the remedy."""
-
-
-class Unreadable(EventDataError):
+class Unreadable(DataError):
     """Some recordings cannot be read; `problems` has a message for each, which names its file."""
 
     def __init__(self, problems: Sequence[str], total: int) -> None:

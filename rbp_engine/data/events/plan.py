@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from rbp_engine.data.events.errors import EventDataError
+from rbp_engine.errors import DataError
 from rbp_engine.vocabulary import FramesBy, Orientation, Resize, SplitName
 
 PARTS: Final = ("train", "test")
@@ -67,16 +67,16 @@ def fingerprint(files: Sequence[Path]) -> str:
 def numbered(label: int, folder: Path, pattern: re.Pattern[str]) -> list[Recording]:
     """The recordings of a class: the files whose name is the pattern, with the number that is its first group.
 
-    In the order of the numbers, not of the names: 0, 1, 10, 100, …. Raises OSError, and EventDataError for a folder
+    In the order of the numbers, not of the names: 0, 1, 10, 100, …. Raises OSError, and DataError for a folder
     that is missing or holds none.
     """
     try:
         names = os.listdir(folder)  # noqa: PTH208  # ten thousand names need no Path each
     except (FileNotFoundError, NotADirectoryError):
-        raise EventDataError(f"{folder}: the folder of a class is missing: unpack, copy or convert it again") from None
+        raise DataError(f"{folder}: the folder of a class is missing: unpack, copy or convert it again") from None
     found = [(int(match[1]), folder / match[0]) for match in map(pattern.fullmatch, names) if match]
     if not found:
-        raise EventDataError(f"{folder} has no recording: unpack, copy or convert it again")
+        raise DataError(f"{folder} has no recording: unpack, copy or convert it again")
     return [Recording(label, number, path) for number, path in sorted(found)]
 
 

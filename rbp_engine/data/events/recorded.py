@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rbp_engine.data.data_set import DataSet, Kind
-from rbp_engine.data.events.errors import EventDataError
 from rbp_engine.data.events.plan import FrameSettings, Plan, Recording, index_hash
 from rbp_engine.data.files import problems_of
 from rbp_engine.errors import DataError
@@ -29,7 +28,7 @@ class RecordedSet(DataSet):
     takes: tuple[str, ...] = ("roll", "size", "frames_by")
 
     def plan(self, root: Path, wanted: FrameSettings) -> Plan:
-        """What to decode of the set in `root`. Raises EventDataError, which says what is wrong, and the remedy."""
+        """What to decode of the set in `root`. Raises DataError, which says what is wrong, and the remedy."""
         raise NotImplementedError
 
     def holds_some(self, root: Path) -> bool:
@@ -80,7 +79,7 @@ class RecordedSet(DataSet):
             try:
                 return integrate(times, columns, rows, polarities, *slices, side, in_order=in_order)
             except ValueError as error:
-                raise EventDataError(
+                raise DataError(
                     f"{recording.path} is no recording of {self.paper_name} ({error}): copy it again"
                 ) from error
 
@@ -104,7 +103,7 @@ class RecordedSet(DataSet):
 
         side = self.image_size[0]
         if wanted.timesteps < 1 or not 1 <= wanted.size <= side:
-            raise EventDataError(
+            raise DataError(
                 f"T = {wanted.timesteps} and size = {wanted.size}: expected T ≥ 1 and a size of 1 to {side} pixels"
             )
         plan = self.plan(root.resolve(), wanted)

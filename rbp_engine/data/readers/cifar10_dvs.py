@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from rbp_engine.data.events.errors import EventDataError
 from rbp_engine.data.events.plan import PARTS, Recording, numbered
 from rbp_engine.data.sets.cifar import CIFAR10_CLASSES as CLASSES
+from rbp_engine.errors import DataError
 from rbp_engine.vocabulary import SplitName
 
 PAGE: Final = "https://figshare.com/articles/dataset/CIFAR10-DVS_New/4724671"
@@ -20,7 +20,7 @@ _LAYOUTS: Final = {"events": (".npz", ("events_np", ".")), "aedat": (".aedat", (
 def find_layout(root: Path) -> tuple[str, Path]:
     """The layout to read from `root`, and the folder with its classes.
 
-    Raises EventDataError, which says what was found instead, and the remedy.
+    Raises DataError, which says what was found instead, and the remedy.
     """
     found = _there(root)
     for layout, folder in found:
@@ -28,13 +28,13 @@ def find_layout(root: Path) -> tuple[str, Path]:
             return layout, folder
     if found:
         [(_, folder), *_] = found
-        raise EventDataError(
+        raise DataError(
             f"{folder} is unfinished, {_marker(folder).name} lies beside it: "
             "delete both and let SpikingJelly build it again"
         )
     if not root.is_dir():
-        raise EventDataError(f"{root} is no folder: name the one that holds CIFAR10-DVS ({PAGE} has the recordings)")
-    raise EventDataError(
+        raise DataError(f"{root} is no folder: name the one that holds CIFAR10-DVS ({PAGE} has the recordings)")
+    raise DataError(
         _obstacle(root)
         or f"{root} holds no CIFAR10-DVS: looked for CLASS/cifar10_CLASS_NUMBER.aedat and events_np; "
         f"{PAGE} has the recordings"
@@ -94,7 +94,7 @@ def _begins_with(folder: Path, suffix: str) -> bool:
 
 
 def list_recordings(layout: str, folder: Path) -> tuple[list[Recording], list[str]]:
-    """All recordings, by class and number, and remarks on missing ones. Raises EventDataError if a class is missing."""
+    """All recordings, by class and number, and remarks on missing ones. Raises DataError if a class is missing."""
     recordings: list[Recording] = []
     gaps: list[str] = []
     for label, name in enumerate(CLASSES):
@@ -111,13 +111,13 @@ def split_recordings(recordings: Sequence[Recording], split: SplitName) -> tuple
     """Training and test recordings.
 
     By recording number in each class, "last100" tests on 900 and above, "first100" on 0 to 99; "random" tests on a
-    tenth of each class, always the same. Raises EventDataError if a part would be empty.
+    tenth of each class, always the same. Raises DataError if a part would be empty.
     """
     test = _test_part(recordings, split)
     parts = [one for one in recordings if one not in test], [one for one in recordings if one in test]
     for part, chosen in zip(PARTS, parts, strict=True):
         if not chosen:
-            raise EventDataError(
+            raise DataError(
                 f"{recordings[0].path.parent.parent} has no recording for the {part} part of the split {split}: "
                 "copy the missing recordings, or choose another split"
             )

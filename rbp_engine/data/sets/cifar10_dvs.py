@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from rbp_engine.data.events.errors import EventDataError
 from rbp_engine.data.events.plan import FrameSettings, Plan, Recording
 from rbp_engine.data.events.recorded import RecordedSet, events_of_spikingjelly
 from rbp_engine.data.readers.cifar10_dvs import PAGE, find_layout, holds_any, list_recordings, split_recordings
 from rbp_engine.data.sets.cifar import CIFAR10_CLASSES
+from rbp_engine.errors import DataError
 
 _CANONICAL: Final = "row 127-x, column 127-y"
 
@@ -54,7 +54,7 @@ class Cifar10Dvs(RecordedSet):
     def missing(self, folder: Path) -> list[str]:
         try:
             find_layout(folder)
-        except EventDataError as error:
+        except DataError as error:
             return [str(error)]
         return []
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from rbp_engine.data.data_set import is_file, is_folder
-from rbp_engine.data.events.errors import EventDataError
 from rbp_engine.data.events.plan import FrameSettings, Plan, Recording
 from rbp_engine.data.events.recorded import RecordedSet, events_of_spikingjelly
 from rbp_engine.data.files import open_data, read_data
+from rbp_engine.errors import DataError
 from rbp_engine.untrusted_files import MIB
 
 # Label, what it is in, and span of time in µs if it is in a file of several.
@@ -57,14 +57,14 @@ class Dvs128Gesture(RecordedSet):
     def plan(self, root: Path, wanted: FrameSettings) -> Plan:
         found = _place(root)
         if found is None:
-            raise EventDataError(f"{root} holds no {self.paper_name}: looked for {self.layout}")
+            raise DataError(f"{root} holds no {self.paper_name}: looked for {self.layout}")
         layout, places = found
         spans: dict[Path, tuple[int, int]] = {}
         parts: list[list[Recording]] = []
         for place in places:
             trials = list({"aedat": _in_recordings, "npz": _by_class, "npy": _by_person}[layout](place))
             if not trials:
-                raise EventDataError(f"{place} has no trial: unpack, copy or convert it again")
+                raise DataError(f"{place} has no trial: unpack, copy or convert it again")
             spans |= {path: span for _, path, span in trials if span is not None}
             parts.append([Recording(label, number, path) for number, (label, path, _) in enumerate(trials)])
 
@@ -92,18 +92,18 @@ def _place(root: Path) -> tuple[str, list[Path]] | None:
 
 
 def _in_recordings(index: Path) -> Iterator[Trial]:
-    """The trials of the recordings in a list, each as a place in its recording. Raises EventDataError and OSError."""
+    """The trials of the recordings in a list, each as a place in its recording. Raises DataError and OSError."""
     for count, line in _lines(index):
         name = _NAME.fullmatch(line)
         if name is None:
-            raise EventDataError(f"{index} line {count} names no recording, as user01_led.aedat: copy it again")
+            raise DataError(f"{index} line {count} names no recording, as user01_led.aedat: copy it again")
         labels = index.parent / f"{name[1]}_labels.csv"
         for row, text in _lines(labels):
             match = _ROW.fullmatch(text)
             if match is not None:
                 yield int(match[1]) - 1, index.parent / line / f"trial {row - 1}", (int(match[2]), int(match[3]))
             elif row > 1:
-                raise EventDataError(
+                raise DataError(
                     f"{labels} line {row} is not a class of 1 to {_CLASSES} and two times in µs: copy it again"
                 )
 
@@ -116,11 +116,11 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def _by_class(folder: Path) -> Iterator[Trial]:
-    """The trials in a folder with one for each class. Raises EventDataError and OSError."""
+    """The trials in a folder with one for each class. Raises DataError and OSError."""
     for label in range(_CLASSES):
         of_class = folder / str(label)
         if not is_folder(of_class):
-            raise EventDataError(f"{of_class}: the folder of a class is missing: copy or convert it again")
+            raise DataError(f"{of_class}: the folder of a class is missing: copy or convert it again")
         yield from ((label, of_class / name, None) for name in _names(of_class) if name.endswith(".npz"))
 
 
@@ -140,7 +140,7 @@ def _names(folder: Path) -> list[str]:
 def read_aedat3(path: Path, start: int, end: int) -> Sequence[Any]:
     """Times (µs), columns, rows and polarities of the events from `start` to before `end`, in a file of AEDAT 3.1.
 
-    Raises EventDataError for another format and for a truncated file, DataError for what is no file or too large, and
+    Raises DataError for another format and for a truncated file, DataError for what is no file or too large, and
     OSError.
     """
     import numpy as np
@@ -158,7 +158,7 @@ def read_aedat3(path: Path, start: int, end: int) -> Sequence[Any]:
             times.append(time[chosen])
             count += len(words[-1])
             if count > MOST_EVENTS:
-                raise EventDataError(f"{path} has more than {MOST_EVENTS} events in a trial: copy it again")
+                raise DataError(f"{path} has more than {MOST_EVENTS} events in a trial: copy it again")
     data = np.concatenate(words)
     return np.concatenate(times), data >> 17, data >> 2 & 0x7FFF, data >> 1 & 1
 
@@ -167,29 +167,29 @@ def _packets(path: Path, file: BinaryIO) -> Iterator[tuple[bytes, int]]:
     """The events of each packet of changes in brightness, and how often the time has run over 2^31 µs."""
     head = file.read(_MOST_HEADER)
     if not head.startswith(b"#!AER-DAT3.1\r\n"):
-        raise EventDataError(f"{path} is no AEDAT 3.1: put the original recording in its place")
+        raise DataError(f"{path} is no AEDAT 3.1: put the original recording in its place")
     end = head.find(_END_OF_HEADER)
     if end < 0:
-        raise EventDataError(f"{path} ends within its header: unpack or copy it again")
+        raise DataError(f"{path} ends within its header: unpack or copy it again")
     file.seek(end + len(_END_OF_HEADER))
     for _ in range(_MOST_PACKETS):
         header = file.read(_PACKET.size)
         if not header:
             return
         if len(header) < _PACKET.size:
-            raise EventDataError(f"{path} ends within a packet: unpack or copy it again")
+            raise DataError(f"{path} ends within a packet: unpack or copy it again")
         kind, _, size, _, overflows, _, events, _ = _PACKET.unpack(header)
         if size * events > _LARGEST_PACKET or (kind == _POLARITY and size != _POLARITY_BYTES):
-            raise EventDataError(f"{path} has a packet of {events} events of {size} bytes: unpack or copy it again")
+            raise DataError(f"{path} has a packet of {events} events of {size} bytes: unpack or copy it again")
         if overflows > _MOST_OVERFLOWS:
-            raise EventDataError(f"{path} has a time of {overflows} · 2^31 µs: unpack or copy it again")
+            raise DataError(f"{path} has a time of {overflows} · 2^31 µs: unpack or copy it again")
         content = file.read(size * events)
         if len(content) < size * events:
-            raise EventDataError(f"{path} ends within a packet: unpack or copy it again")
+            raise DataError(f"{path} ends within a packet: unpack or copy it again")
         if kind == _POLARITY:
             yield content, overflows
     if file.read(1):
-        raise EventDataError(f"{path} has more than {_MOST_PACKETS} packets: unpack or copy it again")
+        raise DataError(f"{path} has more than {_MOST_PACKETS} packets: unpack or copy it again")
 
 
 def _read_npy(path: Path) -> Sequence[Any]:

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from rbp_engine.data.data_set import is_file, is_folder
-from rbp_engine.data.events.errors import EventDataError
 from rbp_engine.data.events.plan import FrameSettings, Plan, Recording, numbered
 from rbp_engine.data.events.recorded import RecordedSet, events_of_spikingjelly
 from rbp_engine.data.files import read_data
+from rbp_engine.errors import DataError
 from rbp_engine.untrusted_files import MIB
 
 # Bytes of a recording: more than a hundred times as many as the largest has.
@@ -27,11 +27,11 @@ _LINE: Final = re.compile(r"([0-9]{1,9})\s+([0-9])")
 
 
 def _decoded(path: Path, content: bytes) -> Sequence[Any]:
-    """Times (µs), columns, rows and polarities of the events in a file. Raises EventDataError for a truncated one."""
+    """Times (µs), columns, rows and polarities of the events in a file. Raises DataError for a truncated one."""
     import numpy as np
 
     if not content or len(content) % 5:
-        raise EventDataError(f"{path} is truncated ({len(content)} bytes, 5 for each event): unpack or copy it again")
+        raise DataError(f"{path} is truncated ({len(content)} bytes, 5 for each event): unpack or copy it again")
     columns, rows, high, middle, low = np.frombuffer(content, np.uint8).reshape(-1, 5).astype(np.int64).T
     overflow = rows == _OVERFLOW_ROW
     times = ((high & 0x7F) << 16 | middle << 8 | low) + _OVERFLOW_US * np.cumsum(overflow)
@@ -45,7 +45,7 @@ class NMnist(RecordedSet):
     def plan(self, root: Path, wanted: FrameSettings) -> Plan:
         found = _place(root)
         if found is None:
-            raise EventDataError(f"{root} holds no {self.paper_name}: looked for {self.layout}")
+            raise DataError(f"{root} holds no {self.paper_name}: looked for {self.layout}")
         layout, folders = found
         pattern = re.compile(rf"([0-9]{{1,9}})\.{layout}")
         parts = [
@@ -90,16 +90,16 @@ class NMnistSmall(RecordedSet):
 
 
 def _listed(index: Path) -> list[Recording]:
-    """The recordings in a list, which lie beside it. Raises EventDataError and OSError."""
+    """The recordings in a list, which lie beside it. Raises DataError and OSError."""
     found: dict[int, int] = {}
     for count, line in enumerate(read_data(index, _LARGEST_INDEX).decode(errors="replace").splitlines(), 1):
         match = _LINE.fullmatch(line.strip())
         if match is not None and int(match[1]) not in found:
             found[int(match[1])] = int(match[2])
         elif line.strip() and not line.startswith("#"):
-            raise EventDataError(f"{index} line {count} is not a recording and its digit, once: copy it again")
+            raise DataError(f"{index} line {count} is not a recording and its digit, once: copy it again")
     if not found:
-        raise EventDataError(f"{index} lists no recording: copy it again")
+        raise DataError(f"{index} lists no recording: copy it again")
     return [Recording(label, number, index.parent / f"{number}.bs2") for number, label in found.items()]
 
 

@@ -3,7 +3,7 @@ import struct
 import pytest
 
 from rbp_engine.data.events.aedat import read_aedat
-from rbp_engine.data.events.errors import EventDataError
+from rbp_engine.errors import DataError
 
 HEADER = b"#!AER-DAT2.0\r\n# This is a raw AE data file - do not edit\r\n# 5 > 3 #\r\n"
 
@@ -34,6 +34,6 @@ def test_the_fields_of_an_event_come_from_its_big_endian_words(tmp_path):
 def test_another_format_and_a_truncated_file_are_named_with_the_remedy(tmp_path, content, message):
     path = tmp_path / "a.aedat"
     path.write_bytes(content)
-    with pytest.raises(EventDataError, match=message) as caught:
+    with pytest.raises(DataError, match=message) as caught:
         read_aedat(path)
     assert str(path) in str(caught.value)

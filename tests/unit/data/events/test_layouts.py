@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from rbp_engine.data.events.errors import EventDataError
 from rbp_engine.data.events.plan import index_hash
 from rbp_engine.data.readers.cifar10_dvs import find_layout, list_recordings, split_recordings
 from rbp_engine.data.sets.cifar import CIFAR10_CLASSES as CLASSES
 from rbp_engine.data.sets.cifar10_dvs import CIFAR10_DVS
+from rbp_engine.errors import DataError
 
 
 def touch(root: Path, *names: str) -> Path:
@@ -100,15 +100,15 @@ def test_a_missing_class_and_missing_files_are_named(tmp_path: Path) -> None:
     assert f"{tmp_path}/bird: 995 of 1000 recordings are missing, the first is number 0" in gaps
     for file in (tmp_path / "bird").iterdir():
         file.unlink()
-    with pytest.raises(EventDataError, match=r"bird has no recording: unpack"):
+    with pytest.raises(DataError, match=r"bird has no recording: unpack"):
         list_recordings("aedat", tmp_path)
     (tmp_path / "bird").rmdir()
-    with pytest.raises(EventDataError, match=r"bird: the folder of a class is missing: unpack"):
+    with pytest.raises(DataError, match=r"bird: the folder of a class is missing: unpack"):
         list_recordings("aedat", tmp_path)
 
 
 def test_an_empty_part_of_a_split_is_refused(tmp_path):
     touch(tmp_path, *by_class("", "aedat", range(5)))
     recordings, _ = list_recordings("aedat", tmp_path)
-    with pytest.raises(EventDataError, match="no recording for the test part of the split last100"):
+    with pytest.raises(DataError, match="no recording for the test part of the split last100"):
         split_recordings(recordings, "last100")

@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from rbp_engine.data.catalog import CATALOG
-from rbp_engine.data.events.errors import EventDataError, Unreadable
+from rbp_engine.data.events.errors import Unreadable
 from rbp_engine.data.events.plan import FrameSettings
 from rbp_engine.data.events.recorded import RecordedSet
 from rbp_engine.data.open_feed import open_feed
+from rbp_engine.errors import DataError
 from rbp_engine.preset import load_preset
 from tests.fuzz.recordings import NO_FILES, broken_promises, problems_of
 from tests.limits import within_limits
@@ -187,17 +188,17 @@ def test_each_damaged_recording_is_named_and_nothing_is_kept(tmp_path):
 def test_a_list_that_is_none_is_refused(tmp_path, file, content, message):
     root = write(tmp_path / "set", "aedat")
     (root / file).write_text(content)
-    with pytest.raises(EventDataError, match=message):
+    with pytest.raises(DataError, match=message):
         GESTURE.convert(root, tmp_path / "frames", WANTED)
 
 
 def test_a_folder_of_a_class_or_a_part_that_is_missing_is_named(tmp_path):
     root = write(tmp_path / "set", "npz")
     shutil.rmtree(root / "events_np" / "test" / "7")
-    with pytest.raises(EventDataError, match="test/7: the folder of a class is missing"):
+    with pytest.raises(DataError, match="test/7: the folder of a class is missing"):
         GESTURE.convert(root, tmp_path / "frames", WANTED)
     shutil.rmtree(root / "events_np" / "test")
-    with pytest.raises(EventDataError, match="holds no DVS128 Gesture: looked for"):
+    with pytest.raises(DataError, match="holds no DVS128 Gesture: looked for"):
         GESTURE.convert(root, tmp_path / "frames", WANTED)
 
 

@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from rbp_engine.data.catalog import CATALOG
-from rbp_engine.data.events.errors import EventDataError, Unreadable
+from rbp_engine.data.events.errors import Unreadable
 from rbp_engine.data.events.plan import FrameSettings
 from rbp_engine.data.events.recorded import RecordedSet
 from rbp_engine.data.open_feed import open_feed
+from rbp_engine.errors import DataError
 from rbp_engine.preset import load_preset
 from tests.fuzz.recordings import NO_FILES, broken_promises, problems_of
 from tests.limits import within_limits
@@ -181,7 +182,7 @@ def test_each_damaged_recording_is_named_and_nothing_is_kept(tmp_path):
 def test_a_list_that_is_none_is_refused(tmp_path, index, message):
     root = write_small(tmp_path / "set")
     (root / "train1K.txt").write_text(index)
-    with pytest.raises(EventDataError, match=message):
+    with pytest.raises(DataError, match=message):
         the_set("nmnist_small").convert(root, tmp_path / "frames", FrameSettings(4, size=34))
 
 
