@@ -3,7 +3,7 @@
 Slow, for parity with the paper. Worker processes run it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -48,27 +48,20 @@ class PilImages:
             steps.append(transforms.RandomHorizontalFlip())
         if autoaugment:
             steps.append(transforms.AutoAugment(transforms.AutoAugmentPolicy.CIFAR10))
-        self.random_steps = steps + finish
-        self.plain_steps = [transforms.ToPILImage(), *finish]
+        self.random_steps = transforms.Compose([*steps, *finish])
+        self.plain_steps = transforms.Compose([transforms.ToPILImage(), *finish])
 
     def augmented(self, index: int, draw: np.random.Generator) -> Tensor:
         """The image for training."""
         # torchvision draws only from the global generator.
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(int(draw.integers(2**63)))
-            image = _apply(self.random_steps, self.pixels[index])
+            image: Tensor = self.random_steps(self.pixels[index])
             if self.cutout:
                 image = augmentation.cutout(image.unsqueeze(0), self.cutout, torch.default_generator).squeeze(0)
         return image
 
     def plain(self, index: int) -> Tensor:
         """The image for evaluation."""
-        return _apply(self.plain_steps, self.pixels[index])
-
-
-def _apply(steps: Sequence[Callable[[Any], Any]], pixels: Tensor) -> Tensor:
-    image: Any = pixels
-    for step in steps:
-        image = step(image)
-    assert isinstance(image, Tensor)
-    return image
+        image: Tensor = self.plain_steps(self.pixels[index])
+        return image
