@@ -1,34 +1,22 @@
 """A run to pack, made without torch, and an archive of it that a test changes."""
 
-import hashlib
 import io
-import json
 import os
 import shutil
 import struct
-import tarfile
+import warnings
 import zipfile
 from pathlib import Path
-from typing import Any
 
 from rbp_engine.preset import load_preset
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.launch import launch
-from rbp_engine.run.pack.manifest import name_problem
-from rbp_engine.run.pack.packing import member
+from rbp_engine.run.pack.archive import name_problem
 
+#: The bytes of an entry in the directory before its name; where its flags, method, sizes and place stand in it.
+ENTRY, FLAGS, METHOD, PACKED, SIZE, PLACE = 46, 8, 10, 20, 24, 42
 WEIGHTS = (2).to_bytes(8, "little") + b"{}" + bytes(1000)
-
-
-def header(name: str, size: int) -> bytes:
-    """The header of a member, as it is written."""
-    return member(name, size).tobuf(tarfile.PAX_FORMAT)
-
-
-def padding(size: int) -> bytes:
-    """What follows the contents of a member up to the next one."""
-    return bytes(-size % tarfile.BLOCKSIZE)
 
 
 def torch_file(pickled: bytes, compression: int = zipfile.ZIP_STORED) -> bytes:
@@ -79,45 +67,35 @@ def files_of(run: RunDirectory) -> dict[str, bytes]:
 
 
 class Archive:
-    """An archive of the run, of which a test makes a hostile one: its manifest and its members, as they are written."""
+    """A packed run, of which a test makes a hostile one: its files, and fields of its directory."""
 
     def __init__(self, run: RunDirectory) -> None:
-        self.id = run.id
         self.contents = {name: text for name, text in files_of(run).items() if not name_problem(name)}
         self.contents = {name: text for name, text in self.contents.items() if "tmp" not in name and "pyc" not in name}
-        self.listed: list[dict[str, Any]] = [
-            {"name": name, "size": len(text), "sha256": hashlib.sha256(text).hexdigest()}
-            for name, text in self.contents.items()
-        ]
-        self.head: dict[str, Any] = {"schema": 1, "id": self.id, "weights": "all"}
-        self.manifest: bytes | None = None
-        self.members = [(header(f"{self.id}/{name}", len(text)), text) for name, text in self.contents.items()]
-        self.end = bytes(1024)
+        self.entries = [(f"{run.id}/{name}", text) for name, text in self.contents.items()]
+        self.compression = zipfile.ZIP_STORED
+        self.fields: list[tuple[str, int, bytes]] = []
 
-    def list(self, name: str, text: bytes = b"x", **other: Any) -> None:
-        """Add a file to the manifest and to the members."""
-        self.listed.append({"name": name, "size": len(text), "sha256": hashlib.sha256(text).hexdigest()} | other)
-        block = tarfile.TarInfo(f"{self.id}/{name}"[:100])
-        block.size = len(text)
-        self.members.append((block.tobuf(tarfile.USTAR_FORMAT, errors="surrogateescape"), text))
+    def list(self, name: str, text: bytes = b"x") -> None:
+        """Add a file."""
+        self.entries.append((f"own/{name}", text))
 
     def put(self, name: str, text: bytes) -> None:
-        """Other contents of a file, in both."""
-        place = next(number for number, file in enumerate(self.listed) if file["name"] == name)
-        self.listed[place] |= {"size": len(text), "sha256": hashlib.sha256(text).hexdigest()}
-        self.members[place] = (header(f"{self.id}/{name}", len(text)), text)
+        """Give a file other contents."""
+        self.entries = [(known, text if known == f"own/{name}" else was) for known, was in self.entries]
 
-    def member(self, kind: bytes, name: str | None = None, text: bytes = b"", **other: Any) -> None:
-        """Put a member of another kind in the place of the preset, or before it."""
-        block = tarfile.TarInfo(name or f"{self.id}/preset.toml")
-        block.type, block.size = kind, len(text)
-        for key, value in other.items():
-            setattr(block, key, value)
-        place = [file["name"] for file in self.listed].index("preset.toml")
-        self.members[place] = (block.tobuf(tarfile.GNU_FORMAT), text)
+    def say(self, name: str, at: int, value: bytes) -> None:
+        """Put a value at a place in the entry that a file has in the directory."""
+        self.fields.append((name, at, value))
 
     def write(self, path: Path) -> Path:
-        manifest = self.manifest or json.dumps(self.head | {"files": self.listed}).encode()
-        members = [(header("manifest.json", len(manifest)), manifest), *self.members]
-        path.write_bytes(b"".join(block + text + padding(len(text)) for block, text in members) + self.end)
+        with warnings.catch_warnings(), zipfile.ZipFile(path, "w", self.compression) as archive:
+            warnings.simplefilter("ignore")  # of two files of one name
+            for name, text in self.entries:
+                archive.writestr(name, text)
+        content = bytearray(path.read_bytes())
+        for name, at, value in self.fields:
+            place = content.rindex(f"own/{name}".encode()) - ENTRY + at
+            content[place : place + len(value)] = value
+        path.write_bytes(content)
         return path

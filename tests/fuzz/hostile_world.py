@@ -119,7 +119,7 @@ def build(root, innocent):
     code = RunDirectory(world.runs / "lost").code
     code.mkdir()
     (code / "nets.py").write_text(f"open({str(world.outside / 'executed')!r}, 'w').close()\n")
-    pack(world.run("one"), root / "packed.tar")
+    pack(world.run("one"), root / "packed.zip")
     _write_trials(world)
     _write_data(root / "data")
     world.outside.mkdir()
@@ -169,7 +169,7 @@ def commands(world):
         ("runs", "note", "lost", "a note"), ("queue",), ("stop", "lost"), ("stop", "--now", "lost"),
         ("runs", "rm", "one", "--yes"), ("runs", "restore"), ("train", "--like", "one", "--dry-run"),
         ("resume", "lost", "--detach"), ("eval", "lost"), ("show", "lost", "--layers"), ("show", "lost", "--why"),
-        ("runs", "unpack", "packed.tar", "--as", "new"), ("sweep", "digits", "T=1,2,3", "run.device=cpu", "--status"),
+        ("runs", "unpack", "packed.zip", "--as", "new"), ("sweep", "digits", "T=1,2,3", "run.device=cpu", "--status"),
         ("sweep", "digits", "lr=0.01..0.5:log", "run.device=cpu", "--search", "tpe", "--name", "trials", "--status"),
     ]  # fmt: skip
     others = [
@@ -390,7 +390,7 @@ def pack_an_endless_directory(path, world, draw):
     """Of a file of weights in the packed run: of nothing but 500,000 entries."""
     archive = Archive(world.run("one"))
     archive.list("checkpoints/best/optimizer.pt", torch_file_of_entries(500_000))
-    archive.write(world.root / "packed.tar")
+    archive.write(world.root / "packed.zip")
 
 
 def _damage(change):

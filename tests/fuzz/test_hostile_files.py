@@ -25,7 +25,7 @@ from rbp_engine.run.files.attempts import AttemptRecord
 from rbp_engine.run.files.event_reader import EventReader
 from rbp_engine.run.files.file_memo import FileMemo
 from rbp_engine.run.launch import multinode
-from rbp_engine.run.pack import weights_files
+from rbp_engine.run.pack import archive
 from rbp_engine.run.queue import dispatcher
 from rbp_engine.run.status import processes
 from rbp_engine.run.tracking import track
@@ -173,7 +173,7 @@ def links_that_dangle_are_not_seen(patch):
 
 
 def directories_of_weights_are_read_whole(patch):
-    patch.setattr(weights_files, "_LARGEST_PART", 2**26)
+    patch.setattr(archive, "LARGEST_PART", 2**26)
     patch.setattr(hostile_world, "CPU_S", 60.0)
 
 
@@ -234,7 +234,7 @@ def enormous_events(world):
 
 SHOW, LAYERS, STOP = ("show", "lost"), ("show", "lost", "--layers"), ("stop", "lost")
 SEARCH, SWEEP, HOOK = ("the search goes on",), ("the sweep goes on",), ("the hook runs",)
-UNPACK = ("runs", "unpack", "packed.tar", "--as", "new")
+UNPACK = ("runs", "unpack", "packed.zip", "--as", "new")
 OUTSIDE, STUCK = "changes a file outside", "does not go on"
 # What is planted, the mischief that shows it, in which command, and what is found.
 PLANTED = [

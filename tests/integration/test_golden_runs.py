@@ -77,7 +77,7 @@ def test_they_are_found_judged_packed_and_trained_longer(runs, tmp_path, monkeyp
     assert host and found.keys() == {"completed", "stopped"} and all(map(query.lists, found.values()))
     for name, record in found.items():
         assert findings(read_judged(record.run)) == read_findings(record.run)
-        file = tmp_path / f"{name}.tar"
+        file = tmp_path / f"{name}.zip"
         pack(record.run, file)
         unpacked, _ = unpack(file, tmp_path / "elsewhere")
         assert load_summary(unpacked) == load_summary(record.run)

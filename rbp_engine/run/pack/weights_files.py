@@ -6,13 +6,11 @@ all the same, so that no other program finds it in a run.
 
 import pickletools
 import re
-import struct
 import zipfile
-import zlib
-from io import BufferedReader
 from pathlib import Path
 from typing import Final
 
+from rbp_engine.run.pack.archive import LARGEST_PART, UNUSABLE, opened
 from rbp_engine.untrusted_files import open_untrusted
 
 _CHECKPOINT: Final = re.compile(r"checkpoints/(?:step-\d{8}|best)/(?P<name>[^/]+)")
@@ -22,11 +20,7 @@ _NAMED: Final = re.compile(
     r"collections OrderedDict|torch\._utils _rebuild_\w+|torch \w*Storage|torch \w*(?:float|int)\d+"
 )
 _NAMING: Final = frozenset({"GLOBAL", "STACK_GLOBAL", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "EXT1", "EXT2", "EXT4"})
-#: What reading an archive of zip raises if it is none, or a damaged one.
-_NO_ZIP: Final = (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, struct.error, zlib.error)
 _LARGEST_HEADER: Final = 100_000_000  # bytes, as in safetensors itself
-#: Bytes of the pickle, and of the directory, which is read whole: 20 times that in memory, for 70,000 tensors.
-_LARGEST_PART: Final = 2**23
 _PICKLE: Final = "data.pkl"
 
 
@@ -41,7 +35,7 @@ def weights_problem(name: str, path: Path) -> str:
             return _problem_of_safetensors(path)
         if name.endswith(".pt"):
             return _problem_of_torch(path)
-    except (OSError, ValueError, *_NO_ZIP) as error:
+    except (OSError, *UNUSABLE) as error:
         return f"is damaged: {error}"
     return ""
 
@@ -55,24 +49,13 @@ def _problem_of_safetensors(path: Path) -> str:
     return "" if whole else "holds no weights, whatever its name says"
 
 
-class _Bounded(BufferedReader):
-    """A file of which nothing large is read at once, whatever it says of itself."""
-
-    def read(self, size: int | None = -1) -> bytes:
-        limit = _LARGEST_PART + 1
-        content = super().read(limit if size is None or size < 0 else min(size, limit))
-        if len(content) == limit:
-            raise ValueError(f"its directory or its pickle has more than {_LARGEST_PART} bytes")
-        return content
-
-
 def _problem_of_torch(path: Path) -> str:
-    with _Bounded(open_untrusted(path).detach()) as file, zipfile.ZipFile(file) as archive:
+    with opened(path) as archive:
         entries = archive.infolist()
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
             return "is compressed, as torch saves nothing"
         pickles = [entry for entry in entries if entry.filename.rpartition("/")[2] == _PICKLE]
-        if len(pickles) != 1 or pickles[0].file_size > _LARGEST_PART:
+        if len(pickles) != 1 or pickles[0].file_size > LARGEST_PART:
             return "holds no tensors, whatever its name says"
         content = archive.read(pickles[0])
     for operation, argument, _ in pickletools.genops(content):

@@ -15,7 +15,7 @@ from rbp_tui.text import format as fmt
 
 if TYPE_CHECKING:
     from rbp_engine.run.files.layout import RunDirectory
-    from rbp_engine.run.pack.manifest import Manifest
+    from rbp_engine.run.pack.archive import Packed
 
 
 class Checkpoints(StrEnum):
@@ -35,7 +35,7 @@ def pack(
             "-o",
             "--output",
             metavar="FILE",
-            help="The file, or a folder for several runs (else ./ID.tar).",
+            help="The file, or a folder for several runs (else ./ID.zip).",
             show_default=False,
         ),
     ] = None,
@@ -45,7 +45,7 @@ def pack(
     runs_dir: RunsDir = None,
     as_json: Json = False,
 ) -> None:
-    """Pack runs that have ended, each into one tar file with a list of what is in it.
+    """Pack runs that have ended, each into one zip file.
 
     It holds all that the run's folder does: also the command, the host's name, the diff of your repository and your
     code.
@@ -58,12 +58,12 @@ def pack(
         raise typer.BadParameter(f"-o {output} is one file, and there are {len(directories)} runs: name a folder")
     packed = []
     for directory in directories:
-        file = output if output is not None and into is None else (into or Path()) / f"{directory.id}.tar"
-        manifest = write(directory, file, weights.value)
+        file = output if output is not None and into is None else (into or Path()) / f"{directory.id}.zip"
+        made = write(directory, file, weights.value)
         size = file.stat().st_size
         if not as_json:
-            say("packed {}: {} files, {}: {}", directory.id, len(manifest.files), fmt.size(size), file)
-        packed.append(_plain(directory, manifest) | {"file": str(file), "size": size})
+            say("packed {}: {} files, {}: {}", directory.id, made.files, fmt.size(size), file)
+        packed.append(_plain(directory, made) | {"weights": weights.value, "file": str(file), "size": size})
     if as_json:
         print_json(packed)
 
@@ -85,18 +85,18 @@ def unpack(
     from rbp_engine.run.files.run_json import Resources
     from rbp_engine.run.pack.unpacking import unpack as make
 
-    directory, manifest = once_trusted(lambda: make(file, runs_directory(runs_dir), run_id), trust=trust)
+    directory, packed = once_trusted(lambda: make(file, runs_directory(runs_dir), run_id), trust=trust)
     if trust:
         trusted.remember(directory, Resources())
     if as_json:
-        print_json(_plain(directory, manifest) | {"path": str(directory.path)})
+        print_json(_plain(directory, packed) | {"path": str(directory.path)})
         return
-    say("unpacked {}: {} files, {}", directory.id, len(manifest.files), fmt.size(manifest.total))
+    say("unpacked {}: {} files, {}", directory.id, packed.files, fmt.size(packed.size))
     try:
         trusted.require_code(directory)
     except trusted.Untrusted as untrusted:
         say("[dim]{}; --trust allows it[/]", untrusted.why)
 
 
-def _plain(directory: "RunDirectory", manifest: "Manifest") -> dict[str, Any]:
-    return {"id": directory.id, "files": len(manifest.files), "bytes": manifest.total, "weights": manifest.weights}
+def _plain(directory: "RunDirectory", packed: "Packed") -> dict[str, Any]:
+    return {"id": directory.id, "files": packed.files, "bytes": packed.size}

@@ -12,9 +12,9 @@ def there(finished, rbp_here):
 
 
 def test_a_trained_run_passes_all_checks_of_an_archive_of_anybodys(there, rbp_here, tmp_path):
-    done = there("runs", "pack", "mine", "-o", str(tmp_path / "mine.tar"))
-    assert f"files, 2 MiB: {tmp_path}/mine.tar" in " ".join(done.stderr.split())
-    said = rbp_here("runs", "unpack", "mine.tar", "--as", "theirs").stderr
+    done = there("runs", "pack", "mine", "-o", str(tmp_path / "mine.zip"))
+    assert f"files, 2 MiB: {tmp_path}/mine.zip" in " ".join(done.stderr.split())
+    said = rbp_here("runs", "unpack", "mine.zip", "--as", "theirs").stderr
     assert "unpacked theirs: " in said and "--trust" not in said
     summary = json.loads((there.runs / "mine" / "summary.json").read_text())
     (listed,) = rbp_here.json("ls")
@@ -28,10 +28,10 @@ def test_a_trained_run_passes_all_checks_of_an_archive_of_anybodys(there, rbp_he
 
 def test_several_runs_go_into_a_folder_and_one_that_is_there_is_not_replaced(there, tmp_path):
     (found,) = there.json("runs", "pack", "mine", "-o", str(tmp_path), "--weights", "none")
-    assert (found["id"], found["weights"], found["file"]) == ("mine", "none", str(tmp_path / "mine.tar"))
-    assert found["size"] == (tmp_path / "mine.tar").stat().st_size
+    assert (found["id"], found["weights"], found["file"]) == ("mine", "none", str(tmp_path / "mine.zip"))
+    assert found["size"] == (tmp_path / "mine.zip").stat().st_size
     assert "is there already" in there("runs", "pack", "mine", "-o", str(tmp_path), code=2).stderr
-    refused = there("runs", "unpack", str(tmp_path / "mine.tar"), code=2).stderr
+    refused = there("runs", "unpack", str(tmp_path / "mine.zip"), code=2).stderr
     assert "a run mine exists already" in refused and "--as" in refused
 
 
@@ -46,9 +46,9 @@ def test_with_trust_the_code_of_an_unpacked_run_is_not_asked_for_again(rbp_here,
     (tmp_path / "own.toml").write_text('extends = "digits"\nmodel.name = "nets.py:Net"\n')
     run = launch.create(load_preset(str(tmp_path / "own.toml")), tmp_path / "theirs", run_id="own")
     write_status(run, "completed")
-    pack(run, tmp_path / "own.tar")
+    pack(run, tmp_path / "own.zip")
     refused = "would execute code/nets.py, which you have not launched here"
-    assert refused in rbp_here("runs", "unpack", "own.tar").stderr
+    assert refused in rbp_here("runs", "unpack", "own.zip").stderr
     assert refused in rbp_here("resume", "own", "epochs=20", code=2).stderr
-    assert refused not in rbp_here("runs", "unpack", "own.tar", "--as", "trusted", "--trust").stderr
+    assert refused not in rbp_here("runs", "unpack", "own.zip", "--as", "trusted", "--trust").stderr
     assert "has no checkpoint to go on from" in rbp_here("resume", "trusted", "epochs=50", code=2).stderr

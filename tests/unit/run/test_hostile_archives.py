@@ -3,7 +3,6 @@
 import os
 import pickle
 import shutil
-import tarfile
 import unicodedata
 import zipfile
 from collections.abc import Callable
@@ -16,13 +15,22 @@ from hypothesis import strategies as st
 
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.summary import load_summary
-from rbp_engine.run.pack.manifest import name_problem
+from rbp_engine.run.pack.archive import NEEDED, name_problem
 from rbp_engine.run.pack.packing import pack
 from rbp_engine.run.pack.unpacking import unpack
-from tests.packed_runs import Archive, make_run_to_pack, padding, torch_file, torch_file_of_entries
+from tests.packed_runs import (
+    FLAGS,
+    METHOD,
+    PACKED,
+    PLACE,
+    SIZE,
+    Archive,
+    make_run_to_pack,
+    torch_file,
+    torch_file_of_entries,
+)
 
 NAMELESS = "is a name that no run gives to a file"
-ELSE = "it has something else than its manifest says"
 
 
 class Explodes:
@@ -32,39 +40,21 @@ class Explodes:
         return os.mkdir, ("/tmp/rbp-pickle-was-executed",)
 
 
-def _sparse(archive: Archive) -> None:
-    block = tarfile.TarInfo("own/preset.toml")
-    block.type, block.size = tarfile.GNUTYPE_SPARSE, 512
-    place = [file["name"] for file in archive.listed].index("preset.toml")
-    archive.members[place] = (block.tobuf(tarfile.GNU_FORMAT), bytes(512))
+def _resized(archive: Archive, size: int) -> None:
+    """A size that is not that of the contents, in both places."""
+    for place in (PACKED, SIZE):
+        archive.say("preset.toml", place, size.to_bytes(4, "little"))
 
 
-def _same_file_twice(archive: Archive) -> None:
-    archive.list("preset.toml")
+def _terabytes(archive: Archive) -> None:
+    for number in range(300):
+        archive.list(f"code/{number}.py")
+        for place in (PACKED, SIZE):
+            archive.say(f"code/{number}.py", place, b"\xfe\xff\xff\xff")
 
 
-def _lies_about_size(archive: Archive) -> None:
-    archive.listed[0]["size"] += 512
-
-
-def _lies_about_contents(archive: Archive) -> None:
-    archive.listed[0]["sha256"] = "0" * 64
-
-
-def _zeros(archive: Archive) -> None:
-    """10 GB of zeros, of which the file holds none: it is a hole."""
-    archive.list("zeros.bin")
-    archive.listed[-1] |= {"size": 10 * 2**30, "sha256": "0" * 64}
-
-
-def _extend(archive: Archive, records: bytes, times: int = 1, kind: bytes = tarfile.REGTYPE) -> None:
-    """Put extended headers before the preset."""
-    place = [file["name"] for file in archive.listed].index("preset.toml")
-    text = archive.members[place][1]
-    block, extended = tarfile.TarInfo("own/preset.toml"), tarfile.TarInfo("own/PaxHeaders/preset.toml")
-    block.size, block.type, extended.size, extended.type = len(text), kind, len(records), tarfile.XHDTYPE
-    before = (extended.tobuf(tarfile.USTAR_FORMAT) + records + padding(len(records))) * times
-    archive.members[place] = (before + block.tobuf(tarfile.USTAR_FORMAT), text)
+def _many(archive: Archive, count: int, digits: int = 1) -> None:
+    archive.entries += [(f"own/{number:0{digits}}", b"") for number in range(count)]
 
 
 MISCHIEF: dict[str, tuple[Callable[[Archive], None], str]] = {
@@ -74,51 +64,29 @@ MISCHIEF: dict[str, tuple[Callable[[Archive], None], str]] = {
     "drive": (lambda a: a.list("C:evil"), NAMELESS),
     "trailing dot": (lambda a: a.list("code/nets.py."), NAMELESS),
     "new line": (lambda a: a.list("code/a\nb.py"), NAMELESS),
-    "half a character": (lambda a: a.list("code/\udc80.py"), NAMELESS),
+    "no UTF-8": (lambda a: (a.list("code/caf\u00e9.py"), a.say("code/caf\u00e9.py", 58, b"\xff")), "damaged: "),
+    "a folder": (lambda a: a.list("code/more/", b""), NAMELESS),
     "5 kB of name": (lambda a: a.list("n" * 5000), "longer than 200 bytes"),
     "deep": (lambda a: a.list("a/" * 20 + "b"), "more than 6 folders deep"),
-    "twice": (_same_file_twice, "is listed twice"),
+    "twice": (lambda a: a.list("preset.toml"), "is listed twice"),
     "composed": (lambda a: (a.list("code/caf\u00e9.py"), a.list("code/cafe\u0301.py")), NAMELESS),
     "file and folder": (lambda a: a.list("run.json/evil"), "which no run makes"),
     "a request to stop": (lambda a: a.list("control/stop"), "a process that is no longer there"),
-    "a second manifest": (lambda a: a.list("manifest.json"), "is the name of the manifest"),
-    "symbolic link": (lambda a: a.member(tarfile.SYMTYPE, linkname="/etc/passwd"), ELSE),
-    "hard link": (lambda a: a.member(tarfile.LNKTYPE, linkname="/etc/passwd"), ELSE),
-    "folder": (lambda a: a.member(tarfile.DIRTYPE), ELSE),
-    "sparse": (_sparse, ELSE),
-    "pax header": (lambda a: a.member(tarfile.XHDTYPE, text=b"25 path=../../tmp/evil\n\n"), ELSE),
-    "pax header of another name": (
-        lambda a: a.member(tarfile.XHDTYPE, text=b"20 path=own/../evil\n"), ELSE
-    ),
-    "pax header of another size": (
-        lambda a: _extend(a, b"19 size=9999999999\n"), ELSE
-    ),
-    "pax header that says more": (lambda a: _extend(a, b"22 linkpath=/etc/shadow\n"), ELSE),
-    "pax header that says it twice": (lambda a: _extend(a, b"19 path=own/run.json\n" * 2), ELSE),
-    "two pax headers": (lambda a: _extend(a, b"10 size=1\n", 2), ELSE),
-    "pax header before a link": (
-        lambda a: _extend(a, b"24 path=own/preset.toml\n", kind=tarfile.SYMTYPE), ELSE
-    ),
-    "huge pax header": (lambda a: a.member(tarfile.XGLTYPE, size=2**62), ELSE),
-    "long name": (lambda a: a.member(tarfile.GNUTYPE_LONGNAME, text=b"../" * 99), ELSE),
-    "negative size": (lambda a: a.member(tarfile.REGTYPE, size=-512), ELSE),
-    "size": (_lies_about_size, ELSE),
-    "contents": (_lies_about_contents, "has other contents than its manifest says"),
-    "endless end": (lambda a: setattr(a, "end", bytes(2**20)), "more in it than its manifest says"),
-    "no end": (lambda a: setattr(a, "end", b""), "it is truncated"),
-    "10 GB of zeros": (_zeros, "something else than its manifest says|it needs 1"),
-    "a petabyte": (lambda a: a.listed[0].update(size=2**50), "no run has more than"),
-    "negative bytes": (lambda a: a.listed[0].update(size=-1), "no possible size or SHA-256"),
-    "no hash": (lambda a: a.listed[0].update(sha256="x"), "no possible size or SHA-256"),
-    "a million files": (lambda a: a.listed.extend([a.listed[0]] * 30_000), "no run has more than 20000"),
-    "another schema": (lambda a: a.head.update(schema=2), "of schema 2, and this rbp reads 1"),
-    "id": (lambda a: a.head.update(id="../own"), "cannot be the id of a run"),
-    "another id": (lambda a: a.head.update(id="other"), ELSE),
-    "no JSON": (lambda a: setattr(a, "manifest", b"["), "its manifest cannot be used"),
-    "deep JSON": (lambda a: setattr(a, "manifest", b"[" * 10_000), "nested more than"),
-    "a list": (lambda a: setattr(a, "manifest", b"[]"), "expected object"),
-    "huge manifest": (lambda a: setattr(a, "manifest", bytes(9 * 2**20)), "at most 8388608 are read"),
-    "no run": (lambda a: (a.listed.clear(), a.members.clear()), "it has no run.json"),
+    "another run": (lambda a: a.entries.append(("other/run.json", b"{}")), "its files are not in one folder"),
+    "absolute": (lambda a: a.entries.append(("/etc/passwd", b"x")), "its files are not in one folder"),
+    "id": (lambda a: a.entries.__setitem__(slice(None), [("../run.json", b"{}")]), "cannot be the id of a run"),
+    "no run": (lambda a: a.entries.__setitem__(slice(None), [("own/notes", b"x")]), "it has no run.json"),
+    "compressed": (lambda a: setattr(a, "compression", zipfile.ZIP_DEFLATED), "is compressed, as rbp packs nothing"),
+    "encrypted": (lambda a: a.say("preset.toml", FLAGS, b"\x01"), "is encrypted"),
+    "another method": (lambda a: a.say("preset.toml", METHOD, b"\x09"), "is compressed, as rbp packs nothing"),
+    "one size": (lambda a: a.say("preset.toml", SIZE, b"\xff\xff\xff\x00"), "is compressed, as rbp packs nothing"),
+    "too large": (lambda a: _resized(a, 2**20), "Bad CRC-32|damaged"),
+    "too small": (lambda a: _resized(a, 3), "Bad CRC-32"),
+    "beyond the end": (lambda a: a.say("preset.toml", PLACE, b"\xff\xff\xff\x7f"), "Truncated file header"),
+    "contents of another": (lambda a: [a.say(name, PLACE, bytes(4)) for name in NEEDED], "and header .* differ"),
+    "a terabyte": (_terabytes, "no run has more than 1099511627776"),
+    "a million files": (lambda a: _many(a, 30_000), "no run has more than 20000"),
+    "endless directory": (lambda a: _many(a, 36_000, digits=200), "more than 8388608"),
     "pickled weights": (
         lambda a: a.put("checkpoints/best/model.safetensors", pickle.dumps(Explodes())), "holds no weights"
     ),
@@ -160,7 +128,7 @@ def test_a_malicious_archive_is_refused_with_one_message_and_nothing_is_written(
     change(archive)
     there = tmp_path / "there"
     there.mkdir()
-    file = archive.write(tmp_path / "evil.tar")
+    file = archive.write(tmp_path / "evil.zip")
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(RunError, match=message) as refused:
         unpack(file, there)
@@ -171,29 +139,33 @@ def test_a_malicious_archive_is_refused_with_one_message_and_nothing_is_written(
 
 
 def test_the_archive_that_the_mischief_is_done_to_is_a_good_one(packed_run, tmp_path):
-    there, _ = unpack(Archive(packed_run).write(tmp_path / "good.tar"), tmp_path / "there")
+    there, _ = unpack(Archive(packed_run).write(tmp_path / "good.zip"), tmp_path / "there")
     assert load_summary(there).id == "own"
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [(b"", "no tar archive"), (b"\x1f\x8b" + bytes(600), "use gunzip first"), (bytes(10240), "no tar archive"),
-     (b"x" * 10240, "no tar archive"), (b"PK\x03\x04" + bytes(600), "use unzip first")],
-)  # fmt: skip
-def test_what_is_no_tar_archive_is_refused(tmp_path, content, message):
+@pytest.mark.parametrize("content", [b"", b"\x1f\x8b" + bytes(600), bytes(10240), b"PK\x03\x04" + bytes(600)])
+def test_what_is_no_archive_is_refused(tmp_path, content):
     (tmp_path / "file").write_bytes(content)
-    with pytest.raises(RunError, match=message):
+    with pytest.raises(RunError, match="it is no packed run, or damaged: File is not a zip file"):
         unpack(tmp_path / "file", tmp_path / "there")
     assert not (tmp_path / "there").exists()
 
 
 def test_a_truncated_archive_is_refused_wherever_it_ends(packed_run, tmp_path):
-    whole = Archive(packed_run).write(tmp_path / "whole.tar").read_bytes()
+    whole = Archive(packed_run).write(tmp_path / "whole.zip").read_bytes()
     for end in range(0, len(whole), 3 * 512):
-        (tmp_path / "cut.tar").write_bytes(whole[: end + 100])
-        with pytest.raises(RunError, match="truncated"):
-            unpack(tmp_path / "cut.tar", tmp_path / "there")
+        (tmp_path / "cut.zip").write_bytes(whole[:end])
+        with pytest.raises(RunError, match="or damaged|is of no run"):
+            unpack(tmp_path / "cut.zip", tmp_path / "there")
     assert not (tmp_path / "there").exists()
+
+
+def test_a_link_becomes_a_file(packed_run, tmp_path):
+    archive = Archive(packed_run)
+    archive.list("code/link.py", b"/etc/passwd")
+    archive.say("code/link.py", 38, (0o120777 << 16).to_bytes(4, "little"))
+    there, _ = unpack(archive.write(tmp_path / "link.zip"), tmp_path / "there")
+    assert not (there.code / "link.py").is_symlink() and (there.code / "link.py").read_text() == "/etc/passwd"
 
 
 def test_a_pipe_a_folder_and_a_missing_file_are_refused_without_waiting(tmp_path):
@@ -204,11 +176,11 @@ def test_a_pipe_a_folder_and_a_missing_file_are_refused_without_waiting(tmp_path
 
 
 def test_without_room_on_the_disk_it_is_refused(packed_run, tmp_path, monkeypatch):
-    pack(packed_run, tmp_path / "own.tar")
+    pack(packed_run, tmp_path / "own.zip")
     full = shutil.disk_usage(tmp_path)._replace(free=20 * 2**20)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
     with pytest.raises(RunError, match=r"it needs 6[45] MiB, 64 of them to spare, and .* has 20 MiB free"):
-        unpack(tmp_path / "own.tar", tmp_path / "there")
+        unpack(tmp_path / "own.zip", tmp_path / "there")
     assert not (tmp_path / "there").exists()
 
 
@@ -238,17 +210,17 @@ def test_a_name_that_is_allowed_stays_in_the_run_and_can_be_shown(name):
 def packed_once(packed_run, tmp_path_factory):
     """A folder, and a packed run."""
     folder = tmp_path_factory.mktemp("random")
-    pack(packed_run, folder / "own.tar")
-    return folder, (folder / "own.tar").read_bytes()
+    pack(packed_run, folder / "own.zip")
+    return folder, (folder / "own.zip").read_bytes()
 
 
 @settings(max_examples=50)
 @given(st.binary(max_size=3000), st.integers(0, 6000))
 def test_whatever_a_file_holds_it_is_refused_or_the_run_that_was_packed(packed_once, content, at):
     folder, whole = packed_once
-    (folder / "file.tar").write_bytes(whole[:at] + content + whole[at + len(content) :])
+    (folder / "file.zip").write_bytes(whole[:at] + content + whole[at + len(content) :])
     try:
-        run, _ = unpack(folder / "file.tar", folder / "there")
+        run, _ = unpack(folder / "file.zip", folder / "there")
     except RunError as error:
         assert "cannot unpack" in str(error)
     else:
