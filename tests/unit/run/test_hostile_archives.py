@@ -155,7 +155,7 @@ def test_a_truncated_archive_is_refused_wherever_it_ends(packed_run, tmp_path):
     whole = Archive(packed_run).write(tmp_path / "whole.zip").read_bytes()
     for end in range(0, len(whole), 3 * 512):
         (tmp_path / "cut.zip").write_bytes(whole[:end])
-        with pytest.raises(RunError, match="or damaged|is of no run"):
+        with pytest.raises(RunError, match=r"or damaged|is of no run"):
             unpack(tmp_path / "cut.zip", tmp_path / "there")
     assert not (tmp_path / "there").exists()
 
