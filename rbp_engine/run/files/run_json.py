@@ -9,6 +9,7 @@ import shlex
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -74,34 +75,44 @@ class SweepRecord:
     trial: Count = 0
 
 
-@dataclass(frozen=True)
-class RunJson:
-    """The contents of run.json. Empty values are unknown.
+@dataclass
+class RunIdentity:
+    """What lists say a run is; empty values are unknown.
 
     `label` is the preset, with the network or data set that replaced its own; `experiment` is the same for all seeds.
-    `program` is the one that trains the run, by `run.track`; empty if rbp does. Such a run may have no `preset`.
-    `settings` are those of `preset.toml`, by section, in JSON. `resources` and `dispatch` are as the
-    run was made; each attempt has its own. `packages` has the versions of DECISIVE, `source` the path of the preset;
-    `sweep` is None for a run of none. A fork goes on from `origin_step` of another run, the `origin`, which
-    was made for `origin_epochs`.
+    `program` is the one that trains the run, by `run.track`; empty if rbp does. Such a run may have no `preset`. A fork
+    goes on from another run, the `origin`, which was made for `origin_epochs`.
     """
 
-    format: Count
     id: Line
-    experiment: Line
-    created: Seconds
-    settings: Raw
     preset: Line = NO_TEXT
-    label: Line = NO_TEXT
+    experiment: Line = NO_TEXT
     method: Line = NO_TEXT
     timesteps: Count = 0
     seed: Count = 0
-    epochs: Count = 0
     name: Line = NO_TEXT
-    tags: list[Line] = field(default_factory=list)
+    label: Line = NO_TEXT
     program: Line = NO_TEXT
+    tags: list[Line] = field(default_factory=list)
+    epochs: Count = 0
     origin: Line = NO_TEXT
     origin_epochs: Count = 0
+    created: Seconds = field(default_factory=time.time)
+
+
+@dataclass(kw_only=True)
+class RunJson(RunIdentity):
+    """The contents of run.json, which nobody changes.
+
+    `settings` are those of `preset.toml`, by section, in JSON. `resources` and `dispatch` are as the run was made; each
+    attempt has its own. `packages` has the versions of DECISIVE, `source` the path of the preset; `sweep` is None for a
+    run of none. A fork goes on from `origin_step` of its origin.
+    """
+
+    format: Count
+    experiment: Line
+    created: Seconds
+    settings: Raw
     origin_step: Count = 0
     source: Line = NO_TEXT
     host: Line = NO_TEXT
@@ -119,7 +130,7 @@ class RunJson:
             raise ValueError(f"it is of format {self.format}, and this rbp reads {FORMAT}")
 
 
-NOTHING_KNOWN = RunJson(FORMAT, NO_TEXT, NO_TEXT, 0.0, Raw(b"{}"))
+NOTHING_KNOWN = RunJson(NO_TEXT, format=FORMAT, experiment=NO_TEXT, created=0.0, settings=Raw(b"{}"))
 
 
 def read_run_json(run: RunDirectory) -> RunJson:
@@ -209,7 +220,7 @@ def _git(folder: Path, *words: str) -> str | None:
 def _parse(content: bytes) -> RunJson:
     found = decode(RunJson, content)
     # A copy: a view of the settings would keep the whole file in memory, and lists have thousands of runs.
-    object.__setattr__(found, "settings", found.settings.copy())
+    found.settings = found.settings.copy()
     return found
 
 

@@ -34,7 +34,7 @@ from rbp_engine.run.files.events import (
 )
 from rbp_engine.run.files.file_memo import FileMemo
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.files.run_json import load_run_json
+from rbp_engine.run.files.run_json import RunIdentity, load_run_json
 from rbp_engine.run.phase import Phase
 from rbp_engine.run.timesteps_needed import timesteps_needed
 
@@ -85,23 +85,8 @@ class SummaryJson:
 
 
 @dataclass
-class Summary(SummaryJson):
+class Summary(SummaryJson, RunIdentity):
     """A run in a list: what it is, by run.json, and its progress."""
-
-    id: str
-    preset: str
-    experiment: str
-    method: str
-    timesteps: Count
-    seed: Count
-    name: str = ""
-    label: str = ""
-    program: str = ""
-    tags: list[str] = field(default_factory=list)
-    epochs: Count = 0
-    origin: str = ""
-    origin_epochs: Count = 0
-    created: Seconds = field(default_factory=time.time)
 
     def __post_init__(self) -> None:
         self.label = self.label or self.preset
@@ -127,7 +112,7 @@ class Summary(SummaryJson):
 
 
 _OF_THE_FILE: Final = tuple(one.name for one in dataclasses.fields(SummaryJson))
-IDENTITY: Final = tuple(one.name for one in dataclasses.fields(Summary) if one.name not in _OF_THE_FILE)
+IDENTITY: Final = tuple(one.name for one in dataclasses.fields(RunIdentity))
 
 
 def remaining_s(summary: Summary) -> float | None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rbp_engine.printable import visible
+from rbp_engine.printable import one_line, visible
 from rbp_engine.run import trust
 from rbp_engine.run.errors import NoSuchRun, RunError, cannot
 from rbp_engine.run.files.annotations import Annotations, read_annotations
@@ -92,9 +92,7 @@ def unreadable(run: RunDirectory, reason: str) -> RunRecord:
     except OSError:
         found = 0.0
     why = visible(reason.replace(f"{run.path}/", ""))
-    summary = Summary(
-        run.id, "", "", "", 0, 0, status=UNREADABLE, reason=why, created=found, progressed=found, updated=found
-    )
+    summary = Summary(one_line(run.id), status=UNREADABLE, reason=why, created=found, progressed=found, updated=found)
     return RunRecord(run, summary, Verdict(UNREADABLE, why), read_annotations(run))
 
 

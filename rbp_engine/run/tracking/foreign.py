@@ -67,15 +67,14 @@ def create_foreign(
 
     def write(run: RunDirectory, named: str) -> None:
         summary = Summary(
-            id=named,
-            preset="",
-            label=program.name,
-            experiment=experiment,
-            method=method,
+            id=one_line(named),
+            label=one_line(program.name),
+            experiment=one_line(experiment),
+            method=one_line(method),
             timesteps=settings.count("method.timesteps"),
             seed=settings.count(SEED),
             epochs=settings.count("train.epochs"),
-            program=program.name,
+            program=one_line(program.name),
             host=socket.gethostname() if program.here else "",
         )
         begin_here(run, program.command)
