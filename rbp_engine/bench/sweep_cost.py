@@ -8,7 +8,7 @@ from rbp_engine.plan.estimate import Estimate, Price, estimate, known_prices, un
 from rbp_engine.plan.points import SweepPlan
 from rbp_engine.plan.states import PointState, Standing
 from rbp_engine.preset import LoadedPreset
-from rbp_engine.run import start
+from rbp_engine.run.queue.devices import pool_of_this_machine
 
 #: Seconds that each kind of run is measured: its neighbours will disturb a run more than this is wrong by.
 SECONDS = 1.0
@@ -27,8 +27,9 @@ def estimate_rest(plan: SweepPlan, states: Sequence[PointState], measure: Measur
     prices = known_prices(states)
     if measure is not None and (unknown := unpriced(states, prices)):
         prices |= measure({kind: point.loaded for kind, point in unknown.items()})
-    pool = start.pool_for(plan.request.options, plan.points[0].loaded.preset.run.device)
-    expected = estimate(states, prices, len(pool.devices) // plan.request.options.takes.processes)
+    takes = plan.request.options.takes.processes
+    pool = pool_of_this_machine(plan.request.options.gpus, plan.points[0].loaded.preset.run.device, takes)
+    expected = estimate(states, prices, len(pool.devices) // takes)
     return expected if expected.origins else None
 
 

@@ -23,6 +23,7 @@ from rbp_engine.run import control, start
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.queue.devices import pool_of_this_machine
 from rbp_engine.run.queue.transitions import is_stranded
 from rbp_engine.run.store.store import RunRecord
 
@@ -44,8 +45,9 @@ class SearchDriver:
     def __init__(self, search: Search) -> None:
         self.search = search
         self.reader = TrialReader(search)
-        pool = start.pool_for(search.request.options, search.base.preset.run.device)
-        self.trials_at_once = max(1, len(pool.devices) // search.request.options.takes.processes)
+        takes = search.request.options.takes.processes
+        pool = pool_of_this_machine(search.request.options.gpus, search.base.preset.run.device, takes)
+        self.trials_at_once = len(pool.devices) // takes
         self._resumes: dict[RunDirectory, int] = {}
         self._refused: dict[RunDirectory, str] = {}
         self._judged: dict[int, int] = {}

@@ -7,7 +7,6 @@ import contextlib
 import hashlib
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -24,9 +23,8 @@ from rbp_engine.plan.search import Search
 from rbp_engine.printable import Lines, visible
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import read_record, write_json
-from rbp_engine.run.launch.environment import module_command
+from rbp_engine.run.launch.environment import in_background
 from rbp_engine.run.queue.host_lock import host_directory, usable
-from rbp_engine.run.status import processes
 
 DRIVER = "rbp_engine.plan.driver"
 FOLDER = "searches"
@@ -85,15 +83,7 @@ def start_driver(asked: SweepRequest, search: Search) -> bool:
     if driver_of(search) is not None:
         return False
     log = log_of(search)
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            module_command(DRIVER, as_text(asked)),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            env=processes.without_marks(os.environ),
-            start_new_session=True,
-        )
+    process = in_background(log, DRIVER, as_text(asked))
     deadline = time.monotonic() + PATIENCE_S
     while not process.poll() and time.monotonic() < deadline:
         driver = driver_of(search)

@@ -21,6 +21,7 @@ from rbp_engine.run import start
 from rbp_engine.run.errors import NothingToStart, RunError
 from rbp_engine.run.files.layout import RunDirectory, name_in_id
 from rbp_engine.run.launch.slurm import device_words, in_a_job, job_of, script
+from rbp_engine.run.queue.devices import pool_of_this_machine
 from rbp_engine.run.queue.transitions import is_stranded
 from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.start import StartResult
@@ -38,7 +39,7 @@ def check_preset(request: LaunchRequest, loaded: LoadedPreset) -> None:
     trusted."""
     request.require_trust(loaded)
     start.require_data(loaded)
-    start.pool_for(request.options, loaded.preset.run.device)
+    pool_of_this_machine(request.options.gpus, loaded.preset.run.device, request.options.takes.processes)
 
 
 def start_points(

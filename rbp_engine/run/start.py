@@ -27,14 +27,13 @@ from rbp_engine.run.files.layout import RunDirectory, new_run_id, refuse_links
 from rbp_engine.run.files.run_json import Dispatch, Resources
 from rbp_engine.run.files.summary import read_summary, refuse_other_program, write_status
 from rbp_engine.run.launch import launch
-from rbp_engine.run.launch.environment import module_command
+from rbp_engine.run.launch.environment import in_background
 from rbp_engine.run.options import AS_USUAL, LaunchOptions
-from rbp_engine.run.queue.devices import Pool, pool_of_this_machine
+from rbp_engine.run.queue.devices import pool_of_this_machine
 from rbp_engine.run.queue.entries import entries_of, entry_of, has_entries, new_entry, write_entry
 from rbp_engine.run.queue.host_lock import dispatcher, host_directory, locked
 from rbp_engine.run.queue.transitions import WAITS, drop, is_stranded, take_stranded
 from rbp_engine.run.request import MOST_NODES, MOST_PROCESSES, MOST_RETRIES, LaunchRequest
-from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import LOST_AFTER_S, judge
 from rbp_engine.run.store.run_settings import read_settings
 from rbp_engine.run.trust import Launchable, TrustedPreset
@@ -63,7 +62,7 @@ def check(request: LaunchRequest) -> LoadedPreset:
     loaded = request.load()
     require_data(loaded)
     if request.queued:
-        pool_for(request.options, loaded.preset.run.device)
+        pool_of_this_machine(request.options.gpus, loaded.preset.run.device, request.options.takes.processes)
     return loaded
 
 
@@ -108,7 +107,7 @@ def create_runs(request: LaunchRequest, loaded: TrustedPreset) -> list[Launchabl
     _refuse_counts(asked)
     device = loaded.preset.run.device
     if request.queued:
-        pool_for(options, device)
+        pool_of_this_machine(options.gpus, device, options.takes.processes)
     _require_state(asked.dispatch)
     made: list[Launchable] = []
     try:
@@ -215,7 +214,7 @@ def begin(
         raise NothingToStart(f"{run.id} is queued already: rbp queue")
     device = read_settings(run).get("run.device") or "auto"
     if gpus is not None:
-        pool_for(LaunchOptions(resources=resources, gpus=gpus), device)
+        pool_of_this_machine(gpus, device, resources.processes)
     _require_state(asked.dispatch)
     if stranded:  # else the queue is not needed, and its directory need not be writable
         take_stranded(run)
@@ -302,16 +301,7 @@ def ensure_dispatcher() -> None:
         # A dispatcher looks for entries under this lock before it exits, so one that is alive now will see these.
         if dispatcher() is not None:
             return
-    with (host_directory() / "dispatcher.log").open("ab") as log:
-        process = subprocess.Popen(
-            module_command(DISPATCHER),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env=processes.without_marks(os.environ),
-            start_new_session=True,
-        )
-    _reap(process)
+    _reap(in_background(host_directory() / "dispatcher.log", DISPATCHER))
 
 
 def _reap(process: "subprocess.Popen[bytes]") -> None:
@@ -340,8 +330,3 @@ def _wait_until_settled(run: RunDirectory) -> None:
             raise RunError(f"{run.id} has ended, but the dispatcher is not done with it: rbp queue")
         ensure_dispatcher()
         time.sleep(0.1)
-
-
-def pool_for(options: LaunchOptions, device: str) -> Pool:
-    """The devices that options select for a preset's `run.device`. Raises RunError if there are too few for a run."""
-    return pool_of_this_machine(options.gpus, device, options.takes.processes)

@@ -67,39 +67,38 @@ class Folder:
             raise _no_run_makes_that(path)
         return descriptor
 
-    def write(self, name: str, contents: bytes | memoryview) -> None:
+    def write(self, name: str, contents: str | bytes | memoryview) -> None:
         """Write a new file and flush it to the disk."""
         with os.fdopen(self.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
-            file.write(contents)
+            file.write(contents.encode() if isinstance(contents, str) else contents)
             file.flush()
             os.fsync(file.fileno())
 
     def replace(self, name: str, contents: str | bytes) -> None:
         """Write a file that readers see whole or not at all: write a temporary file beside it, then rename it."""
-        temporary = _temporary(name)
-        try:
-            self.write(temporary, contents.encode() if isinstance(contents, str) else contents)
+        with self._beside(name, contents) as temporary:
             self.rename(temporary, name)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary, dir_fd=self.descriptor)
-            raise
 
     def create(self, name: str, contents: str | bytes) -> None:
         """Write a new file that readers see whole or not at all: a temporary file beside it, then a link to that.
 
         Raises FileExistsError if anything has the name.
         """
-        temporary = _temporary(name)
-        data = contents.encode() if isinstance(contents, str) else contents
-        try:
-            self.write(temporary, data)
+        with self._beside(name, contents) as temporary:
             try:
                 os.link(temporary, name, src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor)
             except FileExistsError:
                 raise
             except OSError:  # a file system without hard links
-                self.write(name, data)
+                self.write(name, contents)
+
+    @contextlib.contextmanager
+    def _beside(self, name: str, contents: str | bytes) -> Iterator[str]:
+        """Write a file with a name of its own, which is gone in the end."""
+        temporary = f".{name}.{os.getpid()}-{secrets.token_hex(3)}"
+        try:
+            self.write(temporary, contents)
+            yield temporary
         finally:
             with contextlib.suppress(OSError):
                 os.unlink(temporary, dir_fd=self.descriptor)
@@ -186,10 +185,6 @@ def unlink(path: Path, below: Path) -> None:
     """Remove a file, if it exists."""
     with contextlib.suppress(FileNotFoundError), folder(path.parent, below) as here:
         os.unlink(path.name, dir_fd=here.descriptor)
-
-
-def _temporary(name: str) -> str:
-    return f".{name}.{os.getpid()}-{secrets.token_hex(3)}"
 
 
 def _open_folder(name: str, above: Folder) -> int:

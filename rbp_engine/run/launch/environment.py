@@ -3,10 +3,14 @@
 Every worker gets these variables unless the user has set them.
 """
 
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 from rbp_engine import compile_cache
 from rbp_engine.cores import SLEEP_SOON, cores_here
+from rbp_engine.run.status import processes
 
 # Larger than any heap: no memory is returned to the system before the process ends.
 _NEVER_TRIM = str(2**40)
@@ -33,8 +37,21 @@ def module_command(module: str, *words: str) -> list[str]:
     return [sys.executable, "-P", "-m", module, *words]
 
 
-def worker_defaults(processes: int = 1) -> dict[str, str]:
-    """The variables for each of `processes` workers on this machine; the user's own settings take precedence.
+def in_background(log: Path, module: str, *words: str) -> "subprocess.Popen[bytes]":
+    """Start a module of the engine that belongs to no run and outlives this process; what it says goes into a log."""
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            module_command(module, *words),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=processes.without_marks(os.environ),
+            start_new_session=True,
+        )
+
+
+def worker_defaults(workers: int = 1) -> dict[str, str]:
+    """The variables for each of `workers` on this machine; the user's own settings take precedence.
 
     One thread per core that a worker may use. Threads that wait for each other spin a thousand times and then sleep:
     sleeping at once makes a step of ResNet-18 7 % longer (T = 4, B = 32, bf16); spinning without limit, the default,
@@ -43,7 +60,7 @@ def worker_defaults(processes: int = 1) -> dict[str, str]:
     the peak by 3 to 5 %. Threads are not bound to cores: that saves no processor time with one worker, and has not been
     measured with several.
     """
-    threads = max(1, cores_here() // processes)
+    threads = max(1, cores_here() // workers)
     return {
         **CARD_ORDER,
         **compile_cache.variables(),
