@@ -21,7 +21,6 @@ from rbp_engine.data.events.plan import FrameSettings
 from rbp_engine.data.open_feed import open_feed
 from rbp_engine.data.sets.cifar import CIFAR10_CLASSES as CLASSES
 from rbp_engine.data.sets.cifar10_dvs import CIFAR10_DVS
-from rbp_engine.errors import DataError
 from rbp_engine.lease import LeaseHeld, taken
 from rbp_engine.preset.sections.data import DataSection
 
