@@ -1,7 +1,7 @@
 """`rbp paper`: published accuracies beside ours, and the runs that would measure them."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -81,7 +81,8 @@ def _print_missing(
     if as_json:
         print_json([_missing_plain(one, runs_dir) for one in missing])
     else:
-        absent = _absent_data(one.cell.data for one in missing)
+        named = {one.cell.data for one in missing}
+        absent = {name for name in named if name in CATALOG and not catalogued(name).find().found}
         to_do = sorted((one for one in missing if one.live is None), key=lambda one: one.cell.data in absent)
         shown = [one for one in to_do if everything or presets or one.cell.data not in absent]
         print_lines(visible("".join(f"{one.command(runs_dir)}\n" for one in shown)))
@@ -107,11 +108,6 @@ def _missing_plain(one: "MissingRun", runs_dir: Path | None) -> dict[str, object
         "data": cell.data,
         "command": one.command(runs_dir),
     }
-
-
-def _absent_data(names: Iterable[str]) -> set[str]:
-    """Those of the data sets that are not here."""
-    return {name for name in set(names) if name in CATALOG and not catalogued(name).find().found}
 
 
 def _to_do_text(to_do: "Sequence[MissingRun]", absent: Collection[str], *, hidden: int) -> str:

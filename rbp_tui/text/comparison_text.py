@@ -63,9 +63,9 @@ def table_text(
         groups.append(Text(f"{sign} {cells}", style="bold" if group.is_baseline else ""))
     shown = {column.key for column in columns if column.key}
     hidden = dict.fromkeys(column.heading for column in all_columns if not column.key and column not in columns)
-    room = wrap(f"no room for: {', '.join(hidden)}", width) if hidden else []
-    parts = (Text("\n".join(room), "dim"), below(signs, shown))
-    return ComparisonText(headings, tuple(groups), Text("\n\n").join(part for part in parts if part))
+    no_room = Text("\n".join(wrap(f"no room for: {', '.join(hidden)}", width)) if hidden else "", "dim")
+    parts = [part for part in (no_room, below(signs, shown)) if part]
+    return ComparisonText(headings, tuple(groups), Text("\n\n").join(parts))
 
 
 def _padded(word: str, column: ComparedColumn) -> str:

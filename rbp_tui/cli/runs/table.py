@@ -53,13 +53,10 @@ def placed_columns(records: Sequence[RunRecord], width: int, wanted: Sequence[Co
     @functools.cache  # some columns read a file of every run
     def longest(column: Column) -> int:
         always = column.name != "processes" or column in wanted
-        return longest_text(column, records) if always or _differ(column, records) else 0
+        differs = always or len({column.text(record) for record in records if record.readable}) > 1
+        return longest_text(column, records) if differs else 0
 
     return place(columns, tiers, longest, width + GAP)
-
-
-def _differ(column: Column, records: Sequence[RunRecord]) -> bool:
-    return len({column.text(record) for record in records if record.readable}) > 1
 
 
 def column_of(name: str) -> Column:

@@ -117,11 +117,7 @@ def _train(plan: SweepPlan, states: Sequence[PointState], *, detach: bool, as_js
     states = states_of(plan)
     if not as_json:
         print_table(plan, states)
-    return _exit_code(states)
-
-
-def _exit_code(states: Sequence[PointState]) -> int:
-    """The worst of the runs: a failure is worse than an end before the end."""
+    # The worst of the runs: a failure is worse than an end before the end.
     codes = {Standing.DONE: 0, Standing.FAILED: 1}
     return max((codes.get(state.standing, 4) for state in states), key=(0, 4, 1).index)
 

@@ -26,7 +26,7 @@ WIDE = 100  # from here on, two things stand side by side
 # A chart has its title, its x labels and some rows between them.
 NARROWEST, LOWEST, HIGHEST = 60, 7, 20
 RESULT_ROWS = 6  # the lines about its end, which follow the last picture
-LABEL, FIGURES = 8, 30
+LABEL, FIGURES = 8, 34
 ALARMS_SHOWN = 2
 
 
