@@ -18,7 +18,6 @@ from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.cli.output import print_rich, say, say_next
 from rbp_tui.cli.train.next_steps import runs_dir_option
-from rbp_tui.cli.train.results import compare_command
 from rbp_tui.text import format as fmt
 from rbp_tui.text.comparison_columns import difference_text
 from rbp_tui.text.sweep_text import (
@@ -37,6 +36,8 @@ ONLY_LOOKS = ("--status", "--dry-run", "--json")
 RETRY = "--retry-failed"
 #: Of more values, most of the differences to the first one are not what anybody asks for.
 MOST_COMPARED = 10
+#: More runs than these are not named one by one in a command.
+MOST_NAMED = 12
 
 
 def say_plan(plan: SweepPlan, states: Sequence[PointState]) -> None:
@@ -74,7 +75,12 @@ def print_table(plan: SweepPlan, states: Sequence[PointState]) -> None:
     for line in _next(plan, states, best, others):
         say_next([line])
     if _is_one_setting(plan, rows) and all(row.results for row in rows):
-        say_next([compare_command(plan.request, [record.run for row in rows for record in row.records])])
+        records = [record for row in rows for record in row.records]
+        words = [short_id(record.run.id) for record in records]
+        if len(words) > MOST_NAMED:
+            experiments = dict.fromkeys(record.summary.experiment for record in records)
+            words = [" or ".join(f"experiment:{experiment}" for experiment in experiments)]
+        say_next([shlex.join(["rbp", "compare", *words]) + runs_dir_option(records[0].run, plan.request)])
 
 
 def sweep_table(plan: SweepPlan, rows: Sequence[SweepRow], *, most: int | None = None) -> RenderableType:

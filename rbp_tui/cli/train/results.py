@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rbp_engine.run.files.layout import RunDirectory, short_id
+from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary, read_summary
 from rbp_engine.run.status.status import Verdict
 from rbp_tui.cli.output import say, say_next
@@ -15,9 +15,6 @@ from rbp_tui.text.run_text import scores, status_text, title
 
 if TYPE_CHECKING:
     from rbp_engine.run.request import LaunchRequest
-
-#: More runs than these are not named one by one in a command.
-MOST_NAMED = 12
 
 
 def print_results(
@@ -52,16 +49,9 @@ def print_results(
     if waited_s is not None:
         say("  {} from the command to the end of the last run, in {}", fmt.duration(waited_s), runs[0].path.parent)
     place = runs_dir_option(runs[0], request)
-    say_next([f"rbp ls{place}", f"rbp report{place}", compare_command(request, runs)])
-
-
-def compare_command(request: "LaunchRequest | None", runs: Sequence[RunDirectory]) -> str:
-    """The command that compares the runs; of many, their experiments."""
-    words = [short_id(run.id) for run in runs]
-    if len(words) > MOST_NAMED:
-        experiments = dict.fromkeys(summary.experiment for run in runs if (summary := read_summary(run)) is not None)
-        words = [" or ".join(f"experiment:{experiment}" for experiment in experiments)]
-    return shlex.join(["rbp", "compare", *words]) + runs_dir_option(runs[0], request)
+    presets = {summary.preset for run in runs if (summary := read_summary(run)) is not None}
+    beside = [shlex.join(["rbp", "compare", f"preset={preset}"]) + place for preset in sorted(presets)]
+    say_next([f"rbp ls{place}", f"rbp report{place}", *beside])
 
 
 def print_result(

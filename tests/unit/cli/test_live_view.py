@@ -139,4 +139,4 @@ def test_at_the_end_of_several_seeds_the_mean_is_of_those_that_completed(tmp_pat
     text = capsys.readouterr().err
     assert "2 of 3 seeds completed: top-1 last 91.00 ± 1.41 %, best 91.00 ± 1.41 % (mean ± standard deviation)" in text
     assert f"1m15 from the command to the end of the last run, in {tmp_path}" in text.replace("\n", "")
-    assert "rbp compare one two three" in text
+    assert "rbp compare preset=digits" in text
