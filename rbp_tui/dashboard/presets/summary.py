@@ -38,9 +38,9 @@ def summary_of(loaded: LoadedPreset, records: Sequence[RunRecord]) -> Group:
     facts = _grid(2)
     if loaded.preset.paper is not None:
         facts.add_row("paper", _paper(loaded.preset))
-    facts.add_row("ours", _ours(loaded, records))
+    facts.add_row("yours", _ours(loaded, records))
     facts.add_row(
-        "here", estimate_line(loaded, records) or Text(f"not measured: rbp cost {one_line(loaded.name)}", "dim")
+        "takes", estimate_line(loaded, records) or Text(f"not measured: rbp cost {one_line(loaded.name)}", "dim")
     )
     facts.add_row("data", data_text(loaded))
     return Group(settings, Text(), facts)
@@ -101,19 +101,18 @@ def _paper(preset: "Preset") -> Text:
 
 
 def _ours(loaded: LoadedPreset, records: Sequence[RunRecord]) -> Text:
-    """Mean of the last accuracies of the completed runs, one of each seed, and the best of all.
+    """Means of the last and the best accuracies of the completed runs, one of each seed.
 
     The digits stand below the paper's.
     """
     completed = [record for record in of_experiment(loaded, records) if record.verdict.status == "completed"]
     counting = Experiment.of(completed).runs
     last = spread_of_known(record.summary.last.top1 for record in counting)
-    if last is None:
-        return Text("no run yet", style="dim")
-    bests = [record.summary.best.top1 for record in counting]
-    best = max((top1 for top1 in bests if top1 is not None), default=None)
+    best = spread_of_known(record.summary.best.top1 for record in counting)
+    if last is None or best is None:
+        return Text("no completed run of exactly these settings", style="dim")
     spread = "" if last.std is None else f" ± {fmt.percent(last.std)}"
-    return Text(f"{_figure(last.mean)} %{spread}, best {fmt.percent(best)}, {fmt.counted(last.count, 'run')}")
+    return Text(f"{_figure(last.mean)} %{spread}, best {fmt.percent(best.mean)}, {fmt.counted(last.count, 'run')}")
 
 
 def _figure(fraction: float) -> str:
