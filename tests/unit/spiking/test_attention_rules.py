@@ -1,6 +1,4 @@
-"""Attention with softmax: what torch's own layers give step by step, and the rate gradient of the same by hand."""
-
-import math
+"""Attention with softmax: what torch's own layers give step by step; test_reference.py has its rate gradient."""
 
 import pytest
 import torch
@@ -10,7 +8,7 @@ from torch import nn
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.spiking import LIF, SequenceTensor, UnsupportedOperation
 from tests.unit.spiking.method_checks import check_one_gradient_at_t_1
-from tests.unit.spiking.rule_checks import B, T, by_rate_m, by_rate_s, close, random
+from tests.unit.spiking.rule_checks import B, T, close, random
 
 N, E, HEADS = 5, 6, 2
 pytestmark = pytest.mark.filterwarnings("ignore:.* that are no spikes")
@@ -88,48 +86,6 @@ def test_multihead_attention_of_a_sequence_is_torchs_at_each_step(settings, call
         assert all(of_step is None for _, of_step in steps)
     else:
         close(weights.values(), torch.stack([of_step for _, of_step in steps]))
-
-
-def by_hand(attention, x, r):
-    """The mean output with the rate gradient: VJPs at the means of each step of the computation."""
-
-    def with_value(graph, value):
-        return value.detach() + graph - graph.detach()
-
-    def heads(y):
-        return y.reshape(*y.shape[:-1], HEADS, -1).transpose(-3, -2)
-
-    def project(y, part):
-        w, b = attention.in_proj_weight.chunk(3)[part], attention.in_proj_bias.chunk(3)[part]
-        return heads(y @ w.T + b)
-
-    q, k, v = (project(x, part) for part in range(3))
-    scores = q @ k.transpose(-1, -2) / math.sqrt(E // HEADS)
-    p = scores.softmax(-1)
-    out = p @ v
-    rq, rk, rv = (project(r, part) for part in range(3))
-    r_scores = with_value(rq @ rk.transpose(-1, -2) / math.sqrt(E // HEADS), scores.mean(0))
-    mean_p = p.mean(0).detach()
-    r_p = with_value(mean_p * r_scores - mean_p * (mean_p * r_scores).sum(-1, keepdim=True), mean_p)
-    r_out = with_value(r_p @ rv, out.mean(0)).transpose(-3, -2).flatten(-2)
-    return r_out @ attention.out_proj.weight.T + attention.out_proj.bias
-
-
-@pytest.mark.parametrize("method", [by_rate_m, by_rate_s])
-def test_the_rate_gradient_of_multihead_attention_is_that_of_its_rules(method):
-    attention = layer(batch_first=True)
-    x = random(T, B, N, E)
-    r = x.mean(0).requires_grad_()
-    leaves = [r, *attention.parameters()]
-    out = method(lambda x: attention(x, x, x, need_weights=False)[0], [x], [r]).rate()
-    expected = by_hand(attention, x, r)
-    close(out, expected)
-    for found, wanted in zip(
-        torch.autograd.grad(out, leaves, random(B, N, E, seed=3)),
-        torch.autograd.grad(expected, leaves, random(B, N, E, seed=3)),
-        strict=True,
-    ):
-        close(found, wanted)
 
 
 class Tokens(nn.Module):
