@@ -139,15 +139,11 @@ class NeuronModule(base.MemoryModule, ABC):  # type: ignore[misc]  # it has no t
             return super().forward(current)
         refuse_checkpointing()
         current.check_unchanged(type(self).__name__)
-        self.prepare(current)
         return current.fire(self.neurons_for(current))
-
-    def prepare(self, current: Carrier) -> None:
-        """Called before the neurons fire."""
 
     @abstractmethod
     def neurons_for(self, current: Any) -> Neurons:
-        """The layer as carriers fire it, for an input [B, C, …]: a carrier or a tensor."""
+        """The layer as carriers fire it, for an input [B, C, …]: a tensor, or a carrier, which makes it ready."""
 
     def single_step_forward(self, current: Tensor) -> Tensor:
         """Spikes [B, …] of one timestep; `v` keeps the state for the next.

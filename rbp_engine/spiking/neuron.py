@@ -115,18 +115,16 @@ class LIF(NeuronModule):
         kernel: Kernel = "eager" if self.kernel == "auto" else self.kernel
         return LIFNeurons(self.decay, self.threshold, self.v_reset, self.detach_reset, self.surrogate, kernel)
 
-    def prepare(self, current: Carrier) -> None:
-        """The kernel "auto" becomes the one that works for the device."""
-        if self.kernel == "auto":
-            self.kernel, problem = compiler.choose("auto", current.like.device.type)
-            if problem:
-                warnings.warn(problem, stacklevel=3)
-
     def neurons_for(self, current: Carrier | Tensor) -> LIFNeurons:
         """The layer for an input [B, C, …], whose channels give what is learnt by channel its shape.
 
-        Raises ValueError for an input with another number of channels than the first one.
+        At a carrier the kernel "auto" becomes the one that works for its device. Raises ValueError for an input with
+        another number of channels than the first one.
         """
+        if self.kernel == "auto" and isinstance(current, Carrier):
+            self.kernel, problem = compiler.choose("auto", current.like.device.type)
+            if problem:
+                warnings.warn(problem, stacklevel=3)
         channels = current.shape[1:2]
         for parameter in (self.decay_logit, self.log_threshold):
             self._give_shape(parameter, channels)

@@ -117,14 +117,11 @@ class OwnNeuron(NeuronModule, Generic[State]):
         """The parameters that are trained, by name."""
         return {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
 
-    def prepare(self, current: Carrier) -> None:
-        """The functions of the neuron are checked once."""
-        if not self._checked and not current.like.is_meta:
+    def neurons_for(self, current: Any) -> OwnNeurons:
+        """The layer as carriers fire it, as of LIF; at the first carrier the functions of the neuron are checked."""
+        if not self._checked and isinstance(current, Carrier) and not current.like.is_meta:
             check_timesteps(self, current.like)
             self._checked = True
-
-    def neurons_for(self, current: Any) -> OwnNeurons:
-        """The layer as carriers fire it, as of LIF."""
         return OwnNeurons(self)
 
 

@@ -85,17 +85,13 @@ def why_not_trained(network: nn.Module) -> str:
     That is its neurons, and its networks that run several timesteps themselves.
     """
     found = {path or "the network itself": m for path, m in network.named_modules() if is_spikingjelly_neuron(m)}
-    if not found:
-        return _why_made_for_t_1(network)
-    kinds = ", ".join(sorted({type(module).__name__ for module in found.values()}))
-    more = f" and {len(found) - _SHOWN} more places" if len(found) > _SHOWN else ""
-    return (
-        f"SpikingJelly's {kinds} at {', '.join([*found][:_SHOWN])}{more} are not trained here, {PUT_OURS}. "
-        "SpikingJelly's layers can stay"
-    )
-
-
-def _why_made_for_t_1(network: nn.Module) -> str:
+    if found:
+        kinds = ", ".join(sorted({type(module).__name__ for module in found.values()}))
+        more = f" and {len(found) - _SHOWN} more places" if len(found) > _SHOWN else ""
+        return (
+            f"SpikingJelly's {kinds} at {', '.join([*found][:_SHOWN])}{more} are not trained here, {PUT_OURS}. "
+            "SpikingJelly's layers can stay"
+        )
     for module in network.modules():
         timesteps = next((vars(module)[name] for name in _OWN_TIMESTEPS if name in vars(module)), 1)
         if timesteps != 1 and _is_of(module, _NETWORKS):

@@ -90,11 +90,8 @@ def _layer(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywor
 
 def _batch_norm(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
     x, *settings = args
-    if x.processes is None:
-        norm = BatchNorm(*settings, **kwargs)
-    else:
-        norm = SynchronisedBatchNorm(*settings, **kwargs, processes=x.processes)
-    return carrier.batch_norm(norm)
+    kind = BatchNorm if x.processes is None else functools.partial(SynchronisedBatchNorm, processes=x.processes)
+    return carrier.batch_norm(kind(*settings, **kwargs))
 
 
 RULES: dict[str, Rule] = {
