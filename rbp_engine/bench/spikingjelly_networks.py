@@ -8,7 +8,7 @@ from spikingjelly.activation_based.model import spikformer
 from torch import nn
 
 from rbp_engine.models.blocks import ATTENTION_SCALE
-from rbp_engine.models.spikformer import Spikformer, SpikingSelfAttention, from_spikingjelly
+from rbp_engine.models.spikformer import Spikformer, SpikingSelfAttention
 from rbp_engine.spiking import LIF
 
 
@@ -32,10 +32,9 @@ def spikingjelly_spikformer(model: Spikformer, timesteps: int, neuron: Callable[
         )
     except ValueError as error:
         raise ValueError(f"SpikingJelly has no Spikformer of this size: {error}") from None
-    own, named = model.state_dict(), theirs.state_dict()
-    theirs.load_state_dict(
-        {name: own[ours].reshape(named[name].shape) for name, ours in zip(named, from_spikingjelly(named), strict=True)}
-    )
+    # Both have their weights in one order; its convolutions over tokens are in one dimension.
+    both = zip(theirs.state_dict().items(), model.state_dict().values(), strict=True)
+    theirs.load_state_dict({name: ours.reshape(value.shape) for (name, value), ours in both})
     for module in theirs.modules():
         if isinstance(module, attention.SpikingSelfAttention):
             module.scale = ATTENTION_SCALE

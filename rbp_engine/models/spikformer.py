@@ -3,11 +3,10 @@
 Batch norm follows every convolution, and no convolution has a bias.
 """
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
-from torch import Tensor, nn
+from torch import nn
 
 from rbp_engine.models.blocks import (
     Networks,
@@ -82,18 +81,6 @@ def spikformer(
         head=nn.Linear(width, num_classes),
     )
     return initialised(model, init, normal_deviation=0.02)
-
-
-def from_spikingjelly(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state dict of a `spikingjelly.activation_based.model.spikformer.Spikformer` for the same size here.
-
-    Weights of its convolutions over tokens in a row, [C, C', 1], become those of 1×1 convolutions. Its neurons,
-    τ = 2 with `decay_input`, are `LIF(decay=0.5, threshold=2.0, reset="hard")`.
-    """
-    return {
-        name.replace(".conv_bn.block.", ".").replace(".neuron.", "."): value.unsqueeze(-1) if value.ndim == 3 else value
-        for name, value in state.items()
-    }
 
 
 NETWORKS: Final[Networks] = {

@@ -18,8 +18,7 @@ from rbp_engine.methods import METHODS, create_method
 from rbp_engine.models import MODELS, create_model, maxformer, ms_resnet, sdt
 from rbp_engine.models.sdt_v2 import PaddedBatchNorm, reparameterised, sdt_v2
 from rbp_engine.spiking import LIF
-from tests.unit.models import spikingjelly_weights as weights
-from tests.unit.models.spikingjelly_weights import at_work
+from tests.unit.models.spikingjelly_weights import at_work, with_weights_of
 
 T, B, CLASSES = 4, 4, 3
 HERE = [name for name in MODELS if name.startswith(("ms_resnet", "max", "sdt"))]
@@ -106,9 +105,7 @@ TINY = {
 def test_with_spikingjellys_weights_its_logits_come_out(name):
     torch.manual_seed(0)
     theirs = at_work(THEIRS[name]()).eval()
-    ours = OURS[name](TAU_4_3 if name == "ms_resnet" else TAU_2).double().eval()
-    renamed = weights.sdt if name == "sdt" else weights.ms_resnet if "resnet" in name else weights.maxformer
-    ours.load_state_dict(renamed(theirs.state_dict()))
+    ours = with_weights_of(OURS[name](TAU_4_3 if name == "ms_resnet" else TAU_2).double().eval(), theirs)
     images = torch.randn(B, 3, 32, 32, dtype=torch.float64)
     expected = theirs(images)
     assert expected.std(0).max() > 1e-3

@@ -10,10 +10,9 @@ from spikingjelly.activation_based.model import spikformer as their_spikformer
 from rbp_engine.methods import create_method
 from rbp_engine.models import create_model
 from rbp_engine.models.qkformer import hierarchy
-from rbp_engine.models.spikformer import from_spikingjelly, spikformer
+from rbp_engine.models.spikformer import spikformer
 from rbp_engine.spiking import LIF
-from tests.unit.models.spikingjelly_weights import at_work
-from tests.unit.models.spikingjelly_weights import qkformer as of_qkformer
+from tests.unit.models.spikingjelly_weights import at_work, with_weights_of
 
 # τ = 2 with `decay_input` and a hard reset to 0.
 PAPER_NEURON = partial(LIF, decay=0.5, threshold=2.0, reset="hard", surrogate_args={"alpha": 2.0})
@@ -46,20 +45,18 @@ def test_each_stage_has_fewer_tokens(name, size, sides):
 
 
 def spikformers(patch):
-    """SpikingJelly's network, ours of the same size, and its weights named as ours."""
+    """SpikingJelly's network, and ours of the same size."""
     size = {"img_size_h": 2 * patch, "img_size_w": 2 * patch, "embed_dims": 16, "num_heads": 2, "depths": 2}
     theirs = their_spikformer.Spikformer(T=4, in_channels=3, num_classes=5, patch_size=patch, **size)
     ours = spikformer(2, 16, 2, patch, num_classes=5, in_channels=3, neuron=PAPER_NEURON)
-    at_work(theirs, bias=1.2)
-    return theirs, ours, from_spikingjelly(theirs.state_dict())
+    return at_work(theirs, bias=1.2), ours
 
 
 def qkformers():
     size = {"embed_dims": 16, "num_heads": (4, 4, 4), "depths": (1, 2, 1)}
     theirs = their_qkformer.QKFormer(T=4, in_channels=3, num_classes=5, **size)
     ours = hierarchy(16, 4, (1, 2, 1), num_classes=5, in_channels=3, neuron=PAPER_NEURON)
-    at_work(theirs, bias=0.8)
-    return theirs, ours, of_qkformer(theirs.state_dict())
+    return at_work(theirs, bias=0.8), ours
 
 
 @pytest.mark.parametrize(
@@ -70,9 +67,8 @@ def qkformers():
 @torch.no_grad()
 def test_with_spikingjellys_weights_its_logits_come_out(make, side):
     torch.manual_seed(0)
-    theirs, ours, weights = make()
-    theirs, ours = theirs.eval(), ours.double().eval()
-    ours.load_state_dict(weights)
+    theirs, ours = make()
+    theirs, ours = theirs.eval(), with_weights_of(ours.double().eval(), theirs)
     rates = {}
     for name, neuron in ours.named_modules():
         if isinstance(neuron, LIF):
