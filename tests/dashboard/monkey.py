@@ -147,7 +147,6 @@ def _may_save(act):
 def _deliver(app, act):
     """Send what a terminal would."""
     driver = app._driver
-    assert driver is not None
     match act:
         case ("key", key):
             name = _character_to_key(key) if len(key) == 1 and not key.isalnum() else key

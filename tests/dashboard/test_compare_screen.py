@@ -1,7 +1,6 @@
 """The Compare screen over files written by the real writers, without workers."""
 
 import shutil
-from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -10,9 +9,6 @@ from typer.testing import CliRunner
 
 from rbp_engine.run import track
 from rbp_engine.run.files.events import Validation
-from rbp_engine.run.files.layout import RunDirectory, write_json
-from rbp_engine.run.files.summary import read_summary
-from rbp_engine.run.writer import EventWriter
 from rbp_tui.cli import app as rbp
 from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
@@ -21,6 +17,7 @@ from rbp_tui.dashboard.monitor.screen import MonitorScreen
 from rbp_tui.dashboard.text_line import Line
 from rbp_tui.dashboard.view_state import load_state
 from tests.dashboard.screen_pictures import at
+from tests.run_files import change_summary, tell
 
 GIB = 2**30
 RATE = {1: (0.80, 0.91), 2: (0.82, 0.93), 3: (0.84, 0.95)}
@@ -212,10 +209,8 @@ async def test_it_follows_live_runs_and_survives_removed_ones(home, until, compa
         screen = await compare(app, pilot, "on", "off", "damaged")
         assert "left out damaged: preset.toml cannot be read" in shown(screen)
         assert screen.compared.notes == ()
-        events = EventWriter(RunDirectory(going.path).events(), attempt=1)
-        events.write(Validation(2, 0.1, 0.75, 1.0, 360), 20)
-        events.close()
-        write_json(going.summary_json, asdict(read_summary(going)) | {"last": {"top1": 0.75}, "best": {"top1": 0.75}})
+        tell(going, Validation(2, 0.1, 0.75, 1.0, 360), step=20)
+        change_summary(going, last={"top1": 0.75}, best={"top1": 0.75})
         await until(pilot, lambda: "75.00" in shown(screen) and drawn(app)["1◆"].y.tolist() == [50.0, 75.0])
         shutil.rmtree(leaving.path)
         await until(pilot, lambda: len(screen.groups) == 1)

@@ -15,7 +15,7 @@ from rbp_engine.run import start
 from rbp_engine.run.files.attempts import Asked
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import Resources
-from rbp_engine.run.files.summary import read_summary, write_summary
+from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.launch import launch
 from rbp_engine.run.status.status import judge
 from rbp_engine.run.store.store import list_runs
@@ -23,6 +23,7 @@ from rbp_tui.dashboard.launch.form import LaunchForm
 from rbp_tui.dashboard.launch.request import TypedRequest, typed_again, warnings
 from rbp_tui.dashboard.monitor.screen import MonitorScreen
 from rbp_tui.dashboard.presets.screen import PresetsScreen
+from tests.run_files import change_summary
 
 DIGITS = bundled_folder() / "digits.toml"
 
@@ -86,9 +87,7 @@ def test_a_launch_is_refused_with_the_reason_and_nothing_is_created(request_for,
 def test_warnings_name_the_gradient_scale_and_completed_seeds(request_for, home):
     request = request_for(overrides="T=6", seeds="1,2")
     run = launch.create(load_preset("digits", ["T=6", "seed=2"]), home / "runs")
-    summary = read_summary(run)
-    summary.status = "completed"
-    write_summary(run, summary)
+    change_summary(run, status="completed")
     scaled, done = warnings(request, start.check(request), list_runs(home / "runs"))
     assert scaled == "T=6: the rate gradient is scaled by 1/6 (loss_scale)"
     assert done == f"seed 2 is completed already: {run.id[-4:]}"

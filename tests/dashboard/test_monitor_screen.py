@@ -32,7 +32,7 @@ from rbp_tui.dashboard.monitor.log_pane import LogPane
 from rbp_tui.dashboard.network.tab import NetworkTab
 from rbp_tui.dashboard.text_line import Line, TextPanel
 from tests.dashboard.screen_pictures import screen_text
-from tests.run_files import change_summary, write_attempt, write_identity
+from tests.run_files import change_summary, tell, write_attempt, write_identity
 
 pytestmark = pytest.mark.asyncio
 
@@ -281,10 +281,9 @@ async def test_the_log_is_searched_and_followed(shown, dashboard, until, write_r
 async def test_the_traceback_comes_from_the_rank_that_failed_first(shown, dashboard, until, write_run):
     run = write_run("run-ranks", "failed", ranks=2, reason="RuntimeError: lost its peer")
     for rank, cause, t in ((0, "lost its peer", 2.0), (1, "out of memory", 1.0)):
-        writer = EventWriter(run.events(rank), 1, rank)
         lines = [f"  frame {number}" for number in range(40)]
         text = "\n".join(["Traceback (most recent call last):", *lines, f"RuntimeError: {cause}"])
-        writer.write(ErrorRaised(f"RuntimeError: {cause}", text), 40, time.time() + t)
+        tell(run, ErrorRaised(f"RuntimeError: {cause}", text), step=40, rank=rank, now=time.time() + t)
     async with shown(run) as pilot:
         await until(pilot, lambda: dashboard.screen.seen.history.failure is not None)
         await pilot.press("T")
@@ -302,9 +301,7 @@ async def test_a_run_that_failed_before_any_point_shows_its_failure_once(shown, 
     ]
     trace = "\n".join([*lines, "ValueError: 8 is not 9"])
     run = write_run("run-early", "failed", epochs=0, reason="ValueError: 8 is not 9")
-    writer = EventWriter(run.events(), 1)
-    writer.write(ErrorRaised("ValueError: 8 is not 9", trace, cause="own_code"), 0)
-    writer.close()
+    tell(run, ErrorRaised("ValueError: 8 is not 9", trace, cause="own_code"), step=0)
     run.stderr().write_text(f"a warning of torch\n{trace}\n")
     async with shown(run) as pilot:
         await until(pilot, lambda: "the traceback above" in screen_text(dashboard))
@@ -332,13 +329,11 @@ async def test_what_a_run_is_doing_and_its_alert_have_their_places(shown, dashbo
     async with shown(run) as pilot:
         assert "▶ RUNNING compiling" in said(dashboard, "#title")
         assert "compiling…" in said(dashboard, "#no_curves_sentence")
-        writer = EventWriter(run.events(), 1)
-        writer.write(Metrics(0, 1.0, 0.5, 0.1), 1)
+        tell(run, Metrics(0, 1.0, 0.5, 0.1), step=1)
         await until(pilot, lambda: dashboard.screen.query_one("#loss").display)
         assert not dashboard.screen.query_one("#no_curves").display
         assert not dashboard.screen.query_one("#alert").display
-        writer.write(WarningRaised("data stalled 8 s"), 2)
-        writer.close()
+        tell(run, WarningRaised("data stalled 8 s"), step=2)
         await until(pilot, lambda: "data stalled 8 s" in said(dashboard, "#alert"))
         assert dashboard.screen.query_one("#alert").display
 

@@ -7,7 +7,6 @@ import pytest
 
 from rbp_engine.run.files.events import FiringRates
 from rbp_engine.run.status import status
-from rbp_engine.run.writer import EventWriter
 from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.charts.layer_table import LayerTable
@@ -15,7 +14,7 @@ from rbp_tui.dashboard.network.screen import TABS, NetworkScreen
 from rbp_tui.dashboard.opened import state_text
 from rbp_tui.dashboard.text_line import Line
 from tests.dashboard.screen_pictures import at
-from tests.run_files import change_identity, change_summary, write_attempt
+from tests.run_files import change_identity, change_summary, tell, write_attempt
 
 NOW = 1010.0  # soon after the events of `end_run`
 CURVE = [0.5, 0.7, 0.8, 0.85, 0.9, 0.95]
@@ -140,19 +139,17 @@ async def test_a_run_that_the_monitor_has_read_is_seen_at_its_cursor(dashboard, 
 
 @pytest.mark.asyncio
 async def test_a_new_sample_is_shown_unless_the_past_is_looked_at(dashboard, live_run, until):
-    writer = EventWriter(live_run.events(), attempt=1)
     async with dashboard.run_test(size=(120, 40)) as pilot:
         await open_network(dashboard, pilot, until)
-        writer.write(FiringRates([[0.5] * 5] * 18, [0.0] * 18, [0.0] * 18), 70, 1007.0)
+        tell(live_run, FiringRates([[0.5] * 5] * 18, [0.0] * 18, [0.0] * 18), step=70, now=1007.0)
         await until(pilot, lambda: first_mean(dashboard) == 50.0)
         await pilot.press("left")
         before = first_mean(dashboard)
-        writer.write(FiringRates([[0.9] * 5] * 18, [0.0] * 18, [0.0] * 18), 80, 1008.0)
+        tell(live_run, FiringRates([[0.9] * 5] * 18, [0.0] * 18, [0.0] * 18), step=80, now=1008.0)
         await until(pilot, lambda: "of 8" in head(dashboard))
         assert first_mean(dashboard) == before < 50.0
         await pilot.press("escape")
         await until(pilot, lambda: first_mean(dashboard) == 90.0)
-    writer.close()
 
 
 @pytest.mark.asyncio

@@ -12,8 +12,7 @@ from textual.widgets import Checkbox, Input, OptionList, Static, Tab, Tabs
 
 from rbp_engine.preset import load_preset
 from rbp_engine.preset.search import bundled_folder
-from rbp_engine.run.files.summary import read_summary, write_summary
-from rbp_engine.run.launch import launch
+from rbp_engine.run.files.summary import read_summary
 from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.dialogs import Choice
 from rbp_tui.dashboard.launch.form import LaunchForm
@@ -45,16 +44,12 @@ def mine(home, monkeypatch):
 
 
 @pytest.fixture
-def completed(home):
+def completed(home, end_run):
     """A run of this folder that has completed, according to its files."""
 
     def make(preset, *words, top1=0.9):
-        run = launch.create(load_preset(preset, words), home / "runs")
-        summary = read_summary(run)
-        summary.status, summary.epoch, summary.trained_s, summary.mem_peak = "completed", summary.epochs, 40.0, 2**30
-        summary.last, summary.best = {"top1": top1}, {"top1": top1 + 0.01, "epoch": 3}
-        write_summary(run, summary)
-        return run
+        reached = {"epoch": 20, "epochs": 20, "trained_s": 40.0}
+        return end_run(home / "runs", None, *words, preset=preset, curve=(top1,), **reached)
 
     return make
 

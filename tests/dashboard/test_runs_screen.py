@@ -1,7 +1,6 @@
 """The Runs screen over run folders: table, query, marks, and actions on many runs."""
 
 from contextlib import asynccontextmanager
-from dataclasses import asdict
 
 import pytest
 from textual.widgets import Input, Static
@@ -9,7 +8,7 @@ from textual.widgets import Input, Static
 from rbp_engine.preset import load_preset, resolved_toml
 from rbp_engine.run.files.annotations import change_tags, set_archived
 from rbp_engine.run.files.events import Scores
-from rbp_engine.run.files.layout import RunDirectory, write_json
+from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.store.store import list_runs
 from rbp_engine.run.store.trash import list_trash
@@ -20,6 +19,7 @@ from rbp_tui.dashboard.monitor.screen import MonitorScreen
 from rbp_tui.dashboard.runs.screen import RunsScreen
 from rbp_tui.dashboard.runs.table import RunTable
 from rbp_tui.dashboard.text_line import Line
+from tests.run_files import change_summary
 
 pytestmark = pytest.mark.asyncio
 
@@ -336,7 +336,7 @@ async def test_events_since_the_last_visit_are_shown_until_dismissed(home, three
         await shows(app, pilot, until, 4)
         assert line(app, "#since") == ""
     # It ended, with a time stamp from before the last visit: the clock of its host is behind.
-    write_json(run.summary_json, asdict(read_summary(run)) | {"status": "failed", "reason": "a NaN", "updated": 1.7e9})
+    change_summary(run, status="failed", reason="a NaN", updated=1.7e9)
     app = Dashboard(three)
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: isinstance(app.screen, RunsScreen) and "1 failed: a NaN" in line(app, "#since"))

@@ -194,7 +194,6 @@ async def test_keys_move_the_cursor_and_post_a_message():
         assert app.chart.cursor == 100.0
         await press(pilot, "left")
         moved = app.chart.cursor
-        assert moved is not None
         assert moved < 96
         await press(pilot, "right")
         assert app.cursors[0] == 100.0
@@ -222,7 +221,6 @@ async def test_the_wheel_zooms_around_the_pointer():
         await pilot._post_mouse_events([curve_chart.events.MouseScrollUp], CurveChart, offset=(6 + 25, 5))
         await pilot.pause()
         view = app.chart.view
-        assert view is not None
         assert view[1] - view[0] == pytest.approx(80)
         assert view[0] + 80 * 25.5 / 101 == pytest.approx(25.2, abs=0.3)
         await pilot._post_mouse_events([curve_chart.events.MouseScrollDown], CurveChart, offset=(6 + 25, 5))

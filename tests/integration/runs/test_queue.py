@@ -155,7 +155,6 @@ def test_the_process_that_started_a_run_does_not_remain_as_a_zombie(submit):
     arrange.set_paused(False)
     wait_for(lambda: judge(run).status == "running")
     process = dispatcher()
-    assert process is not None
     wait_for(lambda: not psutil.Process(process.pid).children())
 
 
@@ -163,7 +162,6 @@ def test_damaged_and_hostile_runs_do_not_block_the_others(submit, machine):
     machine("[hooks]\non_end = 'true'\n")
     damaged, faulty, worded, good = submit(1, 2, 3, 4, retries=1)
     entry = entry_of(damaged)
-    assert entry is not None
     write_json(entry.path, read_json(entry.path) | {"retried": "lots"})
     (good.control / "attempt-of-nobody").touch()
     for run, changes in ((faulty, {"status": "lost"}), (worded, {"status": "failed", "reason": "a\0b"})):

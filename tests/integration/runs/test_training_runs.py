@@ -54,7 +54,6 @@ def test_a_run_records_its_course_from_the_first_step_to_the_end(reference, look
 
 def test_the_summary_of_a_completed_run_agrees_with_its_events(reference, look):
     summary = read_summary(reference)
-    assert summary is not None
     validations = look.bodies(reference, Validation)
     best = max(validations, key=lambda body: (body.top1, -body.epoch))
     assert (summary.status, summary.reason) == ("completed", "")
@@ -166,7 +165,6 @@ def test_with_held_out_images_the_test_set_is_used_once_for_the_last_and_the_bes
         ("test", "best", 3, 360),
     ]
     summary = read_summary(run)
-    assert summary is not None
     held_out = validations[:3]
     assert summary.last.top1 == held_out[-1].top1
     assert summary.best.top1 == max(body.top1 for body in held_out)

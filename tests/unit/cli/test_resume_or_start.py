@@ -8,10 +8,9 @@ from typer.testing import CliRunner, Result
 
 from rbp_engine.preset import load_preset
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.files.summary import read_summary, write_summary
 from rbp_engine.run.launch import launch
 from rbp_tui.cli import app
-from tests.run_files import write_attempt
+from tests.run_files import change_summary, write_attempt
 
 
 @pytest.fixture
@@ -21,15 +20,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDirectory:
     monkeypatch.setenv("RBP_CONFIG", str(tmp_path / "config"))
     run = launch.create(load_preset("digits"), tmp_path / "runs", run_id="night")
     write_attempt(run)
-    end(run, "running")
+    change_summary(run, status="running")
     return run
-
-
-def end(run: RunDirectory, word: str) -> None:
-    summary = read_summary(run)
-    assert summary is not None
-    summary.status = word
-    write_summary(run, summary)
 
 
 def train(run: RunDirectory, *words: str) -> Result:
@@ -46,7 +38,7 @@ def test_it_succeeds_if_another_process_runs_the_run(run: RunDirectory, monkeypa
 
 
 def test_it_succeeds_if_the_run_completes_in_another_process(run: RunDirectory) -> None:
-    threading.Timer(0.5, end, (run, "completed")).start()
+    threading.Timer(0.5, change_summary, (run,), {"status": "completed"}).start()
     done = train(run, "--resume-or-start")
     # On a busy machine it has completed before the command looks, which then says so in other words.
     assert done.exit_code == 0 and "is complete" in done.stderr

@@ -10,9 +10,8 @@ from rbp_engine.preset import load_preset
 from rbp_engine.run.files.events import FiringRates, GradientFidelity, Health, RunStart
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.launch import launch
-from rbp_engine.run.writer import EventWriter
 from rbp_tui.cli import app
-from tests.run_files import change_summary
+from tests.run_files import change_summary, tell
 
 
 @pytest.fixture
@@ -22,21 +21,17 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDirectory:
 
 
 def sampled(run: RunDirectory) -> RunDirectory:
-    events = EventWriter(run.events(), attempt=1)
-    events.write(RunStart(steps_per_epoch=10, neuron_layers=["stem.lif"], weight_layers=["stem.conv", "head"]), 0)
-    events.write(FiringRates([[0.5, 0.25]], [0.125], [0.0]), 10)
-    events.write(FiringRates([[0.1, 0.3]], [0.75], [0.0]), 20)
-    events.write(Health([0.5], [[0.0, 0.1, 0.2, 0.3, 0.4]], [1e-3, 0.0], [1e-5, None]), 20)
-    events.write(GradientFidelity(8, 0.9, 1.1, [0.875, None], [1.0, None], [0.0625], [0.25, None]), 20)
-    events.close()
+    tell(run, RunStart(steps_per_epoch=10, neuron_layers=["stem.lif"], weight_layers=["stem.conv", "head"]), step=0)
+    tell(run, FiringRates([[0.5, 0.25]], [0.125], [0.0]), step=10)
+    health = Health([0.5], [[0.0, 0.1, 0.2, 0.3, 0.4]], [1e-3, 0.0], [1e-5, None])
+    fidelity = GradientFidelity(8, 0.9, 1.1, [0.875, None], [1.0, None], [0.0625], [0.25, None])
+    tell(run, FiringRates([[0.1, 0.3]], [0.75], [0.0]), health, fidelity, step=20)
     return run
 
 
 def test_learnt_decays_and_thresholds_stand_beside_the_membranes(run: RunDirectory) -> None:
-    events = EventWriter(run.events(), attempt=1)
-    events.write(RunStart(steps_per_epoch=10, neuron_layers=["stem.lif"], weight_layers=["head"]), 0)
-    events.write(Health([0.5], [[0.0, 0.1, 0.2, 0.3, 0.4]], [1e-3], [1e-5], [0.25], [1.125]), 20)
-    events.close()
+    tell(run, RunStart(steps_per_epoch=10, neuron_layers=["stem.lif"], weight_layers=["head"]), step=0)
+    tell(run, Health([0.5], [[0.0, 0.1, 0.2, 0.3, 0.4]], [1e-3], [1e-5], [0.25], [1.125]), step=20)
     assert "stem.lif 50.0 0.200 0.250 1.125 " in " ".join(rbp(run).split())
     (layer,) = json.loads(rbp(run, "--json"))["membranes"]["layers"]
     assert (layer["decay"], layer["threshold"]) == (0.25, 1.125)

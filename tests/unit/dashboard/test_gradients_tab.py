@@ -31,9 +31,7 @@ def history() -> FidelityHistory:
     builder = HistoryBuilder()._by_kind[GradientFidelity]
     for step, body in enumerate([START, sample(10), sample(20)]):
         builder.add(Event(step, 1.0, 1, 0, 10 * step, body))
-    found = builder.history()
-    assert found is not None
-    return found
+    return builder.history()
 
 
 def test_the_table_has_the_whole_the_weights_and_the_neurons_at_a_sample(history: FidelityHistory) -> None:

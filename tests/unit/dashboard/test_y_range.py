@@ -20,9 +20,7 @@ def curve(y: Floats | list[float], *, log: bool = False, smoothing: float = 0.0,
 
 
 def shown(*curves: ChartCurve, log: bool = False, everything: bool = False) -> YRange:
-    found = y_range(curves, Axis(0.0, 1e6), log=log, everything=everything)
-    assert found is not None
-    return found
+    return y_range(curves, Axis(0.0, 1e6), log=log, everything=everything)
 
 
 @given(st.lists(values, min_size=1, max_size=3), logs)
