@@ -26,5 +26,5 @@ def test_a_preset_far_too_large_is_reported_after_a_few_images(rbp):
     assert done.stderr.startswith("measuring a few steps of cifar10-resnet18")
 
 
-def test_a_wrong_preset_is_refused_before_anything_is_measured(rbp):
-    assert "batch" in rbp("cost", "digits", "bach=2", code=2).stderr
+def test_a_wrong_preset_is_refused_before_anything_is_measured(rbp_here):
+    assert "batch" in rbp_here("cost", "digits", "bach=2", code=2).stderr

@@ -200,3 +200,20 @@ def test_the_schema_of_an_unknown_field_suggests_the_nearest(rbp):
     done = rbp("schema", "optim.lrr")
     assert (done.returncode, done.stdout) == (2, "")
     assert "Did you mean 'optim.lr'?" in done.stderr
+
+
+def test_a_new_preset_is_written_and_compared_with_its_parent(rbp, rbp_here, tmp_path):
+    assert rbp("new", "mine", "--from", "digits", "T=2", "epochs=1").returncode == 0
+    text = (tmp_path / "presets" / "mine.toml").read_text()
+    assert "timesteps = 2" in text and "momentum" not in text
+    assert "exists already" in rbp("new", "mine", "T=3").stderr
+    found = json.loads(rbp("diff", "mine", "--json").stdout)
+    assert (found["here"], found["there"]) == ("mine", "digits")
+    assert found["differences"] == [
+        {"key": "method.timesteps", "here": 2, "there": 4, "role": "result"},
+        {"key": "train.epochs", "here": 1, "there": 20, "role": "result"},
+    ]
+    assert rbp("diff", "mine", "digits").stdout == rbp("diff", "mine").stdout
+    assert "same settings" in rbp("diff", "mine", "mine").stderr
+    assert json.loads(rbp("diff", "digits", "--json").stdout)["there"] == "defaults"
+    assert rbp_here.json("train", "mine", "--dry-run")["preset"]["method"]["timesteps"] == 2
