@@ -58,10 +58,10 @@ def test_operations_without_a_rule_are_named_with_a_remedy(rbp, write):
     assert f"nets.py line {NETS.count(chr(10))}" in done.stdout
 
 
-def test_wrong_arguments_are_explained(rbp, write):
+def test_wrong_arguments_are_explained(rbp_here, write):
     write("nets.py", NETS)
     for words in (("nots.py:Net",), ()):
-        assert "rbp try --example writes" in " ".join(rbp("try", *words, code=2).stderr.replace("│", " ").split())
-    assert "Did you mean 'Net'" in rbp("try", "nets.py:Nat", code=2).stderr
-    assert "nets.py:MyNet" in rbp("try", "nets.py", code=2).stderr
-    assert "channels, height and width" in rbp("try", "nets.py:Net", "--input", "3x32", code=2).stderr
+        assert "rbp try --example writes" in " ".join(rbp_here("try", *words, code=2).stderr.replace("│", " ").split())
+    assert "Did you mean 'Net'" in rbp_here("try", "nets.py:Nat", code=2).stderr
+    assert "nets.py:MyNet" in rbp_here("try", "nets.py", code=2).stderr
+    assert "channels, height and width" in rbp_here("try", "nets.py:Net", "--input", "3x32", code=2).stderr
