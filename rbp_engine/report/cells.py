@@ -78,8 +78,7 @@ class Cell(Experiment[ReportedRun]):
 def make_cells(entries: Iterable[ReportedRun]) -> list[Cell]:
     """Group runs by experiment; sorted by data set, network, method and T."""
     entries = list(entries)
-    ours = [entry for entry in entries if not entry.summary.program]
-    figures = figures_by_experiment({entry.settings["data.name"] for entry in ours if not published(entry.preset)})
+    figures = figures_by_experiment({one.data for one in entries if one.preset and not published(one.preset)})
     places: defaultdict[tuple[Any, ...], list[ReportedRun]] = defaultdict(list)
     for entry in entries:
         # Runs of other programs are compared among themselves: most settings of a preset mean nothing to them.
@@ -116,7 +115,7 @@ def distinguish(
 def _cell(group: Experiment[ReportedRun], figures: Mapping[str, Published]) -> Cell:
     newest = max(group.runs, key=lambda entry: entry.summary.created)
     # A preset that repeats a cell under another name, as a sweep does, has no figures of its own.
-    paper = _published(newest) or figures.get(group.experiment)
+    paper = published(newest.preset) or figures.get(group.experiment)
     return Cell(
         **vars(group),
         last=spread([entry.last for entry in group.runs]),
@@ -147,11 +146,6 @@ def _place(cell: Cell) -> tuple[str, str, int, str, str]:
     return cell.data, cell.network, cell.timesteps, program, repr(label)
 
 
-def _published(entry: ReportedRun) -> Published:
-    """The paper's figure, for a run of rbp."""
-    return None if entry.summary.program else published(entry.preset)
-
-
 def _notes(group: Experiment[ReportedRun], paper: Published) -> Iterable[str]:
     entries = group.runs
     if program := entries[0].summary.program:
@@ -177,8 +171,8 @@ def _notes(group: Experiment[ReportedRun], paper: Published) -> Iterable[str]:
                 for key, (ours, theirs) in departed.items()
             )
             yield f"departs from the preset {one_line(entries[0].summary.preset)}: {changes}"
-    if len({repr(_published(entry)) for entry in entries}) > 1:
-        figures = [names.value_text(_published(entry)) for entry in entries]
+    if len({repr(published(entry.preset)) for entry in entries}) > 1:
+        figures = [names.value_text(published(entry.preset)) for entry in entries]
         yield _difference(entries, "the paper's figure", figures)
     tables = [conditions(entry) for entry in entries]
     for name in differing(tables):
