@@ -369,7 +369,7 @@ def test_a_probe_that_takes_long_is_no_stall_and_no_time_of_a_step(run, monkeypa
     assert recorder.journal.summary.trained_s == 4.0
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR2", "control/stop"])
+@pytest.mark.parametrize("name", ["SIGUSR2", "control/stop"])
 def test_a_stop_during_an_evaluation_saves_before_it_and_it_is_recorded_once(run, whole, name):
     """The second attempt is then killed between the evaluation and the checkpoint that would contain it."""
     first = Attempt(run, 1)

@@ -237,7 +237,7 @@ def test_hostile_files_are_one_sentence_in_little_time_and_memory(tmp_path):
         assert problem.startswith(str(root / "user24_fluorescent.aedat")) and reason in problem and "\n" not in problem
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", ["aedat", "npy"])
 def test_whatever_bytes_are_changed_a_trial_is_read_or_named(tmp_path, layout):
     root = write(tmp_path / "whole", layout)
     assert problems_of(GESTURE, root) == []

@@ -198,7 +198,7 @@ def test_hostile_files_are_one_sentence_in_little_time_and_memory(tmp_path):
         assert str(root / "Train") in problem and reason in problem and "\n" not in problem
 
 
-@pytest.mark.parametrize("layout", ["bin", "npz", "small"])
+@pytest.mark.parametrize("layout", ["bin", "small"])
 def test_whatever_bytes_are_changed_a_recording_is_read_or_named(tmp_path, layout):
     name = "nmnist_small" if layout == "small" else "nmnist"
     root = write_small(tmp_path / "whole") if layout == "small" else write(tmp_path / "whole", layout)
