@@ -1,5 +1,6 @@
 """Sets of recordings of event cameras, which are decoded once into a cache of frames. Without torch and numpy."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,18 +22,43 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class RecordedSet(DataSet):
-    """Recordings of an event camera; `image_size` is the sensor's."""
+    """Recordings of an event camera; `image_size` is the sensor's.
+
+    `layouts` are those in which people have it: the name of each, and what it has for each part, as paths in the root.
+    """
 
     kind: ClassVar[Kind] = "recordings"
     in_memory: ClassVar[bool] = False
     takes: tuple[str, ...] = ("roll", "size", "frames_by")
+    layouts: tuple[tuple[str, str, str], ...] = ()
 
     def plan(self, root: Path, wanted: FrameSettings) -> Plan:
         """What to decode of the set in `root`. Raises DataError, which says what is wrong, and the remedy."""
         raise NotImplementedError
 
+    def place(self, root: Path) -> tuple[str, Sequence[Path]]:
+        """The layout of the set in `root`, and what it has for each part.
+
+        Raises DataError, which says what was found instead, and the remedy.
+        """
+        for layout, *names in self.layouts:
+            places = [root / name for name in names]
+            if all(map(os.path.exists, places)):  # pathlib raises without permission
+                return layout, places
+        raise DataError(f"{root} holds no {self.paper_name}: looked for {self.layout}; get it from {self.by_hand}")
+
     def holds_some(self, root: Path) -> bool:
         return not self.missing(root)
+
+    def missing(self, folder: Path) -> list[str]:
+        try:
+            self.place(folder)
+        except DataError as error:
+            return [str(error)]
+        return []
+
+    def incomplete(self, folder: Path) -> str:
+        return self.missing(folder)[0]
 
     def problems(self, folder: Path | None) -> list[str]:
         """Missing recordings, those that cannot be read, and damaged caches; reads and decodes all of them."""

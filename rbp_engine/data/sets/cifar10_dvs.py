@@ -13,7 +13,6 @@ from rbp_engine.data.events.plan import FrameSettings, Plan, Recording
 from rbp_engine.data.events.recorded import RecordedSet, events_of_spikingjelly
 from rbp_engine.data.readers.cifar10_dvs import PAGE, find_layout, holds_any, list_recordings, split_recordings
 from rbp_engine.data.sets.cifar import CIFAR10_CLASSES
-from rbp_engine.errors import DataError
 
 _CANONICAL: Final = "row 127-x, column 127-y"
 
@@ -22,10 +21,14 @@ _CANONICAL: Final = "row 127-x, column 127-y"
 class Cifar10Dvs(RecordedSet):
     """1000 recordings of each class."""
 
+    def place(self, root: Path) -> tuple[str, Sequence[Path]]:
+        layout, folder = find_layout(root)
+        return layout, [folder]
+
     def plan(self, root: Path, wanted: FrameSettings) -> Plan:
         from rbp_engine.data.events.aedat import read_aedat
 
-        layout, folder = find_layout(root)
+        layout, [folder] = self.place(root)
         recordings, gaps = list_recordings(layout, folder)
         turned, stored = layout == "aedat" and wanted.orientation == "canonical", layout == "events"
         side = self.image_size[0]
@@ -50,16 +53,6 @@ class Cifar10Dvs(RecordedSet):
 
     def holds_some(self, root: Path) -> bool:
         return holds_any(root)
-
-    def missing(self, folder: Path) -> list[str]:
-        try:
-            find_layout(folder)
-        except DataError as error:
-            return [str(error)]
-        return []
-
-    def incomplete(self, folder: Path) -> str:
-        return self.missing(folder)[0]
 
 
 CIFAR10_DVS = Cifar10Dvs(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from rbp_engine.data.data_set import is_file, is_folder
+from rbp_engine.data.data_set import is_folder
 from rbp_engine.data.events.plan import FrameSettings, Plan, Recording
 from rbp_engine.data.events.recorded import RecordedSet, events_of_spikingjelly
 from rbp_engine.data.files import open_data, read_data
@@ -55,10 +55,7 @@ class Dvs128Gesture(RecordedSet):
     """Trials of 23 people to train on and of 6 to test on, as published, or as tonic or SpikingJelly leave them."""
 
     def plan(self, root: Path, wanted: FrameSettings) -> Plan:
-        found = _place(root)
-        if found is None:
-            raise DataError(f"{root} holds no {self.paper_name}: looked for {self.layout}")
-        layout, places = found
+        layout, places = self.place(root)
         spans: dict[Path, tuple[int, int]] = {}
         parts: list[list[Recording]] = []
         for place in places:
@@ -76,19 +73,6 @@ class Dvs128Gesture(RecordedSet):
         trials_of = [one.path for part in parts for one in part]
         files = [path.parent for path in trials_of] if layout == "aedat" else trials_of
         return self.planned(wanted, places[0].parent, layout, parts, events, files=list(dict.fromkeys(files)))
-
-    def missing(self, folder: Path) -> list[str]:
-        return [] if _place(folder) else ["trials_to_train.txt and trials_to_test.txt"]
-
-
-def _place(root: Path) -> tuple[str, list[Path]] | None:
-    """The layout, and what it has for each part."""
-    for folder in _FOLDERS:
-        for layout, names in _PARTS.items():
-            places = [root / folder / name for name in names]
-            if all((is_file if layout == "aedat" else is_folder)(place) for place in places):
-                return layout, places
-    return None
 
 
 def _in_recordings(index: Path) -> Iterator[Trial]:
@@ -232,5 +216,10 @@ DATA_SETS = (
         "or ibmGestureTrain/ and ibmGestureTest/",
         by_hand="https://research.ibm.com/interactive/dvsgesture (CC BY 4.0); unpack DvsGesture.tar.gz",
         folder="DvsGesture",
+        layouts=tuple(
+            (layout, f"{folder}/{train}", f"{folder}/{test}")
+            for folder in _FOLDERS
+            for layout, (train, test) in _PARTS.items()
+        ),
     ),
 )  # fmt: skip

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from rbp_engine.data.data_set import is_file, is_folder
 from rbp_engine.data.events.plan import FrameSettings, Plan, Recording, numbered
 from rbp_engine.data.events.recorded import RecordedSet, events_of_spikingjelly
 from rbp_engine.data.files import read_data
@@ -43,10 +42,7 @@ class NMnist(RecordedSet):
     """60 000 training and 10 000 test recordings, as published, or as tonic or SpikingJelly leave them."""
 
     def plan(self, root: Path, wanted: FrameSettings) -> Plan:
-        found = _place(root)
-        if found is None:
-            raise DataError(f"{root} holds no {self.paper_name}: looked for {self.layout}")
-        layout, folders = found
+        layout, folders = self.place(root)
         pattern = re.compile(rf"([0-9]{{1,9}})\.{layout}")
         parts = [
             [one for label in range(10) for one in numbered(label, folder / str(label), pattern)] for folder in folders
@@ -59,34 +55,16 @@ class NMnist(RecordedSet):
         events = _events if layout == "bin" else events_of_spikingjelly
         return self.planned(wanted, root, layout, parts, events, gaps=gaps)
 
-    def missing(self, folder: Path) -> list[str]:
-        return [] if _place(folder) else ["Train/ and Test/"]
-
-
-def _place(root: Path) -> tuple[str, list[Path]] | None:
-    """The suffix of the recordings, and the folder of each part, which has one for each digit."""
-    for suffix, place, names in (
-        ("bin", root, ("Train", "Test")),
-        ("bin", root / "extract", ("Train", "Test")),
-        ("npz", root / "events_np", ("train", "test")),
-    ):
-        folders = [place / name for name in names]
-        if all(map(is_folder, folders)):
-            return suffix, folders
-    return None
-
 
 @dataclass(frozen=True, kw_only=True)
 class NMnistSmall(RecordedSet):
     """1000 training and 100 test recordings in one folder, with a list of each part."""
 
     def plan(self, root: Path, wanted: FrameSettings) -> Plan:
-        parts = [_listed(root / name) for name, _ in self.files]
-        files = [root / name for name, _ in self.files] + [one.path for part in parts for one in part]
-        return self.planned(wanted, root, "bs2", parts, _events, files=files)
-
-    def holds_some(self, root: Path) -> bool:
-        return any(is_file(root / name) for name, _ in self.files)
+        layout, lists = self.place(root)
+        parts = [_listed(one) for one in lists]
+        files = [*lists, *(one.path for part in parts for one in part)]
+        return self.planned(wanted, root, layout, parts, _events, files=files)
 
 
 def _listed(index: Path) -> list[Recording]:
@@ -124,6 +102,11 @@ DATA_SETS = (
         by_hand="https://www.garrickorchard.com/datasets/n-mnist (CC BY-SA 4.0); unpack Train.zip and Test.zip into "
         "one folder",
         folder="NMNIST",
+        layouts=(
+            ("bin", "Train", "Test"),
+            ("bin", "extract/Train", "extract/Test"),
+            ("npz", "events_np/train", "events_np/test"),
+        ),
     ),
     NMnistSmall(
         name="nmnist_small",
@@ -140,9 +123,6 @@ DATA_SETS = (
         layout="train1K.txt and test100.txt with the recordings that they name, NUMBER.bs2",
         by_hand="https://github.com/bamsumit/slayerPytorch (N-MNIST is CC BY-SA 4.0); unpack its NMNISTsmall.zip",
         folder="NMNISTsmall",
-        files=(
-            ("train1K.txt", "95295ce925924af0e111164d2b822c16"),
-            ("test100.txt", "8ead20bc23d4b1f8166d42e10ef7a739"),
-        ),
+        layouts=(("bs2", "train1K.txt", "test100.txt"),),
     ),
 )
