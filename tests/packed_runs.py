@@ -70,19 +70,20 @@ class Archive:
     """A packed run, of which a test makes a hostile one: its files, and fields of its directory."""
 
     def __init__(self, run: RunDirectory) -> None:
+        self.id = run.id
         self.contents = {name: text for name, text in files_of(run).items() if not name_problem(name)}
         self.contents = {name: text for name, text in self.contents.items() if "tmp" not in name and "pyc" not in name}
-        self.entries = [(f"{run.id}/{name}", text) for name, text in self.contents.items()]
+        self.entries = [(f"{self.id}/{name}", text) for name, text in self.contents.items()]
         self.compression = zipfile.ZIP_STORED
         self.fields: list[tuple[str, int, bytes]] = []
 
     def list(self, name: str, text: bytes = b"x") -> None:
         """Add a file."""
-        self.entries.append((f"own/{name}", text))
+        self.entries.append((f"{self.id}/{name}", text))
 
     def put(self, name: str, text: bytes) -> None:
         """Give a file other contents."""
-        self.entries = [(known, text if known == f"own/{name}" else was) for known, was in self.entries]
+        self.entries = [(known, text if known == f"{self.id}/{name}" else was) for known, was in self.entries]
 
     def say(self, name: str, at: int, value: bytes) -> None:
         """Put a value at a place in the entry that a file has in the directory."""
@@ -95,7 +96,7 @@ class Archive:
                 archive.writestr(name, text)
         content = bytearray(path.read_bytes())
         for name, at, value in self.fields:
-            place = content.rindex(f"own/{name}".encode()) - ENTRY + at
+            place = content.rindex(f"{self.id}/{name}".encode()) - ENTRY + at
             content[place : place + len(value)] = value
         path.write_bytes(content)
         return path

@@ -213,9 +213,9 @@ def run_the_hook(world):
     """As the dispatcher does at the end of an attempt. It imports what lies where it runs, and what must not."""
     run, trouble = world.run("lost"), []
     job = SimpleNamespace(attempt=1, failed=False)
-    dispatcher = SimpleNamespace(_hooks=[], _log=lambda *words: trouble.append(words))
+    dispatcher = SimpleNamespace(_children=[], _log=lambda *words: trouble.append(words))
     Dispatcher._run_hooks(dispatcher, SimpleNamespace(job=job), new_entry(run, Asked()))
-    for process in dispatcher._hooks:
+    for process in dispatcher._children:
         process.wait()
     whole = run.control.is_dir() and not any(folder.is_symlink() for folder in (run.path, run.control))
     log = run.control / "hook-1"
