@@ -202,8 +202,9 @@ def short_id(run_id: str) -> str:
 
 
 def is_called(run_id: str, reference: str) -> bool:
-    """Whether a reference is this id, or its last four characters or more."""
-    return run_id == reference or (len(reference) >= SHORT_LENGTH and run_id.endswith(reference))
+    """Whether a reference is this id, or its last four characters or more; `last` is the newest run, and no ending."""
+    long_enough = len(reference) >= SHORT_LENGTH and reference != "last"
+    return run_id == reference or (long_enough and run_id.endswith(reference))
 
 
 def name_in_id(name: str) -> str:

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rbp_engine.run.files.layout import short_id
+from rbp_engine.run.files.layout import is_called, short_id
+from rbp_engine.settings.machine import runs_directory
 from rbp_tui.cli.command_group import CommandGroup, Typer
 from rbp_tui.cli.options import TRAIN, Json, RunsDir
 from rbp_tui.cli.output import print_json, print_rich, say
@@ -106,12 +107,14 @@ def go() -> None:
 
 
 def waiting(words: list[str], runs_dir: "Path | None") -> "list[RunDirectory]":
-    """The runs that references and queries name: those of the queue first, whatever runs directory they are in."""
-    from rbp_engine.run.files.layout import is_called
+    """The runs of a runs directory that references and queries name; what waits in the queue comes before the others.
+
+    Another runs directory may have runs of the same ids: those of a sweep's points come from the experiment.
+    """
     from rbp_engine.run.queue.entries import entries
 
-    known = [entry.run for entry in entries()]
-    matching = {word: [run for run in known if is_called(run.id, word)] for word in words}
-    here = [found[0] for found in matching.values() if len(found) == 1]
+    place, known = runs_directory(runs_dir).resolve(), [entry.run for entry in entries()]
+    matching = {word: [run for run in known if run.path.parent == place and is_called(run.id, word)] for word in words}
     others = [word for word, found in matching.items() if len(found) != 1]
+    here = [found[0] for found in matching.values() if len(found) == 1]
     return list(dict.fromkeys([*here, *(select(others, runs_dir) if others else ())]))

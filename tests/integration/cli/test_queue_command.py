@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from collections import defaultdict
+from pathlib import Path
 
 import pytest
 
@@ -121,6 +122,25 @@ def test_waiting_runs_are_arranged_and_nothing_starts_during_a_pause(rbp_here):
     assert not list(rbp.runs.glob("*/attempts/*"))
     rbp("stop", "status:queued")
     rbp("queue", "go")
+
+
+def test_a_run_of_the_queue_is_named_within_its_runs_directory_and_last_is_the_newest(rbp_here):
+    """Points of a sweep have the same ids in every runs directory."""
+    rbp = rbp_here
+    rbp("queue", "pause")
+    for folder, run_id in (("ra", "dup1"), ("rb", "dup1"), ("rb", "try-last"), ("rb", "newest")):
+        rbp("train", *QUICK, "--id", run_id, "--gpus", "none", "--detach", "--runs-dir", folder)
+
+    def waiting():
+        return {"/".join(Path(run["path"]).parts[-2:]) for run in rbp.json("queue")}
+
+    assert rbp.json("stop", "dup1", "--runs-dir", "rb")["id"] == "dup1"
+    assert waiting() == {"ra/dup1", "rb/try-last", "rb/newest"}
+    assert rbp.json("stop", "last", "--runs-dir", "rb")["id"] == "newest"
+    assert "no run 'try-last'" in rbp("stop", "try-last", "--now", "--runs-dir", "ra", code=2).stderr
+    assert waiting() == {"ra/dup1", "rb/try-last"}
+    rbp("stop", "--now", "dup1", "--runs-dir", "ra")
+    rbp("stop", "--now", "try-last", "--runs-dir", "rb")
 
 
 def test_a_schedulers_signal_preempts_running_runs_and_removes_waiting_ones(rbp, slots):
