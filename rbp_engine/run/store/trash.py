@@ -5,6 +5,7 @@ import errno
 import os
 import secrets
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,15 +113,13 @@ def restore(runs: Path, reference: str) -> RunDirectory:
     return RunDirectory(runs / entry.id)
 
 
-def empty_trash(runs: Path) -> int:
-    """Delete everything in the trash for good; returns the number of runs. Those removed meanwhile are kept."""
-    trash = trash_directory(runs)
-    trust.require_place(trash)
-    count = len(list_trash(runs))
-    with cannot(f"empty {trash}"):
-        for name in run_names(trash):
-            _delete(trash / name)
-    return count
+def empty_trash(runs: Path, listed: Sequence[TrashedRun]) -> int:
+    """Delete these runs in the trash for good, and no others; returns their number."""
+    trust.require_place(trash_directory(runs))
+    with cannot(f"empty {trash_directory(runs)}"):
+        for entry in listed:
+            _delete(entry.run.path)
+    return len(listed)
 
 
 def _trashed(run: RunDirectory) -> TrashedRun:

@@ -179,7 +179,7 @@ def rm(
         place = runs_directory(runs_dir)
         if entries := trash.list_trash(place):
             _ask([entry.run.id for entry in entries], yes=yes)
-        say("deleted {}", fmt.counted(once_trusted(lambda: trash.empty_trash(place), trust=trust), "run"))
+        say("deleted {}", fmt.counted(once_trusted(lambda: trash.empty_trash(place, entries), trust=trust), "run"))
         return
     directories = select(runs or [], runs_dir)
     if live := [directory.id for directory in directories if judge(directory).live]:

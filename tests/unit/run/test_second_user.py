@@ -316,7 +316,7 @@ def test_a_runs_directory_or_trash_of_mallory_s_is_not_written_to(shared):
     run = shared.create("result", ALICE, preset=shared.plain, runs=mine)
     trash = mine.with_name("runs.trash")
     shared.act(ALICE, lambda: trash.symlink_to(theirs))
-    for use in (lambda: move_to_trash(run), lambda: empty_trash(mine)):
+    for use in (lambda: move_to_trash(run), lambda: empty_trash(mine, [])):
         assert shared.refused(use) == f"{trash} {THEIRS}; if you trust it, add --trust"
     os.lchown(trash, MALLORY, MALLORY)
     assert "is a link that belongs to user 54322" in shared.refused(lambda: move_to_trash(run))

@@ -115,18 +115,21 @@ def test_what_a_killed_removal_leaves_is_listed_and_can_be_removed(make_run, run
         run = make_run("mine", status="completed")
         if trashed:
             move_to_trash(run)
-        if remove_and_die(lambda run=run: empty_trash(runs) if trashed else remove_run(run), removals):
+        listed = list_trash(runs)
+        if remove_and_die(
+            lambda run=run, listed=listed: empty_trash(runs, listed) if trashed else remove_run(run), removals
+        ):
             break
         assert list(runs.iterdir()) == []
         left = [path.name for path in trash_directory(runs).iterdir()]
         assert left == [entry.run.id for entry in list_trash(runs)] == ["mine"]
         assert sorted(path.name for path in runs.parent.iterdir()) == ["runs", "runs.trash"]
-        assert empty_trash(runs) == 1
+        assert empty_trash(runs, list_trash(runs)) == 1
     assert removals > 5, "nothing was killed"
     assert list(runs.iterdir()) == [] and list_trash(runs) == []
 
 
-def test_emptying_deletes_all_that_is_there_and_nothing_that_links_lead_to(make_run, runs):
+def test_emptying_deletes_all_that_is_listed_and_nothing_that_links_lead_to(make_run, runs):
     make_run("stays", status="completed")
     for name in ("a", "b"):
         move_to_trash(make_run(name, status="completed"))
@@ -134,6 +137,14 @@ def test_emptying_deletes_all_that_is_there_and_nothing_that_links_lead_to(make_
     (runs.parent / "precious" / "thesis.tex").write_text("mine")
     (trash_directory(runs) / "linked").symlink_to(runs.parent / "precious")
     (trash_directory(runs) / "notes").write_text("a file")
-    assert (empty_trash(runs), empty_trash(runs)) == (3, 0)  # a linked folder counts as a run
-    assert list(trash_directory(runs).iterdir()) == [] and [entry.run.id for entry in list_runs(runs)] == ["stays"]
+    assert empty_trash(runs, list_trash(runs)) == 3  # a linked folder counts as a run
+    assert list_trash(runs) == [] and [entry.run.id for entry in list_runs(runs)] == ["stays"]
     assert (runs.parent / "precious" / "thesis.tex").read_text() == "mine"
+
+
+def test_what_came_into_the_trash_after_it_was_listed_is_kept(make_run, runs):
+    move_to_trash(make_run("old", status="completed"))
+    listed = list_trash(runs)
+    move_to_trash(make_run("new", status="completed"))
+    assert empty_trash(runs, listed) == 1
+    assert [entry.id for entry in list_trash(runs)] == ["new"]
