@@ -103,6 +103,12 @@ def end_run(
     return run
 
 
+def write_manifest(checkpoint: Path) -> None:
+    """Write the manifest of a checkpoint by what else is in its folder, without the rest that a resume reads."""
+    files = {path.name: {"size": path.stat().st_size} for path in checkpoint.iterdir()}
+    write_json(checkpoint / "manifest.json", {"files": files})
+
+
 def contents(folder: Path) -> dict[str, bytes | str]:
     """Everything below a folder: contents of files, targets of links, nothing of other things."""
     found: dict[str, bytes | str] = {}

@@ -3,18 +3,31 @@
 import contextlib
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from rbp_engine.codec import Count
 from rbp_engine.run import trust
 from rbp_engine.run.errors import RunError, cannot
 from rbp_engine.run.files import inside
-from rbp_engine.run.files.layout import CHECKPOINT, RunDirectory
+from rbp_engine.run.files.layout import CHECKPOINT, RunDirectory, read_record
 from rbp_engine.run.status.status import judge
 from rbp_engine.run.store.disk_use import freed_by
 from rbp_engine.run.store.store import RunRecord, refuse_live
 
 _BEST, _BEST_BEFORE, _LEFTOVER = "best", "best.old", ".tmp"
+
+
+@dataclass(frozen=True)
+class _File:
+    size: Count
+
+
+@dataclass(frozen=True)
+class _Manifest:
+    """Of the manifest of a checkpoint, what can be checked without reading all of its files."""
+
+    files: dict[str, _File] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -87,8 +100,13 @@ def _folders(checkpoints: Path) -> list[str]:
 
 
 def _is_whole(checkpoint: Path) -> bool:
-    """Whether a folder was written to its end; its manifest is the last file."""
-    return (checkpoint / "manifest.json").is_file()
+    """Whether a folder was written to its end and has kept its files: those of its manifest, in their sizes."""
+    manifest = read_record(_Manifest, checkpoint / "manifest.json", _Manifest())
+    try:
+        sizes = {name: (checkpoint / name).stat().st_size for name in manifest.files}
+    except (OSError, ValueError):
+        return False
+    return "model.safetensors" in sizes and all(sizes[name] == file.size for name, file in manifest.files.items())
 
 
 def _is_ours(name: str) -> bool:

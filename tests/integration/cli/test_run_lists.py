@@ -8,7 +8,7 @@ import re
 import pytest
 
 from rbp_engine.run.files.layout import RunDirectory
-from tests.run_files import change_identity, end_run
+from tests.run_files import change_identity, end_run, write_manifest
 
 
 @pytest.fixture
@@ -253,8 +253,8 @@ def test_runs_are_sorted_by_size_and_checkpoints_go_by_a_rule(rbp, runs):
     for step in (1, 2):
         folder = runs / "rate-1" / "checkpoints" / f"step-{step:08d}"
         folder.mkdir()
-        (folder / "manifest.json").write_text("{}")
         (folder / "model.safetensors").write_bytes(bytes([step]) * 2**20)
+        write_manifest(folder)
     assert ids(rbp, "size>2MiB") == ["rate-1"] and "MiB" in rbp("ls", "--columns", "size").stdout
     assert ids(rbp, "--sort", "-size")[0] == "rate-1" == ids(rbp, "--sort", "size")[-1]
     shown = rbp("runs", "prune", "T=4")
@@ -275,7 +275,7 @@ def test_on_80_columns_only_names_of_runs_are_cut_in_the_table_of_what_goes(rbp,
     folders += [runs / "large" / part for part in ("tensorboard", "ranks/0")]
     for number, folder in enumerate(folders):
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "manifest.json").write_text("{}")
         (folder / "model.safetensors").write_bytes(bytes([number]) * 852 * 2**10)
+        write_manifest(folder)
     table = rbp("runs", "prune", "large", "--keep", "none").stdout
     assert [word.strip(",") for word in table.split() if "0000" in word] == ["step-00000001", "step-00000002"]

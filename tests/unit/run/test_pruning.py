@@ -14,6 +14,7 @@ from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.store.disk_use import disk_use, freed_by, known_disk_use
 from rbp_engine.run.store.prune import Pruning, plan_pruning, prune
 from rbp_engine.run.store.store import record
+from tests.run_files import write_manifest
 
 MakeRun = Callable[..., RunDirectory]
 MIB = 2**20
@@ -28,7 +29,7 @@ def add_checkpoint(run: RunDirectory, name: str, *, like: str = "", whole: bool 
     else:
         (folder / "model.safetensors").write_bytes(os.urandom(MIB))
     if whole:
-        (folder / "manifest.json").write_text("{}")
+        write_manifest(folder)
 
 
 def trained(make_run: MakeRun, status: str = "completed") -> RunDirectory:
@@ -84,6 +85,16 @@ def test_what_a_rule_keeps_is_whole_and_what_no_checkpoint_is_stays(make_run, tm
     assert "no other whole checkpoint than step-00000010" in planned.why_more
     prune(planned)
     assert left(run) == {"step-00000010", "mine", "step-00000040"} and (tmp_path / "elsewhere").is_dir()
+
+
+@pytest.mark.parametrize("damaged", ["best", "step-00000030"])
+def test_a_checkpoint_that_has_lost_its_weights_is_not_what_stays(make_run, damaged):
+    run = make_run(status="completed")
+    for name in ("step-00000020", "step-00000030", "best"):
+        add_checkpoint(run, name)
+    (run.checkpoints / damaged / "model.safetensors").write_bytes(b"")  # as after a power cut
+    prune(plan(run, "best" if damaged == "best" else "last"))
+    assert left(run) == {"step-00000030" if damaged == "best" else "step-00000020"}
 
 
 def test_a_folder_of_checkpoints_that_is_a_link_is_left_alone(make_run, tmp_path):
