@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import importlib.metadata
+import os
 import platform
 import re
 import shlex
@@ -56,6 +57,23 @@ FORMAT = 1
 LARGEST_DIFF = 2**20
 #: Of all installed packages, those that readers ask for.
 DECISIVE = ("rbp-tui", "torch", "torchvision", "spikingjelly", "numpy")
+
+_NO_COMMANDS = tuple(
+    word
+    for setting in ("core.fsmonitor=false", "core.hooksPath=/dev/null", "diff.autoRefreshIndex=false")
+    for word in ("-c", setting)
+)
+# Without a look into submodules, which have configurations of their own.
+_DIFF = (
+    "diff",
+    "--no-ext-diff",
+    "--no-textconv",
+    "--no-color",
+    "--ignore-submodules=dirty",
+    "--submodule=short",
+    "HEAD",
+)
+_OWN_FILTER = re.compile(r"^(?!system\b|global\b|command\b)\w+\tfilter\.", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -197,20 +215,30 @@ def _packages(_changed: tuple[tuple[str, int], ...]) -> dict[str, str]:
 
 
 def git_state(folder: Path) -> tuple[GitState | None, str]:
-    """The state of the repository that contains `folder`, None if there is none, and its uncommitted changes."""
+    """The state of the repository that contains `folder`, None if there is none, and its uncommitted changes.
+
+    The repository may have come in an archive: no command of its configuration is executed. Git has no way to read
+    files without the filters that it names, so with any of its own, the changes stay unknown, and count as some.
+    """
     head = _git(folder, "rev-parse", "HEAD", "--abbrev-ref", "HEAD")
     if head is None:
         return None, ""
-    commit, branch = head.splitlines()
-    diff = _git(folder, "diff", "HEAD") or ""
+    commit, branch, *_ = head.split("\n")
+    names = _git(folder, "config", "--list", "--show-scope", "--name-only")
+    if names is None or _OWN_FILTER.search(names):
+        diff = "(not known: git would execute the filters that the configuration of this repository names)\n"
+    else:
+        diff = _git(folder, *_DIFF) or ""
     kept = diff if len(diff) <= LARGEST_DIFF else f"({len(diff)} characters, not kept)"
     return GitState(one_line(commit), one_line(branch), bool(diff)), kept
 
 
 def _git(folder: Path, *words: str) -> str | None:
+    command = ["git", "-C", str(folder), *_NO_COMMANDS, *words]
+    environment = os.environ | {"GIT_ALLOW_PROTOCOL": "none"}  # a blob that is missing would be fetched
     try:
         done = subprocess.run(
-            ["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10, errors="replace", check=True
+            command, capture_output=True, text=True, timeout=10, errors="replace", check=True, env=environment
         )
     except (OSError, subprocess.SubprocessError):
         return None

@@ -1,6 +1,8 @@
 """run.json is written once, with the run, and read whole or not at all."""
 
 import json
+import os
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from rbp_engine.run.files.run_json import (
     Resources,
     SweepRecord,
     create_run_json,
+    git_state,
     load_run_json,
     read_run_json,
 )
@@ -48,6 +51,59 @@ def test_uncommitted_changes_stand_beside_it(run, monkeypatch):
     monkeypatch.setattr("rbp_engine.run.files.run_json.git_state", lambda folder: (state, "+ a line\n"))
     create_run_json(run, [], {}, **IDENTITY)
     assert load_run_json(run).git == state and run.uncommitted_diff.read_text() == "+ a line\n"
+
+
+@pytest.fixture
+def git(tmp_path):
+    """Git in a repository with one commit, and one change since."""
+
+    def act(*words):
+        known = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "core.hooksPath="]
+        subprocess.run(["git", *known, *words], cwd=tmp_path, check=True, capture_output=True)
+
+    act("init", "--initial-branch", "main")
+    (tmp_path / "file").write_text("1\n")
+    act("add", "file")
+    act("commit", "-m", "first")
+    (tmp_path / "file").write_text("2\n")
+    return act
+
+
+def test_git_executes_nothing_that_a_repository_names(git, tmp_path):
+    """Of an archive that holds a .git, with everything in it that a diff may start."""
+    ran = tmp_path / "ran"
+    command = f"touch {ran}; cat"
+    for name in ("core.fsmonitor", "diff.external", "diff.bad.textconv", "diff.bad.command", "core.sshCommand"):
+        git("config", name, command)
+    (tmp_path / ".gitattributes").write_text("file diff=bad\n")
+    hook = tmp_path / ".git" / "hooks" / "post-index-change"
+    hook.write_text(f"#!/bin/sh\n{command}\n")
+    hook.chmod(0o755)
+    os.utime(tmp_path / "file")
+    state, diff = git_state(tmp_path)
+    assert state is not None and state.changed and "+2" in diff
+    assert not ran.exists()
+
+
+def test_the_filters_of_a_repository_are_not_executed_either_and_its_changes_are_not_known(git, tmp_path, monkeypatch):
+    ran = tmp_path / "ran"
+    (tmp_path / ".git" / "info" / "attributes").write_text("file filter=bad\n")
+    (tmp_path / ".git" / "more").write_text(f'[filter "bad"]\n clean = "touch {ran}; cat"\n')
+    git("config", "include.path", "more")
+    state, diff = git_state(tmp_path)
+    assert state is not None and state.changed and "not known" in diff and not ran.exists()
+    git("config", "--unset", "include.path")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / ".git" / "more"))  # the user's own is theirs
+    assert "+2" in git_state.__wrapped__(tmp_path)[1]
+
+
+def test_what_git_shows_a_user_is_not_what_is_kept(git, tmp_path):
+    git("checkout", "-b", "a\u2028b")
+    for name, value in (("color.ui", "always"), ("diff.external", "true")):
+        git("config", name, value)
+    state, diff = git_state(tmp_path)
+    assert state is not None and state.changed and state.branch.startswith("a") and state.branch.endswith("b")
+    assert "\n+2\n" in diff and "\x1b" not in diff
 
 
 @pytest.mark.parametrize(
