@@ -197,15 +197,15 @@ def main(text: str) -> None:
     if be_driver(search) is None:
         return
     files_of(search).unlink(missing_ok=True)
-    signal.signal(signal.SIGTERM, _stop)
     try:
+        signal.signal(signal.SIGTERM, _stop)
         write_end(search, drive(search))
-    except UserError as error:
+    except (UserError, SystemExit) as error:
         write_end(search, str(error), failed=True)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    raise RunError("the search was stopped; the same command goes on")
+    sys.exit("the search was stopped; the same command goes on")  # no Exception: nobody takes it for a trial's error
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,14 +10,15 @@ from pathlib import Path
 import pytest
 
 from rbp_engine.errors import UserError
-from rbp_engine.plan.driver import SearchDriver
-from rbp_engine.plan.driving import as_text, requested_in
+from rbp_engine.plan import trials
+from rbp_engine.plan.driver import SearchDriver, main
+from rbp_engine.plan.driving import SearchEnd, as_text, end_of, requested_in
 from rbp_engine.plan.request import SweepRequest
 from rbp_engine.plan.search import Search, plan_search
 from rbp_engine.plan.study import SearchTrial, TrialState, Value
 from rbp_engine.plan.trials import TrialReader
 from rbp_engine.preset import PresetError
-from rbp_engine.printable import one_line
+from rbp_engine.printable import one_line, visible
 from rbp_engine.run import control, start
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
@@ -175,6 +177,20 @@ def test_a_trial_is_resumed_by_what_the_search_is_asked_for_now(monkeypatch):
     options = replace(search.request.options, retries=3)
     assert SearchDriver(replace(search, request=replace(search.request, options=options))).look() == ""
     assert [entry.dispatch.retries for entry in entries()] == [3]
+
+
+def test_a_driver_that_is_ended_while_it_reads_a_trial_ends(monkeypatch):
+    asked = SweepRequest(LaunchRequest("digits", SPACE, LaunchOptions()), trials=1)
+    search = plan_search(asked)
+    write_status(created(search, 1, VALUES), "completed", last=Scores(top1=0.5))
+    read = trials.record
+    monkeypatch.setattr(trials, "record", lambda run: (signal.raise_signal(signal.SIGTERM), read(run))[1])
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        main(as_text(asked))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert end_of(search) == SearchEnd(visible("the search was stopped; the same command goes on"), failed=True)
 
 
 def set_in_preset(run: RunDirectory, name: str, value: str) -> None:
