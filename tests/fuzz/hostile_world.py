@@ -212,7 +212,7 @@ def go_on_with_the_sweep(world):
 def run_the_hook(world):
     """As the dispatcher does at the end of an attempt. It imports what lies where it runs, and what must not."""
     run, trouble = world.run("lost"), []
-    job = SimpleNamespace(attempt=1, failed=False)
+    job = SimpleNamespace(attempt=1, failed=False, started=True)
     dispatcher = SimpleNamespace(_children=[], _log=lambda *words: trouble.append(words))
     Dispatcher._run_hooks(dispatcher, SimpleNamespace(job=job), new_entry(run, Asked()))
     for process in dispatcher._children:

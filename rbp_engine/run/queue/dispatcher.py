@@ -161,9 +161,11 @@ class Dispatcher:
     def _run_hooks(self, action: Action, entry: Entry) -> None:
         verdict = judge(entry.run)
         names = ["on_end", "on_failure"] if action.job.failed else ["on_end"]
-        words = [f"hook-{action.job.attempt}", verdict.status, given(verdict.reason), verdict.cause, "", *names]
-        try:
-            self._children.append(_helper(entry, HOOKS, *words))
+        log = f"hook-{action.job.attempt}"  # of an attempt that could not begin, the one before it may have a log
+        log += "" if action.job.started else f"-{entry.name.partition('-')[0]}"
+        words = [log, verdict.status, given(verdict.reason), verdict.cause, "", *names]
+        try:  # a run whose Python is gone has failed, and has hooks, too
+            self._children.append(_helper(replace(entry, python=sys.executable), HOOKS, *words))
         except OSError as error:
             self._log(entry.name, entry.run.id, f"trouble with its hooks: {error}")
 

@@ -27,6 +27,7 @@ from rbp_engine.settings.machine import MachineError, read_machine
 MODULE = "rbp_engine.run.queue.hooks"
 PATIENCE_S = 600.0
 ON_ALERT = "on_alert"
+NOWHERE = Path(os.devnull)
 # In characters. Linux gives a process no word of more than 128 KiB.
 LONGEST_TEXT = 8000
 
@@ -66,8 +67,8 @@ def run_hooks(
     """Run the hooks of these names for the end of an attempt, or for an `alert`: once, however often this is called.
 
     They get the run's id, folder, status, reason and cause as RBP_RUN_ID, RBP_RUN_DIR, RBP_STATUS, RBP_REASON and
-    RBP_CAUSE, and the alert as RBP_ALERT. Their output goes to a file of this name in control/. A hook that takes
-    longer than `patience_s` is killed.
+    RBP_CAUSE, and the alert as RBP_ALERT. Their output goes to a file of this name in control/, if that can be written:
+    they are also to tell of a full disk. A hook that takes longer than `patience_s` is killed.
     """
     about = {"RBP_STATUS": verdict.status, "RBP_REASON": verdict.reason, "RBP_CAUSE": verdict.cause, "RBP_ALERT": alert}
     try:
@@ -83,8 +84,10 @@ def run_hooks(
         log = os.fdopen(inside.open_file(run.control / log_name, run.path, made), "wb", buffering=0)
     except FileExistsError:
         return
+    except OSError:
+        log = NOWHERE.open("wb", buffering=0)
     with log:
-        log.write(trouble.encode())
+        _say(log, trouble)
         for name in names:
             if command := commands.get(name):
                 _run(run, about, name, command, log, patience_s)
@@ -93,7 +96,7 @@ def run_hooks(
 def _run(
     run: RunDirectory, about: Mapping[str, str], name: str, command: str, log: BinaryIO, patience_s: float
 ) -> None:
-    log.write(f"{name}: {command}\n".encode(errors="surrogateescape"))
+    _say(log, f"{name}: {command}\n")
     process = subprocess.Popen(
         ["/bin/sh", "-c", command],
         cwd=_folder(),
@@ -108,10 +111,19 @@ def _run(
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        log.write(f"ended: it took longer than {patience_s:.0f} s\n".encode())
+        _say(log, f"ended: it took longer than {patience_s:.0f} s\n")
     else:
         if code:
-            log.write(f"exit code {code}\n".encode())
+            _say(log, f"exit code {code}\n")
+
+
+def _say(log: BinaryIO, text: str) -> None:
+    """Write to a log. If its disk is full, the log goes nowhere from here on, and the commands can still write."""
+    try:
+        log.write(text.encode(errors="surrogateescape"))
+    except OSError:
+        with NOWHERE.open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), log.fileno())
 
 
 def _folder() -> Path:

@@ -181,6 +181,8 @@ def _other(job: QueuedJob, world: World) -> Action:
     # It never began: its starter has died. Or a dispatcher has, while it had it start again.
     if job.status == "lost" or (job.retried and job.fault):
         return Action(job, (Step.MARK_QUEUED,), "waits again")
+    if job.failed:
+        return Action(job, (Step.RUN_HOOKS, Step.REMOVE_ENTRY), "could not be started")
     return _forgotten(job, f"is not started: {job.status}")
 
 

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.attempts import Asked
 from rbp_engine.run.files.layout import RunDirectory
@@ -22,9 +23,13 @@ from rbp_engine.run.queue import arrange, dispatcher
 from rbp_engine.run.queue.devices import Device
 from rbp_engine.run.queue.dispatcher import Dispatcher
 from rbp_engine.run.queue.entries import Entry, entries, entry_of, holders, new_entry, write_entry
+from rbp_engine.run.queue.hooks import MODULE as HOOKS
+from rbp_engine.run.queue.hooks import run_hooks
 from rbp_engine.run.queue.observe import device_uses, queued_runs
 from rbp_engine.run.queue.schedule import QueuedJob, World, decide
+from rbp_engine.run.status.status import Verdict
 from rbp_tui.text.run_text import where_queued
+from tests.full_disk import files_of_at_most
 
 SLOTS = (Device("cpu-0"), Device("cpu-1"))
 
@@ -44,7 +49,7 @@ def started(monkeypatch):
     found: list[str] = []
 
     def helper(entry: Entry, module: str, *words: str, held: Any = ()) -> "subprocess.Popen[bytes]":
-        found.append(entry.run.id)
+        found.extend([entry.run.id] if module != HOOKS else [])
         return subprocess.Popen(["true"])
 
     monkeypatch.setattr(dispatcher, "_helper", helper)
@@ -107,6 +112,30 @@ def test_a_run_keeps_the_devices_that_a_dead_dispatcher_gave_it(queue, started):
     queue("first", takes=2, claimed=SLOTS, place=0)
     Dispatcher().look()
     assert started == ["first"] and claimed() == {"cpu-0": "first", "cpu-1": "first"}
+
+
+def test_a_queued_run_that_cannot_be_started_has_its_hooks(queue, machine):
+    machine.write_text("cpu_slots = 2\n[hooks]\non_failure = 'echo $RBP_CAUSE'\n")
+    run = queue("gone", python="/no/such/python")
+    (run.control / "hook-1").touch()  # of the attempt before
+    looking = Dispatcher()
+    looking.look()
+    looking.look()
+    assert entries() == []
+    for child in looking._children:
+        child.wait()
+    (log,) = run.control.glob("hook-1-*")
+    assert log.read_text() == "on_failure: echo $RBP_CAUSE\nerror\n"
+
+
+def test_hooks_run_also_if_their_output_can_go_nowhere(make_run, machine, tmp_path):
+    machine.write_text("[hooks]\non_failure = 'echo full && mkdir \"$RBP_RUN_DIR/told\"'\n")
+    full, locked_out = make_run("full"), make_run("locked_out")
+    locked_out.control.rmdir()
+    for run in (full, locked_out):
+        with files_of_at_most(0):
+            run_hooks(run, "hook-1", Verdict("failed", "no space is left", Cause.DISK), ["on_end", "on_failure"])
+        assert (run.path / "told").is_dir()
 
 
 def test_a_device_that_another_run_got_meanwhile_is_not_given(queue, started, make_run, monkeypatch):
