@@ -6,6 +6,7 @@ hosts say nothing about it, for they change, and two machines may have the same 
 
 import functools
 import os
+import resource
 import socket
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -117,3 +118,19 @@ def _place(me: int) -> tuple[str, str]:
         return BOOT.read_text().strip(), str((itself / "ns/pid").readlink()) if seen else ""
     except OSError:
         return "", ""
+
+
+def resident() -> tuple[int, int]:
+    """The bytes of memory that this process has now, and the most that it has had.
+
+    `getrusage` may count the peak of the process that started this one, so it only stands in where there is no /proc.
+    """
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return most, most
+    known = {
+        name: int(text.split()[0]) * 1024 for name, _, text in (line.partition(":") for line in lines) if "kB" in text
+    }
+    return known["VmRSS"], known["VmHWM"]

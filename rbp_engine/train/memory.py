@@ -1,7 +1,6 @@
 """Memory of this process and its GPU, read at most every two seconds."""
 
 import contextlib
-import resource
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 import psutil
 import torch
 
+from rbp_engine.os_process import resident
 from rbp_engine.run.files.events import System
 
 READ_EVERY_S = 2.0
@@ -24,7 +24,6 @@ class MemoryGauge:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self._process = psutil.Process()
         self._card = _nvml_handle(device)
         self._read = 0.0
         self._peak = 0
@@ -35,9 +34,9 @@ class MemoryGauge:
         if now - self._read < READ_EVERY_S:
             return None
         self._read = now
-        rss = self._process.memory_info().rss
+        rss, most = resident()
         if self.device.type != "cuda":
-            self._peak = max(self._peak, rss, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+            self._peak = max(self._peak, rss, most)
             return System(rss=rss, mem_peak=self._peak)
         utilisation, power = _load(self._card)
         return System(

@@ -34,6 +34,7 @@ ALLOWED = {
     ("rbp_engine/lease.py", "_remove_dead"): KERNEL,
     ("rbp_engine/os_process.py", "_place"): KERNEL,
     ("rbp_engine/os_process.py", "_started"): KERNEL,
+    ("rbp_engine/os_process.py", "resident"): KERNEL,
     ("rbp_engine/preset/author.py", "_write"): MADE,
     ("rbp_engine/run/writer.py", "__init__"): INSIDE,
     ("rbp_engine/run/files/inside.py", "_open_folder"): INSIDE,

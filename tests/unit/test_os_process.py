@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from rbp_engine.os_process import Alive, Process, here, is_alive, of
+from rbp_engine.os_process import Alive, Process, here, is_alive, of, resident
 from tests.other_machine import OtherMachine, can_be_another, needs_another_machine
 
 IMPORTS = "import json, os, sys; from dataclasses import asdict; from rbp_engine.os_process import *; "
@@ -83,3 +83,13 @@ def test_a_process_that_is_hidden_from_this_user_is_not_taken_for_dead():
         code = ASK.replace("print", "os.setgroups([]); os.setgid(54321); os.setuid(54321); print")
         words = [*hidden, sys.executable, "-P", "-c", code, json.dumps(asdict(named))]
         assert subprocess.check_output(words, text=True, timeout=60) == answer
+
+
+def test_the_peak_of_memory_is_this_process_s_own_and_not_that_of_the_one_that_started_it():
+    held = bytearray(2**28)
+    held[::4096] = b"x" * len(held[::4096])
+    asked = "from rbp_engine.os_process import resident; print(*resident())"
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    now, most = map(int, done.stdout.split())
+    assert 0 < now <= most < 2**27
+    assert resident()[1] > len(held)

@@ -2,12 +2,12 @@
 
 import ctypes
 import gc
-import resource
 from pathlib import Path
 
 import psutil
 import torch
 
+from rbp_engine.os_process import resident
 from rbp_engine.train.memory import limits_in_groups
 
 # A fraction of a GPU's free memory; the rest is lost to fragmentation.
@@ -27,17 +27,14 @@ def reset_peak(device: torch.device) -> int:
         Path("/proc/self/clear_refs").write_text("5")
     except (OSError, AttributeError):
         return peak(device)
-    return _status("VmRSS")
+    return resident()[0]
 
 
 def peak(device: torch.device) -> int:
     """The largest number of bytes in use since `reset_peak`."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    try:
-        return _status("VmHWM")  # not `getrusage`, which may include the parent's
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return resident()[1]
 
 
 def limit(device: torch.device) -> int:
@@ -67,8 +64,3 @@ def _free_in(group: Path) -> int | None:
         return int((group / "memory.max").read_text()) - used
     except (OSError, ValueError, KeyError):
         return None
-
-
-def _status(key: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(f"{key}:")) * 1024

@@ -113,7 +113,7 @@ class _Parser:
         if word is None:
             raise QueryError(text[start:], start, "a quote is not closed")
         term, end = text[start : word.end()], word.end()
-        if end < len(text) and text[end] in "\"'":
+        if end < len(text) and not text[end].isspace():
             raise QueryError(text[start:], start, "a quote stands in the middle of a word, or is not closed")
         try:
             test = self._contained(word[0]) if comparison is None else self._compared(comparison, term, start)

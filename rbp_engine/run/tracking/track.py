@@ -7,7 +7,6 @@ be written waits, and is lost where it waits too long.
 import contextlib
 import logging
 import os
-import resource
 import signal
 import socket
 import sys
@@ -21,8 +20,7 @@ from pathlib import Path
 from types import FrameType, MappingProxyType
 from typing import Any, NoReturn
 
-import psutil
-
+from rbp_engine.os_process import resident
 from rbp_engine.printable import one_line, visible
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
@@ -53,7 +51,6 @@ class TrackRecorder:
         self._ended = threading.Event()
         self._beaten = 0.0
         self._peak = 0
-        self._process = psutil.Process()
         self._thread = threading.Thread(target=self._work, name="rbp", daemon=True)
         self._thread.start()
 
@@ -109,8 +106,8 @@ class TrackRecorder:
             self._writer.add(self._put.popleft())
 
     def _system(self) -> System:
-        rss = self._process.memory_info().rss
-        self._peak = max(self._peak, rss, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+        rss, most = resident()
+        self._peak = max(self._peak, rss, most)
         system = System(rss=rss, mem_peak=self._peak)
         torch = sys.modules.get("torch")
         with contextlib.suppress(Exception):  # whatever the state of the program's torch

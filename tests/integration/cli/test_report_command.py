@@ -204,8 +204,10 @@ def test_any_number_of_experiments_and_networks_is_drawn(rbp_in, tmp_path):
     assert "drew 18 runs into figure.pdf" in done.stderr
 
 
-def test_named_runs_are_drawn_even_if_incomplete(rbp, stopped):
-    done = rbp("figure", "curves", stopped.id, stopped.id[-4:], "-o", "one.svg", "--json")
+def test_incomplete_runs_are_drawn_only_if_asked_for(rbp, stopped):
+    named = ("figure", "curves", stopped.id, stopped.id[-4:], "-o", "one.svg")
+    assert "no completed runs of these to draw; --include-unfinished" in rbp(*named, code=2).stderr.replace("\n", " ")
+    done = rbp(*named, "--include-unfinished", "--json")
     assert json.loads(done.stdout) == {"figure": "one.svg", "runs": [stopped.id], "left_out": []}
 
 

@@ -8,7 +8,7 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 import tomli
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from rbp_engine.preset import SHORT_NAMES, load_preset
@@ -172,6 +172,7 @@ def test_parsing_a_query_raises_only_query_errors(text):
 
 
 @given(negation=st.sampled_from(["-", "not ", "not:"]), term=TERM)
+@example(negation="-", term="status:''0")
 def test_a_negated_term_fits_exactly_the_other_runs(records, negation, term):
     try:
         fits, fits_not = parse_query(term), parse_query(negation + term)
