@@ -1,14 +1,12 @@
 """The teacher of a run, from the run's own copy of its weights."""
 
-from dataclasses import dataclass
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from rbp_engine.data.feed import Feed
 from rbp_engine.data.preprocess import Frames, Pixels
 from rbp_engine.errors import SettingsError
-from rbp_engine.methods import Method, create_method
+from rbp_engine.methods import create_method
 from rbp_engine.methods.loss import Distillation
 from rbp_engine.preset.schema import Preset
 from rbp_engine.probes.random_numbers import random_numbers_put_back
@@ -17,26 +15,6 @@ from rbp_engine.train.build import build_network, choose_kernel
 from rbp_engine.train.checkpoints.checkpoint import load_weights_file
 from rbp_engine.train.checkpoints.recipe import Recipe, read_recipe
 from rbp_engine.train.errors import CheckpointError
-
-
-@dataclass(frozen=True)
-class TrainedTeacher:
-    """Mean logits [B, C] over the teacher's own T timesteps, of inputs that were made for the student.
-
-    `scale` and `shift` [C, 1, 1] undo the student's normalisation of images and apply the teacher's; None if both are
-    the same.
-    """
-
-    model: nn.Module
-    method: Method
-    has_time: bool
-    scale: Tensor | None = None
-    shift: Tensor | None = None
-
-    def __call__(self, images: Tensor) -> Tensor:
-        if self.scale is not None and self.shift is not None:
-            images = images * self.scale + self.shift
-        return self.method.predict(self.model, images, time=self.has_time).mean(0)
 
 
 def build_teacher(run: RunDirectory, preset: Preset, feed: Feed, device: torch.device) -> Distillation | None:
@@ -70,7 +48,16 @@ def _build(run: RunDirectory, preset: Preset, feed: Feed, device: torch.device) 
         )
     load_weights_file(run.teacher, "the teacher", model)
     method = create_method(theirs.method.name, theirs.method.timesteps, precision=theirs.train.precision)
-    teacher = TrainedTeacher(model.eval(), method, feed.has_time, *_renormalised(recipe, feed, device))
+    model.eval()
+    other = _renormalisation(recipe, feed, device)
+
+    def teacher(images: Tensor) -> Tensor:
+        """Mean logits [B, C] over the teacher's own T timesteps, of inputs that were made for the student."""
+        if other is not None:
+            scale, shift = other
+            images = images * scale + shift
+        return method.predict(model, images, time=feed.has_time).mean(0)
+
     return Distillation(teacher, preset.loss.distill_weight, preset.loss.distill_temperature)
 
 
@@ -88,16 +75,15 @@ def _check(recipe: Recipe, preset: Preset, feed: Feed) -> None:
             raise SettingsError(f"the teacher (loss.distill) was trained on other data: {what} {theirs}, here {ours}")
 
 
-def _renormalised(recipe: Recipe, feed: Feed, device: torch.device) -> tuple[Tensor | None, Tensor | None]:
+def _renormalisation(recipe: Recipe, feed: Feed, device: torch.device) -> tuple[Tensor, Tensor] | None:
+    """The scale and shift [C, 1, 1] that undo the student's normalisation and apply the teacher's; None for none."""
     there, here = recipe.preprocess, feed.preprocess
     if isinstance(there, Frames) and isinstance(here, Frames):
-        if there.scale == here.scale:
-            return None, None
         scale = torch.tensor(there.scale / here.scale, device=device)
-        return scale, torch.zeros_like(scale)
+        return None if there.scale == here.scale else (scale, torch.zeros_like(scale))
     assert isinstance(there, Pixels) and isinstance(here, Pixels)
     if (there.mean, there.deviation) == (here.mean, here.deviation):
-        return None, None
+        return None
     ours, theirs = (
         [torch.tensor(values, device=device).view(-1, 1, 1) for values in (one.mean, one.deviation)]
         for one in (here, there)
