@@ -81,19 +81,21 @@ def wait_for_end(run: RunDirectory, patience_s: float = 600.0) -> Verdict:
 def kill(run: RunDirectory) -> Verdict:
     """SIGKILL every process of the run and mark it `killed`. Anything since the last checkpoint is lost.
 
-    A queued run leaves the queue and is then stopped. Raises Untrusted for another user's run.
+    A queued run leaves the queue and is then stopped; one that has ended keeps its status, and loses the processes that
+    it has left. Raises Untrusted for another user's run, RunError if there is nothing to kill.
     """
     trust.require_own(run)
     if withdraw(run):
         return judge(run)
     verdict = judge(run)
+    ended = verdict.status in ENDED
     summary, attempt = read_summary(run), last_attempt(run)
     if verdict.live and summary is not None and summary.program and attempt is not None:
         raise RunError(
             f"{run.id} is trained by {summary.program}, which rbp has not started and does not kill: rbp stop {run.id} "
             f"asks it to end; it is {attempt.process}"
         )
-    if verdict.status not in ("lost",) and not verdict.live:
+    if ended and not processes.processes_of(run):
         raise RunError(f"{run.id} is not running, it is {verdict.status}")
     launchers = multinode.launchers(run)
     elsewhere = list(dict.fromkeys(one.where for one in launchers if one.host and not one.is_here))
@@ -107,7 +109,7 @@ def kill(run: RunDirectory) -> Verdict:
     except TimeoutError as error:
         raise RunError(f"{run.id}: {error}") from error
     verdict = judge(run)
-    if verdict.status in ENDED - {"killed"}:  # it ended by itself just before
+    if ended or verdict.status in ENDED - {"killed"}:  # or it ended by itself just before
         return verdict
     left = f"; {', '.join(elsewhere)} it has to be killed there" if elsewhere else ""
     if unrelated := multinode.unrelated_here(run):

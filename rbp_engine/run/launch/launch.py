@@ -40,7 +40,7 @@ from rbp_engine.run.writer import write_run
 
 # How long a starter may take to record its process, and a process to exit after it has reported its end.
 CLAIM_S = 10.0
-LEAVE_S = 10.0
+LEAVE_S = processes.LEAVE_S
 
 
 def create(
@@ -276,7 +276,4 @@ def _starter_of(record: AttemptRecord) -> str:
 
 def remaining_processes(run: RunDirectory, leave_s: float | None = None) -> list[Any]:
     """Processes of the run that still exist, after a grace period for those that have just reported their end."""
-    deadline = time.monotonic() + (LEAVE_S if leave_s is None else leave_s)
-    while (left := processes.processes_of(run)) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return left
+    return processes.remaining_processes(run, LEAVE_S if leave_s is None else leave_s)

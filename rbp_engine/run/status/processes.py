@@ -16,6 +16,8 @@ MARKER = "RBP_RUN_ID"
 FOLDER = "RBP_RUN_DIR"
 # A hook gets the same variables but is not a process of the run: it may resume the run, or train another.
 HOOK = "RBP_HOOK"
+# How long the processes of a run that has ended have to leave.
+LEAVE_S = 10.0
 MARKS = (MARKER, FOLDER, HOOK, "RBP_ATTEMPT", "RBP_STATUS", "RBP_REASON", "RBP_CAUSE", "RBP_ALERT")
 
 
@@ -32,6 +34,14 @@ def without_marks(environment: Mapping[str, str]) -> dict[str, str]:
 def processes_of(run: RunDirectory) -> list[psutil.Process]:
     """All live processes of the run on this host, except this one."""
     return processes_by_run().get(RunDirectory(run.path.resolve()), [])
+
+
+def remaining_processes(run: RunDirectory, leave_s: float) -> list[psutil.Process]:
+    """Processes of the run that still exist, after a grace period for those that have just reported their end."""
+    deadline = time.monotonic() + leave_s
+    while (left := processes_of(run)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return left
 
 
 def may_signal(run: RunDirectory, process: psutil.Process) -> bool:

@@ -14,7 +14,7 @@ from rbp_engine.run.errors import NoSuchRun, RunError, cannot
 from rbp_engine.run.files.annotations import Annotations, read_annotations
 from rbp_engine.run.files.layout import ID, RunDirectory, is_called
 from rbp_engine.run.files.summary import Summary, load_summary, read_summary
-from rbp_engine.run.status.processes import processes_of
+from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import ENDED, LIVE, Verdict, judge
 
 UNREADABLE = "unreadable"
@@ -141,8 +141,9 @@ def refuse_live(run: RunDirectory) -> None:
     verdict = judge(run)
     if verdict.live:
         raise RunError(f"{run.id} is {verdict.status}: stop or kill it first")
-    if verdict.status == "lost" and (left := processes_of(run)):
-        raise RunError(f"{run.id} is {verdict.status}, but process {left[0].pid} is still there: kill it first")
+    if left := processes.remaining_processes(run, processes.LEAVE_S if verdict.status in ENDED else 0.0):
+        still = f"but process {left[0].pid} is still there"
+        raise RunError(f"{run.id} is {verdict.status}, {still}: rbp stop --now {run.id} first")
 
 
 def require_removable(run: RunDirectory) -> None:

@@ -14,8 +14,10 @@ from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.events import RunEnd
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.stop_request import LONGEST_REASON, StopRequest, read_stop_request
+from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import Verdict, judge
+from rbp_engine.run.store.trash import move_to_trash
 from rbp_engine.train.ranks.signals import ENDS, StopFlag
 from tests.run_files import tell
 
@@ -32,6 +34,19 @@ def run(make_run, sleeper, tmp_path):
 def test_killing_a_run_ends_its_processes_and_records_it(run):
     assert control.kill(run) == judge(run) == Verdict("killed", "killed (1 process)", Cause.REQUEST)
     assert processes.processes_of(run) == []
+
+
+@pytest.mark.parametrize("status", ["failed", "killed", "completed"])
+def test_what_a_run_that_has_ended_leaves_keeps_it_in_its_place_until_it_is_killed(run, status, monkeypatch):
+    monkeypatch.setattr(processes, "LEAVE_S", 0.0)
+    write_status(run, status, "process 0: lost the others", Cause.LOST_PROCESS)
+    with pytest.raises(RunError, match=r"process \d+ is still there: rbp stop --now job first"):
+        move_to_trash(run)
+    assert control.kill(run) == judge(run) == Verdict(status, "process 0: lost the others", Cause.LOST_PROCESS)
+    assert processes.processes_of(run) == []
+    with pytest.raises(RunError, match=f"is not running, it is {status}"):
+        control.kill(run)
+    move_to_trash(run)
 
 
 def test_a_kill_does_not_override_an_end_that_the_run_has_just_recorded(run):
