@@ -138,7 +138,7 @@ def _parsed(content: bytes) -> Process:
 
 def _open(path: Path, folder: int | None, flags: int) -> int:
     name = path if folder is None else path.name
-    return os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644, dir_fd=folder)
+    return os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666, dir_fd=folder)
 
 
 def _is_at(path: Path, folder: int | None, descriptor: int) -> bool:

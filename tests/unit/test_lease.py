@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import re
 import signal
+import stat
 import threading
 import time
 from dataclasses import asdict, replace
@@ -263,3 +264,14 @@ def test_a_full_disk_takes_nobody_the_lock(tmp_path):
         assert held is not None and try_take(path) is None and holder(path) == Process()
         held.release()
     assert holder(path) is None
+
+
+def test_the_file_of_a_lease_is_for_whom_the_umask_lets_in(path):
+    """Users of one group share runs, and a lease that others may not open would be the first one's for ever."""
+    before = os.umask(0o002)
+    try:
+        with taken(path):
+            modes = {stat.S_IMODE(file.stat().st_mode) for file in path.parent.glob("a.lock*")}
+    finally:
+        os.umask(before)
+    assert modes == {0o664}
