@@ -22,6 +22,8 @@ WAITS = "waits in the queue: rbp queue"
 
 def discard(reference: str) -> list[str]:
     """Remove damaged entries of the run with this id or these last characters; returns the ids of their runs."""
+    if not any(is_called(entry.id, reference) for entry in read_queue()[1]):
+        return []  # a run can be stopped also where there can be no queue
     with locked():
         found = [entry for entry in read_queue()[1] if is_called(entry.id, reference)]
         for entry in found:

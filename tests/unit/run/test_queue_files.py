@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbp_engine.run import start
+from rbp_engine.run import control, start
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.attempts import Asked
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
@@ -145,6 +145,18 @@ def test_a_run_that_waits_for_no_device_goes_on_where_there_can_be_no_queue(make
     monkeypatch.setattr(launch, "worker_command", lambda run, resources: ["true"])
     worker = start.begin(make_run("job", status="failed", attempt={"pid": ended_pid}))
     assert worker is not None and worker.wait() == 0
+
+
+@pytest.mark.parametrize("home", ["/proc/nowhere", ""], ids=["no state", "no lock"])
+def test_a_run_is_asked_to_stop_where_there_can_be_no_queue(make_run, monkeypatch, home):
+    if home:
+        monkeypatch.setenv("XDG_STATE_HOME", home)
+    else:
+        (host_directory() / "lock").mkdir()
+    run = make_run("job")
+    assert transitions.discard(run.id) == []
+    control.request_stop(run)
+    assert judge(run).status == "stopping"
 
 
 def test_what_the_queue_cannot_note_is_an_error_with_its_place() -> None:
