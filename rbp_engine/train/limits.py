@@ -1,5 +1,6 @@
 """How a run ends before its last epoch by its own guard: early stop, and budgets of time and steps."""
 
+import contextlib
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -7,10 +8,10 @@ from typing import TYPE_CHECKING
 from rbp_engine.guard.early_stop import EarlyStop
 from rbp_engine.guard.time_span import parse_time_span
 from rbp_engine.run.cause import Cause
+from rbp_engine.run.files.event_reader import EventReader
 from rbp_engine.run.files.events import Heartbeat, RunEnd, RunStart
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.status.history import elapsed_s
-from rbp_engine.run.status.history_reader import HistoryReader
+from rbp_engine.run.status.status import LOST_AFTER_S
 from rbp_engine.train.checkpoints.checkpoint import Progress
 from rbp_engine.train.ranks.signals import ENDS, OUT_OF_BUDGET, StopFlag
 
@@ -63,10 +64,17 @@ def read_limits(run: RunDirectory, guard: "GuardSection", early_stop: EarlyStop,
 
 
 def worked_s(run: RunDirectory) -> float:
-    """The seconds that earlier attempts of a run have worked, from their first step to their last sign of life."""
-    reader = HistoryReader(run, first_rank=True, kinds=(RunStart, Heartbeat, RunEnd))
-    reader.poll()
-    return elapsed_s(reader.history().attempts)
+    """The seconds that earlier attempts of a run have worked, from their first step to their last sign of life.
+
+    Of a gap between these, as where the machine slept or its clock was set, no more counts than a worker may be silent.
+    """
+    worked, before = 0.0, None
+    with contextlib.suppress(OSError):  # what has been read is what is known
+        for event in EventReader(run.events(), (RunStart, Heartbeat, RunEnd)).stream():
+            if before is not None and before.attempt == event.attempt:
+                worked += min(max(0.0, event.t - before.t), LOST_AFTER_S)
+            before = event
+    return worked
 
 
 def ending(status: str, at_epoch: int, epochs: int, guard: "GuardSection", limits: Limits, stop: StopFlag) -> Ending:

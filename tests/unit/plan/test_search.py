@@ -3,6 +3,7 @@
 import re
 import shutil
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from rbp_engine.errors import UserError
 from rbp_engine.plan import trials
-from rbp_engine.plan.driver import SearchDriver, main
+from rbp_engine.plan.driver import FROZEN_AFTER_S, SearchDriver, main
 from rbp_engine.plan.driving import SearchEnd, as_text, end_of, requested_in
 from rbp_engine.plan.request import SweepRequest
 from rbp_engine.plan.search import Search, plan_search
@@ -30,7 +31,7 @@ from rbp_engine.run.launch import launch
 from rbp_engine.run.options import LaunchOptions
 from rbp_engine.run.queue.entries import entries
 from rbp_engine.run.request import LaunchRequest
-from tests.run_files import change_identity, tell, write_attempt
+from tests.run_files import change_identity, change_summary, tell, write_attempt
 
 SPACE = ("lr=0.01..0.5:log", "T=2..6", "method=bptt,rate_m")
 VALUES: dict[str, Value] = {"optim.lr": 0.05, "method.timesteps": 3, "method.name": "bptt"}
@@ -168,6 +169,21 @@ def test_a_trial_that_cannot_be_resumed_is_named_and_the_search_goes_on_with_the
     write_status(search.run_of(2), "completed", last=Scores(top1=0.5))
     ended = driver.look()
     assert ended.startswith(f"1 of 2 trials have ended\nnot resumed: {stopped.attempt(1)} is damaged")
+
+
+def test_a_search_waits_for_the_next_heartbeat_of_a_trial_whose_machine_has_slept(monkeypatch):
+    monkeypatch.setattr(start, "ensure_dispatcher", lambda: None)
+    search = planned(trials=1)
+    run = created(search, 1, VALUES)
+    write_attempt(run)
+    write_status(run, "running", attempt=1)
+    looking = SearchDriver(search)
+    for slept in (0, 36_000, 0, 36_000):
+        change_summary(run, updated=time.time() - slept, progressed=time.time() - slept)
+        assert looking.look() == ""
+    looking._silent[run] -= FROZEN_AFTER_S
+    with pytest.raises(RunError, match="and the search with it"):
+        looking.look()
 
 
 def test_a_trial_is_resumed_by_what_the_search_is_asked_for_now(monkeypatch):

@@ -31,12 +31,14 @@ from rbp_engine.run.files.events import (
     GradientFidelity,
     Heartbeat,
     Metrics,
+    RunEnd,
     RunStart,
     System,
     Validation,
 )
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary, read_summary
+from rbp_engine.run.status.status import LOST_AFTER_S
 from rbp_engine.run.writer import EventWriter
 from rbp_engine.train.checkpoints import checkpoint
 from rbp_engine.train.checkpoints.checkpoint import Progress
@@ -485,6 +487,15 @@ def test_a_budget_of_time_counts_what_earlier_attempts_have_worked(run):
     writer.write(Heartbeat(), 1)
     writer.close()
     assert worked_s(run) >= 0.2
+
+
+def test_a_sleep_of_the_machine_is_no_work(tmp_path):
+    run = RunDirectory(tmp_path)
+    writer = EventWriter(run.events(), 1)
+    for t, body in enumerate([RunStart(), Heartbeat(), Heartbeat(), RunEnd("stopped")]):
+        writer.write(body, 1, 5.0 * t + (36_000.0 if t > 1 else 0.0))
+    writer.close()
+    assert worked_s(run) == 5.0 + LOST_AFTER_S + 5.0
 
 
 def test_a_resume_continues_a_schedule_by_step_to_the_last_bit(run, tmp_path):
