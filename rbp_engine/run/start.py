@@ -224,6 +224,7 @@ def begin(
     while judge(run).live and time.monotonic() < deadline:
         time.sleep(0.2)
     launch.refuse_unless_ended(run)
+    launch.refuse_remaining_processes(run)
     _enqueue([run], asked, device)
     ensure_dispatcher()
     return None

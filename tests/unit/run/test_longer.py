@@ -17,6 +17,8 @@ from rbp_engine.run.files.run_json import load_run_json
 from rbp_engine.run.files.summary import fold, load_summary, write_status
 from rbp_engine.run.launch import launch
 from rbp_engine.run.longer import go_on, preset_in_force
+from rbp_engine.run.options import LaunchOptions
+from rbp_engine.run.queue.entries import entries
 from rbp_engine.run.status.status import judge
 from rbp_engine.run.store.store import list_runs
 from rbp_engine.run.writer import EventWriter
@@ -150,6 +152,16 @@ def test_a_run_that_would_end_again_at_once_is_refused(completed):
     with pytest.raises(RunError, match="the budget of own is used up"):
         go_on(completed, ["epochs=30"])
     assert go_on(completed, ["epochs=30", "guard.max_steps=900"])[1] == {"guard.max_steps": 900}
+
+
+def test_a_run_with_a_frozen_process_is_neither_forked_nor_queued(completed, sleeper, monkeypatch):
+    monkeypatch.setattr(launch, "LEAVE_S", 0.0)
+    write_status(completed, "failed", "", Cause.LOST_PROCESS)
+    process = sleeper(completed)
+    for go in (lambda: go_on(completed, ["epochs=30"]), lambda: start.begin(completed, LaunchOptions(gpus="none"))):
+        with pytest.raises(RunError, match=f"own still has process {process.pid}: rbp stop --now own first"):
+            go()
+    assert entries() == [] and [path.name for path in completed.path.parent.iterdir()] == ["own"]
 
 
 def test_a_fork_that_cannot_be_written_leaves_nothing(completed, monkeypatch):
