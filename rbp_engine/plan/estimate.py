@@ -111,13 +111,14 @@ def estimate(states: Sequence[PointState], prices: Mapping[str, Price], slots: i
 def _epoch_s(record: RunRecord) -> float | None:
     """Seconds that a run has taken for an epoch; None if it has not trained.
 
-    They are those of the clock, start and evaluations included, or if it was resumed those of its steps.
+    They are those of the clock to its last step or evaluation, its start included, or if it was resumed those of its
+    steps. Its summary may be written long after, as when it waits in the queue and is taken out.
     """
     summary, attempts = record.summary, read_attempts(record.run)
     if not summary.steps or not summary.step:
         return None
     epochs = summary.epochs * summary.step / summary.steps
     started = attempts[0].t if len(attempts) == 1 else None
-    if started is not None and summary.updated > started:
-        return (summary.updated - started) / epochs
+    if started is not None and summary.progressed > started:
+        return (summary.progressed - started) / epochs
     return summary.trained_s / epochs or None

@@ -14,11 +14,11 @@ from rbp_engine.report.sweep_table import best_row, sweep_rows
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.events import Scores
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.files.summary import load_summary, write_summary
+from rbp_engine.run.files.summary import load_summary, write_status, write_summary
 from rbp_engine.run.launch import launch
 from rbp_engine.run.options import LaunchOptions
 from rbp_engine.run.request import LaunchRequest
-from tests.run_files import write_attempt
+from tests.run_files import change_summary, write_attempt
 
 Make = Callable[..., RunDirectory]
 
@@ -101,11 +101,12 @@ def test_the_rest_is_priced_by_completed_runs_and_else_by_measurements(plan, mak
     now = 1.7e9
     run = make(plan.points[0].loaded, "completed", step=50, steps=50, mem_peak=1000)
     write_attempt(run, t=now)
-    summary = load_summary(run)
+    change_summary(run, progressed=now + 70.0)
+    write_status(run, "completed")  # now: years later
     states = states_of(plan)
     prices = known_prices(states)
     (price,) = prices.values()
-    assert price.epoch_s == pytest.approx((summary.updated - now) / 10) and price.memory == 1000
+    assert price.epoch_s == pytest.approx(7.0) and price.memory == 1000
     (other,) = unpriced(states, prices).values()
     assert other.loaded.preset.method.timesteps == 4
     prices = {kind_of(plan.points[0].loaded): Price(0, 2, 1000, "runs"), kind_of(other.loaded): Price(5, 3, 10, "now")}
