@@ -19,7 +19,6 @@ ALLOWED = {
     ("rbp_engine/compile_cache.py", "_processor"): KERNEL,
     ("rbp_engine/train/memory.py", "limits_in_groups"): KERNEL,
     ("rbp_engine/bench/measure/memory.py", "_free_in"): KERNEL,
-    ("rbp_engine/bench/measure/memory.py", "_status"): KERNEL,
     ("rbp_engine/train/memory.py", "limits_of_groups"): KERNEL,
     ("rbp_engine/child.py", "answer_each"): "/dev/null",
     ("rbp_engine/data/events/archives.py", "_array"): MEMBER,
