@@ -88,7 +88,11 @@ class Experiment(Generic[AnyRun]):
     @classmethod
     def of(cls, runs: Iterable[AnyRun]) -> "Experiment[AnyRun]":
         """Of several runs of one seed the newest counts, preferring completed ones."""
-        ordered = sorted(runs, key=lambda one: (completed(one), one.summary.created, one.run.id))
+
+        def newest(one: AnyRun) -> tuple[bool, float, float, str]:
+            return completed(one), one.summary.created, one.summary.updated, one.run.id
+
+        ordered = sorted(runs, key=newest)
         by_seed = {one.summary.seed: one for one in ordered}
         older = [(one, by_seed[one.summary.seed]) for one in ordered if one is not by_seed[one.summary.seed]]
         return cls(tuple(by_seed[seed] for seed in sorted(by_seed)), tuple(older))

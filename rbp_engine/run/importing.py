@@ -308,15 +308,16 @@ def _write(table: _Table, runs: Path, name: str, tags: list[str], path: Path, *,
     for curve, points in table.curves.items():
         for step, point in points.items():
             rows[step][curve] = point
-    order = sorted((min(t for t, _ in row.values()), step) for step, row in rows.items())
-    begin, end = order[0][0], order[-1][0]
+    # By step: a clock may have been set back while it was logged.
+    order = [(step, min(t for t, _ in row.values())) for step, row in sorted(rows.items())]
+    begin, end = min(t for _, t in order), max(t for _, t in order)
     program = Program("TensorBoard" if _EVENTS in path.name else "CSV", sys.argv, here=False)
     # Without a seed, nothing says that runs of the same settings differ in it alone.
     trained_by = program.name if SEED in settings.values else f"{program.name} {identity}"
 
     def record(run: RunDirectory, summary: Summary) -> Summary:
         writer = ForeignRun(run, summary, RunStart(method=one_line(summary.method)), t=begin, timed=False)
-        for number, (t, step) in enumerate(order):
+        for number, (step, t) in enumerate(order):
             parts = defaultdict[Part, dict[str, float | None]](dict)
             for curve, (_, value) in rows[step].items():
                 part, known_as = places[curve]
@@ -349,10 +350,10 @@ def _places(table: _Table, *, percent: bool) -> tuple[dict[str, tuple[Part, str]
     for name, points in table.curves.items():
         most = max((number for _, number in points.values() if number > 0), default=0.0)  # without NaN
         place = place_of(name)
-        if place[1] in ACCURACIES and place[0] is not Part.OWN and most > 1:
+        if place[1] in ACCURACIES and place[0] is not Part.OWN:
             if percent and most <= 100:
                 scales[name] = 0.01
-            else:
+            elif most > 1:
                 way = ": a metric of its own without --percent" if most <= 100 else ": it is a metric of its own"
                 notes.append(f"{name} goes up to {most:g}, while accuracies are from 0 to 1{way}")
                 place = (Part.OWN, name)

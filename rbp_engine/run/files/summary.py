@@ -157,7 +157,11 @@ def _see_evaluation(summary: SummaryJson, result: Validation) -> None:
         summary.split, summary.last, summary.best = result.split, Scores(), Scores()
     if result.weights == LAST and result.split == summary.split:
         summary.epoch = max(summary.epoch, result.epoch)
-        summary.last = Scores(result.top1, result.top5, result.loss, ema_top1=result.ema_top1)
+        # Another program may log its accuracy and its loss one after the other.
+        known = {
+            name: one for name in ("top1", "top5", "loss", "ema_top1") if (one := getattr(result, name)) is not None
+        }
+        summary.last = dataclasses.replace(summary.last, **known)
         if result.top1 is not None and (summary.best.top1 is None or result.top1 > summary.best.top1):
             summary.best = Scores(result.top1, epoch=result.epoch, ema_top1=result.ema_top1)
         summary.timesteps_needed = timesteps_needed(result.top1_by_step or ())

@@ -11,7 +11,7 @@ from rbp_engine.run.files.events import Metrics, RunStart
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import read_summary, write_summary
 from rbp_engine.run.store.store import list_runs
-from tests.run_files import change_identity, tell
+from tests.run_files import change_fields, change_identity, tell
 
 GIB = 2**30
 
@@ -78,6 +78,15 @@ def test_runs_that_ended_early_count_only_without_complete_ones(finish_run):
     (group,) = compare([early, with_cost(finish_run("digits", "seed=1", curve=[0.9]))]).groups
     assert (group.last.mean, group.last.count, group.epoch_s, group.mem_peak) == (0.9, 1, 1.0, GIB)
     assert group.notes == ("seed 2 is stopped at epoch 1 of 1, not in the means",)
+
+
+def test_of_a_log_that_was_imported_twice_the_run_that_was_written_last_counts(finish_run):
+    for order in ((1.0, 2.0), (2.0, 1.0)):
+        runs = [finish_run("digits", curve=[updated / 10], created=1.0) for updated in order]
+        for run, updated in zip(runs, order, strict=True):
+            change_fields(run, updated=updated)
+        (group,) = compare(runs).groups
+        assert group.last.mean == 0.2
 
 
 def test_the_time_of_an_epoch_is_that_of_its_steps(finish_run):

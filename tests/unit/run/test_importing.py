@@ -233,3 +233,19 @@ def test_accuracies_in_per_cent_are_metrics_of_its_own_unless_they_are_said_to_b
     assert rows_of(one, "own.test_acc") == [("0.5",), ("93.5",)]
     other = only(import_runs(tmp_path / "a.csv", tmp_path / "other", percent=True))
     assert load_summary(other.run).best.top1 == 0.935 and other.notes == ()
+
+
+def test_in_per_cent_all_accuracies_are_scaled_also_those_below_one(tmp_path):
+    table = tmp_path / "poor.csv"
+    table.write_text("step,test_acc\n1,0.5\n2,0.8\n")
+    one = only(import_runs(table, tmp_path / "runs", percent=True))
+    assert load_summary(one.run).last.top1 == pytest.approx(0.008)
+
+
+def test_steps_keep_their_order_where_the_clock_was_set_back(tmp_path):
+    with SummaryWriter(str(tmp_path / "log")) as writer:
+        for step, t in ((1, 100.0), (5, 500.0), (9, 90.0)):
+            writer.add_scalar("test_acc", step / 10, step, walltime=1.7e9 + t)
+    one = only(import_runs(tmp_path / "log", tmp_path / "runs"))
+    assert load_summary(one.run).last.top1 == pytest.approx(0.9)
+    assert [step for (step,) in rows_of(one, "step")][-1] == "9"

@@ -127,6 +127,15 @@ def test_one_that_has_ended_has_the_mean_speed_of_its_steps_and_not_that_of_the_
     assert (ended.step_ms, ended.samples_per_s) == (500.0, pytest.approx(128.0))
 
 
+def test_an_accuracy_and_a_loss_that_come_one_after_the_other_are_both_the_last(run: RunDirectory) -> None:
+    writer = EventWriter(run.events(), attempt=1)
+    writer.write(RunStart(), 0)
+    writer.write(Validation(1, None, 0.9, None, 10), 5)
+    writer.write(Validation(1, 0.3, None, None, 10), 5)
+    writer.close()
+    assert (fold(run).last.top1, fold(run).last.loss) == (0.9, 0.3)
+
+
 def test_the_peak_of_memory_is_that_of_all_attempts(run: RunDirectory) -> None:
     for attempt, peak in ((1, 977), (2, 946)):
         writer = EventWriter(run.events(), attempt=attempt)
