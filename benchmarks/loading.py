@@ -22,6 +22,7 @@ from PIL import Image
 
 from rbp_engine.bench.measure.trial import endless
 from rbp_engine.data.loading.one_by_one import images_in_files
+from rbp_engine.data.loading.shares import Cut
 from rbp_engine.data.open_feed import open_feed
 from rbp_engine.data.opening import Opening
 from rbp_engine.data.readers.image_folders import list_image_folders
@@ -40,7 +41,7 @@ def photographs(folder: Path, workers: list[int]) -> Cases:
     found: Cases = {}
     for one in workers:
         data = DataSection(name="imagenet", batch_size=32, flip=True, workers=one)
-        feed = images_in_files(list_image_folders(folder), 224, Opening(data, 1, 0, 0.0, CPU))
+        feed = images_in_files(list_image_folders(folder), 224, Opening(data, 1, 0.0, CPU, Cut(batch_size=32)))
         found["JPEG, crop to 224, flip", one] = partial(endless, feed.train)
         found["JPEG, centre", one] = partial(again, feed.validation)
     return found

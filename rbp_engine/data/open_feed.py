@@ -9,6 +9,7 @@ from rbp_engine.data.augment.mixing import mixed
 from rbp_engine.data.catalog import catalogued
 from rbp_engine.data.feed import Feed
 from rbp_engine.data.loading.memory import images_in_memory
+from rbp_engine.data.loading.shares import Cut
 from rbp_engine.data.opening import DataSettings, Opening
 from rbp_engine.data.splits import DataSplits, check_splits
 from rbp_engine.errors import OwnCodeError
@@ -31,7 +32,8 @@ def open_feed(
     `held_out` is the fraction of the training set to validate on, `own_code` the folder of the user's own data sets.
     Raises DataMissing, or ValueError for a damaged file or a batch that cannot be filled.
     """
-    opening = Opening(data, timesteps, seed, held_out, device, rank, world_size)
+    cut = Cut(batch_size=data.batch_size, seed=seed, drop_last=data.drop_last, rank=rank, world_size=world_size)
+    opening = Opening(data, timesteps, held_out, device, cut)
     if is_own(data.name):
         feed = images_in_memory(_own_splits(data, own_code), opening)
     else:

@@ -36,32 +36,18 @@ class DataSettings(Protocol):
 
 @dataclass(frozen=True)
 class Opening:
-    """A run's settings of its data, its T and seed, and the process that reads.
+    """A run's settings of its data and its T, and how the process that reads cuts its epochs into batches.
 
-    `held_out` is the fraction of the training set to validate on; the process is `rank` of `world_size`.
+    `held_out` is the fraction of the training set to validate on.
     """
 
     data: DataSettings
     timesteps: int
-    seed: int
     held_out: float
     device: "torch.device"
-    rank: int = 0
-    world_size: int = 1
+    cut: Cut
 
     @property
     def workers(self) -> int:
         """The processes that read ahead in this rank."""
         return reading_processes(self.data.workers, cores_of_a_rank())
-
-    @property
-    def cut(self) -> Cut:
-        """How its epochs are cut into batches, and batches into the shares of processes."""
-        data = self.data
-        return Cut(
-            batch_size=data.batch_size,
-            seed=self.seed,
-            drop_last=data.drop_last,
-            rank=self.rank,
-            world_size=self.world_size,
-        )

@@ -42,7 +42,7 @@ class Fake(DataSet):
         data = opening.data
         made = arguments_of(data.args, data.size)
         if data.args.get("frames"):
-            train, test = fake_frames(timesteps=opening.timesteps, seed=opening.seed, **made)
+            train, test = fake_frames(timesteps=opening.timesteps, seed=opening.cut.seed, **made)
             return event_feed(train, test, made["classes"], opening)
         return images_in_memory(fake(**made), opening)
 

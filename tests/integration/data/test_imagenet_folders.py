@@ -48,11 +48,10 @@ def root(made, tmp_path):
     return shutil.copytree(made, tmp_path / "imagenet")
 
 
-def feed(root, **settings):
-    ours = {key: settings.pop(key) for key in list(settings) if key in Opening.__dataclass_fields__}
+def feed(root, held_out=0.0, rank=0, world_size=1, seed=3, **settings):
     data = DataSection(**({"name": "imagenet", "batch_size": 6, "flip": True, "workers": 0} | settings))
-    opening = Opening(data, **({"timesteps": 1, "seed": 3, "held_out": 0.0, "device": CPU} | ours))
-    return images_in_files(list_image_folders(root), 32, opening)
+    cut = Cut(batch_size=data.batch_size, seed=seed, drop_last=data.drop_last, rank=rank, world_size=world_size)
+    return images_in_files(list_image_folders(root), 32, Opening(data, 1, held_out, CPU, cut))
 
 
 def epoch(source, number=0, start=0):
