@@ -1,5 +1,6 @@
 """Peak memory of this process: on a CPU its resident set, on a GPU what torch has allocated there."""
 
+import contextlib
 import ctypes
 import gc
 from pathlib import Path
@@ -52,15 +53,11 @@ def free_in_groups(own: Path, root: Path) -> list[int]:
 
     The inactive file cache counts as used there, but is freed on demand, so here it counts as free.
     """
-    groups = [limit.parent for limit in limits_in_groups(own, root) if limit.name == "memory.max"]
-    return [left for group in groups if (left := _free_in(group)) is not None]
-
-
-def _free_in(group: Path) -> int | None:
-    """The free bytes of a control group; None if it has no limit, or is not a control group."""
-    try:
-        statistics = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-        used = int((group / "memory.current").read_text()) - int(statistics["inactive_file"])
-        return int((group / "memory.max").read_text()) - used
-    except (OSError, ValueError, KeyError):
-        return None
+    found = []
+    for most in limits_in_groups(own, root):
+        if most.name == "memory.max":
+            with contextlib.suppress(OSError, ValueError, KeyError):  # it has no limit, or is not a control group
+                statistics = dict(line.split() for line in (most.parent / "memory.stat").read_text().splitlines())
+                used = int((most.parent / "memory.current").read_text()) - int(statistics["inactive_file"])
+                found.append(int(most.read_text()) - used)
+    return found
