@@ -66,7 +66,7 @@ def test_a_run_whose_process_is_gone_is_lost_without_a_change_of_its_summary(run
     assert statuses(listing.live()) == {"live": "lost"}
 
 
-def test_a_run_on_a_host_with_a_slow_clock_is_lost_only_until_its_next_heartchange_summary(runs, write_run):
+def test_a_run_on_a_host_with_a_slow_clock_is_lost_only_until_its_next_heartbeat(runs, write_run):
     run = write_run(runs, "far", status="running", updated=time.time() - 3600, progressed=time.time() - 3600)
     write_attempt(run, process=asdict(replace(os_process.here(), host="far away", boot="another")))
     listing = RunListing(runs)
