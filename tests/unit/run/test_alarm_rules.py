@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rbp_engine.run.files.events import RunStart
 from rbp_engine.run.status.curves import Curve
-from rbp_engine.run.status.history import History
+from rbp_engine.run.status.history import Attempt, History, Mark
 from rbp_engine.run.status.rules.rule import SUSTAINED
 from rbp_engine.run.status.rules.table import RULES, alarms, findings
 from rbp_engine.run.status.samples import AccuracyHistory, FiringHistory, Floats
@@ -143,6 +144,13 @@ def test_a_run_that_still_learns_needs_epochs_and_is_not_advised_fewer_timesteps
         curves = {"validation/top1": curve(scores)}
         found = findings(History(accuracy=evaluated(scores[:, None].repeat(4, 1)), curves=curves, classes=10))
         assert [finding.rule for finding in found] == rules
+
+
+@pytest.mark.parametrize(("epochs", "advice"), [(1, "train it for longer: resume it with epochs=2"), (9, "resume it")])
+def test_a_run_that_still_learned_where_it_was_stopped_is_to_be_resumed_as_it_is(epochs: int, advice: str) -> None:
+    attempt = Attempt(1, Mark(0.0, 0), 0.0, RunStart(epochs=epochs))
+    [found] = findings(History(curves={"validation/top1": curve(np.array([0.5, 0.7]))}, attempts=(attempt,)))
+    assert found.knob == advice
 
 
 @pytest.mark.parametrize(

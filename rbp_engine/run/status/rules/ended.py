@@ -95,14 +95,16 @@ def improving(history: History) -> Iterator[Alarm]:
     if scores is None or len(scores) < 2:
         return
     gain = scores.value[-1] - np.nanmax(scores.value[:-1])
+    attempt, done = history.attempt, scores.epoch[-1]
+    epochs = (attempt.begun.epochs if attempt is not None else None) or 0
     if gain >= GAINED:
         yield alarm(
             "improving",
             scores,
             len(scores) - 1,
             f"it was still learning: its last evaluation is {100 * gain:.1f} points better than all before it",
-            "it had too few epochs",
-            f"train it for longer: resume it with epochs={2 * scores.epoch[-1]:.0f}",
+            f"it ended after {done:.0f} of {epochs} epochs" if done < epochs else "it had too few epochs",
+            "resume it" if done < epochs else f"train it for longer: resume it with epochs={2 * done:.0f}",
         )
 
 
