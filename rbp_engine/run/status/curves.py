@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rbp_engine.run.files.events import Event, Metrics, RunStart, System, Validation, done_again
+from rbp_engine.run.files.events import TEST, Event, Metrics, RunStart, System, Validation, done_again
 
 Floats = NDArray[np.float64]
 
@@ -51,12 +51,17 @@ class CurveBuilder:
         self.split = ""
         self._tables: dict[tuple[str, ...], _Table] = {}
         self._steps_per_epoch = 0
+        self._attempt = 0
         self._pause = 0.0
         self._last_t: float | None = None
 
     def add(self, event: Event) -> None:
         """Add the next event; the start of an attempt drops what it repeats."""
         body = event.body
+        if event.attempt != self._attempt:  # the first event of any of its ranks; the clock may have been set back
+            self._attempt = event.attempt
+            self._pause = event.t if self._last_t is None else self._pause + event.t - self._last_t
+            self._last_t = event.t
         if isinstance(body, Metrics):
             if event.rank == 0:
                 values = (body.loss, body.top1, body.lr, body.samples_per_s, body.step_ms, body.data_ms)
@@ -65,7 +70,9 @@ class CurveBuilder:
             names = tuple(f"{name}/{event.rank}" for name in SYSTEM) if event.rank else SYSTEM
             self._row(names, event, (body.used, body.mem_reserved, body.mem_peak, body.data_ms))
         elif isinstance(body, Validation):
-            self.split = self.split or body.split
+            if not self.split or self.split == TEST != body.split:  # another program holds data out without saying so
+                self.split = body.split
+                self._tables.pop(VALIDATION, None)
             if body.weights == "last" and body.split == self.split:
                 self._row(VALIDATION, event, (body.loss, body.top1), body.epoch)
         elif isinstance(body, RunStart) and event.rank == 0:
@@ -81,10 +88,6 @@ class CurveBuilder:
             table.drop(event, body)
         if body.steps_per_epoch:
             self._steps_per_epoch = body.steps_per_epoch
-        if self._last_t is None:
-            self._pause = event.t
-        else:
-            self._pause += max(0.0, event.t - self._last_t)
         if body.gap_from is not None:
             self._leave_gap(event, body)
 

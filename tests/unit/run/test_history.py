@@ -248,6 +248,25 @@ def test_time_between_attempts_is_left_out_of_the_time_axis():
     assert builder.curves()["train/loss"].seconds.tolist() == [10.0, 20.0]
 
 
+def test_the_pause_ends_with_the_first_event_of_any_rank_also_where_the_clock_was_set_back():
+    begun = RunStart(steps_per_epoch=10)
+    for again in ([(0, 5000.0), (1, 5000.2)], [(1, 4999.8), (0, 5000.0)], [(0, 200.0), (1, 200.2)]):
+        builder = CurveBuilder()
+        add(builder, [event(1000.0, begun), event(1010.0, metrics(5), step=5)])
+        add(builder, [event(t, begun, attempt=2, rank=rank, step=5) for rank, t in again])
+        add(builder, [event(dict(again)[0] + 10.0, metrics(10), attempt=2, step=10)])
+        np.testing.assert_allclose(builder.curves()["train/loss"].seconds, [10.0, 20.0], atol=0.3)
+
+
+def test_evaluations_on_held_out_data_replace_those_before_that_did_not_say_what_they_were_on():
+    builder = CurveBuilder()
+    add(
+        builder,
+        [event(1.0, Validation(1, None, 0.1, None, 10)), event(2.0, Validation(2, None, 0.8, None, 10, "held-out"))],
+    )
+    assert builder.split == "held-out" and builder.curves()["validation/top1"].value.tolist() == [0.8]
+
+
 def test_a_line_has_a_gap_where_events_were_lost_and_only_there():
     """The events of steps 3 and 4 and the evaluation after epoch 2 are lost; that after epoch 1 came before."""
 
