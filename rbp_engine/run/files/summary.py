@@ -118,7 +118,7 @@ IDENTITY: Final = tuple(one.name for one in dataclasses.fields(RunIdentity))
 def remaining_s(summary: Summary) -> float | None:
     """Seconds of training left, from the time per step over all attempts."""
     mean = summary.mean_step_ms
-    return None if mean is None or not summary.steps else mean / 1000 * (summary.steps - summary.step)
+    return None if mean is None or not summary.steps else mean / 1000 * max(0, summary.steps - summary.step)
 
 
 def see(summary: Summary, event: Event) -> None:

@@ -123,7 +123,7 @@ class ForeignRun(RunWriter):
         self._batch, self._timed = batch, timed
         self._steps_per_epoch = start.steps_per_epoch
         self._waiting = deque[tuple[float, int, Body]]()
-        self._last: Logged | None = None  # the training that the duration of the next steps counts from
+        self._last: Logged | None = None  # what the duration of the next steps counts from
         self.say(start, 0, t)
         summary.phase, summary.steps = Phase.TRAINING, steps or summary.steps
         self.flush()
@@ -159,8 +159,8 @@ class ForeignRun(RunWriter):
             self._add_evaluation(logged, part, parts[part], epoch)
         for name, value in parts.get(Part.OWN, {}).items():
             self.say(Probe(one_line(name), value), logged.step, logged.t)
-        # The time of an evaluation is not that of the next steps.
-        self._last = None if evaluated else logged if Part.TRAINING in parts else self._last
+        if evaluated or Part.TRAINING in parts:  # the next steps begin after an evaluation, whose time is not theirs
+            self._last = logged
 
     def _epoch(self, logged: Logged, *, evaluated: bool) -> int:
         if logged.epoch is not None:
