@@ -56,6 +56,19 @@ class MissingRun:
         words = (*_words(self.cell.method, self.cell.timesteps), f"seed={self.seed}")
         return shlex.join(LaunchRequest(self.cell.preset, words, LaunchOptions(runs)).command)
 
+    def plain(self, runs: Path | None = None) -> dict[str, Any]:
+        """The run for JSON, with its command."""
+        cell = self.cell
+        return {
+            "preset": cell.preset,
+            "method": cell.method,
+            "timesteps": cell.timesteps,
+            "seed": self.seed,
+            "live": self.live,
+            "data": cell.data,
+            "command": self.command(runs),
+        }
+
 
 def published(preset: "Preset | None") -> Published:
     """The paper's figure for the method and timesteps of a run's own preset, if it has one."""

@@ -79,7 +79,7 @@ def _print_missing(
     cells, troubles = paper_cells(presets)
     missing = missing_runs(run_directories(runs), cells)
     if as_json:
-        print_json([_missing_plain(one, runs_dir) for one in missing])
+        print_json([one.plain(runs_dir) for one in missing])
     else:
         named = {one.cell.data for one in missing}
         absent = {name for name in named if name in CATALOG and not catalogued(name).find().found}
@@ -95,19 +95,6 @@ def _print_missing(
             say("{}", "no cell of the paper is empty" if cells else NO_CELL)
     for trouble in troubles:
         say("[yellow]left out[/] {}", trouble)
-
-
-def _missing_plain(one: "MissingRun", runs_dir: Path | None) -> dict[str, object]:
-    cell = one.cell
-    return {
-        "preset": cell.preset,
-        "method": cell.method,
-        "timesteps": cell.timesteps,
-        "seed": one.seed,
-        "live": one.live,
-        "data": cell.data,
-        "command": one.command(runs_dir),
-    }
 
 
 def _to_do_text(to_do: "Sequence[MissingRun]", absent: Collection[str], *, hidden: int) -> str:

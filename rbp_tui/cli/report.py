@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -179,8 +179,9 @@ def _table(cells: "list[Cell]") -> "RenderableType":
     table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="dim")
     for column in shown:
         # The user's own network may have a long name; figures are never cut.
-        justify: Literal["left", "right"] = "left" if column.left else "right"
-        table.add_column(column.head, justify=justify, no_wrap=not column.left, overflow="fold")
+        table.add_column(
+            column.head, justify="left" if column.left else "right", no_wrap=not column.left, overflow="fold"
+        )
     beside = [column.left for column in shown].index(False)
     for cell in cells:
         words = [Text(column.word(cell)) for column in shown]

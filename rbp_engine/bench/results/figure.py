@@ -1,9 +1,11 @@
 """The figure of a comparison: peak memory and time of a step against T, like the paper's Fig. 4."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from rbp_engine.bench.measure.interleave import StepMeasurement
 from rbp_engine.bench.results.comparison import ComparisonRow, in_words
+from rbp_engine.report import figure
 from rbp_engine.report.panels import BLACK, GREEN, METHOD_COLOURS, PURPLE, Panel, PanelLine, memory_and_time
 from rbp_engine.report.spread import Spread
 
@@ -19,6 +21,11 @@ COLOURS = METHOD_COLOURS | {
 def title(row: ComparisonRow, separator: str = ", ") -> str:
     """A row's title in legends, like `rate_M, bf16, compiled`."""
     return separator.join(filter(None, (in_words(row.method), row.precision, row.kernel)))
+
+
+def draw(rows: Sequence[ComparisonRow], path: Path) -> None:
+    """Draw the rows; the suffix of `path` is the format. Raises RunError for a path that cannot be written."""
+    figure.write([panels(rows)], path)
 
 
 def panels(rows: Sequence[ComparisonRow]) -> list[Panel]:

@@ -255,14 +255,13 @@ def _say_what_memopt_lacks(rows: "Sequence[ComparisonRow]") -> None:
 def _write(path: Path, rows: "Sequence[ComparisonRow]", document: Any) -> None:
     import json
 
-    from rbp_engine.bench.results.figure import panels
-    from rbp_engine.report.figure import write
+    from rbp_engine.bench.results.figure import draw
 
     if path.suffix.lower() == ".json":
         path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         say("written: {}", path)
     else:
-        write([panels(rows)], path)
+        draw(rows, path)
         say("drawn: {}", path)
 
 
