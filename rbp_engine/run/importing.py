@@ -109,25 +109,34 @@ class Imported:
 
 
 def import_runs(
-    path: Path, runs: Path, *, name: str = "", tags: Iterable[str] = (), percent: bool = False
-) -> list[Imported]:
-    """Make a run of each folder with files of events at or below `path`, or of the file, of events or CSV.
+    paths: Iterable[Path], runs: Path, *, name: str = "", tags: Iterable[str] = (), percent: bool = False
+) -> list[Imported | RunError]:
+    """Make a run of each folder with files of events at or below the paths, or of a file, of events or CSV.
 
     A run is called `name`, or as its folder or file. With `percent`, accuracies above 1 are percentages.
 
-    Raises RunError for what cannot be read, is too large, or holds no numbers; runs made before that stay.
+    What cannot be read, is too large, or holds no numbers, as of a run that crashed at once, is a RunError in its
+    place. It is raised if there is nothing else.
     """
-    found = []
-    for files in _sources(path):
-        called = name or (files[0].parent if _EVENTS in files[0].name else files[0]).absolute().stem
+    found: list[Imported | RunError] = []
+    for path in paths:
         try:
-            table = _read(files)
-            found.append(_write(table, runs, one_line(called), list(tags), files[0], percent=percent))
-        except OSError as error:
-            raise RunError(f"cannot import {error.filename or files[0]}: {error.strerror}") from error
+            found += [_import(files, runs, name, list(tags), percent=percent) for files in _sources(path)]
         except RunError as error:
-            raise RunError(f"cannot import {files[0]}: {error}") from error
+            found.append(error)
+    if len(found) == 1 and isinstance(found[0], RunError):
+        raise found[0]
     return found
+
+
+def _import(files: list[Path], runs: Path, name: str, tags: list[str], *, percent: bool) -> Imported | RunError:
+    called = name or (files[0].parent if _EVENTS in files[0].name else files[0]).absolute().stem
+    try:
+        return _write(_read(files), runs, one_line(called), tags, files[0], percent=percent)
+    except OSError as error:
+        return RunError(f"cannot import {error.filename or files[0]}: {error.strerror}")
+    except RunError as error:
+        return RunError(f"cannot import {files[0]}: {error}")
 
 
 def _sources(path: Path) -> list[list[Path]]:

@@ -1,6 +1,7 @@
 """The daily commands on runs: watch, logs, stop, resume."""
 
 import codecs
+import contextlib
 import functools
 import os
 import sys
@@ -12,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from rbp_engine.errors import UserError
 from rbp_engine.printable import keep_colours, unfinished
 from rbp_engine.settings.machine import runs_directory
 from rbp_engine.untrusted_files import NotAFile, open_untrusted
@@ -88,8 +90,7 @@ def logs(
 
     directory = find(run, runs_dir)
     there = log_files(directory, named_folders(directory))
-    summary = read_summary(directory)
-    if not there and summary is not None and summary.program:
+    if not there and (summary := read_summary(directory)) is not None and summary.program:
         raise RunError(f"{directory.id} is trained by {summary.program}, whose output goes where it was started")
     if follow and not there and judge(directory).live:
         say("[dim]{} has not started yet: waiting for its log[/]", directory.id)
@@ -129,29 +130,27 @@ def stop(
     from rbp_engine.run.queue.transitions import discard
     from rbp_engine.run.status.status import judge
 
-    directory = runs_directory(runs_dir)
     damaged = {word: discard(word) for word in runs}
     for run_id in chain.from_iterable(damaged.values()):
         say("removed the damaged entry of {} from the queue", run_id)
     # Of a damaged entry, the run may be gone, or in another folder.
-    gone = [word for word, ids in damaged.items() if ids and not any((directory / name).is_dir() for name in ids)]
+    place = runs_directory(runs_dir)
+    gone = [word for word, ids in damaged.items() if ids and not any((place / name).is_dir() for name in ids)]
     chosen = waiting([word for word in runs if word not in gone], runs_dir)
     chosen = [run for run in chosen if judge(run).live] or chosen
-    verdicts = []
+    ended = []
     for run in () if now else chosen:
         control.require_live(run)
         once_trusted(functools.partial(control.request_stop, run), trust=trust)
         if not as_json:
             say("[dim]asked {} to stop[/]", run.id)
     for run in chosen:
-        end = functools.partial(control.kill if now else control.wait_for_end, run)
-        verdicts.append(once_trusted(end, trust=trust))
-        reason = f": {verdicts[-1].reason}" if verdicts[-1].reason else ""
+        verdict = once_trusted(functools.partial(control.kill if now else control.wait_for_end, run), trust=trust)
+        ended.append({"id": run.id} | asdict(verdict))
         if not as_json:
-            say("{} {}{}", status_text(verdicts[-1].shown_status), run.id, reason)
+            say("{} {}{}", status_text(verdict.shown_status), run.id, f": {verdict.reason}" if verdict.reason else "")
     if as_json:
-        ended = zip(chosen, verdicts, strict=True)
-        print_json(one_or_several([{"id": run.id} | asdict(verdict) for run, verdict in ended]))
+        print_json(one_or_several(ended))
 
 
 def resume(
@@ -181,7 +180,7 @@ def resume(
 
     With epochs=N a longer run goes on from it, RUN-N, and the run itself stays as it is. It is another experiment.
 
-    The exit code is that of rbp train.
+    The exit code is that of rbp train; 1 if one of several runs cannot be resumed, which the others do not wait for.
     """
     from rbp_engine.preset.sweep.section import key_of
     from rbp_engine.run import start
@@ -190,23 +189,28 @@ def resume(
     from rbp_engine.run.store.query import is_query
     from rbp_tui.cli.train.following import follow_started
 
-    named = any(not is_query(word) for word in words)
+    named = not all(map(is_query, words))
     settings = tuple(word for word in words if "=" in word and (named or key_of(word) in CHANGEABLE))
     runs = select([word for word in words if word not in settings], runs_dir)
     if not runs:
         raise typer.BadParameter(f"which run? rbp resume RUN {' '.join(settings)}")
-    options = given_options(gpus=gpus, retries=retries, inexact=inexact, from_scratch=from_scratch)
-    resumed = []
+    results, code = [], 0
     for run in runs:
-        its = options
-        if nproc is not None:
-            its = replace(its, resources=replace(launched(run).resources, processes=nproc))
-        if len(runs) > 1:
-            its = replace(its, gpus=gpus or launched(run).dispatch.gpus or "auto")
-        started = once_trusted(functools.partial(start.resume, run, settings, its), trust=trust)
-        resumed += started.runs
-    started = replace(started, runs=resumed)
-    raise typer.Exit(follow_started(started, detach=detach, as_json=as_json))
+        try:
+            waits = (gpus or launched(run).dispatch.gpus or "auto") if len(runs) > 1 else gpus
+            its = given_options(gpus=waits, retries=retries, inexact=inexact, from_scratch=from_scratch)
+            if nproc is not None:
+                its = replace(its, resources=replace(launched(run).resources, processes=nproc))
+            results.append(once_trusted(functools.partial(start.resume, run, settings, its), trust=trust))
+        except UserError as error:
+            if len(runs) == 1:
+                raise
+            say("[red]{}[/]", error)
+            code = 1
+    if results:
+        started = replace(results[0], runs=[run for one in results for run in one.runs])
+        code = follow_started(started, detach=detach, as_json=as_json) or code
+    raise typer.Exit(code)
 
 
 class _LogPrinter:
@@ -223,22 +227,18 @@ class _LogPrinter:
         self._rest = ""
 
     def print_new(self) -> None:
-
-        try:
-            with open_untrusted(self._path) as file:
-                passed_over = file.seek(0, os.SEEK_END) - MOST_AT_ONCE - self._offset
-                if passed_over > 0:
-                    say("[dim]… {} before this are not shown: {}[/]", fmt.size(passed_over), self._path)
-                    self._offset += passed_over
-                file.seek(self._offset)
-                while chunk := file.read(1 << 20):
-                    text = self._rest + self._decoder.decode(chunk)
-                    kept = len(text) - unfinished(text)
-                    self._rest = text[kept:]
-                    print_part(keep_colours(text[:kept]))
-                self._offset = file.tell()
-        except (FileNotFoundError, NotAFile):
-            return
+        with contextlib.suppress(FileNotFoundError, NotAFile), open_untrusted(self._path) as file:
+            passed_over = file.seek(0, os.SEEK_END) - MOST_AT_ONCE - self._offset
+            if passed_over > 0:
+                say("[dim]… {} before this are not shown: {}[/]", fmt.size(passed_over), self._path)
+                self._offset += passed_over
+            file.seek(self._offset)
+            while chunk := file.read(1 << 20):
+                text = self._rest + self._decoder.decode(chunk)
+                kept = len(text) - unfinished(text)
+                self._rest = text[kept:]
+                print_part(keep_colours(text[:kept]))
+            self._offset = file.tell()
 
     def end(self) -> None:
         """Print what is left, and go back to the colours of the terminal."""

@@ -115,8 +115,7 @@ def tag(
         print_json([{"id": run_id, "tags": tags} for run_id, tags in shown.items()])
         return
     for run_id, tags in shown.items():
-        shown_tags = " ".join(tags) if tags else styled("[dim]no tags[/]")
-        print_rich(styled("{}  {}", run_id, shown_tags), soft_wrap=True)
+        print_rich(styled("{}  {}", run_id, " ".join(tags) or styled("[dim]no tags[/]")), soft_wrap=True)
 
 
 def _tagged(words: list[str], plain_words: Sequence[str], runs_dir: Path | None) -> "list[RunDirectory]":

@@ -1,7 +1,7 @@
 """`rbp import`: runs of other programs, from files of TensorBoard and CSV."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -9,9 +9,6 @@ from rbp_engine.printable import one_line
 from rbp_engine.settings.machine import runs_directory
 from rbp_tui.cli.options import KEEP, Json, RunsDir
 from rbp_tui.cli.output import print_json, say
-
-if TYPE_CHECKING:
-    from rbp_engine.run.importing import Imported
 
 
 def register(app: typer.Typer) -> None:
@@ -43,16 +40,18 @@ def import_(
 ) -> None:
     """Make runs of what other programs have logged, to compare them with those of rbp.
 
-    The same content is one run, however often it is imported.
+    The same content is one run, however often it is imported. What cannot be imported is named, and
+    the exit code is then 1.
     """
+    from rbp_engine.run.errors import RunError
     from rbp_engine.run.importing import import_runs
 
-    runs = runs_directory(runs_dir)
-    found = [one for path in paths for one in import_runs(path, runs, name=name, tags=tags or (), percent=percent)]
+    found = import_runs(paths, runs_directory(runs_dir), name=name, tags=tags or (), percent=percent)
+    made = [one for one in found if not isinstance(one, RunError)]
     if as_json:
-        print_json([_plain(one) for one in found])
-        return
-    for one in found:
+        shown = ("name", "curves", "numbers", "new", "notes")
+        print_json([{"id": one.run.id} | {name: getattr(one, name) for name in shown} for one in made])
+    for one in () if as_json else made:
         if one.new:
             say("imported {}: {}, {} curves, {} numbers", one.run.id, one.name, one.curves, one.numbers)
         else:
@@ -60,14 +59,6 @@ def import_(
             say("{} is there already: {}; {}", one.run.id, one.name, again)
         for note in one.notes:
             say("  [yellow]{}[/]", one_line(note))
-
-
-def _plain(one: "Imported") -> dict[str, Any]:
-    return {
-        "id": one.run.id,
-        "name": one.name,
-        "curves": one.curves,
-        "numbers": one.numbers,
-        "new": one.new,
-        "notes": list(one.notes),
-    }
+    for error in (one for one in found if isinstance(one, RunError)):
+        say("[red]{}[/]", error)
+    raise typer.Exit(1 if len(made) < len(found) else 0)

@@ -17,5 +17,7 @@ def test_a_table_is_imported_once_listed_and_exported_as_it_was(rbp_here, tmp_pa
     assert [(row["step"], row["top1"]) for row in rows if row["kind"] == "validation"] == [
         ("1", "0.805"), ("2", "0.9025")
     ]  # fmt: skip
+    with_another = rbp_here("import", "missing.csv", *words[1:], code=1).stderr
+    assert "cannot import missing.csv" in with_another and "is there already" in with_another
     refused = rbp_here("import", "missing.csv", code=2).stderr
     assert "cannot import missing.csv: No such file or directory" in " ".join(refused.split())

@@ -121,6 +121,11 @@ def test_waiting_runs_are_arranged_and_nothing_starts_during_a_pause(rbp_here):
     assert places(rbp) == [2, 1]
     assert not list(rbp.runs.glob("*/attempts/*"))
     rbp("stop", "status:queued")
+    rbp("resume", third, "--detach")
+    done = rbp("resume", first, third, fourth, "--detach", code=1)  # one that waits does not keep the others from it
+    assert done.stdout.split() == [first, fourth] and "is queued already" in done.stderr
+    assert places(rbp) == [3, 1, 4]
+    rbp("stop", "status:queued")
     rbp("queue", "go")
 
 

@@ -6,6 +6,7 @@ import shutil
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from torch.utils.tensorboard import SummaryWriter
@@ -18,7 +19,7 @@ from rbp_engine.run.files.event_reader import read_events
 from rbp_engine.run.files.events import Metrics, Validation, WarningRaised
 from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.files.summary import fold, load_summary
-from rbp_engine.run.importing import Imported, import_runs
+from rbp_engine.run.importing import Imported
 from rbp_engine.run.status.history_reader import read_history
 from rbp_engine.run.status.status import judge
 from rbp_engine.run.store.query import parse_query
@@ -43,6 +44,10 @@ def write_events(
                 writer.add_scalar("Accuracy/test", THIRDS[step] / 2, step, walltime=at + step)
                 writer.add_scalar("test_loss", THIRDS[step] * 2, step, walltime=at + step)
     return folder
+
+
+def import_runs(path: Path, runs: Path, **how: Any) -> list[Any]:
+    return importing.import_runs([path], runs, **how)
 
 
 def only(found: list[Imported]) -> Imported:
@@ -184,6 +189,18 @@ def test_a_file_that_is_too_large_a_folder_without_events_and_a_missing_one_are_
     monkeypatch.setattr(importing, "MOST_NUMBERS", 10)
     with pytest.raises(RunError, match="or 10 numbers"):
         import_runs(tmp_path / "logs", tmp_path / "runs")
+
+
+def test_what_cannot_be_imported_does_not_keep_the_rest_from_it(tmp_path):
+    write_events(tmp_path / "logs" / "a")
+    write_events(tmp_path / "logs" / "b-crashed", steps=range(0))
+    write_events(tmp_path / "logs" / "c", at=1.8e9)
+    write_events(tmp_path / "more", at=1.9e9)
+    paths = [tmp_path / "logs", tmp_path / "missing.csv", tmp_path / "more"]
+    found = importing.import_runs(paths, tmp_path / "runs")
+    assert [getattr(one, "name", None) for one in found] == ["a", None, "c", None, "more"]
+    assert "it holds no numbers" in str(found[1]) and "No such file" in str(found[3])
+    assert len(list_runs(tmp_path / "runs")) == 3
 
 
 def test_records_that_hold_no_numbers_are_passed_over(tmp_path):
