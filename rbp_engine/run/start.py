@@ -211,7 +211,8 @@ def begin(
     _wait_until_settled(run)
     stranded = judge(run).status == "queued"
     if stranded and not is_stranded(run):
-        raise NothingToStart(f"{run.id} is queued already: rbp queue")
+        elsewhere = f", not in the queue of this host: if it waits in no other, rbp stop {run.id} first"
+        raise NothingToStart(f"{run.id} is queued already{': rbp queue' if entry_of(run) else elsewhere}")
     device = read_settings(run).get("run.device") or "auto"
     if gpus is not None:
         pool_of_this_machine(gpus, device, resources.processes)

@@ -156,7 +156,8 @@ def test_a_run_in_the_queue_of_another_machine_is_that_one_s_as_long_as_it_is_se
     dispatcher = be_dispatcher()
     assert dispatcher is not None
     ask = f"{IMPORTS}print(judge(run).status, len(entries()), is_stranded(run), said(lambda: start.begin(run)))"
-    assert box.python(ask, str(run.path)) == "queued 0 False job is queued already: rbp queue\n"
+    said = "queued 0 False job is queued already, not in the queue of this host"
+    assert box.python(ask, str(run.path)).startswith(said)
     dispatcher.release()
     look = f"{IMPORTS}print(host_directory().name, is_stranded(run))"
     assert box.python(look, str(run.path)) == "box2 True\n"

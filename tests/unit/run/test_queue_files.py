@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rbp_engine.run import control, start
-from rbp_engine.run.errors import RunError
+from rbp_engine.run.errors import NothingToStart, RunError
 from rbp_engine.run.files.attempts import Asked
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
 from rbp_engine.run.files.run_json import Dispatch, Resources
@@ -144,6 +144,17 @@ def test_a_run_that_waits_for_no_device_goes_on_where_there_can_be_no_queue(make
     (host_directory() / "lock").mkdir()
     monkeypatch.setattr(launch, "worker_command", lambda run, resources: ["true"])
     worker = start.begin(make_run("job", status="failed", attempt={"pid": ended_pid}))
+    assert worker is not None and worker.wait() == 0
+
+
+def test_a_run_whose_entry_is_gone_is_queued_again_once_it_is_stopped(make_run, ended_pid, monkeypatch):
+    """The state directory was removed, or the run was copied to another machine while it waited."""
+    run = make_run("job", status="queued", attempt={"pid": ended_pid})
+    with pytest.raises(NothingToStart, match=r"not in the queue of this host: .*, rbp stop job first"):
+        start.begin(run)
+    control.request_stop(run)
+    monkeypatch.setattr(launch, "worker_command", lambda run, resources: ["true"])
+    worker = start.begin(run)
     assert worker is not None and worker.wait() == 0
 
 
