@@ -325,7 +325,9 @@ def _write(table: _Table, runs: Path, name: str, tags: list[str], path: Path, *,
     trained_by = program.name if SEED in settings.values else f"{program.name} {identity}"
 
     def record(run: RunDirectory, summary: Summary) -> Summary:
-        writer = ForeignRun(run, summary, RunStart(method=one_line(summary.method)), t=begin, timed=False)
+        writer = ForeignRun(
+            run, summary, RunStart(method=one_line(summary.method), steps=max(rows)), t=begin, timed=False
+        )
         for number, (step, t) in enumerate(order):
             parts = defaultdict[Part, dict[str, float | None]](dict)
             for curve, (_, value) in rows[step].items():
@@ -337,7 +339,7 @@ def _write(table: _Table, runs: Path, name: str, tags: list[str], path: Path, *,
         for note in notes:
             writer.say(WarningRaised(one_line(note)), t=end)
         writer.flush()
-        summary.epochs, summary.steps, summary.trained_s = summary.epoch, summary.step, end - begin
+        summary.epochs, summary.trained_s = summary.epoch, end - begin
         writer.end("completed" if table.whole else "stopped", "" if table.whole else notes[0], t=end)
         writer.events.sync()
         writer.events.close()

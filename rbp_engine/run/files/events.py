@@ -72,7 +72,8 @@ class RunStart:
     stderr, relative to the run's. `neuron_layers` and `weight_layers` are the layers that events of probes tell of, by
     the names of their modules; one that has only a number by its kind and number. `method` trains the network, and
     `classes` is the number of labels. `memory` is that of the card in bytes; without one, what the process may use of
-    the host's. `split` is what epochs are evaluated on.
+    the host's. `split` is what epochs are evaluated on. `steps` are those of the whole run, where they are not whole
+    epochs of `steps_per_epoch`.
     """
 
     kind: ClassVar[str] = "run_start"
@@ -83,6 +84,7 @@ class RunStart:
     host: Line | None = None
     steps_per_epoch: Count | None = None
     epochs: Count | None = None
+    steps: Count | None = None
     epoch: Count | None = None
     logs: Line | None = None
     gap_from: Count | None = None

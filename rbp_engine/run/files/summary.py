@@ -127,7 +127,8 @@ def see(summary: Summary, event: Event) -> None:
     match event.body:
         case RunStart() as start:
             summary.status, summary.step, summary.epoch = "running", event.step, start.epoch or 0
-            summary.steps = (start.steps_per_epoch or 0) * (summary.epochs or start.epochs or 0)  # a fork has more
+            in_epochs = (start.steps_per_epoch or 0) * (summary.epochs or start.epochs or 0)  # a fork has more
+            summary.steps = start.steps or in_epochs
             reached = start.reached
             summary.last, summary.best, summary.train = reached.last, reached.best, reached.train
             summary.timesteps_needed, summary.trained_s = reached.timesteps_needed, reached.trained_s

@@ -11,6 +11,7 @@ from typing import Any
 
 from rbp_engine.codec import LARGEST
 from rbp_engine.printable import one_line
+from rbp_engine.run.files.attempts import AttemptRecord, claim_attempt
 from rbp_engine.run.files.events import Body, Event, Metrics, Probe, RunStart, Validation
 from rbp_engine.run.files.layout import RunDirectory, new_run_id
 from rbp_engine.run.files.summary import IDENTITY, Summary, see
@@ -56,7 +57,8 @@ def create_foreign(
     record: Callable[[RunDirectory, Summary], Summary] = lambda run, summary: summary,
     **known: Any,
 ) -> RunDirectory:
-    """Create a run whose first attempt is this process; `known` are fields of its summary, as its name.
+    """Create a run whose first attempt is this process, if that trains it; `known` are fields of its summary, as its
+    name.
 
     What is known at once is recorded by `record`, before anybody sees the run, which returns what the summary is then.
 
@@ -77,7 +79,10 @@ def create_foreign(
             program=one_line(program.name),
             host=socket.gethostname() if program.here else "",
         )
-        begin_here(run, program.command)
+        if program.here:
+            begin_here(run, program.command)
+        else:  # by a process, and on a machine, that nobody knows
+            claim_attempt(run, AttemptRecord(1, t=known.get("created"), command=[*program.command]))
         made = record(run, replace(summary, **known))
         identity = {name: getattr(made, name) for name in IDENTITY}
         write_run(run, toml, settings.sections(), program.command, here=program.here, **identity)
@@ -110,12 +115,10 @@ class ForeignRun(RunWriter):
         start: RunStart,
         *,
         batch: int | None = None,
-        steps: int | None = None,
         t: float | None = None,
         timed: bool = True,
     ) -> None:
-        """`batch` is the number of samples in a step, `steps` how many there will be; None if they are not known. `t`
-        is when it has begun, by default now.
+        """`batch` is the number of samples in a step, None if it is not known; `t` is when it has begun, else now.
 
         Raises OSError if the first event cannot be written.
         """
@@ -125,7 +128,7 @@ class ForeignRun(RunWriter):
         self._waiting = deque[tuple[float, int, Body]]()
         self._last: Logged | None = None  # what the duration of the next steps counts from
         self.say(start, 0, t)
-        summary.phase, summary.steps = Phase.TRAINING, steps or summary.steps
+        summary.phase = Phase.TRAINING
         self.flush()
 
     def say(self, body: Body, step: int | None = None, t: float | None = None) -> None:

@@ -267,10 +267,11 @@ def _recorder(
             host=one_line(socket.gethostname()),
             steps_per_epoch=steps_per_epoch,
             epochs=summary.epochs or None,
+            steps=steps,
             method=one_line(summary.method),
         )
         batch = given.count("data.batch_size") or None
-        return TrackRecorder(ForeignRun(run, summary, start, batch=batch, steps=steps))
+        return TrackRecorder(ForeignRun(run, summary, start, batch=batch))
     except (RunError, OSError) as error:
         if isinstance(error, RunError) and not isinstance(error.__cause__, OSError):
             raise

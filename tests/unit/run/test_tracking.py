@@ -256,8 +256,9 @@ def test_a_report_has_the_accuracies_on_test_data(tmp_path, logged, last, best):
         (run.folder / "summary.json").unlink(missing_ok=True)
 
 
-def test_the_summary_of_another_program_s_run_is_what_its_events_come_to(tmp_path):
-    with track({"batch": 2}, epochs=2, steps_per_epoch=2, runs_dir=tmp_path) as run:
+@pytest.mark.parametrize("planned", [{"epochs": 2, "steps_per_epoch": 2}, {"epochs": 3, "steps": 100}, {"steps": 100}])
+def test_the_summary_of_another_program_s_run_is_what_its_events_come_to(tmp_path, planned):
+    with track({"batch": 2}, runs_dir=tmp_path, **planned) as run:
         for epoch in range(2):
             run.log(loss=1.0, epoch=epoch)
             run.log(loss=0.5, top1=0.5, step=2 * epoch + 2)
