@@ -34,7 +34,7 @@ from rbp_engine.run.files.events import (
 )
 from rbp_engine.run.files.file_memo import FileMemo
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.files.run_json import RunIdentity, load_run_json
+from rbp_engine.run.files.run_json import RunIdentity, RunJson, load_run_json
 from rbp_engine.run.phase import Phase
 from rbp_engine.run.timesteps_needed import timesteps_needed
 
@@ -196,7 +196,7 @@ def fold(run: RunDirectory) -> Summary:
     """The summary that run.json, the attempts and the events of rank 0 come to. Raises RunError if run.json cannot be
     read."""
     described = load_run_json(run)
-    known: dict[str, Any] = {name: getattr(described, name) for name in IDENTITY}
+    known = _identity(run, described)
     known |= {"host": described.host, "progressed": described.created, "updated": described.created}
     summary = Summary(**known)
     ended = None
@@ -255,8 +255,13 @@ def load_summary(run: RunDirectory) -> Summary:
         return fold(run)
     own = object.__new__(Summary)  # a copy, since callers may change it; `copy` takes five times as long
     vars(own).update(vars(known))
-    vars(own).update({name: getattr(described, name) for name in IDENTITY})
+    vars(own).update(_identity(run, described))
     return own
+
+
+def _identity(run: RunDirectory, described: RunJson) -> dict[str, Any]:
+    """What run.json says that a summary has, too; but its folder names the run, which may be a copy of another."""
+    return {name: getattr(described, name) for name in IDENTITY} | {"id": run.id}
 
 
 def refuse_other_program(run: RunDirectory, why: str = "which rbp cannot start: start it again") -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Sequence
@@ -16,6 +17,9 @@ from rbp_engine.run.files.layout import ID, RunDirectory
 from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.files.summary import Summary, read_summary
 from rbp_engine.run.store.store import find_run, is_run, require_removable, run_names
+
+# What distinguishes a run in the trash from another of the same id.
+_ANOTHER = re.compile(r"\.[0-9a-f]{4}$")
 
 
 @dataclass(frozen=True)
@@ -124,4 +128,5 @@ def empty_trash(runs: Path, listed: Sequence[TrashedRun]) -> int:
 
 def _trashed(run: RunDirectory) -> TrashedRun:
     recorded = read_run_json(run).id
-    return TrashedRun(run, recorded if ID.fullmatch(recorded) else run.id, read_summary(run), run.path.stat().st_mtime)
+    other = ID.fullmatch(recorded) and _ANOTHER.sub("", run.id) == recorded[:110]  # else a copy under a name of its own
+    return TrashedRun(run, recorded if other else run.id, read_summary(run), run.path.stat().st_mtime)

@@ -1,5 +1,6 @@
 import itertools
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -51,6 +52,14 @@ def test_the_trash_can_have_runs_with_the_same_id_and_restores_the_last_removed(
     assert back.path.is_dir() and len(list_trash(runs)) == 1
     move_to_trash(make_run("older", status="stopped", created=1.0))
     assert restore(runs, "last").id == "older"  # removed last
+
+
+def test_a_copy_is_a_run_by_the_name_of_its_folder(make_run, runs):
+    copy = RunDirectory(runs / "mycopy")
+    shutil.copytree(make_run("orig", status="completed").path, copy.path)
+    assert [entry.summary.id for entry in list_runs(runs)] == ["mycopy", "orig"]
+    assert move_to_trash(copy).id == "mycopy"
+    assert restore(runs, "mycopy") == copy and copy.path.is_dir()
 
 
 @pytest.mark.parametrize("reference", ["nothing", "../runs/mine", "", "last"])
