@@ -28,7 +28,7 @@ from rbp_engine.run.errors import NothingToStart, RunError
 from rbp_engine.run.files import inside
 from rbp_engine.run.files.attempts import Ended, last_attempt, load_attempt, newest_attempt
 from rbp_engine.run.files.event_reader import announced_checkpoint
-from rbp_engine.run.files.layout import RunDirectory, load_json, write_atomic, write_json
+from rbp_engine.run.files.layout import RunDirectory, by_step, load_json, write_atomic, write_json
 from rbp_engine.run.files.run_json import Resources, load_run_json
 from rbp_engine.run.files.summary import fold, load_summary, write_summary
 from rbp_engine.run.launch import launch, making
@@ -158,7 +158,7 @@ def _step_to_go_on_from(run: RunDirectory, new: "Preset") -> int:
             "the epochs, as guard.max_time=8h or guard.max_steps=0"
         )
     newest, announced = run.newest_checkpoint, announced_checkpoint(run)
-    name = max(filter(None, (newest.name if newest else None, announced)), default=None)
+    name = max(filter(None, (newest.name if newest else None, announced)), key=by_step, default=None)
     if name is None:
         raise RunError(f"{run.id} has no checkpoint to go on from: rbp train --like {run.id} epochs={new.train.epochs}")
     if not inside.exists(run.checkpoints / name, run.path):

@@ -26,7 +26,7 @@ Other = TypeVar("Other")
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
 SHORT_LENGTH = 4
 SHORT = re.compile(r"-([^-]{4}(?:-\d+)?)$")
-CHECKPOINT = re.compile(r"step-\d{8}")
+CHECKPOINT = re.compile(r"step-(?:\d{8}|[1-9]\d{8,})")
 _HALF = re.compile("[\ud800-\udfff]")  # of a surrogate pair
 
 
@@ -132,7 +132,8 @@ class RunDirectory:
 
     def saved_checkpoints(self) -> list[Path]:
         """The folders of its checkpoints, the oldest first; without the best one, which is beside them."""
-        return sorted(path for path in self.checkpoints.glob("step-*") if CHECKPOINT.fullmatch(path.name))
+        found = [path for path in self.checkpoints.glob("step-*") if CHECKPOINT.fullmatch(path.name)]
+        return sorted(found, key=lambda path: by_step(path.name))
 
     @property
     def newest_checkpoint(self) -> Path | None:
@@ -157,6 +158,11 @@ class RunDirectory:
     @property
     def tensorboard(self) -> Path:
         return self.path / "tensorboard"
+
+
+def by_step(checkpoint: str) -> tuple[int, str]:
+    """Sorts the names of checkpoints by their steps, the oldest first; from 100,000,000 on they have more digits."""
+    return len(checkpoint), checkpoint
 
 
 def refuse_links(run: RunDirectory) -> None:

@@ -10,10 +10,11 @@ import zipfile
 from pathlib import Path
 from typing import Final
 
+from rbp_engine.run.files.layout import CHECKPOINT
 from rbp_engine.run.pack.archive import LARGEST_PART, UNUSABLE, opened
 from rbp_engine.untrusted_files import open_untrusted
 
-_CHECKPOINT: Final = re.compile(r"checkpoints/(?:step-\d{8}|best)/(?P<name>[^/]+)")
+_CHECKPOINT: Final = re.compile(rf"checkpoints/(?:{CHECKPOINT.pattern}|best)/(?P<name>[^/]+)")
 _IN_A_CHECKPOINT: Final = re.compile(r"manifest\.json|(?:model|ema)\.safetensors|optimizer\.pt|rng-rank\d{1,5}\.pt")
 #: What torch writes for tensors. A pickle calls what it names.
 _NAMED: Final = re.compile(

@@ -10,7 +10,7 @@ from rbp_engine.codec import Count
 from rbp_engine.run import trust
 from rbp_engine.run.errors import RunError, cannot
 from rbp_engine.run.files import inside
-from rbp_engine.run.files.layout import CHECKPOINT, RunDirectory, read_record
+from rbp_engine.run.files.layout import CHECKPOINT, RunDirectory, by_step, read_record
 from rbp_engine.run.status.status import judge
 from rbp_engine.run.store.disk_use import freed_by
 from rbp_engine.run.store.store import RunRecord, refuse_live
@@ -94,7 +94,7 @@ def _folders(checkpoints: Path) -> list[str]:
         if not stat.S_ISDIR(checkpoints.lstat().st_mode):
             return []
         with os.scandir(checkpoints) as entries:
-            return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+            return sorted((one.name for one in entries if one.is_dir(follow_symlinks=False)), key=by_step)
     except OSError:
         return []
 

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from rbp_engine.codec import LARGEST
 from rbp_engine.run.files import inside
 from rbp_engine.run.files.inside import Folder
-from rbp_engine.run.files.layout import CHECKPOINT, json_text, read_json
+from rbp_engine.run.files.layout import CHECKPOINT, by_step, json_text, read_json
 from rbp_engine.train.checkpoints.state import State
 from rbp_engine.train.errors import CheckpointError
 from rbp_engine.train.optimisation import load_optimizer
@@ -190,7 +190,7 @@ def find_newest(folder: Path, announced: str | None = None) -> tuple[Checkpoint 
         found = [path.name for path in folder.iterdir() if CHECKPOINT.fullmatch(path.name)]
     except (FileNotFoundError, NotADirectoryError):
         found = []
-    for name in sorted({*found, *([announced] if announced else [])}, reverse=True):
+    for name in sorted({*found, *([announced] if announced else [])}, key=by_step, reverse=True):
         if name == announced and not os.path.lexists(folder / name):
             skipped.append(f"{name} was saved and is not there")
             continue
@@ -400,7 +400,7 @@ def _torch_bytes(value: Any) -> memoryview:
 
 def _steps(here: Folder) -> list[str]:
     """The names of the checkpoints in a folder, the oldest first; without the best one, which is beside them."""
-    return sorted(filter(CHECKPOINT.fullmatch, here.names()))
+    return sorted(filter(CHECKPOINT.fullmatch, here.names()), key=by_step)
 
 
 def _prune(here: Folder, best_epoch: int | None, newest: str) -> None:

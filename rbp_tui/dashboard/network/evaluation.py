@@ -10,6 +10,7 @@ from textual.widgets import Static
 
 from rbp_engine.printable import one_line
 from rbp_engine.run.files.evaluation_json import Evaluation
+from rbp_engine.run.files.layout import by_step
 from rbp_tui.charts.energy_rows import energy_report
 from rbp_tui.dashboard.network.tab import NetworkTab, foreign
 from rbp_tui.dashboard.reading.reader import Sight
@@ -66,8 +67,6 @@ def _how_to_evaluate(sight: Sight) -> str:
 
 def _behind(sight: Sight) -> str:
     """That training has gone on since; empty if it has not."""
-    found = sight.evaluation
-    of = [part.of.checkpoint for part in (found.robustness, found.by_class) if part is not None]
-    newest = f"step-{sight.summary.step:08d}"
-    old = [checkpoint for checkpoint in of if checkpoint.startswith("step-") and checkpoint < newest]
+    of = [part.of.checkpoint for part in (sight.evaluation.robustness, sight.evaluation.by_class) if part is not None]
+    old = [one for one in of if one.startswith("step-") and by_step(one) < by_step(f"step-{sight.summary.step:08d}")]
     return f"training has gone on since: this is of {old[0]}, the newest step is {sight.summary.step}" if old else ""

@@ -15,6 +15,8 @@ import torch
 from torch import nn
 
 from rbp_engine.methods import create_method
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.pack.weights_files import weights_problem
 from rbp_engine.train.checkpoints import checkpoint
 from rbp_engine.train.checkpoints.checkpoint import Checkpoint, Progress
 from rbp_engine.train.checkpoints.state import State
@@ -272,6 +274,16 @@ def test_a_new_checkpoint_is_not_pruned_in_favour_of_damaged_ones_of_later_steps
         assert found.progress.step == step
     older = [name for name in names(tmp_path / "run") if name < "step-00000020"]
     assert older == ["step-00000015"]
+
+
+def test_steps_of_more_than_eight_digits_come_last(tmp_path):
+    run = RunDirectory(tmp_path)
+    for step in (99_999_998, 99_999_999, 100_000_000):
+        [saved] = save(run.checkpoints, step)
+    (run.checkpoints / "step-000000001").mkdir()  # as no run calls it
+    assert checkpoint.find_newest(run.checkpoints) == (saved, [])
+    assert [path.name for path in run.saved_checkpoints()] == ["step-99999998", "step-99999999", "step-100000000"]
+    assert weights_problem("checkpoints/step-100000000/model.safetensors", saved.path / "model.safetensors") == ""
 
 
 def test_an_unfinished_folder_is_not_a_checkpoint_and_is_removed_at_the_next_start(tmp_path):
