@@ -162,7 +162,7 @@ def _rules(preset: "Preset") -> list[tuple[str, bool, str]]:
     """Settings that do not go together: the key of one, whether they are so, and what is wrong with it then."""
     neuron, loss, optim, method = preset.neuron, preset.loss, preset.optim, preset.method
     only = CATALOG[preset.data.name].timesteps if preset.data.name in CATALOG else 0
-    steps, epochs = _steps(preset), preset.train.epochs
+    steps, epochs, size = _steps(preset), preset.train.epochs, _train_size(preset)
     branches = "branches learn from means over time, and"
     return [
         (
@@ -213,6 +213,11 @@ def _rules(preset: "Preset") -> list[tuple[str, bool, str]]:
             optim.schedule == "restarts" and not optim.restart_epochs,
             "restarts needs the length of the first cosine in epochs, as 10",
         ),
+        (
+            "data.batch_size",
+            0 < size < preset.data.batch_size,
+            f"must be at most the {size} samples to train on, got {preset.data.batch_size}",
+        ),
         ("optim.lr_min", optim.lr_min > optim.lr, f"must be at most optim.lr ({optim.lr}), got {optim.lr_min}"),
         (
             "optim.warmup_steps",
@@ -237,12 +242,17 @@ def _rules(preset: "Preset") -> list[tuple[str, bool, str]]:
     ]
 
 
-def _steps(preset: "Preset") -> int:
-    """The optimizer steps of a run on data of a known size; 0 for others, whose size the worker knows."""
+def _train_size(preset: "Preset") -> int:
+    """The samples that a run trains on; 0 of data of another size, which the worker knows."""
     known = CATALOG.get(preset.data.name)
     if known is None or known.any_size:
         return 0
-    batches = (known.train_size - math.ceil(preset.train.validation_split * known.train_size)) / preset.data.batch_size
+    return known.train_size - math.ceil(preset.train.validation_split * known.train_size)
+
+
+def _steps(preset: "Preset") -> int:
+    """The optimizer steps of a run; 0 on data of unknown size."""
+    batches = _train_size(preset) / preset.data.batch_size
     return preset.train.epochs * (math.floor(batches) if preset.data.drop_last else math.ceil(batches))
 
 

@@ -151,6 +151,7 @@ def test_a_bad_setting_is_refused(text, problem):
         ("[optim]\nschedule = 'constant'\nlr_min = 0.01", "optim.lr_min (line 3)  is for the schedule cosine or"),
         ("[optim]\nmilestones = [3]", "optim.milestones (line 2)  is for the schedule multistep, and optim.schedule"),
         ("[optim]\nschedule = 'multistep'\nmilestones = [3, 3]", "optim.milestones (line 3)  must rise from one"),
+        ("[data]\nname = 'digits'\nbatch_size = 2000", "data.batch_size (line 3)  must be at most the 1437 samples"),
         ("[optim]\nlr_min = 0.2", "optim.lr_min (line 2)  must be at most optim.lr (0.1), got 0.2"),
         ("[optim]\nwarmup_steps = 5", 'optim.warmup_steps (line 2)  needs optim.schedule_by = "step": by epoch the'),
         (
