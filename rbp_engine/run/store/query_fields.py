@@ -115,6 +115,8 @@ def _number_test(read: Callable[[str], float], tolerance: float = 0.0) -> Callab
             value = field.get(record)
             if not _is_number(value):
                 return False
+            if order is None and isinstance(value, int) and wanted % 1 == 0:
+                return value == wanted
             if order is None:
                 return bool(abs(value - wanted) <= max(tolerance, 1e-9 * abs(wanted)))
             return order(value, wanted)

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from rbp_engine.guard.time_span import parse_time_span
 
 _SIZE = re.compile(r"(?P<number>[\d.eE+-]+)\s*(?P<unit>[kmgt]?)(?P<binary>i?)b?", re.IGNORECASE | re.ASCII)
+_WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
 _DATES = {
     re.compile(r"\d{4}-\d\d-\d\d", re.ASCII): timedelta(days=1),
     re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d", re.ASCII): timedelta(minutes=1),
@@ -14,14 +15,14 @@ _DATES = {
 
 
 def number(text: str) -> float:
-    """A finite number."""
+    """A finite number; a whole one without rounding."""
     try:
         value = float(text)
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
         raise ValueError(f"expected a number, got '{text}'")
-    return value
+    return int(text) if _WHOLE.fullmatch(text) else value
 
 
 def accuracy(text: str) -> float:
@@ -56,8 +57,10 @@ def moments(text: str) -> tuple[float, float]:
     for pattern, length in _DATES.items():
         if pattern.fullmatch(text):
             try:
-                begin = datetime.fromisoformat(text).astimezone()
-                return begin.timestamp(), (begin + length).timestamp()
+                begin = datetime.fromisoformat(text)
+                # To the same hour of the next day, of which a change of the time makes 23 or 25; a minute is one.
+                end = begin + length if length.days else begin.astimezone() + length
+                return begin.timestamp(), end.timestamp()
             except (ValueError, OverflowError, OSError):
                 break
     raise ValueError(

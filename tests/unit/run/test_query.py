@@ -19,6 +19,7 @@ from rbp_engine.run.files.summary import Summary
 from rbp_engine.run.launch import launch
 from rbp_engine.run.store.query import QueryError, parse_query
 from rbp_engine.run.store.query_fields import field_names, find_field
+from rbp_engine.run.store.query_values import moments
 from rbp_engine.run.store.store import list_runs, record
 from tests.run_files import change_fields, change_identity
 
@@ -90,6 +91,26 @@ def fitting(records):
 )
 def test_a_query_fits_the_runs_that_it_describes(fitting, text, expected):
     assert fitting(text) == expected.split()
+
+
+def test_whole_numbers_are_compared_without_a_tolerance(tmp_path):
+    for seed in (1234567890, 1234567891, 2**62, 2**62 + 1):
+        make(tmp_path, f"of-{seed}", f"seed={seed}")
+    for seed in (1234567890, 2**62 + 1):
+        assert [one.run.id for one in list_runs(tmp_path) if parse_query(f"seed={seed}")(one)] == [f"of-{seed}"]
+
+
+@pytest.mark.parametrize(("day", "hours"), [("2026-10-25", 25), ("2026-03-29", 23), ("2026-07-01", 24)])
+def test_a_day_ends_at_midnight_also_where_the_time_changes(monkeypatch, day, hours):
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    try:
+        begin, end = moments(day)
+        minute = moments("2026-10-25T02:59")
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert end - begin == hours * 3600 and minute[1] - minute[0] == 60
 
 
 def test_a_date_covers_the_whole_day(fitting, records):
