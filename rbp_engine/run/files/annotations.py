@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from rbp_engine.codec import convert
 from rbp_engine.lease import LeaseHeld, taken
 from rbp_engine.printable import NO_TEXT, Line, Lines
 from rbp_engine.run.errors import RunError, cannot
 from rbp_engine.run.files import inside
-from rbp_engine.run.files.layout import RunDirectory, load_json, read_record, write_json
+from rbp_engine.run.files.layout import RunDirectory, load_json, read_record, unreadable_refused, write_json
 from rbp_engine.run.files.summary import Summary
 
 LONGEST_TAG = 60
@@ -44,8 +45,15 @@ def note_as_written(run: RunDirectory) -> str:
 
     Raises RunError if the file is unreadable, as all that change it do.
     """
-    note = load_json(run.annotations_json).get("note")
-    return note if isinstance(note, str) else ""
+    return str(_load(run).get("note", ""))
+
+
+def _load(run: RunDirectory) -> dict[str, Any]:
+    """What the file says, to be changed. Raises RunError if it is no record: lists show nothing of that."""
+    known = load_json(run.annotations_json)
+    with unreadable_refused(run.annotations_json):
+        convert(Annotations, known)
+    return known
 
 
 def tag_words(words: Iterable[str]) -> tuple[list[str], list[str], list[str]]:
@@ -97,7 +105,7 @@ def _write(run: RunDirectory, changes: Callable[[], dict[str, Any]]) -> Annotati
             inside.folder(run.control, run.path, make=True) as control,
             taken(run.control / LEASE, control.descriptor),
         ):
-            write_json(run.annotations_json, load_json(run.annotations_json) | changes())
+            write_json(run.annotations_json, _load(run) | changes())
     except LeaseHeld as error:
         raise RunError(str(error)) from error
     return read_annotations(run)
