@@ -85,13 +85,15 @@ def new_entry(run: RunDirectory, asked: Asked, **fields: Any) -> Entry:
     `fields` are others of it.
     """
     run = RunDirectory(run.path.resolve())
-    now = time.time_ns()
+    before = (_read(Path(one.path)) for one in reversed(_files()))
+    last = next((entry.place for entry in before if isinstance(entry, Entry)), 0)
+    place = max(time.time_ns(), last + 1)  # the clock may have been set back since
     return Entry(
-        name=f"{now:020d}-{run.id}.json",
+        name=f"{place:020d}-{run.id}.json",
         run=run,
         directory=str(Path.cwd()),
         environment=processes.without_marks(os.environ),
-        place=now,
+        place=place,
         **vars(asked),
         **fields,
     )

@@ -313,6 +313,8 @@ def test_the_entry_of_a_run_is_found_without_reading_those_of_others(long_queue,
     runs = long_queue(30)
     link = tmp_path / "another-name"
     link.symlink_to(runs[7].path)
+    for entry in entries():  # as in another process, which has not read them
+        os.utime(entry.path, ns=(0, 0))
     with opened() as files:
         found = entry_of(RunDirectory(link))
     assert found.run == runs[7]

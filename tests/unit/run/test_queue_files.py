@@ -5,6 +5,7 @@ import io
 import json
 import os
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -145,6 +146,16 @@ def test_a_run_that_waits_for_no_device_goes_on_where_there_can_be_no_queue(make
     monkeypatch.setattr(launch, "worker_command", lambda run, resources: ["true"])
     worker = start.begin(make_run("job", status="failed", attempt={"pid": ended_pid}))
     assert worker is not None and worker.wait() == 0
+
+
+def test_a_new_entry_is_the_last_also_after_the_clock_was_set_back(monkeypatch):
+    now = time.time_ns()
+    for at, name in ((now, "first"), (now - 3600 * 10**9, "second"), (now - 1800 * 10**9, "third")):
+        monkeypatch.setattr(time, "time_ns", lambda at=at: at)
+        put(name)
+    (host_directory() / "queue" / "none.json").write_text("{")
+    put("fourth")
+    assert [entry.run.id for entry in entries()] == ["first", "second", "third", "fourth"]
 
 
 def test_a_run_whose_entry_is_gone_is_queued_again_once_it_is_stopped(make_run, ended_pid, monkeypatch):
