@@ -146,7 +146,7 @@ def test_a_run_that_still_learns_needs_epochs_and_is_not_advised_fewer_timesteps
         assert [finding.rule for finding in found] == rules
 
 
-@pytest.mark.parametrize(("epochs", "advice"), [(1, "train it for longer: resume it with epochs=2"), (9, "resume it")])
+@pytest.mark.parametrize(("epochs", "advice"), [(1, "train it for longer: epochs=2"), (9, "resume it")])
 def test_a_run_that_still_learned_where_it_was_stopped_is_to_be_resumed_as_it_is(epochs: int, advice: str) -> None:
     attempt = Attempt(1, Mark(0.0, 0), 0.0, RunStart(epochs=epochs))
     [found] = findings(History(curves={"validation/top1": curve(np.array([0.5, 0.7]))}, attempts=(attempt,)))

@@ -104,7 +104,7 @@ def improving(history: History) -> Iterator[Alarm]:
             len(scores) - 1,
             f"it was still learning: its last evaluation is {100 * gain:.1f} points better than all before it",
             f"it ended after {done:.0f} of {epochs} epochs" if done < epochs else "it had too few epochs",
-            "resume it" if done < epochs else f"train it for longer: resume it with epochs={2 * done:.0f}",
+            "resume it" if done < epochs else f"train it for longer: epochs={2 * done:.0f}",
         )
 
 
