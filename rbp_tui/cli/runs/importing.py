@@ -49,14 +49,19 @@ def import_(
     found = import_runs(paths, runs_directory(runs_dir), name=name, tags=tags or (), percent=percent)
     made = [one for one in found if not isinstance(one, RunError)]
     if as_json:
-        shown = ("name", "curves", "numbers", "new", "notes")
-        print_json([{"id": one.run.id} | {name: getattr(one, name) for name in shown} for one in made])
+        print_json(
+            [{"id": one.run.id} | {key: value for key, value in vars(one).items() if key != "run"} for one in made]
+        )
     for one in () if as_json else made:
         if one.new:
             say("imported {}: {}, {} curves, {} numbers", one.run.id, one.name, one.curves, one.numbers)
         else:
-            again = f"to import it in another way, rbp runs rm {one.run.id} first"
-            say("{} is there already: {}; {}", one.run.id, one.name, again)
+            say(
+                "{} is there already: {}; to import it in another way, rbp runs rm {} first",
+                one.run.id,
+                one.name,
+                one.run.id,
+            )
         for note in one.notes:
             say("  [yellow]{}[/]", one_line(note))
     for error in (one for one in found if isinstance(one, RunError)):
