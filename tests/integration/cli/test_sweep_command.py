@@ -61,7 +61,12 @@ def test_the_end_has_the_difference_by_seed_with_its_interval_and_the_command_th
 
 
 @pytest.mark.parametrize(
-    ("words", "told"), [(("lr=-1", "--dry-run"), "optim.lr (lr=-1)"), (("method.name=sltt",), "leave one of them out")]
+    ("words", "told"),
+    [
+        (("lr=-1", "--dry-run"), "optim.lr (lr=-1)"),
+        (("method.name=sltt",), "leave one of them out"),
+        (("lrr=0.1,0.2",), "unknown key. Did you mean 'optim.lr'?"),
+    ],
 )
 def test_what_makes_no_sense_is_refused_with_the_reason_before_a_run_is_created(rbp_here, words, told):
     assert told in " ".join(rbp_here(*SWEEP, *words, code=2).stderr.replace("│", " ").split())
