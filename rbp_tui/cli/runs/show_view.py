@@ -51,7 +51,9 @@ def describe_run(run: RunDirectory, record: RunRecord, origin: RunJson, alarms: 
     attempts = read_attempts(run)
     for attempt in attempts:
         started = "–" if attempt.t is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(attempt.t))
-        table.add_row(f"attempt {attempt.attempt}", cell(f"{started}, {attempt.process}" if attempt.process.pid else started))
+        table.add_row(
+            f"attempt {attempt.attempt}", cell(f"{started}, {attempt.process}" if attempt.process.pid else started)
+        )
     if origin.origin:
         goes_on = f"from step {origin.origin_step} of {origin.origin}, {origin.origin_epochs} → {origin.epochs} epochs"
         table.add_row("goes on", cell(f"{goes_on}: not exactly a run of {origin.epochs} epochs"))
