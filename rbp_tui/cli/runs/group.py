@@ -72,8 +72,8 @@ def register(app: typer.Typer) -> None:
     group.command(epilog="Examples:  rbp runs rm 3f2a 9c01   ·   rbp runs rm 'status:failed age>7d'")(rm)
     group.command(epilog="Examples:  rbp runs restore   ·   rbp runs restore 3f2a")(restore)
     group.command(epilog="Example:  rbp runs prune 'status:completed age>30d' --keep best")(prune)
-    group.command(epilog="Examples:  rbp runs pack 3f2a   ·   rbp runs pack last --weights best -o run.tar")(pack)
-    group.command(epilog="Examples:  rbp runs unpack run.tar   ·   rbp runs unpack run.tar --as theirs")(unpack)
+    group.command(epilog="Examples:  rbp runs pack 3f2a   ·   rbp runs pack last --weights best -o run.zip")(pack)
+    group.command(epilog="Examples:  rbp runs unpack run.zip   ·   rbp runs unpack run.zip --as theirs")(unpack)
     group.command(
         "csv", epilog="Examples:  rbp runs csv last -o curves.csv   ·   rbp runs csv last --columns lr,batch"
     )(export_csv)
