@@ -55,7 +55,7 @@ def explain(error: Mapping[str, Any], known: Sequence[FieldInfo]) -> str:
     if kind == "extra_forbidden":
         return f"unknown key.{_nearest_key(error['loc'], known)}"
     if kind in _EXPECTED:
-        several = _for_several(given)
+        several = _for_several(given) if kind in ("int_type", "float_type", "bool_type") else ""
         return f"expected {_EXPECTED[kind]}, got {describe_value(given)}" + (f".{several}" if several else "")
     if kind == "missing":
         return f"{error['loc'][-1]} is missing"
