@@ -20,7 +20,7 @@ def test_the_cost_is_predicted_even_without_the_data(rbp):
 
 
 def test_a_preset_far_too_large_is_reported_after_a_few_images(rbp):
-    done = rbp("cost", "cifar10-resnet18", "T=32", "batch=100000", "method=bptt", "arch=convnet", *CPU)
+    done = rbp("cost", "cifar10-resnet18", "T=32", "batch=50000", "method=bptt", "arch=convnet", *CPU)
     assert "does not fit" in done.stderr and "batch of" in done.stderr
     assert "extrapolated from B = 2 and 4, T = 16 and 32" in done.stdout
     assert done.stderr.startswith("measuring a few steps of cifar10-resnet18")
