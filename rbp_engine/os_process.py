@@ -4,6 +4,7 @@ A pid means something only under one boot of one machine, and in one pid namespa
 hosts say nothing about it, for they change, and two machines may have the same one.
 """
 
+import contextlib
 import functools
 import os
 import resource
@@ -123,14 +124,12 @@ def _place(me: int) -> tuple[str, str]:
 def resident() -> tuple[int, int]:
     """The bytes of memory that this process has now, and the most that it has had.
 
-    `getrusage` may count the peak of the process that started this one, so it only stands in where there is no /proc.
+    `getrusage` may count the peak of the process that started this one. It stands in where /proc does not say it, as on
+    other systems than Linux and in some sandboxes.
     """
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        return most, most
-    known = {
-        name: int(text.split()[0]) * 1024 for name, _, text in (line.partition(":") for line in lines) if "kB" in text
-    }
-    return known["VmRSS"], known["VmHWM"]
+    most, known = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, dict[str, int]()
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith(("VmRSS:", "VmHWM:")):
+                known[line[:5]] = int(line.split()[1]) * 1024
+    return known.get("VmRSS", most), known.get("VmHWM", most)

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 
@@ -93,3 +94,10 @@ def test_the_peak_of_memory_is_this_process_s_own_and_not_that_of_the_one_that_s
     now, most = map(int, done.stdout.split())
     assert 0 < now <= most < 2**27
     assert resident()[1] > len(held)
+
+
+def test_where_the_kernel_does_not_say_the_memory_its_largest_stands_in(monkeypatch):
+    for status in ("Name:\tpython\nVmRSS:\t    1024 kB\n", "Name:\tpython\n"):
+        monkeypatch.setattr(Path, "read_text", lambda path, status=status: status)
+        now, most = resident()
+        assert most > 2**20 and now == (2**20 if "VmRSS" in status else most)
