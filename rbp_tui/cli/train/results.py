@@ -32,11 +32,12 @@ def print_results(
     if len(runs) == 1:
         print_result(runs[0], verdicts[0], request, waited_s)
         return
-    completed = []
+    completed, presets = [], set()
     for run, verdict in zip(runs, verdicts, strict=True):
         summary = read_summary(run)
         if summary is None:
             continue
+        presets.add(summary.preset)
         if verdict.status == "completed":
             completed.append(summary)
         last, best = fmt.percent(summary.last.top1), fmt.percent(summary.best.top1)
@@ -49,7 +50,6 @@ def print_results(
     if waited_s is not None:
         say("  {} from the command to the end of the last run, in {}", fmt.duration(waited_s), runs[0].path.parent)
     place = runs_dir_option(runs[0], request)
-    presets = {summary.preset for run in runs if (summary := read_summary(run)) is not None}
     beside = [shlex.join(["rbp", "compare", f"preset={preset}"]) + place for preset in sorted(presets)]
     say_next([f"rbp ls{place}", f"rbp report{place}", *beside])
 
