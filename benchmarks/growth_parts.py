@@ -149,7 +149,8 @@ def monitor(folder: Path) -> dict[str, float]:
     from rbp_tui.dashboard.app import Dashboard
 
     run = RunDirectory(folder)
-    run.summary_json.touch()
+    claim_attempt(run, AttemptRecord(1 + newest_attempt(run), os_process.here()))
+    write_status(run, "running")  # what rules say of the end of a run is not looked for as long as it trains
     count = sum(1 for _ in run.events().open("rb"))
 
     async def visit() -> dict[str, float]:
@@ -157,8 +158,7 @@ def monitor(folder: Path) -> dict[str, float]:
 
         def newest() -> float:
             sight = app.session.sight_of(run.id)
-            curve = sight.history.curves.get("train/loss") if sight else None
-            return -1.0 if curve is None else float(curve.step[-1])
+            return float(sight.history.curves["train/loss"].step[-1]) if sight and sight.history.curves else -1.0
 
         async def until(step: float) -> None:
             deadline = time.monotonic() + PATIENCE_S

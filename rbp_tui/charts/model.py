@@ -18,7 +18,7 @@ class ChartModel:
     def __init__(self) -> None:
         self.curves: list[ChartCurve] = []
         self.marks: Sequence[XMark] = ()
-        self.view: tuple[float, float] | None = None
+        self._view: tuple[float, float] | None = None
         self.cursor: float | None = None
         self.x_log = False
         self.everything = False  # no value is left out of the y axis
@@ -32,18 +32,29 @@ class ChartModel:
         curves = []
         for one in series:
             known = old.get(one.key)
-            curves.append(known if known and known.series.same(one) else self._curve(one))
+            curves.append(known if known and known.series.same(one) else self._curve(one, known))
         changed = [id(curve) for curve in curves] != [id(curve) for curve in self.curves]
         self.curves = curves
         return changed
 
-    def _curve(self, series: Series) -> ChartCurve:
-        return ChartCurve(series, self._smoothing, log=self._y_log)
+    def _curve(self, series: Series, before: ChartCurve | None = None) -> ChartCurve:
+        return ChartCurve(series, self._smoothing, log=self._y_log, whole=self._view is not None, before=before)
 
     def smooth(self, smoothing: float) -> None:
         """Smooth all curves, 0 to leave them as they are."""
         self._smoothing = smoothing
         self.curves = [self._curve(curve.series) for curve in self.curves]
+
+    @property
+    def view(self) -> tuple[float, float] | None:
+        """The part of x that is shown, in which curves have all their points; None for everything."""
+        return self._view
+
+    @view.setter
+    def view(self, view: tuple[float, float] | None) -> None:
+        seen, self._view = self._view, view
+        if (seen is None) != (view is None):
+            self.smooth(self._smoothing)
 
     @property
     def y_log(self) -> bool:

@@ -21,14 +21,7 @@ def series_of(history: History, lines: Lines, axis: str, scale: float = 1.0) -> 
     """Those of the lines that there are, over "step", "epoch" or "time", with their values times `scale`."""
     evaluated = "test" if history.split == "test" else "validation"
     return [
-        # Not times 1: a copy of a million values takes longer than to draw them.
-        Series(
-            named,
-            named,
-            curve.axis(axis),
-            curve.value if scale == 1.0 else scale * curve.value,
-            marker="highest" if best else None,
-        )
+        Series(named, named, curve.axis(axis), curve.value, scale, marker="highest" if best else None)
         for name, label, best in lines
         for named in [label or evaluated]
         if (curve := history.curves.get(name)) is not None

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from rbp_tui.charts.axis import Axis
 from rbp_tui.charts.raster import Floats, showable
 from rbp_tui.charts.smoothing import smoothed, smoothed_band
+from rbp_tui.charts.thinning import Thinned, thinned
 
 
 @dataclass(frozen=True)
@@ -22,12 +23,13 @@ class XMark:
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """Values `y` over `x`. Do not change the arrays in place once a chart has them."""
+    """Values `y` over `x`, shown times `scale`. Do not change the arrays in place once a chart has them."""
 
     key: str  # selects the colour
     label: str
     x: Floats
     y: Floats
+    scale: float = 1.0
     band: tuple[Floats, Floats] | None = None  # lower and upper edge, for instance over seeds
     marker: Literal["lowest", "highest"] | None = None  # which value is best and gets a star
     points: bool = False  # draw a sign at each value instead of a line, and do not smooth
@@ -42,7 +44,7 @@ class Series:
     def same(self, other: "Series") -> bool:
         """Whether two series look the same."""
         mine, theirs = (self.x, self.y, *(self.band or ())), (other.x, other.y, *(other.band or ()))
-        looks = [(one.key, one.label, one.marker, one.points, one.emphasis) for one in (self, other)]
+        looks = [(one.key, one.label, one.scale, one.marker, one.points, one.emphasis) for one in (self, other)]
         return (
             looks[0] == looks[1]
             and len(mine) == len(theirs)
@@ -53,30 +55,51 @@ class Series:
 class ChartCurve:
     """A series sorted by x, with what is drawn of it on a y axis that is `log` or not, and its best point.
 
-    On a log axis, values of 0 or less are not drawn: they are NaN in `line`, `raw` and `band`.
+    On a log axis, values of 0 or less are not drawn: they are NaN in `line`, `raw` and `band`. Unless it is `whole`, a
+    long series is thinned to the points that show; what is known of its curve `before`, with fewer points, is kept.
     """
 
-    def __init__(self, series: Series, smoothing: float, *, log: bool = False) -> None:
+    def __init__(
+        self,
+        series: Series,
+        smoothing: float,
+        *,
+        log: bool = False,
+        whole: bool = True,
+        before: "ChartCurve | None" = None,
+    ) -> None:
         self.series = series
         self.smoothing = 0.0 if series.points else smoothing
         self._log = log
-        placed = np.isfinite(series.x)
         self._order: NDArray[np.intp] | None = None
+        self._thinned: Thinned | None = None
+        if not whole and not series.points and series.band is None:
+            known = before._thinned if before else None
+            self._thinned = thinned(series.x, series.y, self.smoothing, log, known)
+        if self._thinned:
+            self._order = self._thinned.points
         # The usual case needs no copy: x is finite and ascending already.
-        if not placed.all() or (np.diff(series.x) < 0).any():
+        elif not ((placed := np.isfinite(series.x)).all() and (np.diff(series.x) >= 0).all()):
             kept = np.flatnonzero(placed)
             self._order = kept[np.argsort(series.x[kept], kind="stable")]
         self.x = self._sorted(series.x)
-        self.y = self._sorted(series.y)
+        self.y = self._scaled(self._sorted(series.y))
 
     def _sorted(self, values: Floats) -> Floats:
         values = np.asarray(values, dtype=np.float64)
         return values if self._order is None else values[self._order]
 
+    def _scaled(self, values: Floats) -> Floats:
+        return values if self.series.scale == 1.0 else self.series.scale * values
+
     @cached_property
     def line(self) -> Floats:
         """The smoothed values."""
-        return showable(smoothed(self.x, self.y, self.smoothing, log=self._log), log=self._log)
+        if self._thinned:
+            line = self._scaled(self._thinned.line)
+        else:
+            line = smoothed(self.x, self.y, self.smoothing, log=self._log)
+        return showable(line, log=self._log)
 
     @cached_property
     def raw(self) -> Floats | None:

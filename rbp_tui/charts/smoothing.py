@@ -19,26 +19,30 @@ _DEEPEST, _SMALLEST = 1e-3, 5e-324
 
 def spacing(x: Floats) -> float:
     """The usual distance between neighbours of ascending `x`: the median of those that differ."""
-    steps = np.diff(x)[:: 1 + len(x) // _LOOKED_AT]
+    every = 1 + len(x) // _LOOKED_AT
+    steps = x[1:][::every] - x[:-1][::every]
     steps = steps[steps > 0]
     return float(np.median(steps)) if len(steps) else 1.0
 
 
-def smoothed(x: Floats, y: Floats, smoothing: float, *, log: bool = False) -> Floats:
-    """The mean of each value and all before it, weighted by `smoothing` to the power of their distance.
+def smoothed(x: Floats, y: Floats, smoothing: float, *, log: bool = False, start: int = 0) -> Floats:
+    """The mean of each value from `start` on and all before it, weighted by `smoothing` to the power of their distance.
 
     Distances are in units of the usual `spacing`, so evenly spaced points give the debiased exponential average with
     that factor, and values before a hole in the data lose their weight. Non-finite values stay and have no weight.
     With `log` the mean is geometric, and this also holds for values of 0 or less.
     """
     if smoothing <= 0.0 or len(x) < 2:
-        return y
+        return y[start:]
+    fade = math.log(smoothing) / spacing(x)
+    first = int(np.searchsorted(x, x[start] - math.log(_NEGLIGIBLE) / fade)) if start else 0
+    x, y = x[first:], y[first:]
     if not log:
-        return _smoothed(x, y, smoothing)
+        return _smoothed(x, y, fade)[start - first :]
     shown = y > 0
     with np.errstate(all="ignore"):
-        means = np.exp(_smoothed(x, np.log(np.where(shown, y, np.nan)), smoothing))
-    return np.where(shown, means, y)
+        means = np.exp(_smoothed(x, np.log(np.where(shown, y, np.nan)), fade))
+    return np.where(shown, means, y)[start - first :]
 
 
 def smoothed_band(
@@ -65,13 +69,13 @@ def smoothed_band(
     )
 
 
-def _smoothed(x: Floats, y: Floats, smoothing: float) -> Floats:
+def _smoothed(x: Floats, y: Floats, logarithm: float) -> Floats:
     known = np.isfinite(y)
     weight = known.astype(np.float64)
     total = np.where(known, y, 0.0)
     # A parallel prefix sum: after the pass with `reach`, each place holds the sums over the 2 * reach last points. All
     # terms are weights in 0..1, so unlike a cumulative sum of growing exponentials it cannot overflow.
-    fade = np.exp(np.diff(x) * (math.log(smoothing) / spacing(x)))  # from the place `reach` before to this one
+    fade = np.exp(np.diff(x) * logarithm)  # from the place `reach` before to this one
     reach = 1
     while len(fade) and fade.max() > _NEGLIGIBLE:
         # The right-hand sides are computed in full before they are added: each reads the previous pass's sums.

@@ -1,6 +1,7 @@
 """What the charts of a run mark on the x axis: where it was resumed, and where it compiled."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from rbp_tui.charts.series import XMark
 
 # No event says that a run compiles: its first steps take many times as long as others, and not to wait for data.
 SLOW = 4.0
-FEWEST = 4  # measurements that tell what is usual
+FEWEST, LOOKED_AT = 4, 10_000  # measurements that tell what is usual
 
 
 def timeline(curves: dict[str, Curve]) -> Curve | None:
@@ -30,9 +31,15 @@ def resumes(curves: dict[str, Curve], attempts: Sequence[Attempt], axis: str) ->
 def compilations(curves: dict[str, Curve], attempts: Sequence[Attempt], axis: str) -> list[XMark]:
     """The first measurement of each attempt whose steps took far longer than usual to compute."""
     step, data = curves.get("step_ms"), curves.get("data_ms")
-    if step is None or np.count_nonzero(np.isfinite(step.value)) < FEWEST:
+    if step is None:
         return []
-    computing = step.value if data is None else step.value - np.nan_to_num(data.value)
+
+    def computing(points: slice | int) -> Any:
+        return step.value[points] - (0.0 if data is None else np.nan_to_num(data.value[points]))
+
+    looked_at = computing(slice(None, None, 1 + len(step) // LOOKED_AT))
+    if np.count_nonzero(np.isfinite(looked_at)) < FEWEST:
+        return []
+    slow = SLOW * np.nanmedian(looked_at)
     firsts = np.searchsorted(step.step, [attempt.start.step for attempt in attempts], side="right")
-    slow = computing > SLOW * np.nanmedian(computing)
-    return [XMark(float(step.axis(axis)[first]), "compile") for first in firsts if first < len(step) and slow[first]]
+    return [XMark(float(step.axis(axis)[at]), "compile") for at in firsts if at < len(step) and computing(at) > slow]

@@ -34,8 +34,6 @@ TURN_S = 0.05
 LIST_HAND_OVER_S = 0.5
 # A run of which there is more to read at once is handed over this often, to show that something happens.
 BEHIND_HAND_OVER_S = 1.0
-# To draw a point of a curve takes 10 ns, and curves are drawn whole: with this rest for each, a twentieth of the time.
-REST_S = 2e-7
 
 
 @dataclass(frozen=True)
@@ -116,16 +114,13 @@ class _Watched:
     def news(self, record: RunRecord | None, now: float) -> Sight | None:
         """Read what is new, or as much of it as one turn allows: the run as of now.
 
-        None if that is nothing new, if more of it is about to be read, if it was drawn a moment ago, or if the run is
-        not listed.
+        None if that is nothing new, if more of it is about to be read, or if the run is not listed.
         """
         problem = self._read()
         if record is None:
             self._handed = None  # if it comes back from the trash it is news
         old = self._handed
-        points = sum(map(len, old.history.curves.values())) if old else 0
-        pause = BEHIND_HAND_OVER_S if self.behind else REST_S * points
-        if record is None or now - self._handed_at < pause:
+        if record is None or (self.behind and now - self._handed_at < BEHIND_HAND_OVER_S):
             return None
         found = read_energy(self.run), read_evaluation(self.run)
         state = (record.summary, record.verdict, problem, *found)

@@ -7,7 +7,6 @@ import pytest
 
 from rbp_engine.run.files import event_reader
 from rbp_engine.run.files.events import Metrics, RunStart, System, Validation
-from rbp_engine.run.store.store import list_runs
 from rbp_engine.run.writer import EventWriter
 from rbp_tui.dashboard.reading import reader
 from rbp_tui.dashboard.reading.reader import ProblemMet, RunSeen, RunsListed, RunsReader, TrendsRead
@@ -75,16 +74,6 @@ def append(run, *bodies, rank=0, attempt=1, step=1000):
     for number, body in enumerate(bodies):
         writer.write(body, step + number)
     writer.close()
-
-
-def test_a_run_rests_between_two_sights_for_as_long_as_its_curves_take_to_draw(runs, write_run):
-    run = write_run(runs, "run", bodies=[metrics()] * 1000)
-    (record,) = list_runs(runs)
-    watched = reader._Watched(run)
-    assert len(watched.news(record, now=10.0).history.curves["train/loss"]) == 1000
-    append(run, metrics())
-    assert watched.news(record, now=10.0 + 900 * reader.REST_S) is None
-    assert len(watched.news(record, now=11.0).history.curves["train/loss"]) == 1001
 
 
 def test_an_empty_list_is_handed_over_too(heard):
