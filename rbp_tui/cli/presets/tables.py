@@ -20,6 +20,8 @@ from rbp_tui.text.setting_words import rule
 from rbp_tui.text.styled import styled
 from rbp_tui.text.table import empty_table
 
+LEAST_TITLE = 16
+
 
 def print_sweep_keys(*, as_json: bool) -> None:
     texts = {info.key: f"{info.type.capitalize()}: {info.text}" for info in sweep_fields()}
@@ -82,11 +84,12 @@ def list_table(rows: list[dict[str, Any]]) -> Table:
 
 
 def _room_for_titles(rows: list[dict[str, Any]]) -> int:
-    """The width that the other cells leave; only very long names are shortened for titles."""
+    """The width that the other cells leave, 0 if a title would say little in it; only very long names are shortened."""
     name = max((len(row["name"]) + 2 for row in rows), default=0)
     network = max((len(row["network"] or "") for row in rows), default=0)
     others = min(name, 40) + max(network, len("data not here")) + len(" rate_M 100 epochs paper % ") + 1
-    return max(console().width - others, 1)
+    room = console().width - others
+    return room if room >= LEAST_TITLE else 0
 
 
 def _list_cells(row: dict[str, Any]) -> list[str | Text]:
