@@ -122,8 +122,3 @@ def test_a_setting_out_of_range_is_a_value_error_that_names_it(settings, named):
 def test_an_unknown_setting_is_a_type_error(settings):
     with pytest.raises(TypeError, match=r"tua|beta"):
         LIF(**settings)
-
-
-@pytest.mark.parametrize("decay", [0.0, 1.0])
-def test_both_ends_of_the_decay_are_allowed(decay):
-    assert LIF(decay=decay).neurons.decay == decay

@@ -86,6 +86,17 @@ def check_rate_at_the_means(operation, shapes, constants=()):
     same_gradients(out.rate(), [*rates, *constants], operation(*rates, *constants))
 
 
+def check_rate_at_the_largest_mean(operation, shapes, constants=()):
+    """The rate is the mean of the maxima, which is not the maximum of the means, with the gradient of that."""
+    [x] = [x.detach() for x in tensors([(T, *shape) for shape in shapes])]
+    for method in (by_rate_m, by_rate_s):
+        r = x.mean(0).requires_grad_()
+        out = method(operation, [x], [r]).rate()
+        close(out, by_step(operation, [x]).mean(0))
+        assert not torch.allclose(out, operation(r))
+        same_gradients(out, [r], operation(r))
+
+
 def check_rate_with_mean_slopes(operation, shapes, constants=()):
     """The rate is the mean of the steps, with the gradient of an offset that is the same at every step."""
     inputs = [x.detach() for x in tensors([(T, *shape) for shape in shapes])]

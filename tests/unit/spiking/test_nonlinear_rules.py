@@ -9,7 +9,6 @@ from torch import nn
 
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.spiking import LIF, RateTensor, SequenceTensor, UnsupportedOperation
-from tests.unit.spiking.method_checks import check_every_parameter_gets_a_finite_gradient
 from tests.unit.spiking.rule_checks import (
     B,
     T,
@@ -151,8 +150,9 @@ LAYERS = {
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_trains_it_in_low_precision(method, layer):
     torch.manual_seed(0)
-    images, labels = torch.rand(T, B, 2, 6, 6), torch.tensor([0, 2])
-    check_every_parameter_gets_a_finite_gradient(lambda: Network(LAYERS[layer]()), method, images, labels, "bf16")
+    model = Network(LAYERS[layer]())
+    create_method(method, T, precision="bf16").step(model, torch.rand(T, B, 2, 6, 6), torch.tensor([0, 2]))
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
 
 
 def test_an_activation_in_place_changes_its_input_as_in_torch():
@@ -174,14 +174,6 @@ def test_masked_attention_gives_the_masked_keys_no_gradient():
         assert gradient.isfinite().all()
         assert not gradient[..., mask].any()
         assert gradient[..., ~mask].any()
-
-
-def test_masked_fill_commutes_with_the_time_mean():
-    x, mask = random(T, *SHAPE), torch.rand(SHAPE[2:]) < 0.5
-    r = x.mean(0).requires_grad_()
-    out = RateTensor(SequenceTensor(x, T), r).masked_fill(mask, 0.7).rate()
-    close(out, x.masked_fill(mask, 0.7).mean(0))
-    close(gradients(out, r)[0], gradients(r.masked_fill(mask, 0.7), r)[0])
 
 
 REFUSED = {

@@ -15,11 +15,11 @@ from tests.unit.spiking.rule_checks import (
     B,
     T,
     by_step,
+    check_rate_at_the_largest_mean,
     check_rate_at_the_means,
     check_sequence,
     check_static_image,
     close,
-    gradients,
     random,
     same_gradients,
 )
@@ -161,6 +161,7 @@ LINEAR = {
     ],
     "div": [([IMAGE], [(4, 1, 1)], lambda x, w: x.div(w))],
     "truediv": [([IMAGE], [], lambda x: x / 3)],
+    "masked_fill": [([IMAGE], [], lambda x: x.masked_fill(HALF, 0.7))],
     "neg": [([IMAGE], [], lambda x: -x)],
 }
 
@@ -193,7 +194,7 @@ ELSEWHERE = {
     "shape, of types": ["to", "type_as", "double", "float", "half", "bfloat16"],
     "bilinear": ["matmul", "bmm", "einsum", "addcmul"],
     "nonlinear": ["group_norm", "layer_norm", "rms_norm", "normalize", "softmax", "log_softmax"],
-    "nonlinear, other functions": ["masked_fill", *POINTWISE, *REDUCTIONS],
+    "nonlinear, other functions": [*POINTWISE, *REDUCTIONS],
     "attention": ["scaled_dot_product_attention", "multi_head_attention_forward"],
     "slope": ["amax", "amin", "max", "min", "topk"],
 }
@@ -273,23 +274,10 @@ def test_a_static_sequence_combines_with_a_varying_one_as_if_repeated(name):
     same_gradients(rate.rate(), rates, operation(*rates))
 
 
-@pytest.mark.parametrize("check", [check_sequence, check_static_image])
+@pytest.mark.parametrize("check", [check_sequence, check_static_image, check_rate_at_the_largest_mean])
 @pytest.mark.parametrize(("shape", "operation"), MAX_POOL_CASES)
 def test_a_max_pool_is_that_of_each_step_and_of_a_static_image_once(shape, operation, check):
     check(operation, [shape])
-
-
-@pytest.mark.parametrize(("shape", "operation"), MAX_POOL_CASES)
-def test_rate_tensor_max_pool_has_the_mean_maxima_and_the_gradient_at_the_largest_rate(shape, operation):
-    x = random(T, *shape)
-    r = x.mean(0).requires_grad_()
-    out = operation(RateTensor(SequenceTensor(x, T), r))
-    expected = by_step(operation, [x])
-    close(out.resolve().values(), expected)
-    close(out.rate(), expected.mean(0))
-    pooled_rate = operation(r)
-    assert not torch.allclose(out.rate(), pooled_rate), "the mean of the maxima is not the maximum of the means"
-    close(gradients(out.rate(), r)[0], gradients(pooled_rate, r)[0])
 
 
 @pytest.mark.parametrize("name", TIMELESS)

@@ -138,9 +138,3 @@ class Delayed(nn.Module):
 def test_spikes_of_a_timestep_that_a_network_keeps_are_not_taken_for_means():
     with pytest.raises(ValueError, match="must not branch in time"):
         create_method("rate_s", T).step(Delayed(), 3 * torch.rand(3, 6), torch.tensor([0, 1, 2]))
-
-
-@pytest.mark.parametrize("carrier", CARRIERS)
-def test_batch_norm_of_one_value_per_channel_is_torchs_value_error(carrier):
-    with pytest.raises(ValueError, match="more than 1 value per channel"):
-        run(nn.BatchNorm1d(5).double(), random(T, 1, 5), carrier)

@@ -8,13 +8,11 @@ from rbp_engine.spiking import SequenceTensor, UnsupportedOperation
 from tests.unit.spiking.rule_checks import (
     B,
     T,
-    by_rate_m,
-    by_rate_s,
+    check_rate_at_the_largest_mean,
     check_rate_with_mean_slopes,
     check_sequence,
     check_static_image,
     close,
-    gradients,
     random,
     tensors,
 )
@@ -64,15 +62,9 @@ MAXIMA = {
 }
 
 
-@pytest.mark.parametrize("method", [by_rate_m, by_rate_s])
 @pytest.mark.parametrize("name", MAXIMA)
-def test_maxima_are_the_mean_of_the_steps_with_the_gradient_to_the_largest_mean(name, method):
-    operation, x = MAXIMA[name], random(T, *SHAPE)
-    r = x.mean(0).requires_grad_()
-    out = method(operation, [x], [r], []).rate()
-    close(out, torch.stack([operation(x_t) for x_t in x]).mean(0))
-    assert not torch.allclose(out, operation(r))
-    close(gradients(out, r)[0], gradients(operation(r), r)[0])
+def test_maxima_are_the_mean_of_the_steps_with_the_gradient_to_the_largest_mean(name):
+    check_rate_at_the_largest_mean(MAXIMA[name], [SHAPE])
 
 
 @pytest.mark.parametrize(
