@@ -37,12 +37,9 @@ def run(tmp_path):
     return run
 
 
-def test_without_a_file_there_is_no_attempt(run):
+def test_attempts_are_found_by_their_names_counted_up_from_one_and_without_a_file_there_is_none(run):
     assert (newest_attempt(run), newest_begun(run), last_attempt(run), read_attempts(run)) == (0, 0, None, ())
     assert (launched(run).resources, launched(run).dispatch) == (Resources(processes=3), Dispatch())
-
-
-def test_attempts_are_found_by_their_names_counted_up_from_one(run):
     for number in (1, 2, 4):
         write_attempt(run, number)
     (run.attempts / "03.json").write_text("{}")

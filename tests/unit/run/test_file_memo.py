@@ -8,7 +8,7 @@ from rbp_engine.run.files.file_memo import FileMemo
 from rbp_engine.run.files.layout import write_atomic
 
 
-def test_a_file_that_has_not_changed_is_not_read_again(tmp_path):
+def test_a_file_is_read_again_once_it_has_changed_or_this_process_has_just_written_it(tmp_path):
     read: list[bytes] = []
 
     def parse(content: bytes) -> bytes:
@@ -25,10 +25,6 @@ def test_a_file_that_has_not_changed_is_not_read_again(tmp_path):
     path.unlink()
     with pytest.raises(FileNotFoundError):
         memo.read(path)
-
-
-def test_a_file_that_this_process_has_just_written_is_read_again(tmp_path):
-    memo, path = FileMemo(lambda content: content), tmp_path / "run.json"
     write_atomic(path, "old")
     assert memo.read(path) == b"old"
     before = path.stat()

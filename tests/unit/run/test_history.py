@@ -134,7 +134,7 @@ def test_the_failure_is_the_first_error_of_the_newest_attempt_by_the_clock_which
     assert [alert.body for alert in builder.history().alerts][-2:] == [follows.body, cause.body]
 
 
-def test_each_rank_is_known_by_its_newest_events():
+def test_each_rank_of_the_newest_attempt_is_known_by_its_newest_events():
     builder = HistoryBuilder()
     metrics = Metrics(epoch=0, loss=None, top1=None, lr=0.1, step_ms=30.0)
     newest = System(rss=6, step_ms=31.0, data_ms=3.0)
@@ -145,11 +145,6 @@ def test_each_rank_is_known_by_its_newest_events():
     assert (first.rank, first.system) == (0, None)
     assert (second.step, second.seen, second.system, second.metrics) == (3, 2.0, newest, metrics)
     assert (second.logs, second.step_ms, second.data_ms) == ("ranks/x/1", 31.0, 3.0)
-
-
-def test_an_attempt_of_fewer_processes_has_no_more_ranks_than_that():
-    builder = HistoryBuilder()
-    builder.add([event(0.0, RunStart(world_size=2)), event(1.0, System(rss=5), rank=1)])
     builder.add([event(9.0, RunStart(world_size=1), attempt=2)])
     assert [process.rank for process in builder.history().processes] == [0]
 
@@ -234,21 +229,7 @@ def test_other_ranks_have_only_memory_curves():
     }  # fmt: skip
 
 
-def test_time_between_attempts_is_left_out_of_the_time_axis():
-    builder = CurveBuilder()
-    add(
-        builder,
-        [
-            Event(0, 100.0, 1, 0, 0, RunStart()),
-            Event(1, 110.0, 1, 0, 1, metrics(1)),
-            Event(2, 5000.0, 2, 0, 1, RunStart()),
-            Event(3, 5010.0, 2, 0, 2, metrics(2)),
-        ],
-    )
-    assert builder.curves()["train/loss"].seconds.tolist() == [10.0, 20.0]
-
-
-def test_the_pause_ends_with_the_first_event_of_any_rank_also_where_the_clock_was_set_back():
+def test_a_pause_is_left_out_and_ends_with_the_first_event_of_any_rank_also_where_the_clock_was_set_back():
     begun = RunStart(steps_per_epoch=10)
     for again in ([(0, 5000.0), (1, 5000.2)], [(1, 4999.8), (0, 5000.0)], [(0, 200.0), (1, 200.2)]):
         builder = CurveBuilder()
@@ -324,18 +305,12 @@ def test_the_time_between_attempts_does_not_count_as_elapsed():
     assert elapsed_s(attempts, now=90_040.0) == 60.0 + 40.0
 
 
-def test_after_a_resume_the_time_left_follows_the_new_pace():
+def test_the_time_left_follows_the_pace_of_the_newest_attempt_with_its_evaluations_and_after_a_burst_its_step_time():
     slow = attempt(1, 0.0, 0, [(10.0, 1), (1010.0, 101)])  # 10 s per step
     fast = attempt(2, 50_000.0, 101, [(50_010.0, 110), (50_020.0, 130)])  # half a second per step
     assert attempt_remaining_s([slow, fast], summary(step=130, attempt=2, trained_s=1030.0)) == 870 * 0.5
-
-
-def test_evaluations_are_part_of_the_pace():
     told = [(0.0, 10), (1.0, 20), (31.0, 20), (32.0, 30)]
     assert attempt_remaining_s([attempt(1, 0.0, 0, told)], summary(step=30)) == 970 * 32.0 / 20
-
-
-def test_after_a_burst_of_metrics_the_pace_is_the_step_time():
     burst = [(10.0, 10), (10.001, 20), (10.002, 30)]
     assert attempt_remaining_s([attempt(1, 0.0, 0, burst)], summary(step=30, step_ms=100.0)) == 97.0
 

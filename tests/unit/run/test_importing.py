@@ -246,19 +246,15 @@ def test_the_table_of_a_run_becomes_the_same_curves(tmp_path):
         assert rows_of(first, "step", "t", column) == rows_of(second, "step", "t", column)
 
 
-def test_accuracies_in_per_cent_are_metrics_of_its_own_unless_they_are_said_to_be(tmp_path):
+def test_accuracies_in_per_cent_are_metrics_of_its_own_unless_they_are_said_to_be_and_then_all_are_scaled(tmp_path):
     (tmp_path / "a.csv").write_text("epoch,test_acc,train_loss\n1,0.5,2\n2,93.5,1\n")
     one = only(import_runs(tmp_path / "a.csv", tmp_path / "runs"))
     assert "test_acc goes up to 93.5" in one.notes[0] and load_summary(one.run).best.top1 is None
     assert rows_of(one, "own.test_acc") == [("0.5",), ("93.5",)]
     other = only(import_runs(tmp_path / "a.csv", tmp_path / "other", percent=True))
     assert load_summary(other.run).best.top1 == 0.935 and other.notes == ()
-
-
-def test_in_per_cent_all_accuracies_are_scaled_also_those_below_one(tmp_path):
-    table = tmp_path / "poor.csv"
-    table.write_text("step,test_acc\n1,0.5\n2,0.8\n")
-    one = only(import_runs(table, tmp_path / "runs", percent=True))
+    (tmp_path / "a.csv").write_text("step,test_acc\n1,0.5\n2,0.8\n")
+    one = only(import_runs(tmp_path / "a.csv", tmp_path / "poor", percent=True))
     assert load_summary(one.run).last.top1 == pytest.approx(0.008)
 
 

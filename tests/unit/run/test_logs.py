@@ -29,12 +29,9 @@ def torchrun_folder(run: RunDirectory, name: str, made: float, ranks: int = 2) -
     return folder
 
 
-def test_a_run_that_has_not_written_yet_has_none(run):
+def test_a_single_process_has_its_two_streams_once_it_has_written(run):
     assert log_files(run) == {}
     assert log_files(RunDirectory(Path("/nowhere"))) == {}
-
-
-def test_a_single_process_has_its_two_streams(run):
     run.stdout().touch()
     assert log_files(run) == {"0": (run.stdout(),)}
     run.stderr().touch()

@@ -72,13 +72,6 @@ def test_the_checkpoints_can_be_chosen(packed_run, tmp_path, weights, folders):
     assert {path.name for path in there.checkpoints.iterdir()} == folders
 
 
-def test_what_unpack_would_refuse_is_not_packed(packed_run, tmp_path):
-    (packed_run.checkpoints / "best" / "notes.txt").write_text("the good one")
-    with pytest.raises(RunError, match=r"checkpoints/best/notes.txt is no file of a checkpoint"):
-        pack(packed_run, tmp_path / "own.zip")
-    assert not list(tmp_path.glob("*.zip"))
-
-
 def test_an_id_that_is_taken_is_refused_and_another_can_be_given(packed_run, tmp_path):
     pack(packed_run, tmp_path / "own.zip")
     with pytest.raises(RunError, match=r"a run own exists already in .*: give it another id with --as"):
@@ -90,25 +83,28 @@ def test_an_id_that_is_taken_is_refused_and_another_can_be_given(packed_run, tmp
         unpack(tmp_path / "own.zip", packed_run.path.parent, "../theirs")
 
 
-def test_a_live_run_one_with_a_link_and_a_file_that_is_there_are_refused(packed_run, tmp_path):
+def test_what_cannot_be_packed_is_refused_with_the_reason_and_nothing_is_written(packed_run, tmp_path):
     (tmp_path / "there.zip").write_text("mine")
-    with pytest.raises(RunError, match=r"there\.zip is there already"):
-        pack(packed_run, tmp_path / "there.zip")
-    (packed_run.path / "more").symlink_to("/etc/passwd")
+    for place, why in (
+        ("there.zip", r"there\.zip is there already"),
+        ("there.zip/own.zip", "cannot pack own: .*: Not a directory"),
+    ):
+        with pytest.raises(RunError, match=why):
+            pack(packed_run, tmp_path / place)
+    notes, link = packed_run.checkpoints / "best" / "notes.txt", packed_run.path / "more"
+    notes.write_text("the good one")
+    with pytest.raises(RunError, match=r"checkpoints/best/notes.txt is no file of a checkpoint"):
+        pack(packed_run, tmp_path / "own.zip")
+    notes.unlink()
+    link.symlink_to("/etc/passwd")
     with pytest.raises(RunError, match="more is a link, which no run makes"):
         pack(packed_run, tmp_path / "own.zip")
-    (packed_run.path / "more").unlink()
+    link.unlink()
     write_status(packed_run, "queued")
     with pytest.raises(RunError, match="own is queued: stop or kill it first"):
         pack(packed_run, tmp_path / "own.zip")
     assert {path.name for path in tmp_path.iterdir()} == {"there.zip", "runs", "state", "nets.py", "own.toml"}
     assert (tmp_path / "there.zip").read_text() == "mine"
-
-
-def test_a_place_that_cannot_be_written_is_named(packed_run, tmp_path):
-    (tmp_path / "file").write_text("no folder")
-    with pytest.raises(RunError, match=r"cannot pack own: .*/file/own\.zip: Not a directory"):
-        pack(packed_run, tmp_path / "file" / "own.zip")
 
 
 def test_what_a_killed_pack_left_is_removed_by_the_next_one_but_not_what_is_being_written(packed_run, tmp_path):

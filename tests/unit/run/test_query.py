@@ -155,10 +155,6 @@ def test_an_error_names_the_term_its_position_and_similar_names(text, term, posi
     assert words in str(caught.value) and f"character {position + 1}" in str(caught.value)
 
 
-def test_every_short_name_of_a_preset_is_a_field():
-    assert set(SHORT_NAMES) <= set(field_names())
-
-
 def test_damaged_values_fit_no_comparison_and_cause_no_error(tmp_path):
     run = make(tmp_path, "broken", best={"top1": "x"}, last=[], epoch=True)
     change_identity(run, settings={"optim": 5, "train": {"precision": []}})
@@ -283,7 +279,7 @@ def preset_values(path: Path) -> Iterator[tuple[str, Any]]:
         yield key, value
 
 
-def test_every_field_of_the_preset_can_be_asked(known):
+def test_every_field_of_the_preset_and_every_short_name_can_be_asked(known):
     asked = set()
     for key, value in preset_values(known.run.preset_toml):
         assert find_field(key).get(known) == value or key in ("preset", "name"), key
@@ -292,3 +288,4 @@ def test_every_field_of_the_preset_can_be_asked(known):
             assert parse_query(f"{key}='{text}'")(known) or value == "", key
             asked.add(key)
     assert len(asked) > 60 and {"title", "optim.lr", "run.seed", "paper.cell", "data.flip"} <= asked
+    assert set(SHORT_NAMES) <= set(field_names())

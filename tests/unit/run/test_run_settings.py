@@ -69,12 +69,9 @@ def test_a_run_without_a_value_differs_from_none(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "key"), [*SHORT_NAMES.items(), ("optim.lr", "optim.lr"), ("data.args.x", "data.args.x")]
+    ("name", "key"),
+    [*SHORT_NAMES.items(), ("optim.lr", "optim.lr"), ("data.args.x", "data.args.x")]
+    + [(name, None) for name in ("best", "optim", "optim.", "optim.lr.x", "paper.figures[].top1", "")],
 )
-def test_a_field_has_its_key_by_any_of_its_names(name, key):
+def test_a_field_has_its_key_by_any_of_its_names_and_others_have_none(name, key):
     assert dotted_key(name) == key
-
-
-@pytest.mark.parametrize("name", ["best", "optim", "optim.", "optim.lr.x", "paper.figures[].top1", ""])
-def test_other_names_have_no_key(name):
-    assert dotted_key(name) is None

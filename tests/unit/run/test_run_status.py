@@ -207,26 +207,17 @@ def two_gone(make_run, ended_pid):
     return make_run(attempt={"pid": ended_pid, "resources": {"processes": 2}})
 
 
-def test_the_reason_is_the_earliest_error_that_is_a_processs_own(two_gone):
+def test_the_reason_is_the_earliest_error_of_a_process_s_own_then_a_signal_then_an_error_about_others(two_gone):
     tell(two_gone, ErrorRaised("lost the other processes", about_others=True), rank=0, now=10.0)
-    tell(two_gone, ErrorRaised("second"), rank=2, now=30.0)
-    tell(two_gone, ErrorRaised("first", cause="own_code"), rank=1, now=20.0)
-    launcher_log(two_gone, 1, 0).write_text(report(("22:31:00", 2, KILLED)))
-    assert judge(two_gone) == Verdict("failed", "process 1: first", Cause.OWN_CODE)
-
-
-def test_a_signal_takes_precedence_over_errors_about_other_processes(two_gone):
-    tell(two_gone, ErrorRaised("lost the other processes", about_others=True), rank=0, now=10.0)
+    tell(two_gone, rank=1)
+    assert judge(two_gone) == Verdict("failed", "process 0: lost the other processes", Cause.LOST_PROCESS)
     launcher_log(two_gone, 1, 1).write_text(report(("22:31:00", 3, KILLED)))
     assert judge(two_gone) == Verdict(
         "killed", "process 3 was ended by signal 9 (SIGKILL: probably out of memory)", Cause.LOST_PROCESS
     )
-
-
-def test_an_error_about_other_processes_is_used_if_there_is_no_other(two_gone):
-    tell(two_gone, ErrorRaised("lost the other processes", about_others=True), rank=0, now=10.0)
-    tell(two_gone, rank=1)
-    assert judge(two_gone) == Verdict("failed", "process 0: lost the other processes", Cause.LOST_PROCESS)
+    tell(two_gone, ErrorRaised("second"), rank=2, now=30.0)
+    tell(two_gone, ErrorRaised("first", cause="own_code"), rank=1, now=20.0)
+    assert judge(two_gone) == Verdict("failed", "process 1: first", Cause.OWN_CODE)
 
 
 @pytest.mark.parametrize("written", [("0", "1"), ("1", "0")])

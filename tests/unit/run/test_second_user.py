@@ -160,6 +160,20 @@ def change(path: Path, **values: Any) -> None:
     os.chown(path, owner.st_uid, owner.st_gid)
 
 
+def agreeing(act: Callable[[], Any]) -> None:
+    """Do what is refused at first, and agree to it."""
+    try:
+        act()
+    except Untrusted as untrusted:
+        untrusted.agree()
+    act()
+
+
+def give(run: RunDirectory, user: int) -> None:
+    for path in (run.path, *run.path.rglob("*")):
+        os.chown(path, user, user)
+
+
 def name_as_worker(run: RunDirectory, pid: int) -> None:
     """Write into a run's files that this process is its worker, and that the run is live."""
     write_attempt(run, process=asdict(os_process.of(pid)))
@@ -212,15 +226,7 @@ def test_another_s_run_is_neither_executed_nor_changed(shared, planted, use):
 
 def test_alice_agrees_once_per_content_and_owner(shared):
     run = shared.create("agreed", MALLORY)
-
-    def agree() -> None:
-        try:
-            trust.require_launch(run)
-        except Untrusted as untrusted:
-            untrusted.agree()
-        trust.require_launch(run)
-
-    shared.act(ALICE, agree)
+    shared.act(ALICE, lambda: agreeing(lambda: trust.require_launch(run)))
     shared.act(ALICE, lambda: trust.require_launch(run))
     assert "Permission denied" in shared.refused(lambda: launch.start(run))  # mallory's folder: one sentence
     shared.act(MALLORY, lambda: (run.code / "nets.py").write_text("another\n"))
@@ -230,15 +236,7 @@ def test_alice_agrees_once_per_content_and_owner(shared):
 def test_to_remove_a_run_alice_need_not_trust_its_code(shared):
     run = shared.create("stoppable", MALLORY)
     (run.code / "nets.py").write_text("# new\n")
-
-    def agree_to_stop() -> None:
-        try:
-            trust.require_own(run)
-        except Untrusted as untrusted:
-            untrusted.agree()
-        trust.require_own(run)
-
-    shared.act(ALICE, agree_to_stop)
+    shared.act(ALICE, lambda: agreeing(lambda: trust.require_own(run)))
     assert "would execute code/nets.py" in shared.refused(lambda: trust.require_launch(run))
     assert "cannot write" in shared.refused(lambda: control.request_stop(run))  # it is mallory's folder: one sentence
 
@@ -262,8 +260,7 @@ def test_a_queued_run_that_became_mallory_s_is_not_started_and_leaves_the_queue(
         write_entry(new_entry(run, Asked()))
 
     shared.act(ALICE, queue)
-    for path in (run.path, *run.path.rglob("*")):
-        os.chown(path, MALLORY, MALLORY)
+    give(run, MALLORY)
     assert shared.act(ALICE, lambda: start_queued(run)) is False
     assert shared.act(ALICE, entries) == []
     assert not shared.trace.exists()
@@ -272,18 +269,10 @@ def test_a_queued_run_that_became_mallory_s_is_not_started_and_leaves_the_queue(
 def test_a_queued_run_that_became_mallory_s_can_be_taken_out_of_the_queue(shared):
     run = shared.create("taken-out", ALICE, shared.plain, status="queued")
     shared.act(ALICE, lambda: write_entry(new_entry(run, Asked())))
-    for path in (run.path, *run.path.rglob("*")):
-        os.chown(path, MALLORY, MALLORY)
+    give(run, MALLORY)
     assert shared.refused(lambda: withdraw(run)).startswith(f"taken-out {THEIRS}")
-
-    def agree() -> None:
-        try:
-            withdraw(run)
-        except Untrusted as untrusted:
-            untrusted.agree()
-        withdraw(run)
-
-    assert "took taken-out out of the queue, but may not write" in shared.refused(agree)
+    refusal = shared.refused(lambda: agreeing(lambda: withdraw(run)))
+    assert "took taken-out out of the queue, but may not write" in refusal
     assert shared.act(ALICE, entries) == []
 
 
@@ -294,9 +283,7 @@ def test_a_forged_pid_is_signalled_neither_by_alice_nor_by_root(shared, mallory_
     unrelated = f"process {process.pid}, which it names, is another user's or not one of its own"
     assert unrelated in shared.refused(lambda: control._signal_worker(run, signal.SIGTERM))
     assert unrelated in shared.act(ALICE, lambda: control.kill(run)).reason
-    os.chown(run.path, 0, 0)  # as root's run
-    for path in run.path.rglob("*"):
-        os.chown(path, 0, 0)
+    give(run, 0)  # as root's run
     name_as_worker(run, process.pid)
     assert multinode.started_here(run) == []
     with pytest.raises(RunError, match="no signal was sent"):

@@ -41,7 +41,7 @@ from rbp_engine.run.files.summary import (
     write_summary,
 )
 from rbp_engine.run.writer import EventWriter
-from tests.run_files import write_attempt, write_identity
+from tests.run_files import tell, write_attempt, write_identity
 
 IDENTITY: dict[str, Any] = {
     "id": "run", "preset": "digits", "experiment": "e", "method": "rate_m", "timesteps": 4, "seed": 1,
@@ -116,32 +116,22 @@ def run(tmp_path):
 
 
 def test_one_that_has_ended_has_the_mean_speed_of_its_steps_and_not_that_of_the_last(run: RunDirectory) -> None:
-    writer = EventWriter(run.events(), attempt=1)
-    writer.write(RunStart(steps_per_epoch=10, epochs=1), 0)
+    tell(run, RunStart(steps_per_epoch=10, epochs=1), step=0)
     for step, trained_s, step_ms in ((5, 1.0, 200.0), (10, 5.0, 800.0)):
-        writer.write(Metrics(1, 1.0, 0.5, 0.1, 64 / step_ms * 1000, step_ms, trained_s=trained_s), step)
+        tell(run, Metrics(1, 1.0, 0.5, 0.1, 64 / step_ms * 1000, step_ms, trained_s=trained_s), step=step)
     assert fold(run).step_ms == 800.0
-    writer.write(RunEnd("completed", trained_s=5.0), 10)
-    writer.close()
-    ended = fold(run)
-    assert (ended.step_ms, ended.samples_per_s) == (500.0, pytest.approx(128.0))
+    tell(run, RunEnd("completed", trained_s=5.0), step=10)
+    assert (fold(run).step_ms, fold(run).samples_per_s) == (500.0, pytest.approx(128.0))
 
 
 def test_an_accuracy_and_a_loss_that_come_one_after_the_other_are_both_the_last(run: RunDirectory) -> None:
-    writer = EventWriter(run.events(), attempt=1)
-    writer.write(RunStart(), 0)
-    writer.write(Validation(1, None, 0.9, None, 10), 5)
-    writer.write(Validation(1, 0.3, None, None, 10), 5)
-    writer.close()
+    tell(run, RunStart(), Validation(1, None, 0.9, None, 10), Validation(1, 0.3, None, None, 10), step=5)
     assert (fold(run).last.top1, fold(run).last.loss) == (0.9, 0.3)
 
 
 def test_the_peak_of_memory_is_that_of_all_attempts(run: RunDirectory) -> None:
     for attempt, peak in ((1, 977), (2, 946)):
-        writer = EventWriter(run.events(), attempt=attempt)
-        writer.write(RunStart(), 0)
-        writer.write(System(rss=900, mem_peak=peak), 5)
-        writer.close()
+        tell(run, RunStart(), System(rss=900, mem_peak=peak), attempt=attempt)
     assert fold(run).mem_peak == 977
 
 
