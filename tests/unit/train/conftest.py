@@ -1,4 +1,4 @@
-"""Two connected processes, and what a disk is asked to write in which order."""
+"""A run, two connected processes, and what a disk is asked to write in which order."""
 
 import multiprocessing
 import os
@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 import torch
 
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.summary import Summary
 from rbp_engine.train.ranks.distributed import ManyRanks, Ranks
+from tests.run_files import write_identity
 
 PATIENCE_S = 120
 
@@ -58,6 +61,16 @@ class TwoRanks:
         except BaseException as error:
             sender.send_bytes(pickle.dumps(RuntimeError(f"rank {rank}: {type(error).__name__}: {error}")))
         os._exit(0)
+
+
+@pytest.fixture
+def run(tmp_path):
+    """The folder of a run that nobody has started."""
+    run = RunDirectory(tmp_path / "job")
+    for folder in (run.control, run.checkpoints):
+        folder.mkdir(parents=True)
+    write_identity(run, Summary("job", "p", "e", "rate_m", 2, 1))
+    return run
 
 
 @pytest.fixture

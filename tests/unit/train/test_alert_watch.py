@@ -8,13 +8,11 @@ from rbp_engine.guard.alert_rule import parse_alert
 from rbp_engine.printable import one_line
 from rbp_engine.run.files.event_reader import read_events
 from rbp_engine.run.files.events import AlertRaised, Metrics, System, Validation
-from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary, read_summary
 from rbp_engine.run.queue.hooks import alert_log, run_hooks
 from rbp_engine.run.status.status import Verdict
 from rbp_engine.train.record.alert_watch import AlertWatch
 from rbp_engine.train.record.journal import Journal
-from tests.run_files import write_identity
 
 
 def watch(*rules: str, capacity: int = 1000) -> AlertWatch:
@@ -54,15 +52,6 @@ def summary() -> Summary:
     return Summary("job", "p", "e", "rate_m", 2, 1)
 
 
-@pytest.fixture
-def run(tmp_path):
-    run = RunDirectory(tmp_path / "job")
-    for folder in (run.control, run.checkpoints):
-        folder.mkdir(parents=True)
-    write_identity(run, summary())
-    return run
-
-
 def test_an_alert_is_an_event_behind_its_number_and_in_the_summary_of_its_attempt(run):
     for attempt in (1, 2):
         journal = Journal(run, summary(), attempt)
@@ -81,7 +70,7 @@ def test_an_alert_is_an_event_behind_its_number_and_in_the_summary_of_its_attemp
 def test_the_hook_gets_each_alert_once_in_an_attempt(run, tmp_path, monkeypatch):
     monkeypatch.setenv("RBP_CONFIG", str(tmp_path))
     (tmp_path / "machine.toml").write_text("[hooks]\non_alert = 'echo \"$RBP_HOOK $RBP_STATUS $RBP_ALERT\"'\n")
-    journal = Journal(run, Summary("job", "p", "e", "rate_m", 2, 1), 1)
+    journal = Journal(run, summary(), 1)
     journal.alerts = watch("train.loss > 3", "train.top1 < 0.2")
     journal.write(Metrics(0, 4.0, 0.1, 0.1), 5)
     journal.end("stopped", "")

@@ -21,6 +21,7 @@ from rbp_engine.train.checkpoints import checkpoint
 from rbp_engine.train.checkpoints.checkpoint import Checkpoint, Progress
 from rbp_engine.train.checkpoints.state import State
 from rbp_engine.train.errors import CheckpointError
+from tests.bomb import Bomb
 from tests.full_disk import files_of_at_most
 
 
@@ -349,16 +350,6 @@ def test_weights_of_another_type_are_refused_by_name(tmp_path):
     message = r"step-00000010 do not fit .*3\.weight is torch\.float16 there, and torch\.float32"
     with pytest.raises(CheckpointError, match=message):
         checkpoint.load(checkpoint.verify(saved.path), state(network()))
-
-
-class Bomb:
-    """Unpickling this creates a folder."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> Any:
-        return os.mkdir, (str(self.path),)
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")

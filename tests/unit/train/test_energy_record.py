@@ -12,7 +12,6 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary
 from rbp_engine.train.record.energy import record_energy
 from rbp_engine.train.record.journal import Journal
-from tests.run_files import write_identity
 
 
 class Images(list[tuple[Tensor, Tensor]]):
@@ -26,9 +25,7 @@ class Odd(nn.Module):
 
 def recorded(run: RunDirectory, model: nn.Module, images: Images) -> list[str]:
     """Record the energy; returns the warnings."""
-    run.control.mkdir()
-    write_identity(run, Summary("a", "digits", "x", "rate_m", 2, 1))
-    journal = Journal(run, Summary("a", "digits", "x", "rate_m", 2, 1, step=40), attempt=1)
+    journal = Journal(run, Summary("job", "p", "e", "rate_m", 2, 1, step=40), attempt=1)
     record_energy(run, journal, model, images, timesteps=2)
     journal.end("completed", "")
     return [event.body.message for event in read_events(run.events()) if isinstance(event.body, WarningRaised)]
@@ -39,20 +36,17 @@ def images():
     return Images([(torch.rand(40, 1, 8, 8), torch.zeros(40, dtype=torch.int64))])
 
 
-def test_the_energy_is_that_of_the_first_images(tmp_path, images):
-    run = RunDirectory(tmp_path)
+def test_the_energy_is_that_of_the_first_images(run, images):
     assert recorded(run, create_model("convnet", num_classes=4, in_channels=1), images) == []
     energy = read_energy(run)
     assert (energy.images, energy.timesteps, energy.step) == (32, 2, 40)
 
 
-def test_a_network_that_cannot_be_measured_is_a_warning(tmp_path, images):
-    run = RunDirectory(tmp_path)
+def test_a_network_that_cannot_be_measured_is_a_warning(run, images):
     [warning] = recorded(run, Odd(), images)
     assert "energy" in warning and "own mind" in warning and read_energy(run) is None
 
 
-def test_a_process_without_images_measures_nothing(tmp_path):
-    run = RunDirectory(tmp_path)
+def test_a_process_without_images_measures_nothing(run):
     assert recorded(run, Odd(), Images()) == []
     assert read_energy(run) is None

@@ -29,15 +29,6 @@ def preset(**sections: dict[str, object]) -> Preset:
     return Preset.model_validate(sections)
 
 
-def torch_out_of_memory() -> BaseException:
-    """The real exception of the CPU allocator."""
-    try:
-        torch.empty(2**58)
-    except RuntimeError as error:
-        return error
-    raise AssertionError
-
-
 NCCL_OUT_OF_MEMORY = torch.distributed.DistBackendError(
     "NCCL error in: ProcessGroupNCCL.cpp:94, unhandled cuda error (run with NCCL_DEBUG=INFO for details), NCCL version "
     "2.27.5\nncclUnhandledCudaError: Call to CUDA function failed.\nLast error:\nCuda failure 2 'out of memory'"
@@ -48,10 +39,18 @@ NCCL_OTHER_GONE = torch.distributed.DistBackendError(
 )
 
 
+def raised(act: Callable[[], object]) -> BaseException:
+    try:
+        act()
+    except Exception as error:
+        return error
+    raise AssertionError
+
+
 @pytest.mark.parametrize(
     "error",
-    [torch_out_of_memory(), torch.OutOfMemoryError("CUDA out of memory"), MemoryError(), NCCL_OUT_OF_MEMORY],
-    ids=["CPU", "CUDA", "Python", "NCCL"],
+    [raised(lambda: torch.empty(2**58)), torch.OutOfMemoryError("CUDA out of memory"), MemoryError()],
+    ids=["the CPU's allocator", "CUDA", "Python"],
 )
 def test_out_of_memory_is_explained_with_the_settings_that_need_it_and_remedies(error):
     wide = preset(method={"name": "rate_m", "timesteps": 6}, data={"batch_size": 256})
@@ -108,37 +107,31 @@ def test_a_killed_loader_process_is_explained_with_a_remedy(error):
         (CheckpointError("step-00000001 does not fit this run"), Cause.CHECKPOINT),
         (DeviceError("cuda:1: this process sees 1 GPUs"), Cause.SETTINGS),
         (PresetError("preset.toml", []), Cause.SETTINGS),
+        (raised(lambda: Batches(10, Cut(batch_size=20, drop_last=True))), Cause.SETTINGS),
         (NCCL_OTHER_GONE, Cause.LOST_PROCESS),
+        (torch.distributed.DistNetworkError("The client socket has timed out after 60000ms"), Cause.LOST_PROCESS),
+        (RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer"), Cause.LOST_PROCESS),
         (torch.distributed.DistBackendError("invalid usage\nncclInvalidUsage: Duplicate GPU detected"), Cause.ERROR),
+        (NCCL_OUT_OF_MEMORY, Cause.OUT_OF_MEMORY),
         (RuntimeError("CUDA error: out of memory"), Cause.OUT_OF_MEMORY),
         (ZeroDivisionError("division by zero"), Cause.ERROR),
     ],
 )
-def test_the_type_of_an_error_decides_its_cause(error, cause):
+def test_the_type_of_an_error_decides_its_cause_and_whether_it_is_about_other_processes(error, cause):
     assert explain(error, preset(), code=CODE, world_size=2).cause is cause
+    assert is_about_others(error) == (cause is Cause.LOST_PROCESS)
 
 
-def test_a_run_of_one_process_cannot_lose_another():
+def test_the_cause_depends_on_whether_there_are_other_processes_and_on_whose_data_it_is():
     assert explain(RuntimeError("no gloo here"), preset(), code=CODE).cause is Cause.ERROR
+    mine = preset(data={"name": "sets.py:mine"})
+    assert explain(NonFiniteImages("there is NaN in the images"), mine, code=CODE).cause is Cause.OWN_CODE
 
 
 @given(st.sampled_from([ValueError, RuntimeError, KeyError, OSError, MemoryError, KeyboardInterrupt]), st.text())
 def test_every_exception_has_a_cause_and_a_message(kind, text):
     failure = explain(kind(text), preset(), code=CODE)
     assert failure.cause is not Cause.UNKNOWN and failure.reason
-
-
-def raised(act: Callable[[], object]) -> BaseException:
-    try:
-        act()
-    except Exception as error:
-        return error
-    raise AssertionError
-
-
-def test_a_batch_that_cannot_be_filled_is_a_settings_error():
-    error = raised(lambda: Batches(10, Cut(batch_size=20, drop_last=True)))
-    assert explain(error, preset(), code=CODE).cause is Cause.SETTINGS
 
 
 NETS = """\
@@ -196,27 +189,6 @@ def test_an_error_in_another_process_is_in_own_code_if_its_traceback_names_the_f
     own = explain(RuntimeError(text.format(CODE)), preset(), code=CODE)
     assert own == Failure(Cause.OWN_CODE, "RuntimeError: page 7 is missing (in a process that reads images)")
     assert explain(RuntimeError(text.format("/torch")), preset(), code=CODE).cause is Cause.ERROR
-
-
-def test_non_finite_images_of_a_users_data_set_are_an_error_in_own_code():
-    mine = preset(data={"name": "sets.py:mine"})
-    assert explain(NonFiniteImages("there is NaN in the images"), mine, code=CODE).cause is Cause.OWN_CODE
-
-
-@pytest.mark.parametrize(
-    ("error", "about_others"),
-    [
-        (NCCL_OUT_OF_MEMORY, False),
-        (torch.distributed.DistBackendError("invalid usage\nncclInvalidUsage: Duplicate GPU detected"), False),
-        (NCCL_OTHER_GONE, True),
-        (torch.distributed.DistNetworkError("The client socket has timed out after 60000ms"), True),
-        (RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer"), True),
-        (torch.OutOfMemoryError("CUDA out of memory"), False),
-        (ValueError("expected 3 channels"), False),
-    ],
-)
-def test_an_error_is_about_other_processes_only_if_the_process_itself_has_no_fault(error, about_others):
-    assert is_about_others(error) == about_others
 
 
 def test_that_a_library_s_network_does_not_take_the_images_is_an_error_of_settings_with_advice():

@@ -7,12 +7,10 @@ import pytest
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.event_reader import read_events
 from rbp_engine.run.files.events import ErrorRaised, Heartbeat, RunStart, WarningRaised
-from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary, read_summary
 from rbp_engine.train.ranks.process import RankProcess
 from rbp_engine.train.record import journal as record
 from rbp_engine.train.record.journal import Journal
-from tests.run_files import write_identity
 
 HEARTBEAT_S = 0.2
 
@@ -22,16 +20,8 @@ def a_quick_heart(monkeypatch):
     monkeypatch.setattr(record, "HEARTBEAT_S", HEARTBEAT_S)
 
 
-@pytest.fixture
-def run(tmp_path):
-    run = RunDirectory(tmp_path)
-    run.control.mkdir()
-    write_identity(run, summary())
-    return run
-
-
 def summary() -> Summary:
-    return Summary("a", "digits", "x", "rate_m", 4, 1)
+    return Summary("job", "p", "e", "rate_m", 2, 1)
 
 
 def test_the_heartbeat_writes_events_and_updates_the_summary(run):

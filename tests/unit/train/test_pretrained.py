@@ -12,6 +12,7 @@ from torch import nn
 from rbp_engine.errors import SettingsError
 from rbp_engine.preset import LoadedPreset, PresetError, load_text
 from rbp_engine.train.pretrained import load_pretrained, read_weights, take
+from tests.bomb import Bomb
 
 
 def network(classes: int = 3, width: int = 4) -> nn.Sequential:
@@ -70,15 +71,10 @@ def test_weights_of_another_network_are_refused_with_names_of_both():
         take({"a": torch.zeros(3)}, network(), "w")
 
 
-class Malicious:
-    def __reduce__(self) -> Any:
-        return (Path("executed").touch, ())
-
-
-def test_a_file_that_would_execute_code_is_refused_and_executes_nothing(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    torch.save({"weight": Malicious()}, tmp_path / "w.pth")
-    (tmp_path / "plain.pth").write_bytes(pickle.dumps(Malicious()))
+def test_a_file_that_would_execute_code_is_refused_and_executes_nothing(tmp_path):
+    bomb = Bomb(tmp_path / "executed")
+    torch.save({"weight": bomb}, tmp_path / "w.pth")
+    (tmp_path / "plain.pth").write_bytes(pickle.dumps(bomb))
     for name in ("w.pth", "plain.pth"):
         with pytest.raises(SettingsError, match=r"holds no weights that can be read safely .* save model\.state_dict"):
             read_weights(tmp_path / name)

@@ -42,27 +42,31 @@ def by_step(schedule: Schedule, count: int) -> list[float]:
     return [schedule(step // schedule.steps_per_epoch, step) for step in range(count)]
 
 
-@given(LR, SHARE, st.integers(1, 60))
-def test_cosine_is_pytorchs(lr, share, epochs):
-    ours = by_epoch(Schedule(lr, epochs, "cosine", lr_min=share * lr), epochs)
-    theirs = pytorchs(lr, epochs, lambda o: lr_scheduler.CosineAnnealingLR(o, epochs, eta_min=share * lr))
-    assert ours == pytest.approx(theirs, rel=1e-6, abs=1e-12)
+MILESTONES = st.lists(st.integers(1, 40), unique=True, min_size=1, max_size=5)
 
 
-@given(LR, st.lists(st.integers(1, 40), unique=True, min_size=1, max_size=5), st.floats(0.01, 1.0))
-def test_multistep_is_pytorchs(lr, milestones, gamma):
-    ours = by_epoch(Schedule(lr, 45, "multistep", milestones=sorted(milestones), gamma=gamma), 45)
-    theirs = pytorchs(lr, 45, lambda o: lr_scheduler.MultiStepLR(o, sorted(milestones), gamma))
-    assert ours == pytest.approx(theirs, rel=1e-6)
-
-
-@given(LR, SHARE, st.integers(1, 9), st.integers(1, 3))
-def test_restarts_are_pytorchs(lr, share, first, mult):
-    ours = by_epoch(Schedule(lr, 45, "restarts", lr_min=share * lr, restart_epochs=first, restart_mult=mult), 45)
-    theirs = pytorchs(
-        lr, 45, lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, first, T_mult=mult, eta_min=share * lr)
-    )
-    assert ours == pytest.approx(theirs, rel=1e-6, abs=1e-12)
+@given(LR, SHARE, st.integers(1, 60), MILESTONES, st.floats(0.01, 1.0), st.integers(1, 9), st.integers(1, 3))
+def test_schedules_are_pytorchs(lr, share, epochs, milestones, gamma, first, mult):
+    milestones, least = sorted(milestones), share * lr
+    for ours, theirs in (
+        (
+            by_epoch(Schedule(lr, epochs, "cosine", lr_min=least), epochs),
+            pytorchs(lr, epochs, lambda o: lr_scheduler.CosineAnnealingLR(o, epochs, eta_min=least)),
+        ),
+        (
+            by_step(Schedule(lr, epochs, "cosine", first, lr_min=least), epochs * first),
+            pytorchs(lr, epochs * first, lambda o: lr_scheduler.CosineAnnealingLR(o, epochs * first, eta_min=least)),
+        ),
+        (
+            by_epoch(Schedule(lr, 45, "multistep", milestones=milestones, gamma=gamma), 45),
+            pytorchs(lr, 45, lambda o: lr_scheduler.MultiStepLR(o, milestones, gamma)),
+        ),
+        (
+            by_epoch(Schedule(lr, 45, "restarts", lr_min=least, restart_epochs=first, restart_mult=mult), 45),
+            pytorchs(lr, 45, lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, first, T_mult=mult, eta_min=least)),
+        ),
+    ):
+        assert ours == pytest.approx(theirs, rel=1e-6, abs=1e-12)
 
 
 @given(LR, SHARE, st.integers(2, 300), st.data())
@@ -94,11 +98,6 @@ def test_by_step_epochs_begin_with_the_rates_of_the_schedule_by_epoch(lr, epochs
     assert rates[::per_epoch] == pytest.approx(by_epoch(Schedule(lr, epochs, name, **others), epochs))
     if name in ("constant", "multistep"):
         assert rates == [rate for rate in rates[::per_epoch] for _ in range(per_epoch)]
-
-
-def test_cosine_by_step_is_pytorchs_stepped_after_each_batch():
-    theirs = pytorchs(0.3, 40, lambda o: lr_scheduler.CosineAnnealingLR(o, 40))
-    assert by_step(Schedule(0.3, 10, "cosine", 4), 40) == pytest.approx(theirs, rel=1e-6, abs=1e-12)
 
 
 def test_a_warm_up_as_long_as_the_run_is_refused_where_only_the_worker_knows_how_long_that_is():

@@ -60,7 +60,6 @@ from rbp_engine.train.record.tensorboard import TensorBoardLog
 from rbp_engine.train.schedule import Schedule
 from rbp_engine.train.step import OptimizerStep
 from rbp_engine.train.trainer import train
-from tests.run_files import write_identity
 
 CPU = torch.device("cpu")
 STEPS = 4  # per epoch
@@ -109,6 +108,7 @@ class Attempt:
         settings = {
             "epochs": 3, "every": ("epochs", 1), "log_every": 2, "validation": None, "lr": 0.1, "schedule": None,
             "spoil": 0, "precision": "fp32", "gradients": 0, "ema": 0.0, "branches": [], "limits": None,
+            "compiles": False,
         } | settings  # fmt: skip
         self.run = run
         self.spoil_images: float | None = None
@@ -143,6 +143,7 @@ class Attempt:
             settings["log_every"],
             ranks,
             Probes(found),
+            compiles=settings["compiles"],
             early_stop=self.limits.early_stop,
         )
         if settings["spoil"]:
@@ -190,14 +191,6 @@ def new_run(folder: Path) -> RunDirectory:
     return run
 
 
-@pytest.fixture
-def run(tmp_path):
-    run = new_run(tmp_path / "job")
-    run.checkpoints.mkdir()
-    write_identity(run, Summary("job", "p", "e", "rate_m", 2, 1))
-    return run
-
-
 @pytest.fixture(autouse=True)
 def signals_as_before():
     numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
@@ -238,7 +231,7 @@ def whole(tmp_path_factory):
     return story(attempt.run), weights(attempt)
 
 
-def test_steps_evaluations_and_checkpoints_are_recorded_in_order(run):
+def test_steps_evaluations_and_checkpoints_are_recorded_in_order_and_synced_before_the_checkpoint(run, disk_order):
     assert Attempt(run, 1).go() == "completed"
     kinds = [
         (type(event.body).__name__, event.step)
@@ -250,10 +243,6 @@ def test_steps_evaluations_and_checkpoints_are_recorded_in_order(run):
         for epoch in range(3)
         for kind, step in (("Metrics", 2), ("Metrics", 4), ("Validation", 4), ("CheckpointSaved", 4))
     ]
-
-
-def test_events_are_synced_before_the_checkpoint_that_relies_on_them(run, disk_order):
-    assert Attempt(run, 1).go() == "completed"
     saves = [f"step-{step:08}.tmp -> step-{step:08}" for step in (4, 8, 12)]
     notable = [done for done in disk_order if done == "sync rank0.jsonl" or done in saves]
     assert notable == [done for save in saves for done in ("sync rank0.jsonl", save)]
@@ -272,19 +261,13 @@ def test_the_summary_says_what_the_worker_is_doing(run):
         return summary.phase
 
     seen = []
-    attempt = Attempt(run, 1)
+    attempt = Attempt(run, 1, compiles=True)
     attempt.settings["validation"] = Interrupted(attempt.data, 1, lambda: seen.append(phase()))
-    before = attempt.recorder
-    attempt.recorder = Recorder(
-        attempt.journal, before.gauge, before.board, 2, attempt.ranks, before.probes, compiles=True
-    )
-    attempt.checkpointer.recorder = attempt.recorder
     step = attempt.state.method.step
     attempt.state.method.step = lambda *given, **how: (seen.append(phase()), step(*given, **how))[1]
     assert attempt.go() == "completed"
     assert seen[0] == "compiling"
-    assert seen[STEPS] == "evaluating"
-    assert seen[STEPS + 1] == "training"
+    assert seen[STEPS : STEPS + 2] == ["evaluating", "training"]
     assert phase() == ""
 
 
@@ -407,16 +390,20 @@ def test_a_stop_during_an_evaluation_saves_before_it_and_it_is_recorded_once(run
     assert same(weights(third), whole[1])
 
 
-def stop_at(attempt: Attempt, step: int) -> None:
-    """Ask the attempt to stop once it has recorded that step."""
+def when_recorded(attempt: Attempt, step: int, act: Callable[[Progress], None]) -> None:
+    """Do something once the attempt has recorded that step."""
     recorded = attempt.recorder.step
 
-    def record_and_stop(progress: Progress, *rest: Any) -> None:
+    def record_and_act(progress: Progress, *rest: Any) -> None:
         recorded(progress, *rest)
         if progress.step == step:
-            attempt.stop.signal = "SIGTERM"
+            act(progress)
 
-    attempt.recorder.step = record_and_stop
+    attempt.recorder.step = record_and_act
+
+
+def stop_at(attempt: Attempt, step: int) -> None:
+    when_recorded(attempt, step, lambda _: setattr(attempt.stop, "signal", "SIGTERM"))
 
 
 def stopped_and_resumed(run: RunDirectory, step: int, **settings: Any) -> Attempt:
@@ -515,9 +502,9 @@ def test_a_moving_average_changes_nothing_and_is_resumed_to_the_last_bit(run, tm
     assert [entry[:5] for entry in story(expected.run)] == [entry[:5] for entry in whole[0]]
     stopped_and_resumed(run, STEPS + 2, ema=0.5)
     assert story(run) == story(expected.run)
-    ours, theirs = (weights_of(folder, 3 * STEPS) for folder in (run, expected.run))
+    ours = weights_of(run, 3 * STEPS)
     assert "ema 0.weight" in ours and not torch.equal(ours["ema 0.weight"], ours["0.weight"])
-    assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+    check_same_weights(run, expected.run, 3 * STEPS)
 
 
 def test_branches_are_resumed_to_the_last_bit_and_are_not_in_the_weights(run, tmp_path):
@@ -578,24 +565,6 @@ def test_checkpoints_are_saved_every_third_epoch_after_improvements_and_at_the_e
 def test_a_checkpoint_by_time_is_saved_between_steps(run):
     assert Attempt(run, 1, epochs=1, every=("seconds", 1e-9)).go() == "completed"
     assert [event.step for event in events_of(run, CheckpointSaved)] == [1, 2, 3, 4]
-
-
-def test_a_non_finite_loss_ends_training_with_its_step_and_is_recorded_as_null(run):
-    attempt = Attempt(run, 1, every=("seconds", 3600.0))
-    recorded = attempt.recorder.step
-
-    def spoil(progress: Progress, out: Any, *rest: Any) -> None:
-        if progress.step == 6:
-            out.loss.fill_(float("nan"))
-        recorded(progress, out, *rest)
-
-    attempt.recorder.step = spoil
-    with pytest.raises(NonFiniteLoss, match="the loss or its gradient is not finite at step 6"):
-        attempt.go()
-    # On a busy machine the results of step 6 are looked at before there is a step 8.
-    assert [event.body.loss is None for event in events_of(run, Metrics)][:3] == [False, False, True]
-    found, _ = checkpoint.find_newest(run.checkpoints)
-    assert found.progress.step == STEPS
 
 
 class SpoiledBatches(TrainingBatches):
@@ -738,7 +707,7 @@ def test_two_ranks_end_at_the_same_step_by_a_budget_that_only_the_first_can_meas
     assert first == [(OUT_OF_BUDGET, 2), (OUT_OF_BUDGET, STEPS + 1), ("completed", 3 * STEPS)]
 
 
-def test_a_non_finite_loss_on_one_rank_ends_both_with_the_same_message(tmp_path, two_ranks):
+def test_a_non_finite_loss_on_one_rank_ends_both_with_its_step_and_is_recorded_as_null(tmp_path, two_ranks):
     run = new_run(tmp_path / "job")
 
     def spoil(attempt: Attempt, out: Any) -> None:
@@ -748,6 +717,7 @@ def test_a_non_finite_loss_on_one_rank_ends_both_with_the_same_message(tmp_path,
     assert ended == ["the loss or its gradient is not finite at step 6"] * 2
     found, _ = checkpoint.find_newest(run.checkpoints)
     assert found.progress.step == STEPS
+    # On a busy machine the results of step 6 are looked at before there is a step 8.
     assert [event.body.loss is None for event in events_of(run, Metrics)][:3] == [False, False, True]
 
 
@@ -774,15 +744,12 @@ def check_last_finite(run: RunDirectory, tmp_path: Path, bad: int, ranks_of: Cal
 
     def stopped(ranks: Ranks) -> None:
         attempt = Attempt(whole, 1, ranks, every=("seconds", 3600.0), lr=0.01, ema=0.5)
-        recorded = attempt.recorder.step
 
-        def save_before(progress: Progress, *rest: Any) -> None:
-            recorded(progress, *rest)
-            if progress.step == bad - 1:
-                attempt.checkpointer.save(progress)
-                raise KeyboardInterrupt
+        def save_and_leave(progress: Progress) -> None:
+            attempt.checkpointer.save(progress)
+            raise KeyboardInterrupt
 
-        attempt.recorder.step = save_before
+        when_recorded(attempt, bad - 1, save_and_leave)
         with pytest.raises(KeyboardInterrupt):
             attempt.go()
 
@@ -793,8 +760,7 @@ def check_last_finite(run: RunDirectory, tmp_path: Path, bad: int, ranks_of: Cal
     assert found.progress.step == bad - 1
     if found.progress.position:
         assert found.progress == Progress(bad - 1, (bad - 1) // STEPS, (bad - 1) % STEPS)
-    ours, theirs = (weights_of(folder, bad - 1) for folder in (run, whole))
-    assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+    check_same_weights(run, whole, bad - 1)
 
 
 def weights_of(run: RunDirectory, step: int) -> dict[str, Tensor]:
@@ -804,6 +770,11 @@ def weights_of(run: RunDirectory, step: int) -> dict[str, Tensor]:
     momenta = {f"{number} {key}": value for number, one in state.items() for key, value in one.items()}
     average = load_file(folder / "ema.safetensors") if (folder / "ema.safetensors").is_file() else {}
     return load_file(folder / "model.safetensors") | momenta | {f"ema {name}": one for name, one in average.items()}
+
+
+def check_same_weights(run: RunDirectory, other: RunDirectory, step: int) -> None:
+    ours, theirs = weights_of(run, step), weights_of(other, step)
+    assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
 def test_an_evaluation_tells_the_accuracy_of_the_first_timesteps(run):
@@ -833,8 +804,7 @@ def test_gradients_compared_while_training_change_no_bit_of_a_checkpoint(run, tm
     assert story(run) == story(plain)
     assert len(generators(run)) > 2 and generators(run) == generators(plain)
     for step in (8, 12):
-        ours, theirs = weights_of(run, step), weights_of(plain, step)
-        assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+        check_same_weights(run, plain, step)
 
 
 def test_the_first_of_two_ranks_compares_gradients_by_itself(tmp_path, two_ranks):

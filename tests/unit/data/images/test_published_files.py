@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from rbp_engine.data.catalog import CATALOG, DataSet, catalogued
+from tests.bomb import Bomb
 
 COUNT = 12
 LABELS = {"cifar10": b"labels", "cifar100": b"fine_labels"}
@@ -85,16 +86,6 @@ def test_mnists_files_give_images_and_labels_packed_or_not(known, suffix):
         assert images.pixels.dtype == torch.uint8 and images.labels.dtype == torch.int64
         assert np.array_equal(images.pixels.squeeze(1).numpy(), arrays[f"{side}-images-idx3-ubyte{suffix}"])
         assert images.labels.tolist() == arrays[f"{side}-labels-idx1-ubyte{suffix}"].tolist()
-
-
-class Bomb:
-    """Unpickling it makes a folder."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> Any:
-        return os.mkdir, (str(self.path),)
 
 
 def test_a_pickle_that_would_execute_code_is_refused_before_it_is_read(known, tmp_path):
