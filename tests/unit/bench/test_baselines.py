@@ -89,16 +89,6 @@ def small_spikformer(patch=4):
     return spikformer(1, 16, 2, patch, num_classes=4, in_channels=2, neuron=small_neuron).double()
 
 
-def test_spikingjellys_spikformer_has_the_gradient_of_our_bptt():
-    torch.manual_seed(1)
-    images, labels = torch.rand(4, 2, 8, 8, dtype=torch.float64), torch.arange(4)
-    found = gradients_of(small_spikformer(), "spikingjelly", images, labels)
-    expected = gradients_of(small_spikformer(), "bptt", images, labels)
-    for theirs, (name, gradient) in zip(found.values(), expected.items(), strict=True):
-        assert gradient.abs().max() > 0, name
-        assert torch.allclose(theirs.reshape(gradient.shape), gradient, rtol=1e-9, atol=1e-12), name
-
-
 @pytest.mark.parametrize(("network", "baseline"), [("resnet", "memopt"), ("resnet", "checkpoint"), ("sew", "memopt")])
 def test_blocks_that_are_computed_again_have_the_gradient_of_spikingjellys_bptt_and_keep_less(network, baseline):
     torch.manual_seed(1)
@@ -117,15 +107,17 @@ def test_blocks_that_are_computed_again_have_the_gradient_of_spikingjellys_bptt_
     assert kept[2] < 0.4 * kept[0]
 
 
-@pytest.mark.parametrize("baseline", ["memopt", "checkpoint"])
-def test_spikingjellys_spikformer_has_the_same_gradient_where_blocks_are_computed_again(baseline):
+@pytest.mark.parametrize(
+    ("baseline", "method"), [("spikingjelly", "bptt"), ("memopt", "spikingjelly"), ("checkpoint", "spikingjelly")]
+)
+def test_spikingjellys_spikformer_has_the_gradient_of_our_bptt_also_where_blocks_are_computed_again(baseline, method):
     torch.manual_seed(1)
     images, labels = torch.rand(4, 2, 8, 8, dtype=torch.float64), torch.arange(4)
-    expected = gradients_of(small_spikformer(), "spikingjelly", images, labels)
     found = gradients_of(small_spikformer(), baseline, images, labels)
-    assert list(found) == list(expected)
-    for name, gradient in expected.items():
-        assert torch.allclose(found[name], gradient, rtol=1e-9, atol=1e-12), name
+    expected = gradients_of(small_spikformer(), method, images, labels)
+    for theirs, (name, gradient) in zip(found.values(), expected.items(), strict=True):
+        assert gradient.abs().max() > 0, name
+        assert torch.allclose(theirs.reshape(gradient.shape), gradient, rtol=1e-9, atol=1e-12), name
 
 
 @pytest.mark.parametrize("network", ["convnet", "vgg11", "resnet19", "sew_resnet34", "preact_resnet34"])

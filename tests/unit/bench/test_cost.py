@@ -43,30 +43,23 @@ def test_an_epoch_is_its_steps_one_evaluation_and_one_checkpoint():
     assert (cost.memory, cost.fits, cost.largest_timesteps) == (GIB, True, 4)
     assert what_fits(cost) == ""
     assert dict(cost_lines(cost))["in all"] == "7.6 s for 10 epochs"
+    averaged = predict(load_preset("digits", ["train.ema=0.99"]).preset, figures())
+    assert averaged.epoch_s == pytest.approx(23 * 0.02 + 2 * 6 * 0.01 + 0.04)
 
 
-def test_an_average_of_the_weights_is_evaluated_beside_them():
-    cost = predict(load_preset("digits", ["train.ema=0.99"]).preset, figures())
-    assert cost.evaluation_s == pytest.approx(2 * 6 * 0.01)
-    assert cost.epoch_s == pytest.approx(23 * 0.02 + 2 * 6 * 0.01 + 0.04)
-
-
-def test_eight_timesteps_do_not_fit_six_do():
+def test_eight_timesteps_do_not_fit_six_do_and_nothing_does_where_the_network_alone_does_not():
     cost = predict(*in_parts(8, limit=8.5e9))
     assert cost.memory == pytest.approx(10e9)
     assert (cost.fits, cost.largest_timesteps, cost.largest_batch) == (False, 6, 83)
     assert what_fits(cost) == ("T = 8 with a batch of 100 does not fit into 7.9 GiB: T = 6 does, or a batch of 83 does")
+    nothing = predict(*in_parts(8, limit=0.5e9))
+    assert (nothing.largest_timesteps, nothing.largest_batch) == (0, 0)
+    assert "not even one image" in what_fits(nothing)
 
 
 def test_a_step_that_filled_the_memory_does_not_fit_whatever_small_steps_predict():
     cost = predict(*in_parts(8, limit=10.1e9, memory_was_full=True))
     assert (cost.fits, cost.largest_timesteps, cost.largest_batch) == (False, 7, 98)
-
-
-def test_nothing_fits_if_the_network_alone_does_not():
-    cost = predict(*in_parts(8, limit=0.5e9))
-    assert (cost.largest_timesteps, cost.largest_batch) == (0, 0)
-    assert "not even one image" in what_fits(cost)
 
 
 @given(st.integers(2, 64), st.floats(1e8, 1e11))

@@ -31,11 +31,8 @@ def test_more_images_and_timesteps_never_cost_less_whatever_is_measured(values, 
     assert plane.at(batch + more, timesteps) >= values[2] * (1 - 1e-9)
 
 
-def test_at_one_timestep_two_points_suffice():
+def test_at_one_timestep_and_at_a_batch_of_one_two_points_suffice():
     assert through({(2, 1): 30.0, (4, 1): 50.0}) == Plane(10.0, 10.0, 0.0)
-
-
-def test_at_a_batch_of_one_two_timesteps_suffice():
     assert through({(1, 2): 30.0, (1, 4): 50.0}) == Plane(10.0, 0.0, 10.0)
 
 

@@ -91,14 +91,11 @@ def look(tmp_path, monkeypatch):
     return run_it
 
 
-def test_a_network_of_known_operations_has_cosines_for_every_layer(look):
+def test_a_network_of_known_operations_has_cosines_for_every_layer_which_are_one_at_one_timestep(look):
     found = look("good", "T=3")
     assert (found["missing"], found["neuron_layers"]) == ([], 1)
     assert found["gradients"]["layers"].keys() == {"0", "5"}
     assert all(0.5 < cosine <= 1.0 + 1e-9 for cosine in found["gradients"]["all"].values())
-
-
-def test_at_one_timestep_the_rate_gradients_are_those_of_bptt(look):
     for cosines in look("good", "T=1")["gradients"]["layers"].values():
         assert cosines == {"rate_m": pytest.approx(1.0), "rate_s": pytest.approx(1.0)}
 

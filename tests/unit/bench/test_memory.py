@@ -19,23 +19,19 @@ def groups(tmp_path):
     return tmp_path / "groups"
 
 
-def test_the_limits_of_all_groups_around_a_process_count_and_cached_files_are_free(groups):
-    own = groups.parent / "own"
-    own.write_text("12:cpu:/elsewhere\n0::/session/job\n")
-    assert free_in_groups(own, groups) == [1000 - (600 - 200), 5000 - (3000 - 500)]
-
-
-def test_in_a_container_the_processs_group_is_the_root(groups):
-    own = groups.parent / "own"
-    own.write_text("0::/\n")
-    assert free_in_groups(own, groups) == [5000 - (3000 - 500)]
-
-
-@pytest.mark.parametrize("text", ["", "4:memory:/session\n"])
-def test_without_a_group_there_is_no_limit(groups, text):
+@pytest.mark.parametrize(
+    ("text", "free"),
+    [
+        ("12:cpu:/elsewhere\n0::/session/job\n", [1000 - (600 - 200), 5000 - (3000 - 500)]),
+        ("0::/\n", [5000 - (3000 - 500)]),  # in a container the process's group is the root
+        ("", []),
+        ("4:memory:/session\n", []),
+    ],
+)
+def test_the_limits_of_all_groups_around_a_process_count_and_cached_files_are_free(groups, text, free):
     own = groups.parent / "own"
     own.write_text(text)
-    assert free_in_groups(own, groups) == []
+    assert free_in_groups(own, groups) == free
     assert free_in_groups(own.with_name("nowhere"), groups) == []
 
 
