@@ -29,9 +29,6 @@ def test_the_parts_equal_those_of_scikit_learn(sizes, seed, data):
 def test_a_part_too_small_for_every_class_is_refused(held_out):
     with pytest.raises(ValueError, match="of 40 images cannot be held out with all 5 classes in both parts"):
         stratified_indices(np.arange(40) % 5, held_out)
-
-
-def test_a_class_of_one_cannot_be_split():
     with pytest.raises(ValueError, match="the smallest class has 1"):
         stratified_indices(np.array([0, 0, 0, 1]), 2)
 

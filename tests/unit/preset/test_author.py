@@ -65,11 +65,14 @@ def test_paths_of_own_code_are_relative_to_the_new_preset():
     assert own_code["probes.own"].path.resolve() == Path("mine.py").resolve()
 
 
-def test_a_copy_keeps_every_character():
+def test_a_copy_keeps_every_character_and_does_not_overwrite_a_preset():
     text = '# mine\r\nextends = "digits"\r\n\r\n[optim]\r\nlr = 0.05   # half\r\n'
     Path("mine.toml").write_bytes(text.encode())
     copy_preset(place_of("other"), Path("mine.toml"))
     assert Path("presets/other.toml").read_bytes() == text.encode()
+    with pytest.raises(PresetError, match="exists already"):
+        copy_preset(place_of("other"), Path("mine.toml"))
+    assert [path.name for path in Path("presets").iterdir()] == ["other.toml"]
 
 
 def test_a_preset_with_the_settings_of_a_run_uses_the_code_that_the_run_has():
@@ -80,14 +83,6 @@ def test_a_preset_with_the_settings_of_a_run_uses_the_code_that_the_run_has():
     assert Path("presets/again.toml").read_text().startswith("# of a run\n")
     loaded = load_preset("again")
     assert loaded.preset.optim.lr == 0.3 and loaded.preset.model.name == "../run/code/nets.py:MyNet"
-
-
-def test_a_copy_does_not_overwrite_a_preset():
-    Path("mine.toml").write_text('extends = "digits"\n')
-    create_preset(place_of("taken"))
-    with pytest.raises(PresetError, match="exists already"):
-        copy_preset(place_of("taken"), Path("mine.toml"))
-    assert [path.name for path in Path("presets").iterdir()] == ["taken.toml"]
 
 
 @pytest.mark.parametrize(

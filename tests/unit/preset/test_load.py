@@ -29,11 +29,13 @@ def refusal(text: str, *words: str) -> str:
     return str(caught.value)
 
 
-def test_an_empty_preset_is_all_defaults():
+def test_an_empty_preset_is_all_defaults_and_those_of_lif_are_the_schema_s():
     loaded = load("")
     assert loaded.preset == Preset()
     assert set(loaded.sources.values()) == {"default"}
     assert (loaded.name, loaded.path) == ("mine", Path("mine.toml").absolute())
+    settings = loaded.preset.neuron.model_dump()
+    assert {key: settings[key] for key in LIF_SETTINGS} == LIF_SETTINGS
 
 
 @pytest.mark.parametrize(
@@ -64,13 +66,11 @@ def test_all_problems_are_shown_at_once_in_aligned_columns():
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("[optim]\nlrr = 1", "optim.lrr (line 2)  unknown key. Did you mean 'lr'?"),
         ("[optimm]\nlr = 1", "optimm (line 1)  unknown key. Did you mean 'optim'?"),
         ("lr = 1", "lr (line 1)  unknown key. Did you mean 'optim.lr'?"),
         ("[optim]\nepochs = 1", "optim.epochs (line 2)  unknown key. Did you mean 'train.epochs'?"),
         ("[model]\nzzz = 1", "model.zzz (line 2)  unknown key. Known here: args, init, name"),
         ("[paper]\nfigures = [{ top = 0.5 }]", "paper.figures[0].top (line 2)  unknown key. Did you mean 'top1'?"),
-        ("[method]\ntimesteps = '4'", 'expected an integer, got the string "4"'),
         ("[method]\ntimesteps = 4.0", "expected an integer, got the number 4.0"),
         ("[optim]\nlr = '0.1'", 'expected a number, got the string "0.1"'),
         ("[optim]\nlr = '0.1,0.2'", 'got the string "0.1,0.2". rbp sweep takes several values'),
@@ -255,11 +255,6 @@ def test_a_child_overrides_its_parent_field_by_field():
     assert loaded.sources["optim.name"] == "default"
 
 
-def test_a_broken_parent_is_named():
-    Path("base.toml").write_text("[optim\n")
-    assert refusal("extends = 'base'\n").startswith("base.toml: 1 problem\n  line 1  is not TOML")
-
-
 @pytest.mark.parametrize("bad", ["optim = 3\n", "extends = 'base'\n[optim]\nlr = 1\n"])
 def test_a_section_that_is_not_a_table_is_reported_even_if_overridden(bad):
     Path("base.toml").write_text("optim = 3\n")
@@ -274,10 +269,12 @@ def test_a_parent_is_searched_first_in_the_childs_folder():
     assert load("extends = 'digits'\n").preset.data.name == "digits"
 
 
-def test_a_missing_parent_is_named_with_the_places_searched():
+def test_a_missing_parent_is_named_with_the_places_searched_and_a_broken_one_with_its_problem():
     message = refusal("\nextends = 'digitz'\n")
     assert "extends (line 2)  no preset is called 'digitz'. Did you mean 'digits'? Searched: ./presets" in message
     assert "no such file: nets/base.toml" in refusal("extends = 'nets/base.toml'\n")
+    Path("base.toml").write_text("[optim\n")
+    assert refusal("extends = 'base'\n").startswith("base.toml: 1 problem\n  line 1  is not TOML")
 
 
 def test_a_preset_that_extends_itself_is_refused_with_the_chain():
@@ -404,11 +401,6 @@ def test_a_setting_of_lif_is_refused_for_a_neuron_of_ones_own(word):
     assert f"neuron.{word.partition('=')[0]}" in refused
     assert "is for the neuron 'lif', and neuron.name is 'mine.py:N'. Use " in refused
     assert "only code of your own takes arguments, and neuron.name is 'lif'" in refusal("", "neuron.args.beta=1.0")
-
-
-def test_the_defaults_of_lif_are_those_of_the_schema():
-    settings = load("").preset.neuron.model_dump()
-    assert {key: settings[key] for key in LIF_SETTINGS} == LIF_SETTINGS
 
 
 def test_metrics_of_ones_own_are_read_like_a_network_and_are_no_part_of_the_experiment():

@@ -28,29 +28,31 @@ def test_short_names_stand_for_keys_of_presets():
     assert set(SHORT_NAMES.values()) <= {info.key for info in fields()}
 
 
-def test_values_are_toml_unless_the_field_is_a_plain_string():
-    assert value_of("T=6") == 6
-    assert value_of("optim.lr=1e-3") == 1e-3
-    assert value_of("data.flip=true") is True
-    assert value_of('run.tags=["a", "b"]') == ["a", "b"]
-    assert value_of("neuron.surrogate_args={alpha = 2.0}") == {"alpha": 2.0}
-    assert value_of("T=four") == "four"
-
-
-def test_strings_need_no_quotes_even_when_they_look_like_something_else():
-    assert value_of("method=bptt") == "bptt"
-    assert value_of("method.loss_scale=1") == "1"
-    assert value_of("run.name=true") == "true"
-    assert value_of("run.name=a=b") == "a=b"
-    assert value_of("run.name=") == ""
-
-
-def test_a_list_of_strings_needs_neither_quotes_nor_brackets():
-    assert value_of("neuron.learn=decay,threshold") == ["decay", "threshold"]
-    assert value_of("run.tags=paper") == ["paper"]
-    assert value_of("loss.branches=2, 6") == ["2", "6"]
-    assert value_of("run.tags=[]") == []
-    assert value_of("optim.milestones=3,6") == "3,6"
+@pytest.mark.parametrize(
+    ("word", "value"),
+    [
+        ("T=6", 6),
+        ("optim.lr=1e-3", 1e-3),
+        ("data.flip=true", True),
+        ('run.tags=["a", "b"]', ["a", "b"]),
+        ("neuron.surrogate_args={alpha = 2.0}", {"alpha": 2.0}),
+        ("T=four", "four"),
+        ("method=bptt", "bptt"),
+        ("method.loss_scale=1", "1"),
+        ("run.name=true", "true"),
+        ("run.name=a=b", "a=b"),
+        ("run.name=", ""),
+        ("neuron.learn=decay,threshold", ["decay", "threshold"]),
+        ("run.tags=paper", ["paper"]),
+        ("loss.branches=2, 6", ["2", "6"]),
+        ("run.tags=[]", []),
+        ("optim.milestones=3,6", "3,6"),
+        ("T=1\n[run]\nseed=2", "1\n[run]\nseed=2"),  # which adds no second key
+    ],
+)
+def test_values_are_toml_and_strings_and_lists_of_strings_need_no_quotes(word, value):
+    found = value_of(word)
+    assert found == value and type(found) is type(value)
 
 
 @pytest.mark.parametrize(
@@ -80,10 +82,6 @@ def test_what_is_suggested_for_words_of_a_description_exists(info, begin, words,
     for one in problems:
         for key in re.findall(r"mean '([^']*)'", one.message):
             assert not parse_overrides([f"{key}=1"])[1]
-
-
-def test_a_value_cannot_add_a_second_key():
-    assert value_of("T=1\n[run]\nseed=2") == "1\n[run]\nseed=2"
 
 
 @given(st.floats())

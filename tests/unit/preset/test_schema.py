@@ -40,9 +40,6 @@ def test_choices_are_the_literal_values() -> None:
     assert by_key()["model.name"].choices[:3] == ("convnet", "resnet18", "resnet19")
     assert by_key()["optim.name"].choices == ("sgd", "adam", "adamw")
     assert by_key()["optim.lr"].choices == ()
-
-
-def test_the_surrogates_of_the_schema_are_those_with_known_arguments() -> None:
     assert by_key()["neuron.surrogate"].choices == tuple(SURROGATE_ARGUMENTS)
 
 
@@ -86,21 +83,15 @@ def test_importing_presets_loads_neither_pydantic_nor_torch():
     assert done.stdout.strip() == "set()"
 
 
-def test_every_whole_number_has_a_maximum_which_is_told_with_the_field():
-    numbers = [info for info in fields() if info.type == "integer"]
+def test_every_whole_number_has_a_maximum_which_is_told_with_the_field_and_with_a_larger_one(tmp_path):
+    path, numbers = tmp_path / "big.toml", [info for info in fields() if info.type == "integer"]
     assert len(numbers) == 19
     for info in numbers:
-        assert re.search(r"<= (\d+)$", info.constraints), info.key
-
-
-def test_a_number_over_its_maximum_is_refused_with_its_line(tmp_path):
-    path = tmp_path / "big.toml"
-    for info in fields():
-        if info.type != "integer" or "[]" in info.key:
+        (most,) = re.findall(r"<= (\d+)$", info.constraints)
+        if "[]" in info.key:
             continue
         section, _, name = info.key.partition(".")
-        most = int(info.constraints.rpartition(" ")[2])
-        for number in (most + 1, 10**12 if most < 10**12 else 10**30):
+        for number in (int(most) + 1, 10**12 if int(most) < 10**12 else 10**30):
             path.write_text(f"[{section}]\n{name} = {number}\n")
             with pytest.raises(PresetError, match=rf"{info.key} \(line 2\)  must be at most {most}, got "):
                 load_preset(str(path))

@@ -52,11 +52,6 @@ def places(tmp_path, monkeypatch):
     return folders
 
 
-def test_a_network_in_the_place_of_a_preset_is_told_where_it_belongs():
-    with pytest.raises(PresetError, match=r"rbp train digits arch=nets\.py:Net"):
-        load_preset("nets.py:Net")
-
-
 def test_all_bundled_presets_are_valid_and_different_experiments():
     files = list(bundled_folder().rglob("*.toml"))
     assert len(files) == len(BUNDLED)
@@ -119,7 +114,7 @@ def test_the_papers_figures_equal_its_table_and_all_others_are_not_known():
             assert [figure.top1 for figure in figures] == expected
 
 
-def test_the_presets_of_transformers_have_their_neurons_and_optimizer():
+def test_the_presets_of_transformers_and_of_membrane_shortcuts_have_their_neurons_and_optimizer():
     for name in TRANSFORMERS:
         preset = load_preset(name).preset
         neuron, optim = preset.neuron, preset.optim
@@ -128,9 +123,6 @@ def test_the_presets_of_transformers_have_their_neurons_and_optimizer():
         assert (optim.name, preset.loss.label_smoothing, preset.model.init) == ("adamw", 0.1, "paper")
         assert (preset.method.name, optim.schedule) == ("rate_m", "cosine")
         assert (preset.data.split, preset.data.size) == ("last100", 128 if "dvs" in name else 0)
-
-
-def test_the_presets_of_networks_with_membrane_shortcuts_have_their_neurons():
     for name in MEMBRANE_SHORTCUTS:
         neuron = load_preset(name).preset.neuron
         expected = (0.25, 0.5, "rect") if "ms_resnet" in name else (0.5, 2.0, "sigmoid")
@@ -153,13 +145,15 @@ def test_a_name_with_a_separator_or_ending_is_a_path(places):
             load_preset(name)
 
 
-def test_a_missing_preset_lists_the_places_searched_and_similar_names(places):
+def test_a_missing_preset_lists_the_places_searched_and_similar_names_and_a_network_is_told_where_it_belongs(places):
     with pytest.raises(PresetError) as caught:
         load_preset("Digit")
     message = str(caught.value)
     assert message.startswith("Digit: 1 problem\n  no preset is called 'Digit'. Did you mean 'digits'?")
     for place in ("./presets", str(places["chosen"]), str(places["user"]), str(bundled_folder())):
         assert place in message
+    with pytest.raises(PresetError, match=r"rbp train digits arch=nets\.py:Net"):
+        load_preset("nets.py:Net")
 
 
 def test_where_the_presets_of_rbp_are_those_of_the_folder_both_are_said_to_be_searched(tmp_path, monkeypatch):

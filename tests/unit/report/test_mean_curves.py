@@ -20,10 +20,12 @@ def test_at_equal_epochs_the_curve_is_the_mean_with_the_sample_deviation(curves)
     assert np.allclose(found.mean, np.mean(curves, axis=0)) and np.allclose(found.std, np.std(curves, axis=0, ddof=1))
 
 
-def test_a_mean_covers_only_the_range_common_to_all_curves():
+def test_a_mean_covers_only_the_range_common_to_all_curves_and_without_one_there_is_none():
     found = mean_curve([line(0.1, 0.2, 0.3, 0.4), line(0.4, 0.5, start=2.0)])
     assert found.x.tolist() == [2.0, 3.0]
     assert found.mean == pytest.approx([0.3, 0.4])
+    assert mean_curve([line(0.1, 0.2), line(0.3, start=7.0)]) is None
+    assert mean_curve([]) is None and mean_curve([line(None)]) is None
 
 
 def test_at_unequal_times_curves_are_interpolated_linearly():
@@ -58,8 +60,3 @@ def test_the_mean_has_a_gap_where_one_curve_has_a_gap():
     found = mean_curve([line(0.1, 0.2, None, 0.4, 0.5), (np.array([1.0, 2.5, 3.5, 4.5, 5.0]), np.zeros(5))])
     assert found.x.tolist() == [1.0, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0]
     assert np.isnan(found.mean).tolist() == [False, False, True, True, True, False, False, False]
-
-
-def test_curves_without_a_common_range_have_no_mean():
-    assert mean_curve([line(0.1, 0.2), line(0.3, start=7.0)]) is None
-    assert mean_curve([]) is None and mean_curve([line(None)]) is None

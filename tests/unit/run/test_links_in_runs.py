@@ -132,16 +132,12 @@ def test_a_link_or_a_named_pipe_in_the_place_of_a_file_is_refused_at_once(make_r
     assert (elsewhere / "thesis.txt").read_text() == "first line\nsecond li"
 
 
-def test_a_file_that_is_a_link_is_replaced_and_its_target_stays(make_run, elsewhere):
+def test_a_file_that_is_a_link_is_replaced_a_leftover_is_removed_and_their_targets_stay(make_run, elsewhere):
     run = make_run("job", attempt={})
     run.attempt(1).symlink_to(elsewhere / "thesis.txt")
     write_json(run.attempt(1), {"pid": 1}, below=run.path)
     assert not run.attempt(1).is_symlink()
     assert (elsewhere / "thesis.txt").read_text() == "first line\nsecond li"
-
-
-def test_leftovers_that_are_links_are_removed_and_their_targets_stay(make_run, elsewhere):
-    run = make_run("job")
     (run.checkpoints / "step-00000003.tmp").symlink_to(elsewhere)
     before = contents(elsewhere)
     checkpoint.remove_leftovers(run.checkpoints)

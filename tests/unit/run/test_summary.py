@@ -135,17 +135,14 @@ def test_the_peak_of_memory_is_that_of_all_attempts(run: RunDirectory) -> None:
     assert fold(run).mem_peak == 977
 
 
-def test_what_run_json_says_is_not_in_it(run: RunDirectory) -> None:
+def test_of_a_run_that_was_never_started_it_says_so_and_what_run_json_says_is_not_in_it(run: RunDirectory) -> None:
+    found = load_summary(run)
+    assert (found.status, found.host, found.updated, found.attempt) == ("starting", "maker", 1.7e9, 1)
     write_summary(run, Summary(**IDENTITY, status="running", step=3, last=Scores(0.5)))
     known = read_json(run.summary_json)
     assert not known.keys() & IDENTITY.keys() and (known["step"], known["last"]) == (3, {"top1": 0.5})
     found = load_summary(run)
     assert (found.id, found.label, found.epochs, found.created) == ("run", "digits, 2 networks", 3, 1.7e9)
-
-
-def test_of_a_run_that_was_never_started_it_says_so(run):
-    found = load_summary(run)
-    assert (found.status, found.host, found.updated, found.attempt) == ("starting", "maker", 1.7e9, 1)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{", b"[]", b'{"step": -1}', b'{"best": {"top1": "x"}}', b"\xff"])

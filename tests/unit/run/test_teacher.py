@@ -74,6 +74,8 @@ def test_the_experiment_knows_the_teacher_by_its_weights_and_not_by_its_name():
     assert asked("loss.distill=runs/one/checkpoints/best").experiment == by_name["one"]
     assert len({by_name["one"], asked("loss.distill=other").experiment, asked().experiment}) == 3
     assert asked("loss.distill=one", "loss.distill_weight=0.3").experiment != by_name["one"]
+    without = asked()
+    assert with_teacher(without, Path("nowhere")) is without
 
 
 def test_a_path_in_a_preset_is_relative_to_the_preset():
@@ -167,8 +169,3 @@ def test_a_run_whose_copy_of_the_teacher_is_gone_says_how_it_comes_back():
     run.teacher.unlink()
     with pytest.raises(CheckpointError, match=r"No such file.* put the teacher's best model\.safetensors there"):
         build_teacher(run, preset, feed, CPU)
-
-
-def test_without_a_teacher_nothing_is_looked_for():
-    loaded = asked()
-    assert with_teacher(loaded, Path("nowhere")) is loaded

@@ -61,13 +61,10 @@ def test_only_infrastructure_faults_are_restarted(make_run, status, cause, again
     assert has_failed(run, verdict) == failed
 
 
-def test_causes_that_may_pass_are_not_frozen_in_the_run():
+@given(st.text())
+def test_causes_that_may_pass_are_not_frozen_in_the_run_and_one_that_is_not_known_is_unknown(text):
     assert [cause for cause in Cause if cause.is_transient] == [Cause.LOST_PROCESS]
     assert not any(cause.is_transient and cause.wants_new_run for cause in Cause)
-
-
-@given(st.text())
-def test_an_unrecognised_cause_is_unknown(text):
     assert Cause(text) in (text, Cause.UNKNOWN)
 
 

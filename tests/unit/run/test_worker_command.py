@@ -18,15 +18,12 @@ from rbp_engine.run.launch.torchrun import torchrun_environment, worker_command
 RUN = RunDirectory(Path("/runs/job"))
 
 
-def test_one_process_is_the_worker_itself():
-    assert worker_command(RUN, Resources()) == [sys.executable, "-P", "-m", "rbp_engine.train.worker", "/runs/job"]
-
-
 @pytest.mark.parametrize(
     ("resources", "endpoint"),
     [(Resources(2, 1, "evil.example:1"), "localhost:0"), (Resources(4, 3, "head:29400"), "head:29400")],
 )
-def test_several_processes_are_the_worker_under_torchrun(resources, endpoint):
+def test_one_process_is_the_worker_itself_and_several_are_workers_under_torchrun(resources, endpoint):
+    assert worker_command(RUN, Resources()) == [sys.executable, "-P", "-m", "rbp_engine.train.worker", "/runs/job"]
     assert worker_command(RUN, resources) == shlex.split(
         f"{sys.executable} -P -m torch.distributed.run --nnodes {resources.nodes} "
         f"--nproc-per-node {resources.processes} --rdzv-backend c10d --rdzv-endpoint {endpoint} --rdzv-id job "

@@ -30,15 +30,12 @@ def test_moving_digits_have_events_of_both_signs_at_every_step_and_change_over_t
     assert falls == pytest.approx(rises, rel=0.1)
 
 
-def test_sequential_digits_show_one_row_a_step():
+def test_sequential_digits_show_one_row_a_step_and_need_a_step_for_each():
     train, _ = sequential_digits(8)
     images = DIGITS.load().train.pixels.numpy()
     assert train.counts.shape == (1437, 8, 1, 8, 8)
     for step in range(8):
         assert (train.counts[:, step, 0] == images[:, 0, step, None, :]).all()
-
-
-def test_sequential_digits_need_a_step_for_each_row():
     with pytest.raises(ValueError, match="set T to 8, not 4"):
         open_feed(DataSection(name="sequential_digits"), seed=0, held_out=0, device=CPU, timesteps=4)
 
