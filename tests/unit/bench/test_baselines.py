@@ -131,9 +131,12 @@ def test_every_neuron_is_in_one_block(network):
     assert len(found) > 1 and converted not in found
 
 
-def test_a_spikformer_that_spikingjelly_does_not_have_is_refused():
+def test_what_spikingjelly_does_not_have_is_refused():
     with pytest.raises(ValueError, match=r"no Spikformer of this size: .*patch_size=4 or 16"):
         BASELINES["spikingjelly"](small_spikformer(patch=2), T, IMAGES)
+    model = create_model("convnet", num_classes=10, in_channels=2, decay=0.0)
+    with pytest.raises(ValueError, match=r"no neuron\.decay = 0"):
+        BASELINES["spikingjelly"](model, T, IMAGES)
 
 
 @pytest.mark.parametrize("baseline", ["spikingjelly", "memopt", "checkpoint"])
@@ -154,12 +157,6 @@ def test_a_prediction_of_the_ann_is_one_pass():
     assert weighted_operations(lambda: ann.predict(images)) == weighted_operations(
         lambda: predict(small_resnet(), images, 1)
     )
-
-
-def test_a_baseline_without_support_for_the_neuron_says_so():
-    model = create_model("convnet", num_classes=10, in_channels=2, decay=0.0)
-    with pytest.raises(ValueError, match=r"no neuron\.decay = 0"):
-        BASELINES["spikingjelly"](model, T, IMAGES)
 
 
 def test_a_network_with_torchs_dropout_has_spikingjellys_in_its_place():

@@ -48,15 +48,12 @@ def test_images_without_a_channel_are_refused_with_a_remedy():
         GREY(PIXELS[:, 0])
 
 
-def test_pil_images_get_the_channels_of_the_network():
+def test_pil_images_get_the_channels_and_where_it_crops_the_size_of_the_network_and_tensors_do_not():
     image = Image.fromarray(PIXELS[0].permute(1, 2, 0).numpy())
     assert torch.equal(COLOUR.raw([image, image]), PIXELS[:1].repeat(2, 1, 1, 1))
     assert torch.equal(GREY.raw(image), torch.from_numpy(np.array(image.convert("L")))[None, None])
-
-
-def test_pil_images_of_a_network_for_image_files_are_resized_and_cropped_and_tensors_are_not():
-    cropping, image = Pixels(COLOUR.mean, COLOUR.deviation, crop=8), Image.new("RGB", (40, 20), (10, 20, 30))
-    assert cropping.raw([image]).shape == (1, 3, 8, 8)
+    cropping, large = Pixels(COLOUR.mean, COLOUR.deviation, crop=8), Image.new("RGB", (40, 20), (10, 20, 30))
+    assert cropping.raw([large]).shape == (1, 3, 8, 8)
     assert cropping.raw(PIXELS).shape == PIXELS.shape
 
 

@@ -32,15 +32,11 @@ def test_a_number_is_taken_as_it_is_and_warned_of_once_if_there_are_fewer_cores(
     assert len(too_many(wanted, cores)) == (wanted > cores)
 
 
-def test_the_processes_of_a_run_share_the_cores_of_a_machine():
+def test_the_processes_of_a_run_share_the_cores_of_a_machine_and_of_a_slurm_job_those_it_asked_for():
     cores = len(os.sched_getaffinity(0))
     assert cores_of_a_rank({}) == cores
     assert cores_of_a_rank({"LOCAL_WORLD_SIZE": str(cores)}) == 1
     assert cores_of_a_rank({"LOCAL_WORLD_SIZE": str(1000 * cores)}) == 1
-
-
-def test_a_slurm_job_that_is_not_bound_to_cores_uses_no_more_than_it_asked_for():
-    cores = len(os.sched_getaffinity(0))
     assert cores_here({"SLURM_CPUS_PER_TASK": "1"}) == cores_of_a_rank({"SLURM_CPUS_PER_TASK": "1"}) == 1
     assert cores_here({"SLURM_CPUS_PER_TASK": str(cores + 1)}) == cores, "bound to fewer than it asked for"
     assert cores_here({"SLURM_CPUS_PER_TASK": "(null)"}) == cores

@@ -72,11 +72,14 @@ def test_few_neurons_that_fire_are_no_alarm_where_it_was_so_from_the_start():
     assert named(History(firing=fewer)) == [("silent", "a", 50)]
 
 
-def test_accuracy_and_loss_of_a_network_with_a_silent_layer_are_its_consequences():
+def test_accuracy_and_loss_of_a_network_with_a_silent_layer_are_its_consequences_unless_they_came_before():
     lost = {"train/top1": curve(np.full(100, 0.1)), "train/loss": curve(np.full(100, 9.0))}
     assert [rule for rule, _, _ in named(History(curves=lost, classes=10))] == ["loss"]
     found = named(History(curves=lost, classes=10, firing=silence(firing(), 1, 0)))
     assert found == [("silent", "b", 10)]
+    early = {"train/loss": curve(np.full(SAMPLES, 9.0))}
+    found = named(History(curves=early, classes=10, firing=silence(firing(), 1, 4)))
+    assert found == [("loss", "", 10), ("silent", "b", 50)]
 
 
 def test_a_loss_that_has_come_down_again_is_named_while_nothing_is_learned() -> None:
@@ -85,12 +88,6 @@ def test_a_loss_that_has_come_down_again_is_named_while_nothing_is_learned() -> 
     for top1, rules in ((0.1, ["loss"]), (0.5, [])):
         curves = {"train/top1": curve(np.full(SAMPLES, top1)), "train/loss": came_down}
         assert [rule for rule, _, _ in named(History(curves=curves, classes=10))] == rules
-
-
-def test_a_loss_that_was_too_large_before_a_layer_fell_silent_is_named_beside_it():
-    lost = {"train/loss": curve(np.full(SAMPLES, 9.0))}
-    found = named(History(curves=lost, classes=10, firing=silence(firing(), 1, 4)))
-    assert found == [("loss", "", 10), ("silent", "b", 50)]
 
 
 def test_a_loss_that_grows_in_a_run_with_uneven_rates_is_no_consequence_of_them():
@@ -126,16 +123,15 @@ def evaluated(by_step: Floats) -> AccuracyHistory:
     return AccuracyHistory((), (), 23.0 * epochs, epochs, by_step)
 
 
-@pytest.mark.parametrize(("accuracy", "said"), [(0.1, []), (0.15, []), (0.9, ["timesteps"])])
-def test_fewer_timesteps_are_not_advised_to_a_network_that_guesses(accuracy, said):
-    by_step = evaluated(np.full((3, 4), accuracy))
+@pytest.mark.parametrize(
+    ("evaluations", "accuracy", "said"),
+    [(3, 0.1, []), (3, 0.15, []), (3, 0.9, ["timesteps"]), (2, 0.3, []), (3, 0.3, ["timesteps"])],
+)
+def test_fewer_timesteps_are_not_advised_to_a_network_that_guesses_nor_after_an_epoch_or_two(
+    evaluations, accuracy, said
+):
+    by_step = evaluated(np.full((evaluations, 4), accuracy))
     assert [found.rule for found in findings(History(accuracy=by_step, classes=10))] == said
-
-
-def test_fewer_timesteps_are_not_advised_after_an_epoch_or_two():
-    for evaluations in (2, 3):
-        by_step = evaluated(np.full((evaluations, 4), 0.3))
-        assert len([*findings(History(accuracy=by_step, classes=10))]) == (evaluations == 3)
 
 
 def test_a_run_that_still_learns_needs_epochs_and_is_not_advised_fewer_timesteps() -> None:
@@ -202,12 +198,16 @@ def test_the_timesteps_needed_are_near_enough_and_no_fewer_are(top1, tolerance):
     assert all(top1[-1] - earlier > tolerance for earlier in top1[: needed - 1])
 
 
-def test_half_a_point_counts_as_within_and_a_higher_accuracy_too():
-    assert timesteps_needed([0.8, 0.9, 0.904, 0.905]) == 2
-    assert timesteps_needed([0.8, 0.8999, 0.904, 0.905]) == 3
-    assert timesteps_needed([0.97, 0.9]) == 1
-
-
-@pytest.mark.parametrize("top1", [[], [0.5, None], [0.5, math.nan]])
-def test_nothing_is_needed_of_an_unknown_accuracy(top1):
-    assert timesteps_needed(top1) is None
+@pytest.mark.parametrize(
+    ("top1", "needed"),
+    [
+        ([0.8, 0.9, 0.904, 0.905], 2),  # half a point counts as within
+        ([0.8, 0.8999, 0.904, 0.905], 3),
+        ([0.97, 0.9], 1),
+        ([], None),
+        ([0.5, None], None),
+        ([0.5, math.nan], None),
+    ],
+)
+def test_the_timesteps_needed_are_the_first_within_half_a_point_and_none_of_an_unknown_accuracy(top1, needed):
+    assert timesteps_needed(top1) == needed

@@ -182,12 +182,16 @@ def test_a_run_that_cannot_be_written_leaves_nothing(loaded, tmp_path, monkeypat
     assert list((tmp_path / "runs").iterdir()) == []
 
 
-def test_a_claim_of_a_living_starter_is_respected(make_run):
+def test_what_is_being_started_lives_or_is_complete_is_not_started(make_run, ended_pid):
     run = make_run(attempt={}, status="starting")
     claim_attempt(run, AttemptRecord(1, starter=os_process.here()))
     with pytest.raises(RunError, match="is being started"):
         launch.start(run)
     assert [path.name for path in run.attempts.iterdir()] == ["1.json"]
+    with pytest.raises(RunError, match="is running already"):
+        launch.start(make_run("live"))
+    with pytest.raises(RunError, match="complete; there is nothing to resume"):
+        launch.start(make_run("done", status="completed", attempt={"pid": ended_pid}))
 
 
 @pytest.mark.parametrize("seconds", [3600.0, -60.0])
@@ -199,13 +203,6 @@ def test_a_claim_of_nobody_that_can_be_seen_blocks_for_half_a_minute(make_run, s
         launch.start(run)
     write_attempt(run, 1, process=asdict(Process()), starter=asdict(Process(pid=7)), t=time.time() + seconds)
     assert launch._claim_attempt(run, AttemptRecord) == 2
-
-
-def test_a_live_run_and_a_completed_one_are_not_started_again(make_run, ended_pid):
-    with pytest.raises(RunError, match="is running already"):
-        launch.start(make_run())
-    with pytest.raises(RunError, match="complete; there is nothing to resume"):
-        launch.start(make_run("done", status="completed", attempt={"pid": ended_pid}))
 
 
 def test_a_failed_start_releases_its_claim(make_run):

@@ -54,12 +54,16 @@ def test_the_trash_can_have_runs_with_the_same_id_and_restores_the_last_removed(
     assert restore(runs, "last").id == "older"  # removed last
 
 
-def test_a_copy_is_a_run_by_the_name_of_its_folder(make_run, runs):
+def test_a_run_is_called_as_its_folder_also_a_copy_and_whatever_its_run_json_says(make_run, runs):
     copy = RunDirectory(runs / "mycopy")
     shutil.copytree(make_run("orig", status="completed").path, copy.path)
     assert [entry.summary.id for entry in list_runs(runs)] == ["mycopy", "orig"]
     assert move_to_trash(copy).id == "mycopy"
     assert restore(runs, "mycopy") == copy and copy.path.is_dir()
+    run = make_run("mine", status="completed")
+    run.run_json.write_text('{"id": "../../elsewhere"}')
+    move_to_trash(run)
+    assert restore(runs, "mine").path == runs / "mine"
 
 
 @pytest.mark.parametrize("reference", ["nothing", "../runs/mine", "", "last"])
@@ -67,13 +71,6 @@ def test_what_is_not_in_the_trash_cannot_be_restored(make_run, runs, reference):
     make_run("mine", status="completed")
     with pytest.raises(RunError):
         restore(runs, reference)
-
-
-def test_the_id_in_run_json_cannot_redirect_a_restore(make_run, runs):
-    run = make_run("mine", status="completed")
-    run.run_json.write_text('{"id": "../../elsewhere"}')
-    move_to_trash(run)
-    assert restore(runs, "mine").path == runs / "mine"
 
 
 def test_the_trash_of_a_linked_runs_directory_is_next_to_its_target(make_run, tmp_path):

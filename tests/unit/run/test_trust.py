@@ -67,11 +67,15 @@ def test_a_run_with_the_code_that_is_asked_for_is_trusted_on_a_node_with_another
     trust.require_launch(launched)
 
 
-def test_only_a_hash_is_kept_and_only_the_user_may_read_it(launched, state):
+def test_only_a_hash_is_kept_which_only_the_user_may_read_and_by_which_a_copy_is_known(launched, state):
     lines = (state / "trusted").read_text().splitlines()
     assert [len(line) for line in lines] == [64]
     assert stat.S_IMODE((state / "trusted").stat().st_mode) == 0o600
     assert stat.S_IMODE(state.stat().st_mode) == 0o700
+    copy = launched.path.parent / "copy"
+    launched.path.rename(copy)
+    trust.require_launch(RunDirectory(copy))
+    trust.require_code(RunDirectory(copy))
 
 
 def test_a_run_without_code_is_plain_data_and_nothing_is_kept_about_it(make_run, state):
@@ -131,13 +135,6 @@ def test_a_neuron_and_a_surrogate_are_code_that_is_copied_and_asked_for(tmp_path
     (state / "trusted").unlink()
     with pytest.raises(Untrusted, match=r"would execute code/mine\.py"):
         trust.require_code(run)
-
-
-def test_a_copy_of_a_launched_run_is_known(launched):
-    copy = launched.path.parent / "copy"
-    launched.path.rename(copy)
-    trust.require_launch(RunDirectory(copy))
-    trust.require_code(RunDirectory(copy))
 
 
 @pytest.mark.parametrize("what", ["a link", "a named pipe", "a folder"])

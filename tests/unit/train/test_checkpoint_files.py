@@ -217,10 +217,17 @@ def test_the_best_checkpoint_is_not_pruned_before_it_has_an_undamaged_copy(tmp_p
     assert names(tmp_path) == ["best", "step-00000040", "step-00000050"]
 
 
-def test_without_checkpoints_there_is_neither_a_newest_nor_a_best(tmp_path):
+def test_a_folder_without_checkpoints_has_none_and_an_unfinished_one_is_none_and_is_removed_at_the_next_start(tmp_path):
     assert checkpoint.find_newest(tmp_path / "nowhere") == (None, [])
     assert checkpoint.find_newest(tmp_path) == (None, [])
     assert checkpoint.find_best(tmp_path) is None
+    [saved] = save(tmp_path, 10)
+    shutil.copytree(saved.path, tmp_path / "step-00000020.tmp")
+    shutil.copytree(saved.path, tmp_path / "step-20")
+    found, skipped = checkpoint.find_newest(tmp_path)
+    assert found == saved and skipped == []
+    checkpoint.remove_leftovers(tmp_path)
+    assert names(tmp_path) == ["step-00000010", "step-20"]
 
 
 def truncate(path: Path) -> None:
@@ -287,16 +294,6 @@ def test_steps_of_more_than_eight_digits_come_last(tmp_path):
     assert weights_problem("checkpoints/step-100000000/model.safetensors", saved.path / "model.safetensors") == ""
 
 
-def test_an_unfinished_folder_is_not_a_checkpoint_and_is_removed_at_the_next_start(tmp_path):
-    [saved] = save(tmp_path, 10)
-    shutil.copytree(saved.path, tmp_path / "step-00000020.tmp")
-    shutil.copytree(saved.path, tmp_path / "step-20")
-    found, skipped = checkpoint.find_newest(tmp_path)
-    assert found == saved and skipped == []
-    checkpoint.remove_leftovers(tmp_path)
-    assert names(tmp_path) == ["step-00000010", "step-20"]
-
-
 def test_a_second_checkpoint_of_the_same_step_replaces_the_first(tmp_path):
     """A stop during an evaluation saves before it; the resumed run saves the same step again after the evaluation."""
     model = network()
@@ -325,31 +322,32 @@ def test_another_network_and_another_optimizer_are_an_error_that_names_the_check
         checkpoint.load(saved, state(other, torch.optim.SGD(groups, lr=0.1)))
 
 
-def forge_weights(saved: Checkpoint, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
-    """Change the last layer's weights and make the manifest match, so that only the content reveals it."""
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda weight: weight.fill_(float("inf")),
+            r"step-00000010 holds weights that are NaN or infinite \(3\.weight\).*empty its folder",
+        ),
+        (
+            lambda weight: weight.to(torch.float16),
+            r"step-00000010 do not fit .*3\.weight is torch\.float16 there, and torch\.float32",
+        ),
+    ],
+    ids=["not finite", "another type"],
+)
+def test_forged_weights_are_refused_by_name_and_change_nothing(tmp_path, change, message):
+    """The manifest matches, so only the content reveals it."""
+    [saved] = save(tmp_path, 10)
     path = saved.path / "model.safetensors"
     tensors = safetensors.torch.load(path.read_bytes())
     safetensors.torch.save_file(tensors | {"3.weight": change(tensors["3.weight"])}, path)
     rewrite_manifest(files=manifest_of(saved.path)["files"] | {path.name: checkpoint._describe(path)})(saved.path)
-
-
-def test_non_finite_weights_are_refused_by_name_with_a_remedy(tmp_path):
-    [saved] = save(tmp_path, 10)
-    forge_weights(saved, lambda weight: weight.fill_(float("inf")))
     model = network()
     before = weights(model)
-    message = r"step-00000010 holds weights that are NaN or infinite \(3\.weight\).*empty its folder"
     with pytest.raises(CheckpointError, match=message):
         checkpoint.load(checkpoint.verify(saved.path), state(model))
     assert all(torch.equal(tensor, before[name]) for name, tensor in weights(model).items())
-
-
-def test_weights_of_another_type_are_refused_by_name(tmp_path):
-    [saved] = save(tmp_path, 10)
-    forge_weights(saved, lambda weight: weight.to(torch.float16))
-    message = r"step-00000010 do not fit .*3\.weight is torch\.float16 there, and torch\.float32"
-    with pytest.raises(CheckpointError, match=message):
-        checkpoint.load(checkpoint.verify(saved.path), state(network()))
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")

@@ -34,16 +34,13 @@ def weights(model: nn.Module) -> torch.Tensor:
     return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
 
 
-def test_gradients_are_unscaled_before_the_weights_change():
+def test_only_fp16_is_scaled_and_gradients_are_unscaled_before_the_weights_change():
+    scaled = [steps(precision)[1].state.scaler.is_enabled() for precision in ("fp32", "bf16", "fp16")]
+    assert scaled == [False, False, True]
     for settings in ({}, {"clip_norm": 0.01}, {"accumulate": 2}):
         low, full = moved("fp16", **settings), moved("fp32", **settings)
         assert torch.cosine_similarity(low, full, dim=0) > 0.9, settings
         assert 0.8 < low.norm() / full.norm() < 1.25, settings
-
-
-def test_only_fp16_is_scaled():
-    scaled = [steps(precision)[1].state.scaler.is_enabled() for precision in ("fp32", "bf16", "fp16")]
-    assert scaled == [False, False, True]
 
 
 def test_an_overflowing_step_leaves_the_weights_unchanged_and_halves_the_scale():

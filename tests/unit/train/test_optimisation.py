@@ -90,14 +90,11 @@ def test_a_factor_of_a_path_that_has_no_parameter_is_refused():
             create_optimizer(model, "sgd", lr=0.1, lr_factors={path: 2.0})
 
 
-def test_only_sgd_uses_momentum():
+def test_only_sgd_uses_momentum_and_an_unknown_optimizer_is_refused_with_the_known_ones():
     model = nn.Linear(1, 1)
     assert create_optimizer(model, "sgd", lr=0.1, momentum=0.7).param_groups[0]["momentum"] == 0.7
     assert isinstance(create_optimizer(model, "adam", lr=0.1, momentum=0.7), torch.optim.Adam)
     assert isinstance(create_optimizer(model, "adamw", lr=0.1), torch.optim.AdamW)
-
-
-def test_an_unknown_optimizer_is_refused_with_the_known_ones():
     with pytest.raises(ValueError, match=r"'lion'.*sgd, adam, adamw"):
         create_optimizer(nn.Linear(1, 1), "lion", lr=0.1)
 

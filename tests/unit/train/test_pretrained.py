@@ -57,14 +57,11 @@ def test_a_folder_is_a_checkpoint_or_a_run_also_one_killed_while_it_replaced_its
         assert loaded(name, tmp_path).preset.model.pretrained == str(file)
 
 
-def test_names_that_are_only_here_or_only_there_are_named():
+def test_names_that_are_only_here_or_only_there_are_named_and_without_a_common_one_the_weights_refused():
     weights = network().state_dict()
     weights["extra"] = weights.pop("2.bias")
     told = take(weights, network(), "w")
     assert told == "8 tensors taken; not in the file and left as drawn: 2.bias; in the file and not used: extra"
-
-
-def test_weights_of_another_network_are_refused_with_names_of_both():
     with pytest.raises(
         SettingsError, match=r"no weight of w fits this network: it has a, the network 0\.weight, 0\.bias"
     ):

@@ -28,13 +28,6 @@ def test_legacy_resize_equals_the_published_transforms():
     assert np.allclose(legacy_pil(frames.numpy(), 48) * LEGACY_SCALE, expected.numpy(), atol=1e-6)
 
 
-def test_legacy_counts_wrap_at_256():
-    frames = np.zeros((1, 2, 128, 128), np.int64)
-    frames[0, 1] = 1
-    frames[0, 0, 0, :4] = [1, 255, 256, 257]
-    assert legacy_pil(frames, 128)[0, 0, 0, :4].tolist() == [255, 1, 0, 255]
-
-
 def test_exact_resize_keeps_the_mean_and_treats_frames_independently():
     frames = counts(2)
     small = exact(frames, 48)
