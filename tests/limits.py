@@ -1,8 +1,9 @@
-"""Work that may take little time and memory, in a process of its own."""
+"""Work in a process of its own that may take little time and memory, or is killed before its end."""
 
 import multiprocessing
 import os
 import resource
+import signal
 from collections.abc import Callable, Iterable
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -42,3 +43,26 @@ def _work(work: Callable[[Any], Any], given: list[Any], sender: "Connection[Any,
         resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + SECONDS, -1))
         sender.send(work(one))
     os._exit(0)
+
+
+def survives(act: Callable[[], object], calls: int, *names: str) -> bool:
+    """Whether something is done in a process that is killed after so many calls of these functions of `os`."""
+    pid = os.fork()
+    if pid == 0:
+        left = iter(range(calls))
+
+        def die_at_last(how: Callable[..., Any]) -> Callable[..., Any]:
+            def call(*args: Any, **kwargs: Any) -> Any:
+                if next(left, None) is None:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return how(*args, **kwargs)
+
+            return call
+
+        for name in names:
+            setattr(os, name, die_at_last(getattr(os, name)))
+        try:
+            act()
+        finally:
+            os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0

@@ -16,7 +16,7 @@ from rbp_engine.report.events_csv import events_csv
 from rbp_engine.run import importing
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.event_reader import read_events
-from rbp_engine.run.files.events import Metrics, Validation, WarningRaised
+from rbp_engine.run.files.events import Event, Metrics, Validation, WarningRaised
 from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.files.summary import fold, load_summary
 from rbp_engine.run.importing import Imported
@@ -55,6 +55,10 @@ def only(found: list[Imported]) -> Imported:
     return one
 
 
+def events_of(one: Imported, kind: type) -> list[Event]:
+    return [event for event in read_events(one.run.events()) if isinstance(event.body, kind)]
+
+
 def rows_of(one: Imported, *columns: str) -> list[tuple[str, ...]]:
     """The lines of the run's CSV that have numbers in all of these columns."""
     rows = [tuple(row[name] for name in columns) for row in csv.DictReader(events_csv(one.run).splitlines())]
@@ -64,11 +68,11 @@ def rows_of(one: Imported, *columns: str) -> list[tuple[str, ...]]:
 def test_curves_of_tensorboard_are_those_of_the_run_to_the_last_digit(tmp_path):
     one = only(import_runs(write_events(tmp_path / "resnet"), tmp_path / "runs", tags=["theirs"]))
     assert one.new and one.curves == 4 and one.notes == ()
-    metrics = [event for event in read_events(one.run.events()) if isinstance(event.body, Metrics)]
+    metrics = events_of(one, Metrics)
     assert [(event.t, event.step, event.body.loss) for event in metrics] == [
         (1.7e9 + step, step, THIRDS[step]) for step in range(8)
     ]
-    tests = [event for event in read_events(one.run.events()) if isinstance(event.body, Validation)]
+    tests = events_of(one, Validation)
     assert [(event.step, event.body.split, event.body.top1, event.body.loss) for event in tests] == [
         (step, "test", struct.unpack("<f", struct.pack("<f", THIRDS[step] / 2))[0], THIRDS[step] * 2)
         for step in (1, 3, 5, 7)
@@ -92,7 +96,7 @@ def test_what_a_resumed_run_has_trained_again_counts_once(tmp_path):
     write_events(tmp_path / "logs", range(6))
     write_events(tmp_path / "logs", range(4, 8), at=1.7e9 + 1000)
     one = only(import_runs(tmp_path / "logs", tmp_path / "runs"))
-    found = [event for event in read_events(one.run.events()) if isinstance(event.body, Metrics)]
+    found = events_of(one, Metrics)
     assert [(event.step, event.t) for event in found] == [
         (step, 1.7e9 + step + 1000 * (step >= 4)) for step in range(8)
     ]
@@ -141,13 +145,11 @@ def test_of_a_damaged_file_what_is_whole_before_is_taken_and_said(tmp_path, dama
         except RunError as error:
             assert "holds no numbers" in str(error) and not runs.exists()
             continue
-        losses = [event.body.loss for event in read_events(one.run.events()) if isinstance(event.body, Metrics)]
+        losses = [event.body.loss for event in events_of(one, Metrics)]
         assert losses == THIRDS[: len(losses)]
         if one.notes:
             assert damage in one.notes[0] and judge(one.run).status == "stopped"
-            assert [
-                event.body.message for event in read_events(one.run.events()) if isinstance(event.body, WarningRaised)
-            ]
+            assert events_of(one, WarningRaised)
 
 
 @pytest.mark.parametrize(

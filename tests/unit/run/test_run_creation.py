@@ -1,9 +1,9 @@
+import functools
 import itertools
 import json
 import os
 import re
 import shutil
-import signal
 import socket
 import threading
 import time
@@ -15,7 +15,7 @@ import pytest
 
 from rbp_engine import lease, os_process
 from rbp_engine.os_process import Process
-from rbp_engine.preset import LoadedPreset, load_preset, read_resolved
+from rbp_engine.preset import load_preset, read_resolved
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files import run_json
 from rbp_engine.run.files.attempts import AttemptRecord, claim_attempt, newest_attempt
@@ -24,6 +24,7 @@ from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.launch import launch, making
 from rbp_engine.run.status.status import judge
 from rbp_engine.run.store.store import find_run, list_runs, run_directories
+from tests.limits import survives
 from tests.run_files import write_attempt
 
 
@@ -75,31 +76,11 @@ def test_of_many_simultaneous_creations_of_one_id_exactly_one_wins(loaded, tmp_p
     assert read_json(tmp_path / "runs" / "job-1" / "run.json")["command"] == str(outcomes.index("job-1"))
 
 
-def create_and_die(loaded: LoadedPreset, runs: Path, syncs: int) -> bool:
-    """Create the run "job-1" in a process that is killed at a given sync; returns whether it got through."""
-    pid = os.fork()
-    if pid == 0:
-        left, fsync = [None] * syncs, os.fsync
-
-        def die_at_last(file: int) -> None:
-            if not left:
-                os.kill(os.getpid(), signal.SIGKILL)
-            left.pop()
-            fsync(file)
-
-        os.fsync = die_at_last
-        try:
-            launch.create(loaded, runs, run_id="job-1")
-        finally:
-            os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-
-
 def test_after_a_kill_at_any_point_the_run_is_complete_or_absent_and_can_be_created(loaded, tmp_path, monkeypatch):
     monkeypatch.setattr(run_json, "git_state", lambda folder: (None, ""))  # it takes a while
     for syncs in itertools.count():
         runs = tmp_path / str(syncs)
-        if create_and_die(loaded, runs, syncs):
+        if survives(functools.partial(launch.create, loaded, runs, run_id="job-1"), syncs, "fsync"):
             break
         assert all(
             read_summary(run) and read_resolved(run.preset_toml) == loaded.preset for run in run_directories(runs)
@@ -124,11 +105,12 @@ def test_a_folder_that_is_no_run_is_never_replaced(loaded, tmp_path, name):
 def make_hidden_and_die(runs: Path) -> Path:
     """What a process leaves that is killed while it makes a run."""
     runs.mkdir()
-    pid = os.fork()
-    if pid == 0:
+
+    def make() -> None:
         with making.hidden_folder(runs):
-            os.kill(os.getpid(), signal.SIGKILL)
-    os.waitpid(pid, 0)
+            os.getppid()
+
+    assert not survives(make, 0, "getppid")
     (left,) = (path for path in runs.glob(f"{making.PREFIX}*") if path.is_dir())
     return left
 

@@ -1,10 +1,7 @@
+import functools
 import itertools
-import os
 import shutil
-import signal
 import time
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -12,6 +9,7 @@ from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.store.store import list_runs
 from rbp_engine.run.store.trash import empty_trash, list_trash, move_to_trash, remove_run, restore, trash_directory
+from tests.limits import survives
 from tests.run_files import contents
 
 
@@ -93,28 +91,6 @@ def test_without_a_trash_folder_a_run_stays_and_the_alternative_removes_it_where
     assert not run.path.exists()
 
 
-def remove_and_die(remove: Callable[[], object], removals: int) -> bool:
-    """Remove runs in a process that is killed after so many files and folders; whether it got through."""
-    pid = os.fork()
-    if pid == 0:
-        left = iter(range(removals))
-
-        def die_at_last(how: Callable[..., None]) -> Callable[..., None]:
-            def remove_one(*args: Any, **kwargs: Any) -> None:
-                if next(left, None) is None:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                how(*args, **kwargs)
-
-            return remove_one
-
-        os.unlink, os.rmdir = die_at_last(os.unlink), die_at_last(os.rmdir)
-        try:
-            remove()
-        finally:
-            os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-
-
 @pytest.mark.parametrize("trashed", [False, True], ids=["rm --now", "trash --empty"])
 def test_what_a_killed_removal_leaves_is_listed_and_can_be_removed(make_run, runs, trashed):
     for removals in itertools.count():
@@ -122,9 +98,8 @@ def test_what_a_killed_removal_leaves_is_listed_and_can_be_removed(make_run, run
         if trashed:
             move_to_trash(run)
         listed = list_trash(runs)
-        if remove_and_die(
-            lambda run=run, listed=listed: empty_trash(runs, listed) if trashed else remove_run(run), removals
-        ):
+        remove = functools.partial(empty_trash, runs, listed) if trashed else functools.partial(remove_run, run)
+        if survives(remove, removals, "unlink", "rmdir"):
             break
         assert list(runs.iterdir()) == []
         left = [path.name for path in trash_directory(runs).iterdir()]

@@ -309,49 +309,42 @@ class Computing(torch.Tensor):
         return super().__torch_function__(func, types, args, kwargs)
 
 
-def test_waiting_for_the_device_counts_as_step_time_not_as_data_time(run, monkeypatch):
-    """For each step, fetching the data takes 1 s, and starting its computation 2 s."""
+def timed(run: RunDirectory, patch: pytest.MonkeyPatch, steps: int, loss: Tensor, probe_s: float) -> Recorder:
+    """What has recorded steps, each with 1 s to fetch its data, 2 s to start its computation, and a probe after it."""
     clock = Computing.clock = Clock()
-    monkeypatch.setattr(recorder_module, "time", clock)
+    patch.setattr(recorder_module, "time", clock)
     recorder = Attempt(run, 1, log_every=4).recorder
-    loss, logits = torch.tensor(1.0).as_subclass(Computing), torch.zeros(2, 4)
     recorder.begin()
-    for number in range(1, 5):
+    for number in range(1, steps + 1):
         clock.now += 1.0
         recorder.fetched()
         clock.now += 2.0
-        out, images, labels = StepOutput(loss, logits), torch.zeros(2, 1, 8, 8), torch.zeros(2, dtype=torch.long)
-        recorder.step(Progress(number, 0, number), out, images, labels, 0.1)
+        out, labels = StepOutput(loss, torch.zeros(2, 4)), torch.zeros(2, dtype=torch.long)
+        recorder.step(Progress(number, 0, number), out, torch.zeros(2, 1, 8, 8), labels, 0.1)
+        recorder.journal.summary.progressed = 0.0
+        clock.now += probe_s
+        if probe_s:
+            recorder.measured()
+            assert recorder.journal.summary.progressed > 0.0, "a probe is no stall"
         if number in (2, 4):  # as twice a second, and at the end of an epoch
             recorder.drain()
     recorder.journal.end("failed", "")
-    [event] = events_of(run, Metrics)
-    assert (event.body.step_ms, event.body.data_ms) == (1000.0 * (4 * 3 + 2 * 8) / 4, 1000.0)
-    assert event.body.samples_per_s == 8 / (4 * 3 + 2 * 8)
-    assert recorder.journal.summary.trained_s == 4 * 3 + 2 * 8
+    return recorder
 
 
-def test_a_probe_that_takes_long_is_no_stall_and_no_time_of_a_step(run, monkeypatch):
-    """A step takes 2 s, the fetch of its data 1 s of them, and the probe after it 100 s."""
-    clock = Clock()
-    monkeypatch.setattr(recorder_module, "time", clock)
-    recorder = Attempt(run, 1).recorder
-    out, images, labels = StepOutput(torch.tensor(1.0), torch.zeros(2, 4)), torch.zeros(2), torch.zeros(2).long()
-    recorder.begin()
-    for number in (1, 2):
-        clock.now += 1.0
-        recorder.fetched()
-        clock.now += 1.0
-        recorder.step(Progress(number, 0, number), out, images, labels, 0.1)
-        recorder.journal.summary.progressed = 0.0
-        clock.now += 100.0
-        recorder.measured()
-        assert recorder.journal.summary.progressed > 0.0
-    recorder.drain()
-    recorder.journal.end("failed", "")
+@pytest.mark.parametrize(
+    ("loss", "waited", "probe_s"),
+    [(torch.tensor(1.0).as_subclass(Computing), 2 * 8, 0.0), (torch.tensor(1.0), 0, 100.0)],
+    ids=["a device that is waited for", "a probe"],
+)
+def test_waiting_for_the_device_counts_as_step_time_not_as_data_time_and_a_probe_as_neither(
+    run, monkeypatch, loss, waited, probe_s
+):
+    recorder = timed(run, monkeypatch, 4, loss, probe_s)
     [event] = events_of(run, Metrics)
-    assert (event.body.step_ms, event.body.data_ms, event.body.samples_per_s) == (2000.0, 1000.0, 1.0)
-    assert recorder.journal.summary.trained_s == 4.0
+    assert (event.body.step_ms, event.body.data_ms) == (1000.0 * (4 * 3 + waited) / 4, 1000.0)
+    assert event.body.samples_per_s == 8 / (4 * 3 + waited)
+    assert recorder.journal.summary.trained_s == 4 * 3 + waited
 
 
 @pytest.mark.parametrize("name", ["SIGUSR2", "control/stop"])
