@@ -16,7 +16,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from importlib.machinery import FileFinder, ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any, Final
@@ -25,8 +25,6 @@ from rbp_engine.errors import OwnCodeError
 from rbp_engine.untrusted_files import TEXT_LIMIT, read_untrusted
 from rbp_engine.vocabulary import OWN_CODE
 
-#: This package, which own code imports from wherever it is.
-PACKAGE: Final = "rbp_engine"
 # The folders in which libraries have their networks.
 _NETWORKS: Final = ("/torchvision/models/", "/timm/models/", "/spikingjelly/activation_based/model/")
 _IMPORTING: Final = re.compile(r"(_frozen_)?importlib|rbp_engine\.user_code$")
@@ -35,14 +33,6 @@ _NAME: Final = re.compile(r"own_[0-9a-f]{12}")
 _ROOT: Final = Path(__file__).resolve().parents[1]
 # Where Python looks, before any own code is executed, which may add to it.
 _PLACES_AT_START: Final = frozenset(os.path.realpath(place) for place in sys.path if place.startswith(os.sep))
-
-
-def candidates(parts: Sequence[str]) -> tuple[str, ...]:
-    """The files that a module may have, by path from the folder of its package, in the order that Python looks; Python
-    keeps compiled files in `__pycache__`, and no module is there."""
-    if "__pycache__" in parts:
-        return ()
-    return ("/".join((*parts, "__init__.py")), *(["/".join(parts) + ".py"] if parts else []))
 
 
 def place_of_module(name: str, folders: Iterable[Path] | None = None) -> Path | None:
@@ -115,7 +105,7 @@ class _Finder:
     def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
         package, _, inner = name.partition(".")
         if _NAME.fullmatch(package) and path:
-            return _specification(name, Path(path[0], inner.rpartition(".")[2]))
+            return _specification(name, path[0])
         if not inner and (importer := _importing_own_code()):
             place = place_of_module(name)
             if place is not None and not is_installed(place):
@@ -136,24 +126,15 @@ def _importing_own_code() -> str:
     return f"{Path(frame.f_code.co_filename).name} line {frame.f_lineno}"
 
 
-def _specification(name: str, here: Path) -> ModuleSpec:
-    """How to load a module of own code. Raises ModuleNotFoundError, and OwnCodeError for a link."""
-    for file in candidates([here.name]):
-        path = here.parent / file
-        if os.path.lexists(path):
-            _refuse_links(here, path)
-            places = [str(here)] if path.parent == here else None
-            loader = _Loader(name, str(path))
-            found = importlib.util.spec_from_file_location(name, path, loader=loader, submodule_search_locations=places)
-            assert found is not None
-            return found
-    if here.name != "__pycache__" and here.is_dir():
-        _refuse_links(here)
-        package = ModuleSpec(name, None, is_package=True)
-        package.submodule_search_locations = [str(here)]
-        return package
-    message = f"{name.partition('.')[2]} is not in {here.parent}: a run has copies of what import statements name"
-    raise ModuleNotFoundError(message, name=name)
+def _specification(name: str, folder: str) -> ModuleSpec:
+    """How to load a module of own code from a folder. Raises ModuleNotFoundError, and OwnCodeError for a link."""
+    found = FileFinder(folder, (_Loader, [".py"])).find_spec(name)
+    # Python keeps compiled files in `__pycache__`, and no module is there.
+    if found is None or name.endswith(".__pycache__"):
+        message = f"{name.partition('.')[2]} is not in {folder}: a run has copies of what import statements name"
+        raise ModuleNotFoundError(message, name=name)
+    _refuse_links(*map(Path, filter(None, [found.origin, *(found.submodule_search_locations or ())])))
+    return found
 
 
 def _refuse_links(*paths: Path) -> None:

@@ -9,20 +9,21 @@ import contextlib
 import errno
 import os
 import re
-import sys
 import warnings
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from rbp_engine.untrusted_files import MIB
-from rbp_engine.user_code import PACKAGE, candidates, is_installed, place_of_module
+from rbp_engine.user_code import is_installed, place_of_module
 
 #: Of all files together.
 MOST_FILES: Final = 100
 LARGEST_TOTAL: Final = 4 * MIB
 _MOST_IMPORTS: Final = 5000
+# Own code imports it from wherever it is, also beside a checkout of it.
+_PACKAGE: Final = "rbp_engine"
 #: Folders below that of the file; and bytes of a path from there: a packed run takes no more.
 DEEPEST: Final = 4
 _LONGEST_PATH: Final = 150
@@ -60,13 +61,12 @@ class _Import:
 def imported_files(name: str, read: Read, folder: Path | None) -> dict[str, bytes]:
     """The file `name` and what it imports from its folder, by path relative to that.
 
-    Without the `folder`, they are the copies in a run: what is there is imported. In the user's own folder, a name of
-    the standard library means that, and what is neither there nor installed is refused.
+    What lies there is meant by an import of its name, also of one that an installed package has. Without the `folder`,
+    they are the copies in a run; in the user's own, what is neither there nor installed is refused.
 
     Raises OSError for a file that cannot be read, and ValueError for what no run can have, with what to do.
     """
     files: dict[str, bytes] = {}
-    of_python: dict[str, str] = {}
     pending, size, imports = [name], 0, 0
     while pending:
         file = pending.pop(0)
@@ -81,18 +81,12 @@ def imported_files(name: str, read: Read, folder: Path | None) -> dict[str, byte
         for one in _imports(source, file, parse=size <= QUICKLY_PARSED):
             if (imports := imports + 1) > _MOST_IMPORTS:
                 raise ValueError(f"it has more than {_MOST_IMPORTS} imports")
+            if one.level == 0 and one.parts[0] == _PACKAGE:
+                continue
             needed = _needed(one, file, read)
-            if one.level == 0 and folder is not None:
-                where = f"{file} line {one.line} imports {one.module}"
-                if one.parts[0] in sys.stdlib_module_names or one.parts[0] == PACKAGE:
-                    of_python.setdefault(one.parts[0], where)
-                    needed = []
-                else:
-                    _refuse_elsewhere(one.parts[0], where, bool(needed), folder)
+            if not needed and one.level == 0 and folder is not None:
+                _refuse_elsewhere(one.parts[0], f"{file} line {one.line} imports {one.module}", folder)
             pending += needed
-    for file in files:
-        if importing := of_python.get(file.partition("/")[0].removesuffix(".py")):
-            raise ValueError(f"{importing}, which is Python's or rbp's, and {file} has its name: rename this file")
     return files
 
 
@@ -118,23 +112,23 @@ def _needed(one: _Import, file: str, read: Read) -> list[str]:
     # Packages are executed on the way. A relative import also executes the one that it starts from.
     modules = [full[:end] for end in range(len(base) if one.level else 1, len(full) + 1)]
     modules += [(*full, name) for name in one.names]
-    found = (next((path for path in candidates(parts) if read(path) is not None), None) for parts in modules)
+    found = (next((path for path in _files_of(parts) if read(path) is not None), None) for parts in modules)
     return [path for path in found if path is not None]
 
 
-def _refuse_elsewhere(name: str, where: str, is_there: bool, folder: Path) -> None:
-    """Raise ValueError if a top-level module is neither installed nor in the folder, and so recorded nowhere; or if it
-    is both, and Python would decide by where it is started."""
-    place = place_of_module(name)
-    if is_there:
-        if place is not None and is_installed(place) and place.parent != folder.resolve():
-            raise ValueError(
-                f"{where}, which is in {folder} and also an installed package ({place}): rename the one in the folder, "
-                "or import it with a dot, as in `from . import …`"
-            )
-        return
+def _files_of(parts: Sequence[str]) -> tuple[str, ...]:
+    """The files that a module may have, by path in the folder, in the order that Python looks; Python keeps compiled
+    files in `__pycache__`, and no module is there."""
+    if "__pycache__" in parts:
+        return ()
+    return ("/".join((*parts, "__init__.py")), *(["/".join(parts) + ".py"] if parts else []))
+
+
+def _refuse_elsewhere(name: str, where: str, folder: Path) -> None:
+    """Raise ValueError if a top-level module that is not in the folder is not installed either, and so recorded
+    nowhere."""
     # A run would not find it there, unless by chance. Nor is it recorded if it is the package that the folder is in.
-    place = place or place_of_module(name, _around(folder))
+    place = place_of_module(name) or place_of_module(name, _around(folder))
     if place is not None and (not is_installed(place) or folder.resolve().is_relative_to(place)):
         raise ValueError(
             f"{where} ({place}), which is neither in {folder} nor installed, and which no run would record: move it "
