@@ -10,13 +10,14 @@ import builtins
 import contextlib
 import functools
 import hashlib
-import importlib.util
+import importlib
 import os
 import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.machinery import FileFinder, ModuleSpec, PathFinder, SourceFileLoader
+from importlib.util import spec_from_file_location
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any, Final
@@ -28,7 +29,8 @@ from rbp_engine.vocabulary import OWN_CODE
 # The folders in which libraries have their networks.
 _NETWORKS: Final = ("/torchvision/models/", "/timm/models/", "/spikingjelly/activation_based/model/")
 _IMPORTING: Final = re.compile(r"(_frozen_)?importlib|rbp_engine\.user_code$")
-_NAME: Final = re.compile(r"own_[0-9a-f]{12}")
+#: The folders of own code by the names of their packages.
+_folders: Final[dict[str, Path]] = {}
 # The folder that contains this package: a checkout of rbp, or the one of the installed packages.
 _ROOT: Final = Path(__file__).resolve().parents[1]
 # Where Python looks, before any own code is executed, which may add to it.
@@ -104,8 +106,8 @@ class _Finder:
     @staticmethod
     def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
         package, _, inner = name.partition(".")
-        if _NAME.fullmatch(package) and path:
-            return _specification(name, path[0])
+        if package in _folders:
+            return _specification(name, path[0]) if path else _of_folder(name, _folders[name])
         if not inner and (importer := _importing_own_code()):
             place = place_of_module(name)
             if place is not None and not is_installed(place):
@@ -121,9 +123,21 @@ def _importing_own_code() -> str:
     frame = sys._getframe(2)
     while frame.f_back and _IMPORTING.match(str(frame.f_globals.get("__name__"))):
         frame = frame.f_back
-    if not _NAME.fullmatch(str(frame.f_globals.get("__name__")).partition(".")[0]):
+    if str(frame.f_globals.get("__name__")).partition(".")[0] not in _folders:
         return ""
     return f"{Path(frame.f_code.co_filename).name} line {frame.f_lineno}"
+
+
+def _of_folder(name: str, folder: Path) -> ModuleSpec | None:
+    """How to load the package of a folder: by its `__init__.py`, if there is one."""
+    file = folder / "__init__.py"
+    if os.path.lexists(file):
+        _refuse_links(file)
+        loader = _Loader(name, str(file))
+        return spec_from_file_location(name, file, loader=loader, submodule_search_locations=[str(folder)])
+    package = ModuleSpec(name, None, is_package=True)
+    package.submodule_search_locations = [str(folder)]
+    return package
 
 
 def _specification(name: str, folder: str) -> ModuleSpec:
@@ -174,16 +188,10 @@ def _package(folder: Path) -> str:
     if any(map(_has_changed, loaded.values())):
         for key in loaded:
             del sys.modules[key]
-    if name not in sys.modules:
-        if _Finder not in sys.meta_path:
-            sys.meta_path.insert(0, _Finder)
-        specification = ModuleSpec(name, None, is_package=True)
-        if os.path.lexists(file := folder / "__init__.py"):
-            _refuse_links(file)
-            specification = ModuleSpec(name, _Loader(name, str(file)), origin=str(file), is_package=True)
-            specification.has_location = True
-        specification.submodule_search_locations = [str(folder)]
-        _executed(specification)
+    _folders[name] = folder
+    if _Finder not in sys.meta_path:
+        sys.meta_path.insert(0, _Finder)
+    importlib.import_module(name)
     return name
 
 
@@ -199,24 +207,9 @@ def _module(path: Path, package: str) -> ModuleType:
     """The module of a file in the folder of a package."""
     if path.name == "__init__.py":
         return sys.modules[package]
-    name = f"{package}.{path.stem.replace('.', '_')}"
-    module = sys.modules.get(name)
-    if module is not None and getattr(module, "__file__", None) == str(path):
-        return module
-    specification = importlib.util.spec_from_file_location(name, path, loader=_Loader(name, str(path)))
-    assert specification is not None
-    return _executed(specification)
-
-
-def _executed(specification: ModuleSpec) -> ModuleType:
-    module = importlib.util.module_from_spec(specification)
-    sys.modules[specification.name] = module
-    try:
-        if specification.loader is not None:
-            specification.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[specification.name]  # as an import does
-        raise
+    module = importlib.import_module(f"{package}.{path.stem}")
+    if module.__file__ != str(path):
+        raise OwnCodeError(f"{path.name} has the name of a package beside it, which Python prefers: rename one")
     return module
 
 
