@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from rbp_engine.preset.experiment import experiment_hash
 from rbp_engine.preset.fields import by_key, settings, values_of
-from rbp_engine.preset.layers import Layers, Origin, stack
+from rbp_engine.preset.layers import Layers, Origin, stack, value_at
 from rbp_engine.preset.overrides import Override, parse_overrides
 from rbp_engine.preset.own_code import (
     OUTSIDE,
@@ -117,7 +117,7 @@ def load_document(document: Document, overrides: Sequence[str] = (), code: Path 
         _refuse_parent(document)
     documents = _with_parents(document)
     layers = stack([(document, shown(document.path)) for document in documents])
-    own = {section: layers.written((section, "name")) for section in ("model", "neuron", "data")}
+    own = {section: value_at(layers.values, (section, "name")) for section in ("model", "neuron", "data")}
     words, problems = parse_overrides(overrides)
     sweep, its_problems = read_sweep(documents)
     layers.override(words)
@@ -194,12 +194,12 @@ def _resolved(document: Document, overrides: Iterable[Override] = ()) -> "Preset
     _refuse_parent(document)
     if "sweep" in document.values:
         message = "a resolved preset is of one run, and a sweep of several"
-        raise PresetError(source, [Problem("sweep", message, document.lines.get(("sweep",)))])
+        raise PresetError(source, [Problem("sweep", message, document.line(("sweep",)))])
     layers = stack([(document, source)])
     layers.override(overrides)
     preset = validate(layers, source)
     outside = [
-        Problem(dotted(path), f"{OUTSIDE}, got {describe_value(value)}", document.lines.get(path))
+        Problem(dotted(path), f"{OUTSIDE}, got {describe_value(value)}", document.line(path))
         for path, value in names_of_code(preset).items()
         if leads_out_of_a_run(value)
     ]
@@ -252,7 +252,7 @@ def _parent(document: Document) -> Path:
 
 
 def _bad_extends(document: Document, message: str) -> PresetError:
-    return PresetError(shown(document.path), [Problem("extends", message, document.lines.get(("extends",)))])
+    return PresetError(shown(document.path), [Problem("extends", message, document.line(("extends",)))])
 
 
 def _sources(layers: Layers) -> dict[str, str]:

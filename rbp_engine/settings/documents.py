@@ -101,6 +101,11 @@ class Document:
         """The line of each key. Found when somebody asks, for it takes as long as all the rest: problems have lines."""
         return key_lines(self.text)
 
+    def line(self, path: KeyPath) -> int | None:
+        """The line of what is at a path, or of the nearest table or array around it; None if there is none."""
+        around = (path[:length] for length in range(len(path), 0, -1))
+        return next((self.lines[part] for part in around if part in self.lines), None)
+
 
 def read_document(path: Path) -> Document | Problem:
     """Read a TOML file; returns a problem if it cannot be read, is not UTF-8 or is not TOML."""

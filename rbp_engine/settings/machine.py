@@ -148,7 +148,7 @@ def _checked(document: Document) -> Machine:
     problems: list[Problem] = []
 
     def refuse(path: KeyPath, message: str) -> None:
-        problems.append(Problem(dotted(path), message, document.lines.get(path)))
+        problems.append(Problem(dotted(path), message, document.line(path)))
 
     found = _read((), document.values, _SETTINGS, refuse)
     hooks, hosts = found.pop("hooks", {}), found.pop("hosts", {})

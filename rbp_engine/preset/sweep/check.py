@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     Model = TypeVar("Model", bound=BaseModel)
 
 SECTION = "sweep"
-MOST_VALUES = 1000
 OF_A_RANGE = ("from", "to", "log")
 WEIGHTS, TEACHER = "model.pretrained", "loss.distill"
 #: Fields that may name a file, which a preset names relative to itself and a command relative to where it is typed.
@@ -85,7 +84,6 @@ class _Reader:
     document: Document
     name: str | None
     problems: list[Problem] = field(default_factory=list)
-    values: int = 0
 
     def read(self, written: Any) -> SweepSection:
         from rbp_engine.preset.sections.sweep import Sweep
@@ -102,8 +100,6 @@ class _Reader:
             tuple(word for place, key, value in self._settings(one, path) for word in self._word(place, key, value))
             for path, one in (((SECTION, "list", number), one) for number, one in enumerate(combinations))
         ]
-        if self.values > MOST_VALUES:
-            self._problem((SECTION,), f"at most {MOST_VALUES} values, got {self.values}")
         if checked is None:
             return SweepSection()
         self._refuse_twice((SECTION, "seeds"), checked.seeds)
@@ -191,13 +187,10 @@ class _Reader:
 
     def _word(self, path: KeyPath, key: str, value: Any) -> list[str]:
         """The override word of a value; none, and a problem, if the setting cannot have that value."""
-        self.values += 1
-        found = problems_of_value(key, value) if self.values <= MOST_VALUES else []
+        found = problems_of_value(key, value)
         for message in found:
             self._problem(path, message)
-        if found or self.values > MOST_VALUES:
-            return []
-        return [setting_word(key, self._from_here(key, value))]
+        return [] if found else [setting_word(key, self._from_here(key, value))]
 
     def _from_here(self, key: str, value: Any) -> Any:
         """The value, where it names a file by a path relative to the preset: relative to the working directory."""
@@ -211,5 +204,4 @@ class _Reader:
         return (path if not path.startswith("..") else str(Path(path).absolute())) + value.removeprefix(file)
 
     def _problem(self, path: KeyPath, message: str) -> None:
-        lines = (self.document.lines.get(path[:length]) for length in range(len(path), 0, -1))
-        self.problems.append(Problem(dotted(path), message, next(filter(None, lines), None), self.name))
+        self.problems.append(Problem(dotted(path), message, self.document.line(path), self.name))
