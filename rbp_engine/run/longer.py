@@ -11,6 +11,7 @@ import itertools
 import json
 import os
 import shlex
+import stat
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
@@ -28,7 +29,7 @@ from rbp_engine.run.errors import NothingToStart, RunError
 from rbp_engine.run.files import inside
 from rbp_engine.run.files.attempts import Ended, last_attempt, load_attempt, newest_attempt
 from rbp_engine.run.files.event_reader import announced_checkpoint
-from rbp_engine.run.files.layout import RunDirectory, by_step, load_json, write_atomic, write_json
+from rbp_engine.run.files.layout import RunDirectory, by_step, contents, load_json, write_atomic, write_json
 from rbp_engine.run.files.run_json import Resources, load_run_json
 from rbp_engine.run.files.summary import fold, load_summary, write_summary
 from rbp_engine.run.launch import launch, making
@@ -112,8 +113,8 @@ def _write(run: RunDirectory, fork: RunDirectory, described: dict[str, Any]) -> 
     events = itertools.takewhile(lambda path: inside.exists(path, run.path), map(run.events, itertools.count()))
     _bring(run, [*map(run.attempt, range(1, number + 1)), *events], fork)
     checkpoint = run.checkpoints / f"step-{described['origin_step']:08d}"
-    _bring(run, [*trust.code_files(run), *_files_in(run, run.tensorboard)], fork)
-    _bring(run, [*_files_in(run, checkpoint), *_files_in(run, run.best), run.teacher], fork, link=True)
+    _bring(run, [*_files_in(run.code), *_files_in(run.tensorboard)], fork)
+    _bring(run, [*_files_in(checkpoint), *_files_in(run.best), run.teacher], fork, link=True)
     if number:
         reason = f"trained for {described['origin_epochs']} epochs, goes on to {described['epochs']}"
         ended = Ended("stopped", Cause.REQUEST, visible(reason), described["created"])
@@ -122,11 +123,9 @@ def _write(run: RunDirectory, fork: RunDirectory, described: dict[str, Any]) -> 
     trust.remember(fork, Resources())  # the user has agreed to this code before
 
 
-def _files_in(run: RunDirectory, folder: Path) -> list[Path]:
-    """The files in a folder of the run; none if there is no such folder."""
-    with contextlib.suppress(FileNotFoundError), inside.folder(folder, run.path) as found:
-        return [folder / name for name in sorted(found.names())]
-    return []
+def _files_in(folder: Path) -> list[Path]:
+    """The files in a folder and those below it; none if there is no such folder."""
+    return [path for path, mode in contents(folder) if not stat.S_ISDIR(mode)]
 
 
 def _bring(run: RunDirectory, files: Iterable[Path], fork: RunDirectory, *, link: bool = False) -> None:

@@ -16,11 +16,10 @@ Whatever executes code takes a value of a type that only the gates here give: `E
 
 import contextlib
 import hashlib
-import itertools
 import json
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NewType
 
@@ -29,7 +28,7 @@ from rbp_engine.preset.load import LoadedPreset
 from rbp_engine.preset.own_imports import DEEPEST, MOST_FILES
 from rbp_engine.run.errors import RunError, cannot
 from rbp_engine.run.files import inside
-from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.layout import RunDirectory, contents
 from rbp_engine.run.files.run_json import Resources
 from rbp_engine.settings.locations import state_directory
 
@@ -183,37 +182,17 @@ def _other_owners(run: RunDirectory) -> dict[str, int]:
     return found
 
 
-def code_files(run: RunDirectory) -> list[Path]:
-    """The files of its own code, also those in folders of it. Raises RunError for too much."""
-    return [run.code / name for name, is_folder in _entries(run).items() if not is_folder]
-
-
 def _entries(run: RunDirectory) -> dict[str, bool]:
     """What is in the folder of code, by path in it, and whether it is a folder. Raises RunError for too much."""
-    most = (DEEPEST + 1) * MOST_FILES
-    try:
-        with inside.folder(run.code, run.path) as code:
-            found = dict(itertools.islice(_walk(run, code, 0), most + 1))
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        raise RunError(f"{run.id}: cannot read {error.filename}: {error.strerror}") from error
-    if len(found) > most or len(found) - sum(found.values()) > MOST_FILES:
-        raise RunError(f"{run.id}: there are more than {MOST_FILES} files in {run.code}, and no run has so many")
+    found: dict[str, bool] = {}
+    for path, mode in contents(run.code):
+        name = path.relative_to(run.code)
+        found[str(name)] = stat.S_ISDIR(mode)
+        if stat.S_ISDIR(mode) and len(name.parts) > DEEPEST:
+            raise RunError(f"{run.id}: {path} is deeper than any run's code: at most {DEEPEST} folders")
+        if len(found) > (DEEPEST + 1) * MOST_FILES or len(found) - sum(found.values()) > MOST_FILES:
+            raise RunError(f"{run.id}: there are more than {MOST_FILES} files in {run.code}, and no run has so many")
     return found
-
-
-def _walk(run: RunDirectory, folder: inside.Folder, depth: int) -> Iterator[tuple[str, bool]]:
-    if depth > DEEPEST:
-        raise RunError(f"{run.id}: {folder.path} is deeper than any run's code: at most {DEEPEST} folders")
-    for name in sorted(folder.names()):
-        if name == "__pycache__":  # Python may have put compiled files there; rbp executes none
-            continue
-        is_folder = stat.S_ISDIR(os.stat(name, dir_fd=folder.descriptor, follow_symlinks=False).st_mode)
-        yield str((folder.path / name).relative_to(run.code)), is_folder
-        if is_folder:
-            with folder.folder(name) as inner:
-                yield from _walk(run, inner, depth + 1)
 
 
 def _code(run: RunDirectory) -> dict[str, str]:
@@ -226,7 +205,7 @@ def _code(run: RunDirectory) -> dict[str, str]:
             f"{run.id}: {run.code / min(empty)} seems to be empty, as no run leaves it: try again in a minute, or "
             "remove it"
         )
-    return {f"code/{name}": _hash_of_file(run, run.code / name) for name in entries if name not in folders}
+    return {f"code/{name}": _hash_of_file(run, run.code / name) for name in sorted(entries) if name not in folders}
 
 
 def _listed(names: Sequence[str]) -> str:

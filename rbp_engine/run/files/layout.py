@@ -1,7 +1,6 @@
 """Where the files of a run are, how a run is named, and how files are written atomically."""
 
 import contextlib
-import itertools
 import json
 import math
 import os
@@ -27,7 +26,19 @@ ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
 SHORT_LENGTH = 4
 SHORT = re.compile(r"-([^-]{4}(?:-\d+)?)$")
 CHECKPOINT = re.compile(r"step-(?:\d{8}|[1-9]\d{8,})")
+#: The folders that a run writes into.
+_WRITTEN = ("attempts", "checkpoints", "control", "events", "ranks", "tensorboard")
 _HALF = re.compile("[\ud800-\udfff]")  # of a surrogate pair
+
+
+class _In:
+    """What is in the folder of a run, by its path there."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __get__(self, run: "RunDirectory", _kind: type) -> Path:
+        return run.path / self._path
 
 
 @dataclass(frozen=True)
@@ -36,54 +47,42 @@ class RunDirectory:
 
     path: Path
 
+    #: What the run is and where it comes from: identity, settings, versions, git state, command. Written once.
+    run_json = _In("run.json")
+    #: The resolved preset, for people and for the worker; the same settings as in run.json.
+    preset_toml = _In("preset.toml")
+    #: What lists of runs read: status, progress, last and best scores. Made anew if it is missing.
+    summary_json = _In("summary.json")
+    #: The uncommitted changes of the repository in which the run was made; absent if there were none.
+    uncommitted_diff = _In("uncommitted.diff")
+    #: Tags and a note added to the run later; absent if there are none.
+    annotations_json = _In("annotations.json")
+    #: What `rbp eval` has found about the weights; absent if nobody asked.
+    evaluation_json = _In("evaluation.json")
+    #: Operations and energy of the network for one image; absent unless they were measured.
+    energy_json = _In("energy.json")
+    #: Copies of the user's own networks, data sets and metrics that the preset names; absent if it names none.
+    code = _In("code")
+    #: A copy of the weights that the run distills from; absent if it has no teacher.
+    teacher = _In("teacher.safetensors")
+    #: stdout and stderr of the processes.
+    ranks = _In("ranks")
+    checkpoints = _In("checkpoints")
+    #: Hard-linked copy of the checkpoint with the best validation accuracy.
+    best = _In("checkpoints/best")
+    attempts = _In("attempts")
+    tensorboard = _In("tensorboard")
+    control = _In("control")
+    #: Its presence asks the worker to save and end; `stop_request.py` reads why.
+    stop_request = _In("control/stop")
+    #: Its presence says that the processes are killed on purpose: not a fault, nothing to retry.
+    kill_request = _In("control/kill")
+    #: Its presence asks the worker for a checkpoint now; the worker removes it.
+    checkpoint_request = _In("control/checkpoint")
+
     @property
     def id(self) -> str:
         return self.path.name
-
-    @property
-    def run_json(self) -> Path:
-        """What the run is and where it comes from: identity, settings, versions, git state, command. Written once."""
-        return self.path / "run.json"
-
-    @property
-    def preset_toml(self) -> Path:
-        """The resolved preset, for people and for the worker; the same settings as in run.json."""
-        return self.path / "preset.toml"
-
-    @property
-    def summary_json(self) -> Path:
-        """What lists of runs read: status, progress, last and best scores. Made anew if it is missing."""
-        return self.path / "summary.json"
-
-    @property
-    def uncommitted_diff(self) -> Path:
-        """The uncommitted changes of the repository in which the run was made; absent if there were none."""
-        return self.path / "uncommitted.diff"
-
-    @property
-    def annotations_json(self) -> Path:
-        """Tags and a note added to the run later; absent if there are none."""
-        return self.path / "annotations.json"
-
-    @property
-    def evaluation_json(self) -> Path:
-        """What `rbp eval` has found about the weights; absent if nobody asked."""
-        return self.path / "evaluation.json"
-
-    @property
-    def energy_json(self) -> Path:
-        """Operations and energy of the network for one image; absent unless they were measured."""
-        return self.path / "energy.json"
-
-    @property
-    def code(self) -> Path:
-        """Copies of the user's own networks, data sets and metrics that the preset names; absent if it names none."""
-        return self.path / "code"
-
-    @property
-    def teacher(self) -> Path:
-        """A copy of the weights that the run distills from; absent if it has no teacher."""
-        return self.path / "teacher.safetensors"
 
     def events(self, rank: int = 0) -> Path:
         """Events of one rank, one JSON object per line."""
@@ -94,33 +93,11 @@ class RunDirectory:
         numbers = (re.fullmatch(r"rank(\d+)\.jsonl", path.name) for path in self.events().parent.glob("rank*.jsonl"))
         return sorted(int(number[1]) for number in numbers if number)
 
-    @property
-    def ranks(self) -> Path:
-        """stdout and stderr of the processes."""
-        return self.path / "ranks"
-
     def stdout(self) -> Path:
         return self.ranks / "0" / "stdout.log"
 
     def stderr(self) -> Path:
         return self.ranks / "0" / "stderr.log"
-
-    @property
-    def checkpoints(self) -> Path:
-        return self.path / "checkpoints"
-
-    @property
-    def best(self) -> Path:
-        """Hard-linked copy of the checkpoint with the best validation accuracy."""
-        return self.checkpoints / "best"
-
-    @property
-    def control(self) -> Path:
-        return self.path / "control"
-
-    @property
-    def attempts(self) -> Path:
-        return self.path / "attempts"
 
     def attempt(self, number: int) -> Path:
         """The record of an attempt. Its creation decides which process starts it; no file of the attempt is older."""
@@ -140,25 +117,6 @@ class RunDirectory:
         """The folder of the last checkpoint; None if there is none."""
         return next(reversed(self.saved_checkpoints()), None)
 
-    @property
-    def stop_request(self) -> Path:
-        """Its presence asks the worker to save and end; `stop_request.py` reads why."""
-        return self.control / "stop"
-
-    @property
-    def kill_request(self) -> Path:
-        """Its presence says that the processes are killed on purpose: not a fault, nothing to retry."""
-        return self.control / "kill"
-
-    @property
-    def checkpoint_request(self) -> Path:
-        """Its presence asks the worker for a checkpoint now; the worker removes it."""
-        return self.control / "checkpoint"
-
-    @property
-    def tensorboard(self) -> Path:
-        return self.path / "tensorboard"
-
 
 def by_step(checkpoint: str) -> tuple[int, str]:
     """Sorts the names of checkpoints by their steps, the oldest first; from 100,000,000 on they have more digits."""
@@ -171,21 +129,21 @@ def refuse_links(run: RunDirectory) -> None:
     A run creates none. Writing or deleting through one that came with another user's run would damage its target. The
     run's folder may itself be reached by a link, and the files beside these folders are replaced, never written into.
     """
-    for folder in (
-        run.attempts,
-        run.control,
-        run.checkpoints,
-        run.events().parent,
-        run.ranks,
-        run.tensorboard,
-    ):
-        inside = (Path(root, name) for root, folders, files in os.walk(folder) for name in (*folders, *files))
-        for path in itertools.chain([folder], inside):
-            try:
-                mode = path.lstat().st_mode
-            except OSError:
-                continue  # it may just have been removed
+    for path, mode in contents(run.path):
+        if path.relative_to(run.path).parts[0] in _WRITTEN:
             refuse_special(run, path, mode)
+
+
+def contents(folder: Path) -> Iterator[tuple[Path, int]]:
+    """What is in a folder and those below it, in order, and the mode of each, without following links.
+
+    Without what Python compiles: rbp executes none of it. What is missing or cannot be read has nothing in it.
+    """
+    for root, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if name != "__pycache__")
+        for path in (Path(root, name) for name in sorted([*folders, *files])):
+            with contextlib.suppress(OSError):  # it may just have been removed
+                yield path, path.lstat().st_mode
 
 
 def refuse_special(run: RunDirectory, path: Path, mode: int) -> None:

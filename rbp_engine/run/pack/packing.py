@@ -10,19 +10,15 @@ import stat
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
 from rbp_engine.disk import sync
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files import inside
-from rbp_engine.run.files.layout import RunDirectory, refuse_special
+from rbp_engine.run.files.layout import RunDirectory, contents, refuse_special
 from rbp_engine.run.launch import making
 from rbp_engine.run.pack.archive import NEEDED, Packed, name_problem
 from rbp_engine.run.pack.weights_files import weights_problem
 from rbp_engine.run.store.store import refuse_live
-
-#: Folders and files that a run can do without: of its processes, and compiled code.
-_LEFT_OUT: Final = ("__pycache__",)
 
 
 def pack(run: RunDirectory, output: Path, weights: str = "all") -> Packed:
@@ -74,20 +70,16 @@ def _put_in_place(temporary: Path, output: Path) -> None:
 
 def _names(run: RunDirectory) -> Iterator[str]:
     """The files of a run in order, by their paths in its folder. Raises RunError for links and special files."""
-    for folder, folders, files in os.walk(run.path):
-        folders[:] = sorted(name for name in folders if not _is_passing(name))
-        for name in sorted([*folders, *files]):
-            path = Path(folder, name)
-            relative = str(path.relative_to(run.path))
-            mode = path.lstat().st_mode
-            refuse_special(run, path, mode)
-            if stat.S_ISREG(mode) and not _is_passing(name) and not relative.startswith("control/"):
-                yield relative
+    for path, mode in contents(run.path):
+        parts = path.relative_to(run.path).parts
+        refuse_special(run, path, mode)
+        if stat.S_ISREG(mode) and parts[0] != "control" and not any(map(_is_passing, parts)):
+            yield "/".join(parts)
 
 
 def _is_passing(name: str) -> bool:
-    """Whether a file or folder is only there while something is written, or can be made again."""
-    return name.startswith(".") or name.endswith((".tmp", ".old")) or name in _LEFT_OUT
+    """Whether a file or folder is only there while something is written."""
+    return name.startswith(".") or name.endswith((".tmp", ".old"))
 
 
 def _is_wanted(name: str, weights: str, newest: str) -> bool:
