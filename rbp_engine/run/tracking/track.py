@@ -25,6 +25,7 @@ from rbp_engine.printable import one_line, visible
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.events import Heartbeat, RunStart, System, WarningRaised
+from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.stop_request import read_stop_request
 from rbp_engine.run.files.summary import load_summary
 from rbp_engine.run.status.status import HEARTBEAT_S
@@ -39,100 +40,28 @@ DRAIN_S = 0.5
 PATIENCE_S = 30.0
 
 
-class TrackRecorder:
-    """Writes what is put, and heartbeats; this process is the only writer of the run."""
-
-    def __init__(self, writer: ForeignRun) -> None:
-        self.run = writer.run
-        self.stop_requested = False
-        self._writer = writer
-        self._put: deque[Logged] = deque()
-        self._warned: set[str] = set()
-        self._ended = threading.Event()
-        self._beaten = 0.0
-        self._peak = 0
-        self._thread = threading.Thread(target=self._work, name="rbp", daemon=True)
-        self._thread.start()
-
-    def put(self, logged: Logged) -> None:
-        """Hand over numbers; returns at once."""
-        self._put.append(logged)
-
-    def warn(self, message: str) -> None:
-        """Say something about the recording once: to the program's log, and in the run."""
-        if message in self._warned:
-            return
-        self._warned.add(message)
-        log.warning("rbp: %s", message)
-        self._writer.say(WarningRaised(visible(message)))
-
-    def end(self, status: str, reason: str, cause: Cause, traceback: str | None = None) -> None:
-        """Write what is waiting and how the attempt has ended."""
-        self._ended.set()
-        self._thread.join(PATIENCE_S)
-        if self._thread.is_alive():
-            self.warn(f"{self.run.path} does not answer: the end of the run is not recorded")
-            return
-        writer = self._writer
-        writer.release()
-        self._take()
-        for write in (writer.flush, lambda: writer.end(status, reason, cause, traceback), writer.events.close):
-            try:
-                write()
-            except OSError as error:
-                self.warn(f"the end of {self.run.id} cannot be written: {error.strerror or error}")
-
-    def _work(self) -> None:
-        while not self._ended.wait(DRAIN_S):
-            try:
-                self._tend()
-            except Exception as error:  # training must not notice
-                why = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
-                self.warn(f"{self.run.id} cannot be written ({why}); training goes on, and is recorded once it can be")
-
-    def _tend(self) -> None:
-        self.stop_requested = self.stop_requested or self.run.stop_request.exists()
-        now = time.monotonic()
-        if now - self._beaten >= HEARTBEAT_S:
-            self._beaten = now
-            self._writer.say(self._system())
-            self._writer.say(Heartbeat())
-        self._take()
-        self._writer.flush()
-
-    def _take(self) -> None:
-        """Turn what was handed over into events."""
-        while self._put:
-            self._writer.add(self._put.popleft())
-
-    def _system(self) -> System:
-        rss, most = resident()
-        self._peak = max(self._peak, rss, most)
-        system = System(rss=rss, mem_peak=self._peak)
-        torch = sys.modules.get("torch")
-        with contextlib.suppress(Exception):  # whatever the state of the program's torch
-            if torch is not None and torch.cuda.is_initialized():
-                cuda = torch.cuda
-                allocated, reserved, peak = (
-                    read() for read in (cuda.memory_allocated, cuda.memory_reserved, cuda.max_memory_allocated)
-                )
-                system = replace(system, mem_allocated=allocated, mem_reserved=reserved, mem_peak=peak)
-        return system
-
-
 class TrackedRun:
     """A run that this program trains. It takes numbers also where nothing is recorded: other processes, no disk.
 
-    `id` and `folder` are those of the run; empty and None if it is not recorded here.
+    `id` and `folder` are those of the run; empty and None if it is not recorded here. A thread writes what is logged,
+    and heartbeats; this process is the only writer of the run.
     """
 
-    def __init__(self, recorder: TrackRecorder | None) -> None:
-        self.id = recorder.run.id if recorder else ""
-        self.folder: Path | None = recorder.run.path if recorder else None
-        self._recorder = recorder
+    def __init__(self, writer: ForeignRun | None) -> None:
+        self.id = writer.run.id if writer else ""
+        self.folder: Path | None = writer.run.path if writer else None
+        self._writer = writer
         self._process = os.getpid()
         self._step = 0
-        self._heeds_stop = False
+        self._logged: deque[Logged] = deque()
+        self._warned: set[str] = set()
+        self._asked_to_stop = self._heeds_stop = False
+        self._ended = threading.Event()
+        self._beaten = 0.0
+        self._peak = 0
+        self._thread = threading.Thread(target=self._work, args=(writer,), name="rbp", daemon=True)
+        if writer is not None:
+            self._thread.start()
 
     def log(
         self,
@@ -149,13 +78,13 @@ class TrackedRun:
         complete epochs. Accuracies are fractions from 0 to 1. A tensor of one number is fetched once. Never raises for
         what it is given, nor if it cannot be written, and does nothing in a process that was forked.
         """
-        recorder = self._recorder
-        if recorder is None or os.getpid() != self._process:
+        writer = self._writer
+        if writer is None or os.getpid() != self._process:
             return
         try:
             sorted_ = sort_numbers({**(values or {}), **more})
             for name, why in sorted_.refused.items():
-                recorder.warn(f"log({name}): {why}")
+                self._warn(writer, f"log({name}): {why}")
             if not sorted_.parts:
                 return
             if step is None:
@@ -163,9 +92,9 @@ class TrackedRun:
             else:
                 self._step = max(self._step, whole_number("step", int(step)))
             reached = None if epoch is None else whole_number("epoch", int(epoch))
-            recorder.put(Logged(time.time(), self._step, reached, sorted_.parts))
+            self._logged.append(Logged(time.time(), self._step, reached, sorted_.parts))
         except Exception as error:  # a logger does not end what it logs
-            recorder.warn(f"log: {type(error).__name__}: {error}")
+            self._warn(writer, f"log: {type(error).__name__}: {error}")
 
     @property
     def stop_requested(self) -> bool:
@@ -173,8 +102,80 @@ class TrackedRun:
 
         A loop that looks at it saves what it wants to and breaks.
         """
-        self._heeds_stop = self._recorder is not None and self._recorder.stop_requested
+        self._heeds_stop = self._writer is not None and self._asked_to_stop
         return self._heeds_stop
+
+    def _warn(self, writer: ForeignRun, message: str) -> None:
+        """Say something about the recording once: to the program's log, and in the run."""
+        if message in self._warned:
+            return
+        self._warned.add(message)
+        log.warning("rbp: %s", message)
+        writer.say(WarningRaised(visible(message)))
+
+    def _end(self, error: BaseException | None) -> None:
+        """Record how the block has ended, in the process that began it."""
+        writer, self._writer = self._writer, None
+        if writer is None or os.getpid() != self._process:
+            return
+        try:
+            self._record_end(writer, *_how(writer.run, error, heeds_stop=self._heeds_stop))
+        except Exception as fault:  # a logger does not end what it logs
+            log.warning("rbp: the end of %s is not recorded: %s: %s", self.id, type(fault).__name__, fault)
+
+    def _record_end(self, writer: ForeignRun, status: str, reason: str, cause: Cause, trace: str | None) -> None:
+        """Write what is waiting and how the attempt has ended."""
+        self._ended.set()
+        self._thread.join(PATIENCE_S)
+        if self._thread.is_alive():
+            self._warn(writer, f"{self.folder} does not answer: the end of the run is not recorded")
+            return
+        writer.release()
+        self._take(writer)
+        for write in (writer.flush, lambda: writer.end(status, reason, cause, trace), writer.events.close):
+            try:
+                write()
+            except OSError as error:
+                self._warn(writer, f"the end of {self.id} cannot be written: {error.strerror or error}")
+
+    def _work(self, writer: ForeignRun) -> None:
+        while not self._ended.wait(DRAIN_S):
+            try:
+                self._tend(writer)
+            except Exception as error:  # training must not notice
+                why = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+                self._warn(
+                    writer, f"{self.id} cannot be written ({why}); training goes on, and is recorded once it can be"
+                )
+
+    def _tend(self, writer: ForeignRun) -> None:
+        self._asked_to_stop = self._asked_to_stop or writer.run.stop_request.exists()
+        now = time.monotonic()
+        if now - self._beaten >= HEARTBEAT_S:
+            self._beaten = now
+            writer.say(self._system())
+            writer.say(Heartbeat())
+        self._take(writer)
+        writer.flush()
+
+    def _take(self, writer: ForeignRun) -> None:
+        """Turn what was logged into events."""
+        while self._logged:
+            writer.add(self._logged.popleft())
+
+    def _system(self) -> System:
+        rss, most = resident()
+        self._peak = max(self._peak, rss, most)
+        system = System(rss=rss, mem_peak=self._peak)
+        torch = sys.modules.get("torch")
+        with contextlib.suppress(Exception):  # whatever the state of the program's torch
+            if torch is not None and torch.cuda.is_initialized():
+                cuda = torch.cuda
+                allocated, reserved, peak = (
+                    read() for read in (cuda.memory_allocated, cuda.memory_reserved, cuda.max_memory_allocated)
+                )
+                system = replace(system, mem_allocated=allocated, mem_reserved=reserved, mem_peak=peak)
+        return system
 
 
 class _Terminated(SystemExit):
@@ -209,19 +210,15 @@ def track(
     planned = _planned(epochs=epochs, steps_per_epoch=steps_per_epoch, steps=steps)
     runs = runs_directory(None if runs_dir is None else Path(runs_dir))
     known = {"name": one_line(name), "tags": [*tags]}
-    recorder = _recorder(settings, known, runs, run_id, **planned) if _is_first() else None
-    run = TrackedRun(recorder)
-    if recorder is None:
-        yield run
-        return
-    before = _raise_at_sigterm()
+    run = TrackedRun(_writer(settings, known, runs, run_id, **planned) if _is_first() else None)
+    before = _raise_at_sigterm() if run.id else None
     try:
         yield run
     except BaseException as error:
-        _end(run, recorder, error)
+        run._end(error)
         raise
     else:
-        _end(run, recorder, None)
+        run._end(None)
     finally:
         if before is not None:
             signal.signal(signal.SIGTERM, before)
@@ -234,7 +231,7 @@ def _planned(**given: Any) -> dict[str, int | None]:
     return planned
 
 
-def _recorder(
+def _writer(
     settings: Mapping[Any, Any],
     known: dict[str, Any],
     runs: Path,
@@ -243,8 +240,8 @@ def _recorder(
     epochs: int | None,
     steps_per_epoch: int | None,
     steps: int | None,
-) -> TrackRecorder | None:
-    """The recorder of a new run of this program; None, with a warning, if it cannot be written.
+) -> ForeignRun | None:
+    """The writer of a new run of this program; None, with a warning, if it cannot be written.
 
     `known` are fields of its summary. Of what is planned, the epochs are those that the settings do not say.
     """
@@ -271,7 +268,7 @@ def _recorder(
             method=one_line(summary.method),
         )
         batch = given.count("data.batch_size") or None
-        return TrackRecorder(ForeignRun(run, summary, start, batch=batch))
+        return ForeignRun(run, summary, start, batch=batch)
     except (RunError, OSError) as error:
         if isinstance(error, RunError) and not isinstance(error.__cause__, OSError):
             raise
@@ -309,21 +306,10 @@ def _terminated(number: int, frame: FrameType | None) -> NoReturn:
     raise _Terminated(128 + number)
 
 
-def _end(run: TrackedRun, recorder: TrackRecorder, error: BaseException | None) -> None:
-    """Record how the block has ended, in the process that began it."""
-    if os.getpid() != run._process:
-        return
-    run._recorder = None
-    try:
-        recorder.end(*_how(run, recorder, error))
-    except Exception as fault:  # a logger does not end what it logs
-        log.warning("rbp: the end of %s is not recorded: %s: %s", run.id, type(fault).__name__, fault)
-
-
-def _how(run: TrackedRun, recorder: TrackRecorder, error: BaseException | None) -> tuple[str, str, Cause, str | None]:
-    """Status, reason, cause, and the traceback of an error."""
-    if error is None and run._heeds_stop:
-        request = read_stop_request(recorder.run)
+def _how(run: RunDirectory, error: BaseException | None, *, heeds_stop: bool) -> tuple[str, str, Cause, str | None]:
+    """Status, reason, cause, and the traceback of an error; `heeds_stop`: the loop has seen the request to stop."""
+    if error is None and heeds_stop:
+        request = read_stop_request(run)
         return "stopped", request.sentence, request.cause, None
     if error is None:
         return "completed", "", Cause.UNKNOWN, None
