@@ -48,7 +48,7 @@ ALLOWED = {
     ("rbp_engine/run/launch/launch.py", "_appending"): INSIDE,
     ("rbp_engine/run/pack/packing.py", "_add"): INSIDE,
     ("rbp_engine/run/pack/packing.py", "pack"): MADE,
-    ("rbp_engine/run/pack/unpacking.py", "_fill"): MADE,
+    ("rbp_engine/run/pack/packing.py", "_fill"): MADE,
     ("rbp_engine/run/queue/hooks.py", "_say"): "the device that keeps nothing",
     ("rbp_engine/run/queue/hooks.py", "run_hooks"): INSIDE,
     ("rbp_engine/run/queue/host_lock.py", "_read_once"): OWN,

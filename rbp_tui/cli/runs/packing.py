@@ -83,7 +83,7 @@ def unpack(
     """
     from rbp_engine.run import trust as trusted
     from rbp_engine.run.files.run_json import Resources
-    from rbp_engine.run.pack.unpacking import unpack as make
+    from rbp_engine.run.pack.packing import unpack as make
 
     directory, packed = once_trusted(lambda: make(file, runs_directory(runs_dir), run_id), trust=trust)
     if trust:

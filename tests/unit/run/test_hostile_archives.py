@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.summary import load_summary
 from rbp_engine.run.pack.archive import NEEDED, name_problem
-from rbp_engine.run.pack.packing import pack
-from rbp_engine.run.pack.unpacking import unpack
+from rbp_engine.run.pack.packing import pack, unpack
 from tests.bomb import Bomb
 from tests.packed_runs import (
     FLAGS,

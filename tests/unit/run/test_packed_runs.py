@@ -16,9 +16,8 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.files.summary import load_summary, write_status
 from rbp_engine.run.launch import launch
-from rbp_engine.run.pack import packing, unpacking
-from rbp_engine.run.pack.packing import pack
-from rbp_engine.run.pack.unpacking import unpack
+from rbp_engine.run.pack import packing
+from rbp_engine.run.pack.packing import pack, unpack
 from tests.packed_runs import files_of
 
 
@@ -52,7 +51,7 @@ def test_unpacking_that_takes_hours_is_not_disturbed_by_a_run_that_is_made_meanw
         launch.create(load_preset("digits"), tmp_path / "there")
         return ""
 
-    monkeypatch.setattr(unpacking, "weights_problem", problem)
+    monkeypatch.setattr(packing, "weights_problem", problem)
     there, _ = unpack(tmp_path / "own.zip", tmp_path / "there")
     assert load_summary(there).id == "own"
 

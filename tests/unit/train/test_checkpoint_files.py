@@ -16,7 +16,7 @@ from torch import nn
 
 from rbp_engine.methods import create_method
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.pack.weights_files import weights_problem
+from rbp_engine.run.pack.archive import weights_problem
 from rbp_engine.train.checkpoints import checkpoint
 from rbp_engine.train.checkpoints.checkpoint import Checkpoint, Progress
 from rbp_engine.train.checkpoints.state import State
