@@ -1,17 +1,16 @@
-"""What the operations of AutoAugment do to any image, as tables: where pixels come from, and what becomes of values."""
+"""What the operations of AutoAugment do to any image, as tables: where pixels come from, and what becomes of values.
+
+In the tables of what an operation does not do, nothing changes.
+"""
 
 import math
-from typing import Final
 
 import torch
 from torch import Tensor
 
-AFFINE: Final = ("rotate", "shear_y", "translate_x", "translate_y")
-POINTWISE: Final = ("invert", "posterize", "solarize", "brightness")
-
 
 def sources(name: str, amount: float, height: int, width: int) -> Tensor:
-    """For an operation of AFFINE: the number of the pixel that each pixel is taken from, int64 [height · width].
+    """The number of the pixel that each pixel is taken from, int64 [height · width].
 
     It is height · width where that is outside of the image. Pixels are counted by rows.
     """
@@ -34,11 +33,11 @@ def _origin(name: str, amount: Tensor, x: Tensor, y: Tensor, width: int) -> tupl
         return x, slope * x + y + slope * (width / 2)
     if name == "translate_x":  # right, the fraction cut off
         return x - amount.trunc(), y
-    return x, y - amount.trunc()
+    return x, y - amount.trunc() if name == "translate_y" else y
 
 
 def values(name: str, amount: float) -> Tensor:
-    """For an operation of POINTWISE: what becomes of each value of a pixel, float32 [256]."""
+    """What becomes of each value of a pixel, float32 [256]."""
     old = torch.arange(256)
     if name == "invert":
         return 255.0 - old
@@ -46,15 +45,16 @@ def values(name: str, amount: float) -> Tensor:
         return (old & (256 - (1 << (8 - int(amount))))).float()
     if name == "solarize":  # invert what is not below the threshold
         return torch.where(old >= amount, 255 - old, old).float()
+    amount = amount if name == "brightness" else 0.0
     return (old * torch.tensor(1 + amount, dtype=torch.float64).float()).clamp(0, 255).floor()
 
 
 def blend(name: str, amount: float) -> tuple[float, float]:
-    """For the other operations: what is kept of the pixels, and the factor of what is added to them.
+    """What is kept of the pixels, and the factor of what is added to them.
 
     That is the grey image or its mean, from which colours and contrast lead away; or the difference from the smoothed
-    image, for sharpness. What equalize and autocontrast need is the term that rounds their tables.
+    image, for sharpness.
     """
-    if name in ("equalize", "autocontrast"):
-        return 1.0, 0.5 if name == "equalize" else 0.0
-    return (1.0, amount) if name == "sharpness" else (1 + amount, -amount)
+    if name == "sharpness":
+        return 1.0, amount
+    return (1 + amount, -amount) if name in ("color", "contrast") else (1.0, 0.0)
