@@ -74,16 +74,15 @@ def save(
     *,
     experiment: str,
     generators: Sequence[dict[str, Any]] = (),
-    best_epoch: int | None = None,
+    best: bool = False,
     metadata: Mapping[str, str] | None = None,
 ) -> Checkpoint:
-    """Write a checkpoint below `folder`, read it back, and then prune all but the newest two.
+    """Write a checkpoint below `folder`, read it back, keep it as the `best` one too if it is, and prune older ones.
 
-    The checkpoint of the end of `best_epoch` is not pruned either until `best/` is a complete copy of it. `generators`
-    holds the `generator_state` of each rank, by default only that of this process; `extra` may be built of numbers,
-    strings, lists and tensors; `metadata` goes into the header of the weights. Raises OSError on a full disk, and
-    CheckpointError if the disk does not return what was written; existing checkpoints then stay, and no partial one is
-    left.
+    The newest two stay. `generators` holds the `generator_state` of each rank, by default only that of this process;
+    `extra` may be built of numbers, strings, lists and tensors; `metadata` goes into the header of the weights. Raises
+    OSError on a full disk, and CheckpointError if the disk does not return what was written; existing checkpoints then
+    stay, and no partial one is left.
     """
     generators = generators or [generator_state()]
     name = _name(progress.step)
@@ -114,8 +113,12 @@ def save(
         except BaseException:
             here.remove(temporary)
             raise
-        _prune(here, best_epoch, newest=name)
-    return replace(saved, path=folder / name)
+        saved = replace(saved, path=folder / name)
+        if best:
+            keep_as_best(saved)
+        # After that: until best/ is a copy of it, a resume needs the checkpoint of the best epoch, see `repair_best`.
+        _prune(here, newest=name)
+    return saved
 
 
 def keep_as_best(checkpoint: Checkpoint) -> None:
@@ -139,7 +142,7 @@ def repair_best(folder: Path, epoch: int) -> str:
     with _opened(folder) as here:
         names = _steps(here)
     for checkpoint in _whole(folder, ("best", "best.old", *reversed(names))):
-        if _is_end_of(checkpoint, epoch):
+        if (checkpoint.progress.epoch, checkpoint.progress.position) == (epoch, 0):
             name = checkpoint.path.name
             if name == "best":
                 return ""
@@ -403,26 +406,11 @@ def _steps(here: Folder) -> list[str]:
     return sorted(filter(CHECKPOINT.fullmatch, here.names()), key=by_step)
 
 
-def _prune(here: Folder, best_epoch: int | None, newest: str) -> None:
+def _prune(here: Folder, newest: str) -> None:
     # Steps later than the newest belong to damaged checkpoints that a resume has skipped.
     names = [name for name in _steps(here) if name <= newest]
     for name in names[:-KEPT]:
-        if best_epoch is not None and _is_only_best(here.path / name, best_epoch):
-            continue
         leftover = f"{name}.pruned.tmp"  # a half-removed folder must not look like a checkpoint
         with contextlib.suppress(OSError):
             here.rename(name, leftover)
         here.remove(leftover)
-
-
-def _is_only_best(path: Path, epoch: int) -> bool:
-    """Whether a checkpoint is of the end of the best epoch, and `best/` is not a complete copy of it."""
-    manifest = read_json(path / MANIFEST)
-    if (manifest.get("epoch"), manifest.get("position")) != (epoch, 0):
-        return False
-    best = find_best(path.parent)
-    return best is None or not _is_end_of(best, epoch)
-
-
-def _is_end_of(checkpoint: Checkpoint, epoch: int) -> bool:
-    return (checkpoint.progress.epoch, checkpoint.progress.position) == (epoch, 0)

@@ -116,11 +116,9 @@ class Checkpointer:
             recorded,
             experiment=self.experiment,
             generators=generators,
-            best_epoch=recorded["best"].get("epoch"),
+            best=best,
             metadata=self.metadata,
         )
-        if best:
-            checkpoint.keep_as_best(saved)
         size = sum((saved.path / name).stat().st_size for name in (*saved.files, checkpoint.MANIFEST))
         took = 1000.0 * (time.perf_counter() - started)
         self.recorder.journal.write(CheckpointSaved(one_line(saved.path.name), size, took, best), at.step)

@@ -200,21 +200,17 @@ def test_a_lost_best_is_reported_and_existing_files_stay(tmp_path):
     assert names(tmp_path) == ["best", "step-00000010", "step-00000020"]
 
 
-def test_the_best_checkpoint_is_not_pruned_before_it_has_an_undamaged_copy(tmp_path):
+def test_nothing_is_pruned_before_a_new_best_has_its_copy(tmp_path, monkeypatch):
+    """Otherwise a resume after a kill in between, or on a full disk, could not make it again."""
     model = network()
-
-    def save_best(step: int) -> None:
-        checkpoint.save(tmp_path, state(model), Progress(step, step // 10), {}, experiment="e", best_epoch=1)
-
-    for step in (10, 20, 30):
-        save_best(step)
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "keep_as_best", lambda saved: (_ for _ in ()).throw(OSError("no space")))
+        for step in (10, 20, 30):
+            with pytest.raises(OSError, match="no space"):
+                checkpoint.save(tmp_path, state(model), Progress(step, step // 10), {}, experiment="e", best=True)
     assert names(tmp_path) == ["step-00000010", "step-00000020", "step-00000030"]
-    checkpoint.keep_as_best(checkpoint.verify(tmp_path / "step-00000020"))
-    save_best(40)
-    assert names(tmp_path) == ["best", "step-00000010", "step-00000030", "step-00000040"]
-    checkpoint.repair_best(tmp_path, 1)
-    save_best(50)
-    assert names(tmp_path) == ["best", "step-00000040", "step-00000050"]
+    checkpoint.save(tmp_path, state(model), Progress(40, 4), {}, experiment="e", best=True)
+    assert names(tmp_path) == ["best", "step-00000030", "step-00000040"]
 
 
 def test_a_folder_without_checkpoints_has_none_and_an_unfinished_one_is_none_and_is_removed_at_the_next_start(tmp_path):
