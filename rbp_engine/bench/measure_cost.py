@@ -6,6 +6,7 @@ smaller steps, on random images: a plane through their memory and time predicts 
 """
 
 import dataclasses
+import importlib
 import sys
 import time
 from collections.abc import Callable
@@ -16,8 +17,7 @@ from typing import Any
 import psutil
 import torch
 
-from rbp_engine.bench.measure import memory, stand_in
-from rbp_engine.bench.measure.epoch import Epoch
+from rbp_engine.bench.measure import epoch, memory, stand_in
 from rbp_engine.bench.measure.measurement import answer
 from rbp_engine.bench.measure.trial import FIRST_BATCH, Point, Trial, affordable_batch
 from rbp_engine.child import Progress
@@ -45,18 +45,23 @@ def measure(run: RunDirectory, say: Progress, seconds: float) -> dict[str, Any]:
     here, shape = is_here(preset.data), known_shape(preset.data)
     begun = time.perf_counter()
     say("a glance at a few images", 0.15)
-    figures = _much_too_large(run, preset, device, limit, shape)
-    if figures is None:
-        glance_s = time.perf_counter() - begun
-        figures = _measured(run, preset, device, limit, None if here else shape, seconds, say)
-        figures["startup_s"] -= glance_s  # a run does not have this part
+    trial = None if shape is None else _if_much_too_large(run, preset, device, limit, shape)
+    glance_s = 0.0
+    if trial is not None:
+        seconds = 0.0
+    else:
+        glance_s = time.perf_counter() - begun  # a run does not have this part
+        say("a first step, which may compile", 0.2)
+        shape = None if here else shape
+        trial = Trial(run, stand_in.with_stand_in(preset, shape), device)
     sizes = {
         "device": describe_device(device),
         "limit": limit,
         "data_is_here": here,
         "data_bytes": 0 if here or shape is None else stand_in.bytes_in_memory(preset, shape),
     }
-    return sizes | figures
+    figures = _measured(trial, preset, limit, shape, seconds, say)
+    return sizes | figures | {"startup_s": figures["startup_s"] - glance_s}
 
 
 def measure_points(run: RunDirectory, say: Progress) -> dict[str, Any]:
@@ -72,71 +77,54 @@ def measure_points(run: RunDirectory, say: Progress) -> dict[str, Any]:
     return {"device": describe_device(device), "limit": limit, "base": base, "points": points}
 
 
-def _much_too_large(
-    run: RunDirectory, preset: Preset, device: torch.device, limit: int, shape: DataShape | None
-) -> dict[str, Any] | None:
-    """The figures from a few images for a preset that would need many times the memory; None for any other.
+def _if_much_too_large(
+    run: RunDirectory, preset: Preset, device: torch.device, limit: int, shape: DataShape
+) -> Trial | None:
+    """A trial with a few images of a preset that would need many times the memory; None for any other.
 
     Nothing is compiled, which would take minutes at the many timesteps that such a preset may have.
     """
-    if shape is None:
-        return None
-    growth = max(1.0, preset.data.batch_size / FIRST_BATCH)
     data = preset.data.model_copy(update={"batch_size": min(FIRST_BATCH, preset.data.batch_size)})
     train = preset.train.model_copy(update={"kernel": "eager"})
     few = preset.model_copy(update={"data": data, "train": train})
     trial = Trial(run, stand_in.with_stand_in(few, shape), device)
     base = memory.reset_peak(device)
-    first = trial.first_point(steps=1)
-    if base + (first.peak - base) * growth < FAR * limit:
-        return None
-    steps, evaluations = stand_in.batches(preset, shape)
-    epoch = Epoch(trial)
-    return {
-        "steps": steps,
-        "evaluations": evaluations,
-        "startup_s": _age_s(),
-        "whole": None,
-        "memory_was_full": False,
-        "points": [dataclasses.asdict(point) for point in trial.small_points(first.batch)],
-        "fetching_s": growth * epoch.fetching_s(0.0),
-        "evaluation_s": growth * epoch.evaluation_s(first.batch, 0.0),
-        "end_s": epoch.end_s(),
-        "peak": memory.peak(device),
-    }
+    needed = base + (trial.first_point(steps=1).peak - base) * _growth(preset, trial)
+    return trial if needed >= FAR * limit else None
+
+
+def _growth(preset: Preset, trial: Trial) -> float:
+    """By how much the batch of a preset is larger than that of its trial."""
+    return preset.data.batch_size / trial.preset.data.batch_size
 
 
 def _measured(
-    run: RunDirectory,
-    preset: Preset,
-    device: torch.device,
-    limit: int,
-    shape: DataShape | None,
-    seconds: float,
-    say: Progress,
+    trial: Trial, preset: Preset, limit: int, shape: DataShape | None, seconds: float, say: Progress
 ) -> dict[str, Any]:
-    """Measure steps like those of the preset's run for some seconds, on random images if `shape` is given."""
-    say("a first step, which may compile", 0.2)
-    trial = Trial(run, stand_in.with_stand_in(preset, shape), device)
-    epoch = Epoch(trial)
-    base = memory.reset_peak(device)
+    """Measure steps like those of the preset's run for some seconds; `shape` is that of random images, if it has them.
+
+    In 0 seconds every figure is measured once, of the whole batch of the trial, which has a few images.
+    """
+    growth = _growth(preset, trial)
+    importlib.import_module("torch.utils.tensorboard")  # is in the memory of a run, too
+    base = memory.reset_peak(trial.device)
     trial.first_point(steps=1)
     startup_s = _age_s()
     # Measure again, now that one-time costs are paid.
     first, batch = trial.first_point(), len(trial.batch[1])
-    growth = batch / first.batch
     whole, full = None, False
-    if first.seconds * growth < seconds and base + (first.peak - base) * growth < limit:
+    if first.seconds * batch / first.batch < seconds and base + (first.peak - base) * batch / first.batch < limit:
         say("whole training steps", 0.5)
-        whole = _unless_memory_is_full(partial(epoch.training, seconds))
+        whole = _unless_memory_is_full(partial(epoch.training, trial, seconds))
         full = whole is None
     points: list[Point] = []
     if whole is None:
         say("smaller training steps, for a whole one is long", 0.45)
-        part = min(affordable_batch(first, base, limit), max(1, batch // 2))
+        part = min(affordable_batch(first, base, limit), max(1, batch // 2)) if seconds else batch
         points = trial.small_points(part)
     say("an evaluation and the end of an epoch", 0.8)
     steps, evaluations = _count(trial) if shape is None else stand_in.batches(preset, shape)
+    evaluated, evaluating = points[-1].batch if points else batch, EVALUATION * seconds
     return {
         "steps": steps,
         "evaluations": evaluations,
@@ -144,10 +132,10 @@ def _measured(
         "whole": whole,
         "memory_was_full": full,
         "points": [dataclasses.asdict(point) for point in points],
-        "fetching_s": epoch.fetching_s(EVALUATION * seconds) if points else None,
-        "evaluation_s": epoch.evaluation_s(points[-1].batch if points else batch, EVALUATION * seconds),
-        "end_s": epoch.end_s(),
-        "peak": memory.peak(device),
+        "fetching_s": growth * epoch.fetching_s(trial, evaluating) if points else None,
+        "evaluation_s": growth * epoch.evaluation_s(trial, evaluated, evaluating),
+        "end_s": epoch.end_s(trial),
+        "peak": memory.peak(trial.device),
     }
 
 

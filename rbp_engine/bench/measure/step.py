@@ -51,20 +51,13 @@ class Side:
 
     def take(self, steps: int) -> dict[str, float]:
         """Mean seconds and processor seconds of a step."""
-        wall, processor = self.trial.clock(), time.process_time()
-        for _ in range(steps):
-            self.step(self.images, self.labels)
-        return {
-            "seconds": (self.trial.clock() - wall) / steps,
-            "cpu_seconds": (time.process_time() - processor) / steps,
-        }
+        before = time.process_time()
+        seconds, _ = self.trial.timed(self._step_again, least=steps)
+        return {"seconds": seconds, "cpu_seconds": (time.process_time() - before) / steps}
 
     def predict(self, times: int) -> dict[str, float]:
         """Mean seconds of a prediction for the batch."""
-        started = self.trial.clock()
-        for _ in range(times):
-            self.evaluate(self.images)
-        return {"seconds": (self.trial.clock() - started) / times}
+        return {"seconds": self.trial.timed(lambda: self.evaluate(self.images), least=times)[0]}
 
     def _predict(self, images: Tensor) -> Tensor:
         precision = self.trial.preset.train.precision

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import itertools
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
 import torch
 from torch import Tensor
@@ -67,6 +67,14 @@ class Trial(TrainingSession):
             torch.cuda.synchronize(self.device)
         return time.perf_counter()
 
+    def timed(self, work: Callable[[], object], seconds: float = 0.0, least: int = 1) -> tuple[float, int]:
+        """Mean seconds of `work`, and how often it was done: for so many seconds, and at least so often."""
+        started, done = self.clock(), 0
+        while done < least or time.perf_counter() - started < seconds:
+            work()
+            done += 1
+        return (self.clock() - started) / done, done
+
     @functools.cached_property
     def batch(self) -> Batch:
         """The first batch, which is measured."""
@@ -79,10 +87,8 @@ class Trial(TrainingSession):
         part = part[:timesteps] if images.ndim == 5 else part
         memory.reset_peak(self.device)
         self.take(part, labels[:batch], timesteps)
-        started = self.clock()
-        for _ in range(steps):
-            self.take(part, labels[:batch], timesteps)
-        return Point(batch, timesteps, (self.clock() - started) / steps, memory.peak(self.device))
+        seconds, _ = self.timed(lambda: self.take(part, labels[:batch], timesteps), least=steps)
+        return Point(batch, timesteps, seconds, memory.peak(self.device))
 
     def first_point(self, steps: int = 2) -> Point:
         """A step of a few images."""

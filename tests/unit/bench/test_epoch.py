@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from rbp_engine.bench.measure.epoch import Epoch
+from rbp_engine.bench.measure import epoch
 from rbp_engine.bench.measure.measurement import temporary_run
 from rbp_engine.bench.measure.trial import Trial
 from rbp_engine.preset import load_preset
@@ -12,9 +12,8 @@ from rbp_engine.preset import load_preset
 def test_probes_sample_as_often_as_in_the_run():
     loaded = load_preset("digits", ["batch=8", "epochs=2", "run.device=cpu", "probes.gradients=150"])
     with temporary_run(loaded) as run:
-        epoch = Epoch(Trial(run, loaded.preset, torch.device("cpu")))
-        intervals = [probe.every for probe in epoch.recorder.probes._probes]
-        epoch.recorder.journal.end("completed", "")
+        probes = Trial(run, loaded.preset, torch.device("cpu")).probes()
+        intervals = [probe.every for probe in probes._probes]
     assert intervals == [loaded.preset.train.log_every, 150]
 
 
@@ -22,18 +21,16 @@ def test_the_average_of_the_weights_is_kept_evaluated_and_saved_as_in_the_run():
     loaded = load_preset("digits", ["batch=8", "run.device=cpu", "train.ema=0.9", "T=2"])
     with temporary_run(loaded) as run:
         trial = Trial(run, loaded.preset, torch.device("cpu"))
-        epoch = Epoch(trial)
         norm = next(module for module in trial.state.model.modules() if isinstance(module, nn.BatchNorm2d))
         begun = norm.running_mean.clone()
-        epoch.training(0.0)
+        epoch.training(trial, 0.0)
         with trial.state.average.applied():
             averaged = norm.running_mean.clone()
         assert not averaged.equal(begun) and not averaged.equal(norm.running_mean)
         seen: list[Tensor] = []
         trial.state.model.register_forward_pre_hook(lambda *_: seen.append(norm.running_mean.clone()))
-        epoch.evaluation_s(8, 0.0)
+        epoch.evaluation_s(trial, 8, 0.0)
         assert seen and all(mean.equal(averaged) for mean in seen)
-        epoch.end_s()
+        epoch.end_s(trial)
         newest = max(run.checkpoints.glob("step-*"))
-        epoch.recorder.journal.end("completed", "")
         assert (newest / "ema.safetensors").is_file()
