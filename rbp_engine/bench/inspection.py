@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from rbp_engine.bench.measure import stand_in
 from rbp_engine.bench.measure.measurement import answer
-from rbp_engine.bench.measure.trial import first_images
 from rbp_engine.bench.neuron_trial import check_neurons, shapes_of_inputs
 from rbp_engine.child import Progress
 from rbp_engine.data.feed import Feed
@@ -25,6 +24,7 @@ from rbp_engine.methods.loss import CROSS_ENTROPY, StepLoss, logits_of
 from rbp_engine.methods.protocol import Input, check_images, is_static
 from rbp_engine.preset import read_resolved
 from rbp_engine.preset.schema import Preset
+from rbp_engine.probes.gradient_fidelity import first_samples, gradient_fidelity
 from rbp_engine.probes.layers import NEURON_LAYERS
 from rbp_engine.probes.own_metrics import RunLog, fault_of, load_metrics
 from rbp_engine.run.files.layout import RunDirectory
@@ -43,15 +43,14 @@ from rbp_engine.user_code import is_own, load_own, place_in_own_code
 KEYWORDS = ("num_classes", "in_channels", "neuron")
 # Gradients need no large batch.
 BATCH = 16
-# Each method and the BPTT whose batch norm sees the same samples: those of all timesteps, or of one.
-COMPARED = {"rate_m": "bptt", "rate_s": "bptt_s"}
+COMPARED = ("rate_m", "rate_s")
 
 # (module path, operation) to the line in its code, and to the reason, "" if there is no rule at all.
 Missing = dict[tuple[str, str], tuple[str, str]]
 
 
 def look(run: RunDirectory, say: Progress) -> dict[str, Any]:
-    """The missing rules, or the cosines of the gradients.
+    """The fields of an `Inspection`.
 
     Raises ValueError for a network that returns no logits, or has no place for a head that the preset asks for.
     """
@@ -66,8 +65,7 @@ def look(run: RunDirectory, say: Progress) -> dict[str, Any]:
         notes.append(load_pretrained(preset.model, model))
     if why := why_not_trained(model):
         raise ValueError(why)
-    images, labels = next(iter(feed.train.epoch(0)))
-    images, labels = first_images(images, BATCH), labels[:BATCH]
+    images, labels = first_samples(*next(iter(feed.train.epoch(0))), BATCH)
     with shapes_of_inputs(model) as shapes:
         missing = survey(model, images, preset.method.timesteps)
     result = {
@@ -78,7 +76,8 @@ def look(run: RunDirectory, say: Progress) -> dict[str, Any]:
             {"module": where, "operation": name, "line": line, "why": why}
             for (where, name), (line, why) in missing.items()
         ],
-        "gradients": None,
+        "layers": [],
+        "overall": None,
         "metrics": {},
         "notes": notes,
     }
@@ -86,8 +85,9 @@ def look(run: RunDirectory, say: Progress) -> dict[str, Any]:
         say("comparing its gradients with BPTT's", 0.7)
         _check_logits(model, images, preset.method.timesteps, feed.classes)
         build_branches(preset, model, feed)
-        result["gradients"] = cosines(model, images, labels, preset, _loss(preset, run))
+        result |= agreement(model, images, labels, preset, _loss(preset, run))
     if not missing and preset.probes.own:
+        create_method(preset.method.name, preset.method.timesteps, loss=_loss(preset, run)).step(model, images, labels)
         result["metrics"] = _metrics(preset.probes.own, run, model)
     return result
 
@@ -207,36 +207,19 @@ def _loss(preset: Preset, run: RunDirectory) -> StepLoss:
     return build_loss(preset, run.code) if is_own(preset.loss.name) else CROSS_ENTROPY
 
 
-def cosines(
+def agreement(
     model: nn.Module, images: Tensor, labels: Tensor, preset: Preset, loss: StepLoss = CROSS_ENTROPY
 ) -> dict[str, Any]:
-    """By method, the cosine of its gradient with BPTT's, over all weights and for each layer; None if one is 0."""
-    timesteps = preset.method.timesteps
-    start = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-
-    def gradient(method: str) -> dict[str, Tensor]:
-        model.load_state_dict(start)
-        model.zero_grad(set_to_none=True)
-        seed_everything(preset.run.seed)  # the same dropout masks
-        create_method(method, timesteps, loss=loss).step(model, images, labels)
-        return {
-            name: parameter.grad.double().flatten()
-            for name, parameter in model.named_parameters()
-            if parameter.grad is not None and parameter.ndim > 1
-        }
-
-    result: dict[str, Any] = {"layers": {}, "all": {}}
-    for method, reference in COMPARED.items():
-        found, expected = gradient(method), gradient(reference)
-        result["all"][method] = _cosine(*(torch.cat(list(side.values())) for side in (found, expected)))
-        for name in expected:
-            result["layers"].setdefault(name.removesuffix(".weight"), {})[method] = _cosine(found[name], expected[name])
-    return result
-
-
-def _cosine(found: Tensor, expected: Tensor) -> float | None:
-    lengths = float(found.norm() * expected.norm())
-    return float(found @ expected) / lengths if lengths > 0 else None
+    """By method, the cosine of its gradient with BPTT's: `layers` and `overall`; None if one is 0."""
+    timesteps, seed = preset.method.timesteps, preset.run.seed
+    methods = {name: create_method(name, timesteps, loss=loss) for name in COMPARED}
+    found = {name: gradient_fidelity(model, method, images, labels, seed) for name, method in methods.items()}
+    layers = [
+        {"layer": layer} | {name: one.by_weight[layer].cosine for name, one in found.items()}
+        for layer in found[COMPARED[0]].by_weight
+    ]
+    overall = {name: one.whole.cosine for name, one in found.items()}
+    return {"layers": layers, "overall": {"layer": "all layers"} | overall}
 
 
 if __name__ == "__main__":

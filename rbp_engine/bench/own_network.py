@@ -11,6 +11,7 @@ from typing import Any
 from rbp_engine.bench.measure.measurement import ask, temporary_run
 from rbp_engine.bench.results.extrapolate import plane_of
 from rbp_engine.child import Progress, no_progress
+from rbp_engine.codec import convert_verbatim
 from rbp_engine.preset import LoadedPreset, PresetError, load_text
 from rbp_engine.report import names
 
@@ -102,18 +103,7 @@ def preset_for(
 def inspect(loaded: LoadedPreset, on_progress: Progress = no_progress) -> Inspection:
     """Run the network once, and once with each method. Raises ChildError, which says what is wrong with it."""
     with temporary_run(loaded) as run:
-        answer = ask(INSPECTION, run, on_progress=on_progress)
-    gradients: dict[str, Any] = answer["gradients"] or {"layers": {}, "all": None}
-    return Inspection(
-        answer["parameters"],
-        answer["neuron_layers"],
-        tuple(answer["neurons"]),
-        tuple(MissingRule(**missing) for missing in answer["missing"]),
-        tuple(Agreement(layer, **values) for layer, values in gradients["layers"].items()),
-        None if gradients["all"] is None else Agreement("all layers", **gradients["all"]),
-        answer["metrics"],
-        tuple(answer["notes"]),
-    )
+        return convert_verbatim(Inspection, ask(INSPECTION, run, on_progress=on_progress))
 
 
 def costs(network: Callable[[str], LoadedPreset], on_progress: Progress = no_progress) -> list[MethodCost]:

@@ -94,10 +94,10 @@ def look(tmp_path, monkeypatch):
 def test_a_network_of_known_operations_has_cosines_for_every_layer_which_are_one_at_one_timestep(look):
     found = look("good", "T=3")
     assert (found["missing"], found["neuron_layers"]) == ([], 1)
-    assert found["gradients"]["layers"].keys() == {"0", "5"}
-    assert all(0.5 < cosine <= 1.0 + 1e-9 for cosine in found["gradients"]["all"].values())
-    for cosines in look("good", "T=1")["gradients"]["layers"].values():
-        assert cosines == {"rate_m": pytest.approx(1.0), "rate_s": pytest.approx(1.0)}
+    assert [layer["layer"] for layer in found["layers"]] == ["0", "5"]
+    assert all(0.5 < found["overall"][method] <= 1.0 + 1e-9 for method in ("rate_m", "rate_s"))
+    for layer in look("good", "T=1")["layers"]:
+        assert (layer["rate_m"], layer["rate_s"]) == (pytest.approx(1.0), pytest.approx(1.0))
 
 
 def test_all_operations_without_a_rule_are_found_at_once_and_the_rule_table_is_unchanged(look):
@@ -109,7 +109,7 @@ def test_all_operations_without_a_rule_are_found_at_once_and_the_rule_table_is_u
         ("norm (LocalResponseNorm)", "local_response_norm", f"nets.py line {line}"),
         ("the network (Limited)", "fmod", f"nets.py line {line}"),
     ]
-    assert found["gradients"] is None
+    assert (found["layers"], found["overall"]) == ([], None)
     assert before == RULES
 
 
