@@ -34,6 +34,7 @@ from rbp_tui.dashboard.compare.screen import CompareScreen
 from rbp_tui.dashboard.dialogs import ConfirmLeaving
 from rbp_tui.dashboard.dim_filter import DimFilter
 from rbp_tui.dashboard.keys import keys_file, read_keys
+from rbp_tui.dashboard.keys_in_turn import OPENING, KeysInTurn
 from rbp_tui.dashboard.launch.form import LaunchForm
 from rbp_tui.dashboard.launch.request import TypedRequest, typed_again
 from rbp_tui.dashboard.launch.sweep import TypedSweep, typed_sweep
@@ -53,7 +54,7 @@ from rbp_tui.dashboard.terminal import PrintableFilter, TerminalDriver
 from rbp_tui.dashboard.themes import DARK_WORDS, LIGHT_WORDS, THEMES, default_theme
 
 
-class Dashboard(App[None]):
+class Dashboard(KeysInTurn):
     """`rbp` on a terminal. Quitting it leaves every run running."""
 
     CSS_PATH: ClassVar = "dashboard.tcss"
@@ -114,7 +115,8 @@ class Dashboard(App[None]):
         for theme in THEMES:
             self.register_theme(theme)
         self.theme = self.session.state.theme if self.session.state.theme in self.available_themes else default_theme()
-        self._take_keys()
+        self._read_keys()
+        self.take_keys()
         self._leave_on_signals()
         # Start with the runs if there are any, else where a run is launched.
         self.switch_mode("runs" if _has_runs(self.session.runs) else "presets")
@@ -153,7 +155,7 @@ class Dashboard(App[None]):
         with contextlib.suppress(UserError):
             start.ensure_dispatcher()
 
-    def _take_keys(self) -> None:
+    def _read_keys(self) -> None:
         keys, problem = read_keys()
         self.set_keymap(keys)
         if problem:
@@ -238,7 +240,7 @@ class Dashboard(App[None]):
         """Open the launch form for a preset; nothing is created before it is confirmed."""
         self._launch(TypedRequest(path, name, self.session.runs))
 
-    @work(exclusive=True, group="again")
+    @work(exclusive=True, group=OPENING)
     async def run_again(self, run_id: str) -> None:
         """Open the launch form filled from a run; nothing is created before it is confirmed."""
         run = RunDirectory(self.session.runs / run_id)
@@ -278,7 +280,7 @@ class Dashboard(App[None]):
             await self.pop_screen()
         await self.push_screen(SweepScreen(self.session, source, launch))
 
-    @work(exclusive=True, group="sweep")
+    @work(exclusive=True, group=OPENING)
     async def sweep_of_run(self, run_id: str) -> None:
         """Show the table of the sweep that a run belongs to."""
         record = self.session.record_of(run_id)
@@ -288,7 +290,7 @@ class Dashboard(App[None]):
         else:
             await self.show_sweep(SweepSource(sweep.name))
 
-    @work(exclusive=True, group="sweep")
+    @work(exclusive=True, group=OPENING)
     async def sweep_of_preset(self, path: Path, name: str) -> None:
         """Show the table of the sweep that a preset has."""
         typed = TypedRequest(path, name, self.session.runs, sweep="yes")
@@ -347,7 +349,7 @@ class Dashboard(App[None]):
         if isinstance(self.screen, PresetsScreen):
             self.screen.choose(name)
 
-    @work(exclusive=True, group="preset")
+    @work(exclusive=True, group=OPENING)
     async def preset_from_run(self, run_id: str) -> None:
         """Write the settings of a run as a preset of the user's own, and edit it."""
         record = self.session.record_of(run_id)

@@ -9,7 +9,7 @@ from textual import on, work
 from textual.binding import BindingType
 from textual.screen import Screen
 from textual.widget import Widget
-from textual.widgets import Input, Static
+from textual.widgets import Static
 
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.charts.messages import CursorMoved, ViewChanged
@@ -68,8 +68,6 @@ class DashboardScreen(Screen[None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer a shared key only where it does something."""
-        if action == "find" and isinstance(self.focused, Input):
-            return False
         return action not in BY_NAME or hasattr(self, f"action_{action}")
 
     def on_screen_resume(self) -> None:

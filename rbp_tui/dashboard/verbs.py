@@ -29,9 +29,7 @@ class Verb:
     def binding(self) -> Binding:
         """The key, for Textual."""
         action = self.action or self.name
-        # A search has priority, or text typed quickly after it would still go to the keys of a table.
-        first = self.name == "find"
-        return Binding(self.key, action, self.does, show=self.shown, tooltip=self.help, id=self.name, priority=first)
+        return Binding(self.key, action, self.does, show=self.shown, tooltip=self.help, id=self.name)
 
 
 def _always(record: RunRecord) -> bool:
