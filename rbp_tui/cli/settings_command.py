@@ -71,20 +71,12 @@ class SettingsCommand(Command):
             if option.startswith("--") and option not in own and (key := _setting(option.removeprefix("--"))):
                 value = value or (following if following and not following.startswith("-") else "VALUE")
                 raise typer.BadParameter(f"{option}: settings are words, without dashes: {key}={value}")
+        from rbp_engine.preset.sweep.section import refuse_twice
+
         rest = super().parse_args(ctx, args)
         given = [ctx.params.get(name) or () for name in ("preset", "overrides", "settings", "words")]
         refuse_twice([word for words in given for word in ([words] if isinstance(words, str) else words)])
         return rest
-
-
-def refuse_twice(words: Sequence[str]) -> None:
-    """Raise BadParameter if two of these words set the same: which one counts would be a guess."""
-    from rbp_engine.preset.sweep.section import key_of
-
-    seen: dict[str, str] = {}
-    for word in words:
-        if "=" in word and (first := seen.setdefault(key_of(word), word)) is not word:
-            raise typer.BadParameter(f"{first} and {word} set the same: leave one of them out")
 
 
 class SettingsOrLikeCommand(SettingsCommand):

@@ -222,7 +222,7 @@ def test_the_form_filled_from_a_run_has_its_settings_and_repeats_it_without_a_wo
     [
         ({"overrides": "T=6 lr=0.05"}, "T=6"),
         ({"overrides": "lr=0.05 method=bptt T=2"}, "method=bptt"),
-        ({"overrides": "T=6 T=2 lr=0.05 T=3"}, "T=3"),
+        ({"overrides": "T=2 lr=0.05 T=3"}, "T=3"),
         ({"overrides": "T=6 T=2 lr=0.05"}, ""),
         ({"overrides": "T=2"}, "lr=0.1"),  # one taken away: the preset's value
         ({"seeds": "8"}, "seed=8"),
@@ -238,6 +238,16 @@ def test_only_what_is_changed_in_the_form_is_said_in_the_command(earlier, typed,
     request = again(run, **typed).request()
     assert shlex.join(request.typed) == " ".join(f"rbp train --like {run.id} {words} --detach".split())
     assert request.load()
+
+
+def test_of_two_new_words_for_one_setting_none_is_guessed(earlier):
+    run = earlier("lr=1.0", "epochs=8")
+    for typed, message in {
+        "lr=1.0 epochs=8lr=1.5 epochs=12": "epochs=8lr=1.5 and epochs=12 set the same: leave one of them out",
+        "lr=1.0 epochs=8 lr=2 optim.lr=3": "lr=2 and optim.lr=3 set the same",
+    }.items():
+        with pytest.raises(UserError, match=message):
+            again(run, overrides=typed).request()
 
 
 def test_a_run_with_code_of_its_own_is_repeated_with_the_code_that_was_saved(earlier, home):
@@ -282,8 +292,8 @@ async def test_c_opens_the_form_filled_from_the_run_and_launches_it_changed(dash
         await pilot.press("C")
         await until(pilot, lambda: isinstance(dashboard.screen, LaunchForm))
         form = dashboard.screen
-        assert form.query_one("#overrides", Input).value == "batch=256 T=2 epochs=400"
-        await pilot.press(*" T=1")
+        assert form.query_one("#overrides", Input).value == "batch=256 T=2 epochs=400 "
+        await pilot.press(*"T=1")
         await until(pilot, lambda: verdict(form).endswith(f"rbp train --like {run.id} T=1 --detach"))
         if screen == "2":
             await pilot.press("escape")

@@ -3,9 +3,11 @@
 import hashlib
 import math
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rbp_engine.errors import UserError
 from rbp_engine.preset.overrides import SHORT_NAMES, parse_overrides, setting_word
 
 OPENING, CLOSING, QUOTES = "[{", "]}", "\"'"
@@ -86,6 +88,14 @@ def key_of(word: str) -> str:
     """The dotted key of the setting in an override word."""
     name = word.partition("=")[0].strip()
     return SHORT_NAMES.get(name, name)
+
+
+def refuse_twice(words: Sequence[str]) -> None:
+    """Raise UserError if two of these words set the same: which one counts would be a guess."""
+    seen: dict[str, str] = {}
+    for word in words:
+        if "=" in word and (first := seen.setdefault(key_of(word), word)) is not word:
+            raise UserError(f"{first} and {word} set the same: leave one of them out")
 
 
 def split_values(text: str) -> tuple[str, ...]:

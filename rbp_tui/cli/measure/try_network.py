@@ -17,7 +17,7 @@ from rbp_tui.cli.measure.busy import say_if_busy
 from rbp_tui.cli.options import TRAIN, Json
 from rbp_tui.cli.output import cell, print_json, print_rich, say, say_methods, say_next
 from rbp_tui.cli.progress import progress
-from rbp_tui.cli.settings_command import SettingsCommand, refuse_twice
+from rbp_tui.cli.settings_command import SettingsCommand
 from rbp_tui.text import format as fmt
 from rbp_tui.text.styled import paragraph, styled
 
@@ -108,6 +108,7 @@ def try_network(
     """
 
     from rbp_engine.bench import own_network
+    from rbp_engine.preset.sweep.section import refuse_twice
 
     if example:
         _write_example()

@@ -29,14 +29,7 @@ from rbp_tui.cli.options import (
 )
 from rbp_tui.cli.output import print_json, print_lines, say
 from rbp_tui.cli.runs.choice import find, weights_of
-from rbp_tui.cli.settings_command import (
-    Like,
-    OptionalPresetName,
-    Settings,
-    SettingsOrLikeCommand,
-    refuse_twice,
-    request_for,
-)
+from rbp_tui.cli.settings_command import Like, OptionalPresetName, Settings, SettingsOrLikeCommand, request_for
 from rbp_tui.cli.trust import Trust, once_trusted
 from rbp_tui.text.styled import paragraph
 
@@ -108,6 +101,7 @@ def train(
     5 preempted: start it again.
     """
     from rbp_engine.preset import load_preset
+    from rbp_engine.preset.sweep.section import refuse_twice
     from rbp_engine.run import start
     from rbp_engine.run.errors import NothingToStart
     from rbp_engine.run.files.layout import RunDirectory

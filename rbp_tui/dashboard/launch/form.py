@@ -167,7 +167,7 @@ class LaunchForm(Dialog[Launched]):
                 with Horizontal(classes="row first"):
                     yield Label("settings", classes="name")
                     yield CompletingInput(
-                        self.start.overrides,
+                        self.start.overrides and f"{self.start.overrides} ",  # ready for another word
                         "overrides",
                         "T=6 lr=0.05; a sweep: T=2,4,6",
                         lambda words: complete(words, self._preset),

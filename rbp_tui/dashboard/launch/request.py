@@ -10,7 +10,6 @@ from pathlib import Path
 
 from rbp_engine.errors import UserError
 from rbp_engine.preset import (
-    SHORT_NAMES,
     LoadedPreset,
     PresetError,
     differences,
@@ -19,6 +18,7 @@ from rbp_engine.preset import (
 )
 from rbp_engine.preset.own_code import inside_a_run
 from rbp_engine.preset.search import is_path, reference, shown
+from rbp_engine.preset.sweep.section import key_of, refuse_twice
 from rbp_engine.run import trust
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory, short_id
@@ -48,12 +48,9 @@ class EarlierRun:
         """The words that make another run of this one, where `typed` began as `words`.
 
         A word as it was says nothing new, and the run's own code is not looked for elsewhere. One that was taken away
-        means the preset's value.
+        means the preset's value, and one that was left counts no more after another for its setting.
         """
-        said: dict[str, str] = {}  # of two words for one setting, the later one counts
-        for word in typed:
-            name = word.partition("=")[0].strip()
-            said[SHORT_NAMES.get(name, name)] = word
+        said = {key_of(word): word for word in typed}  # of two words for one setting, the later one counts
         new = [word for key, word in said.items() if word != self.words.get(key)]
         return [*new, *(word for key, word in self.usual.items() if key not in said)]
 
@@ -156,6 +153,7 @@ class TypedRequest:
             raise UserError("settings: a quote is not closed") from None
         if has_seeds and any(word.startswith(("seed=", "run.seed=")) for word in words):
             raise UserError("seeds: the settings have a seed already; give it in one place")
+        refuse_twice([word for word in words if not (self.again and word in self.again.words.values())])
         return self.again.changes(words) if self.again else words
 
     def _place(self, seeds: tuple[int, ...]) -> list[str]:
