@@ -167,9 +167,15 @@ def select_runs(runs: Path, words: Sequence[str], *, archived: bool = False) -> 
     if query := " ".join(filter(is_query, words)):
         found = fitting_runs(runs, query, archived=archived)
         if not found:
-            raise RunError(f"no run in {runs} fits {query!r}")
+            raise RunError(f"no run in {runs} fits {query!r}{all_must_hold(query)}")
         chosen.update(dict.fromkeys(found))
     return list(chosen)
+
+
+def all_must_hold(query: str) -> str:
+    """What to say of a query of several terms that no run fits; empty of others."""
+    terms = query.split()
+    return ": a run must fit all of it; 'or' between terms finds either" if len(terms) > 1 and "or" not in terms else ""
 
 
 def fitting_runs(runs: Path, query: str, *, archived: bool = False) -> list[RunDirectory]:

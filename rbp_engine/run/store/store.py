@@ -131,8 +131,12 @@ def find_run(runs: Path, reference: str, listed_by: str = "rbp ls") -> RunDirect
         if fitting:
             listed = "\n  ".join(run.id for run in fitting[-10:])
             raise RunError(f"{reference!r} fits {len(fitting)} runs, and {key}:{reference} all of them:\n  {listed}")
-    of_preset = any((summary := read_summary(run)) is not None and summary.preset == reference for run in known)
-    hint = f"preset={reference} names all of that preset" if of_preset else f"{listed_by} shows what is there"
+    hint = f"{listed_by} shows what is there"
+    summaries = [summary for run in known if (summary := read_summary(run)) is not None]
+    if any(reference.lower() in summary.name.lower() for summary in summaries):
+        hint = f"name:{reference} names all with it in their name"
+    if any(summary.preset == reference for summary in summaries):
+        hint = f"preset={reference} names all of that preset"
     raise NoSuchRun(f"no run {reference!r} in {runs} ({hint})")
 
 

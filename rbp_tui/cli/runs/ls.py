@@ -65,7 +65,7 @@ def ls(
     A single word is searched in id, preset, name, method, tags and note.
     created>2d means younger than two days; "or" separates alternatives.
     """
-    from rbp_engine.run.store.query import parse_query, sort_runs
+    from rbp_engine.run.store.query import all_must_hold, parse_query, sort_runs
     from rbp_engine.run.store.store import STATUSES, list_runs
     from rbp_tui.cli.runs.table import column_of
 
@@ -93,8 +93,8 @@ def ls(
             hidden = 0 if asked.about_archived or archived_too else sum(record.hidden for record in known)
             archived = f"; {hidden} in the archive: rbp ls archived" if hidden else ""
             of = f"{len(fitting)} that fit, of " if len(records) < len(fitting) < len(known) else ""
-            meant = f"; a status is status:{words}" if not records and words in STATUSES else ""
-            say("[dim]{} of {}{} runs{}{}[/]", len(records), of, len(known), archived, meant)
+            meant = f"; a status is status:{words}" if words in STATUSES else all_must_hold(words)
+            say("[dim]{} of {}{} runs{}{}[/]", len(records), of, len(known), archived, "" if records else meant)
 
 
 def _print_table(records: "Sequence[RunRecord]", wanted: "Sequence[Column]") -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.status.status import LOST_AFTER_S
+from rbp_engine.run.store.query import select_runs
 from rbp_engine.run.store.store import find_run, list_runs
 from rbp_engine.run.store.trash import remove_run
 
@@ -46,6 +47,15 @@ def test_an_ambiguous_reference_lists_the_candidates(runs, reference, fitting):
 def test_a_reference_to_no_run_or_with_a_path_is_refused(runs, reference):
     with pytest.raises(RunError):
         find_run(runs, reference)
+
+
+def test_a_word_in_names_of_runs_and_terms_that_no_run_fits_say_how_to_find_them(runs):
+    with pytest.raises(RunError, match="name:wic names all with it in their name"):
+        find_run(runs, "wic")
+    with pytest.raises(RunError, match="fits 'name:twice T=77': a run must fit all of it; 'or' between terms"):
+        select_runs(runs, ["name:twice", "T=77"])
+    with pytest.raises(RunError, match="fits 'T=77'$"):
+        select_runs(runs, ["T=77"])
 
 
 def test_a_missing_runs_directory_has_no_runs(tmp_path):
