@@ -32,7 +32,7 @@ class Run:
     name: str
     method: str
     timesteps: int
-    seed: int
+    seed: int | None
     status: str
     reason: str
     epoch: int

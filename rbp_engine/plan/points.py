@@ -15,7 +15,7 @@ from rbp_engine.run.files.run_json import SweepRecord
 from rbp_engine.run.request import MOST_RUNS, LaunchRequest
 
 
-def identity_of(experiment: str, seed: int) -> str:
+def identity_of(experiment: str, seed: int | None) -> str:
     """What the run of a point is found by: the SHA-256 (hexadecimal) of its experiment and seed."""
     return hashlib.sha256(f"{experiment} {seed}".encode()).hexdigest()
 

@@ -180,7 +180,7 @@ def _notes(group: Experiment[ReportedRun], paper: Published) -> Iterable[str]:
 
 
 def _difference(entries: Sequence[ReportedRun], name: str, values: list[str]) -> str:
-    seeds: defaultdict[str, list[int]] = defaultdict(list)
+    seeds: defaultdict[str, list[int | None]] = defaultdict(list)
     for entry, value in zip(entries, values, strict=True):
         seeds[value].append(entry.summary.seed)
     listed = "; ".join(

@@ -95,7 +95,7 @@ class Experiment(Generic[AnyRun]):
         ordered = sorted(runs, key=newest)
         by_seed = {one.summary.seed: one for one in ordered}
         older = [(one, by_seed[one.summary.seed]) for one in ordered if one is not by_seed[one.summary.seed]]
-        return cls(tuple(by_seed[seed] for seed in sorted(by_seed)), tuple(older))
+        return cls(tuple(sorted(by_seed.values(), key=seed_of)), tuple(older))
 
     @property
     def counting(self) -> tuple[AnyRun, ...]:
@@ -156,7 +156,12 @@ class Experiment(Generic[AnyRun]):
             yield f"early stop: {ends}, of {early[0].epochs}"
 
 
-def by_seed(runs: Iterable[AnyRun], value: Callable[[AnyRun], float | None]) -> dict[int, float]:
+def seed_of(one: AnyRun) -> int:
+    """The seed of a run, to sort by; that of another program's may be unknown."""
+    return one.summary.seed or 0
+
+
+def by_seed(runs: Iterable[AnyRun], value: Callable[[AnyRun], float | None]) -> dict[int | None, float]:
     """A value of runs of several seeds, where it is known."""
     return {one.summary.seed: known for one in runs if (known := value(one)) is not None}
 

@@ -20,6 +20,7 @@ from rbp_engine.report.collect import (
     left_out,
     means_nothing,
     read_recorded,
+    seed_of,
 )
 from rbp_engine.report.conditions import conditions
 from rbp_engine.report.settings import differing
@@ -98,7 +99,7 @@ def compare(
     experiments = [Experiment.of(members) for members in every]
     groups = experiments
     if each_run:
-        groups = [Experiment((one,)) for members in every for one in sorted(members, key=lambda one: one.summary.seed)]
+        groups = [Experiment((one,)) for members in every for one in sorted(members, key=seed_of)]
     titles = _titles(groups, each_run=each_run)
     bptt = any(one.runs[0].method == "bptt" for one in experiments)
     made = tuple(
@@ -132,7 +133,7 @@ def _group(
     )
 
 
-def _accuracies(group: Experiment[RecordedRun], which: str) -> dict[int, float]:
+def _accuracies(group: Experiment[RecordedRun], which: str) -> dict[int | None, float]:
     """The top-1 of each seed that has one."""
     return by_seed(group.counting, lambda one: getattr(one.summary, which).top1)
 
@@ -151,10 +152,10 @@ def _samples_per_s(group: Experiment[RecordedRun]) -> float | None:
     return 1.0 / mean_s if mean_s else None
 
 
-def _unpaired(ours: dict[int, float], theirs: dict[int, float]) -> Iterable[str]:
+def _unpaired(ours: dict[int | None, float], theirs: dict[int | None, float]) -> Iterable[str]:
     """A note on the seeds that the differences cover, unless they cover all."""
-    shared = sorted(ours.keys() & theirs.keys())
-    if shared and shared != sorted(ours):
+    shared = sorted(seed for seed in ours if seed is not None and seed in theirs)
+    if shared and len(shared) < len(ours):
         seeds = f"seed{'s' if len(shared) > 1 else ''} {', '.join(map(str, shared))}"
         yield f"its difference is over {seeds} only, which the baseline has too"
     elif ours and theirs and not shared:

@@ -112,8 +112,8 @@ def equal_cost(comparison: Comparison, curve_of: CurveOf) -> EqualCost:
 
 
 def budgets(
-    baseline: dict[int, Trail], groups: Sequence[dict[int, Trail]]
-) -> tuple[dict[int, float], dict[int, float]]:
+    baseline: dict[int | None, Trail], groups: Sequence[dict[int | None, Trail]]
+) -> tuple[dict[int | None, float], dict[int | None, float]]:
     """The equal epochs and the equal time of each seed; `groups` has the trails of all, the baseline's too, by seed.
 
     A seed has no equal epochs if its runs have validated no epoch in common.
@@ -131,9 +131,9 @@ def budgets(
 
 def _reached(
     groups: Sequence[Group],
-    trails: Sequence[dict[int, Trail]],
-    baseline: dict[int, Trail],
-    budget_of: dict[int, float],
+    trails: Sequence[dict[int | None, Trail]],
+    baseline: dict[int | None, Trail],
+    budget_of: dict[int | None, float],
     top1_at: Callable[[Trail, float], float | None],
 ) -> tuple[Reached, ...]:
     """What each group has reached within the budget of each seed."""
@@ -146,7 +146,7 @@ def _reached(
     return tuple(found)
 
 
-def _trails(runs: Sequence[RecordedRun], curve_of: CurveOf) -> dict[int, Trail]:
+def _trails(runs: Sequence[RecordedRun], curve_of: CurveOf) -> dict[int | None, Trail]:
     """The trail of each seed that has validations."""
     found = {}
     for one in runs:

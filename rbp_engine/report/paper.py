@@ -107,7 +107,7 @@ def missing_runs(runs: Iterable[RunDirectory], cells: Sequence[PaperCell]) -> li
         summary = read_summary(run)
         if summary is None:
             continue
-        key = (str(summary.experiment), summary.seed)
+        key = (str(summary.experiment), summary.seed or 0)
         verdict = judge(run, summary)
         if verdict.status == "completed":
             done.add(key)

@@ -5,6 +5,7 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 CONFIDENCE = 0.95
 
@@ -44,12 +45,13 @@ def mean_of_known(values: Iterable[float | None]) -> float | None:
     return found.mean if found else None
 
 
-def paired(ours: Mapping[int, float | None], theirs: Mapping[int, float | None]) -> Spread | None:
+def paired(ours: Mapping[Any, float | None], theirs: Mapping[Any, float | None]) -> Spread | None:
     """The spread of the differences ours - theirs, each a value by seed, over the seeds that both know.
 
-    Effects of the seed, such as the order of the data, cancel out. None without a common seed.
+    Effects of the seed, such as the order of the data, cancel out. None without a common seed; one that is unknown, as
+    another program's may be, is none.
     """
-    known = [(value, theirs.get(seed)) for seed, value in ours.items()]
+    known = [(value, theirs.get(seed)) for seed, value in ours.items() if seed is not None]
     return spread_of_known([one - other for one, other in known if one is not None and other is not None])
 
 

@@ -186,7 +186,7 @@ def _plain(cell: Cell) -> dict[str, Any]:
         "data": cell.data,
         "network": cell.network,
         "method": cell.method,
-        "timesteps": cell.timesteps,
+        "timesteps": cell.timesteps or None,
         "settings": dict(cell.label),
         "experiment": cell.experiment,
         "last": vars(cell.last),

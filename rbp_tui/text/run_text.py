@@ -98,10 +98,16 @@ def scores(summary: "Summary") -> list[tuple[str, str]]:
 
 
 def what(summary: "Summary") -> list[str]:
-    """Label, method, T and seed in words; method and T are not known of everything that other programs train."""
+    """Label, method, T and seed in words; all but the label may be unknown of what other programs train."""
     method = [fmt.method(summary.method)] if summary.method else []
     timesteps = [f"T={summary.timesteps}"] if summary.timesteps else []
-    return [summary.described, *method, *timesteps, f"seed {summary.seed}"]
+    seed = [f"seed {summary.seed}"] if summary.seed is not None else []
+    return [summary.described, *method, *timesteps, *seed]
+
+
+def seed_text(summary: "Summary") -> str:
+    """The seed; a dash if it is not known."""
+    return "–" if summary.seed is None else str(summary.seed)
 
 
 def timesteps_text(summary: "Summary") -> str:

@@ -98,8 +98,8 @@ class RunIdentity:
     """What lists say a run is; empty values are unknown.
 
     `label` is the preset, with the network or data set that replaced its own; `experiment` is the same for all seeds.
-    `program` is the one that trains the run, by `run.track`; empty if rbp does. Such a run may have no `preset`. A fork
-    goes on from another run, the `origin`, which was made for `origin_epochs`.
+    `program` is the one that trains the run, by `run.track`; empty if rbp does. Such a run may have no `preset` and no
+    `seed`. A fork goes on from another run, the `origin`, which was made for `origin_epochs`.
     """
 
     id: Line
@@ -107,7 +107,7 @@ class RunIdentity:
     experiment: Line = NO_TEXT
     method: Line = NO_TEXT
     timesteps: Count = 0
-    seed: Count = 0
+    seed: Count | None = None
     name: Line = NO_TEXT
     label: Line = NO_TEXT
     program: Line = NO_TEXT

@@ -74,7 +74,7 @@ def create_foreign(
             experiment=one_line(experiment),
             method=one_line(method),
             timesteps=settings.count("method.timesteps"),
-            seed=settings.count(SEED),
+            seed=settings.count(SEED) if SEED in settings.values else None,
             epochs=settings.count("train.epochs"),
             program=one_line(program.name),
             host=socket.gethostname() if program.here else "",

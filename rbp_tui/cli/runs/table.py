@@ -25,7 +25,7 @@ from rbp_tui.text.run_columns import (
     settings_worth_a_column,
     timesteps_needed_text,
 )
-from rbp_tui.text.run_text import SIGNS, STYLES, epochs_text, timesteps_text
+from rbp_tui.text.run_text import SIGNS, STYLES, epochs_text, seed_text, timesteps_text
 
 
 def runs_table(records: Sequence[RunRecord], placed: Sequence[PlacedColumn]) -> Text:
@@ -97,7 +97,7 @@ COLUMNS = (
     Column("method", 8, lambda record: fmt.method(record.summary.method), "method", least=8),
     Column("T", 5, lambda record: timesteps_text(record.summary), "T", least=5, right=True),
     Column("T needed", 8, timesteps_needed_text, "T_needed", right=True),
-    Column("seed", 8, lambda record: str(record.summary.seed), "seed", least=8, right=True),
+    Column("seed", 8, lambda record: seed_text(record.summary), "seed", least=8, right=True),
     Column("processes", 9, lambda record: str(find_field("processes").get(record) or ""), "processes", least=9,
            right=True),
     Column("samples/s", 9, lambda record: fmt.thousands(record.summary.samples_per_s), "speed", right=True),

@@ -29,7 +29,7 @@ from rbp_tui.text.run_columns import (
     setting_column,
     timesteps_needed_text,
 )
-from rbp_tui.text.run_text import SIGNS, STYLES, epochs_text, timesteps_text
+from rbp_tui.text.run_text import SIGNS, STYLES, epochs_text, seed_text, timesteps_text
 
 CURVE_WIDTH = 12
 CURVE = "curve"
@@ -89,7 +89,7 @@ COLUMNS = (
     Column("T", 3, lambda record: timesteps_text(record.summary), "T", least=3, right=True),
     Column("T needed", 8, timesteps_needed_text,
            "T_needed", right=True),
-    Column("seed", 6, lambda record: str(record.summary.seed), "seed", least=6, right=True),
+    Column("seed", 6, lambda record: seed_text(record.summary), "seed", least=6, right=True),
     Column("status", 10, lambda record: record.verdict.shown_status, "status", always=True),
     Column("epoch", 9,
            lambda record: epochs_text(record.summary), "-epoch", least=9, right=True),
@@ -174,7 +174,7 @@ def group_cells(group: Sequence[RunRecord], placed: Sequence[PlacedColumn]) -> t
     said = {
         "run": first.described,
         "method": fmt.method(first.method),
-        "T": str(first.timesteps),
+        "T": timesteps_text(first),
         "seed": f"×{len(seeds)}" if len(counting) == len(seeds) else f"×{len(counting)}/{len(seeds)}",
         "last %": _mean([record.summary.last.top1 for record in counting]).partition("±")[0],
         "best %": _mean([record.summary.best.top1 for record in counting]),

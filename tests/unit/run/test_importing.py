@@ -224,7 +224,7 @@ def test_a_table_of_epochs_is_a_run_and_comes_back_as_it_was(tmp_path):
     (tmp_path / "metrics.csv").write_text("\n".join(map(",".join, table)))
     one = only(import_runs(tmp_path / "metrics.csv", tmp_path / "runs"))
     written, made = load_summary(one.run), fold(one.run)
-    assert (written.name, written.last.top1) == ("metrics", 0.9 - 0.1 / 5)
+    assert (written.name, written.seed, written.last.top1) == ("metrics", None, 0.9 - 0.1 / 5)
     for moment in ("progressed", "updated"):
         assert vars(written).pop(moment) == pytest.approx(vars(made).pop(moment), abs=10)
     assert vars(written) == vars(made)

@@ -41,10 +41,10 @@ def decline(history: History) -> Iterator[Alarm]:
             "decline",
             scores,
             best,
-            f"best at epoch {scores.epoch[best]:.0f} with {percent(scores.value[best])}, at the end "
+            f"best at epoch {scores.epoch[best]:.0f} with {percent(scores.value[best])}, the last {SUSTAINED} at least "
             f"{100.0 * lost:.1f} points lower, and the training accuracy fell as well",
             "a learning rate that is too high at the end of the run",
-            "let it fall to the end (optim.schedule=cosine), or lower optim.lr; checkpoints/best has the best weights",
+            "lower optim.lr, or let it fall to the end (optim.schedule=cosine); checkpoints/best has the best weights",
         )
 
 

@@ -251,12 +251,13 @@ def loss(history: History) -> Iterator[Alarm]:
         far = np.logical_or.accumulate(far)
     if (first := since(far)) is not None:
         last, largest = curve.value[-1], np.nanmax(curve.value[first:])
+        verb = "is" if last > LARGEST_LOSS * guessing else "has been"
         yield alarm(
             "loss",
             curve,
             first,
-            f"guessing among {classes} classes has the loss {guessing:.2f}, and that of training is {last:.3g}"
-            f"{f' and has been {largest:.3g}' if largest > last else ''}",
+            f"the training loss (now {last:.3g}, at most {largest:.3g}) {verb} far above the {guessing:.2f} of "
+            f"guessing among {classes} classes",
             "steps that are too large have driven the weights away",
             "lower optim.lr, or set optim.warmup_epochs or optim.clip_norm",
         )
