@@ -7,7 +7,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -19,7 +19,7 @@ from rbp_engine.run.launch.environment import CARD_ORDER, module_command
 from rbp_engine.run.queue.devices import is_wsl_with_card, pool_of_this_machine
 from rbp_engine.run.queue.entries import entries
 from rbp_engine.run.queue.host_lock import dispatcher
-from rbp_engine.settings.machine import MachineError, machine_file, read_machine, runs_directory
+from rbp_engine.settings.machine import Machine, MachineError, machine_file, read_machine, runs_directory
 from rbp_engine.untrusted_files import read_untrusted_text
 
 _GIB: Final = 2**30
@@ -140,7 +140,8 @@ def machine_toml() -> Finding:
     except MachineError as error:
         return Finding("machine.toml", "problem", str(error), "fix or remove the file")
     there = os.path.exists(path)  # noqa: PTH110  # pathlib raises without permission
-    return Finding("machine.toml", "ok", str(path) if there else f"none, defaults apply (would be {path})")
+    place = str(path) if there else f"none, defaults apply (would be {path})"
+    return Finding("machine.toml", "ok", f"{place}; it may set {', '.join(one.name for one in fields(Machine))}")
 
 
 def runs_folder(explicit: Path | None = None) -> Finding:

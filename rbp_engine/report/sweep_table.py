@@ -70,13 +70,16 @@ def sweep_rows(plan: SweepPlan, states: Sequence[PointState]) -> list[SweepRow]:
 
 
 def best_row(rows: Sequence[SweepRow]) -> SweepRow | None:
-    """The row with the largest mean of `last`, of those with the most seeds done; None if none is done."""
+    """The row that `rank` puts first; None if none has a result."""
     return max((row for row in rows if row.last), key=rank, default=None)
 
 
-def rank(row: SweepRow) -> tuple[int, float]:
-    """The row with the largest is the best: the number of seeds that are done, then the mean of `last`."""
-    return (row.last.count, row.last.mean) if row.last else (0, -math.inf)
+def rank(row: SweepRow) -> tuple[float, float]:
+    """The row with the largest is the best: the fewest seeds that ended without a result, then the mean of `last`."""
+    if row.last is None:
+        return -math.inf, -math.inf
+    of = counts(row.states)
+    return row.last.count - of[Standing.DONE] - of[Standing.FAILED], row.last.mean
 
 
 def difference(row: SweepRow, first: SweepRow, which: str) -> Spread | None:

@@ -47,7 +47,8 @@ def verdict(energy: Energy) -> str:
 def totals(energy: Energy) -> str:
     """The operations for one image."""
     synops, acs, macs, ann = map(operations, (energy.synops, energy.acs, energy.macs, energy.ann_macs))
-    return f"{synops} synaptic operations, {acs} ACs, {macs} MACs; as an ANN {ann} MACs"
+    others = f" ({operations(energy.other_acs)} outside the layers, as in pools)" if energy.other_acs else ""
+    return f"{synops} synaptic operations, {acs} ACs{others}, {macs} MACs; as an ANN {ann} MACs"
 
 
 def comparison_cells(energy: Energy) -> list[tuple[str, str, str, str]]:

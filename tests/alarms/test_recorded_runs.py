@@ -122,7 +122,9 @@ def test_the_end_of_a_run_has_its_alarms_and_what_the_rules_about_the_end_say(na
 
 def test_what_is_said_of_an_end_names_the_epoch_and_the_numbers():
     said = {name: next(found for found in findings(whole(name)) if found.rule in ENDS[name]) for name in ENDS}
-    assert said["lr-high-at-the-end"].what.startswith("best at epoch 6 with 94 %, at the end 12.2 points lower")
+    assert said["lr-high-at-the-end"].what.startswith(
+        "best at epoch 6 with 94 %, the last 3 at least 12.2 points lower"
+    )
     assert "after 4 of 20 epochs, with 95 % of" in said["stopped-early"].what
     assert said["too-many-epochs"].what == "no more progress since epoch 12 of 60"
     assert "training accuracy is 100 %" in said["wrong-labels"].what
