@@ -5,6 +5,7 @@ import os
 import resource
 import signal
 from collections.abc import Callable, Iterable
+from itertools import accumulate
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,17 @@ def within_limits(work: Callable[[Any], Any], given: Iterable[Any]) -> list[Any]
     finally:
         process.kill()
         process.join()
+
+
+def tensor_memory(work: Callable[[], object]) -> tuple[int, int]:
+    """The most bytes that torch's tensors take at once while `work` runs, and those that are left at its end."""
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+        work()
+    changes = [event for event in seen.profiler.kineto_results.events() if event.name() == "[memory]"]
+    live = list(accumulate(event.nbytes() for event in sorted(changes, key=lambda event: event.start_ns())))
+    return max(live), live[-1]
 
 
 def _work(work: Callable[[Any], Any], given: list[Any], sender: "Connection[Any, Any]") -> None:

@@ -1,41 +1,14 @@
 """Peak memory of a training step and its growth with T, counted in bytes of live tensors."""
 
-import weakref
-
 import pytest
 import torch
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from rbp_engine.methods import create_method
 from rbp_engine.spiking import LIF
+from tests.limits import tensor_memory
 
 B, SIZE = 2, 16
-
-
-class PeakMemory(TorchDispatchMode):
-    """Counts the storages of all tensors that torch's operations create, from their creation until they are freed."""
-
-    def __init__(self):
-        super().__init__()
-        self.live = self.peak = 0
-        self.known = weakref.WeakSet()
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        out = function(*args, **(kwargs or {}))
-        made = {tensor.untyped_storage() for tensor in tree_leaves(out) if isinstance(tensor, torch.Tensor)}
-        given = {tensor.untyped_storage() for tensor in tree_leaves((args, kwargs)) if isinstance(tensor, torch.Tensor)}
-        for storage in made - given:
-            if storage not in self.known:
-                self.known.add(storage)
-                self.live += storage.nbytes()
-                weakref.finalize(storage, self.free, storage.nbytes())
-        self.peak = max(self.peak, self.live)
-        return out
-
-    def free(self, count):
-        self.live -= count
 
 
 def network():
@@ -52,21 +25,8 @@ def peak(method, timesteps, static=True, **settings):
     model, labels = network(), torch.tensor([0, 1])
     shape = (B, 2, SIZE, SIZE) if static else (timesteps, B, 2, SIZE, SIZE)
     images = torch.randn(shape)
-    with PeakMemory() as memory:
-        create_method(method, timesteps, **settings).step(model, images, labels)
-    return memory.peak
-
-
-def test_the_counter_counts_tensors_that_live_at_the_same_time():
-    with PeakMemory() as memory:
-        x = torch.ones(1000)
-        y = (x + 1).relu_()  # one new tensor, then changed in place
-        view = y.view(10, 100)
-        del x, y
-        assert memory.live == 4000
-        del view
-        assert memory.live == 0
-        assert memory.peak == 8000
+    step = create_method(method, timesteps, **settings).step
+    return tensor_memory(lambda: step(model, images, labels))[0]
 
 
 @pytest.mark.parametrize("static", [True, False], ids=["static", "varying"])

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.profiler import ProfilerActivity, profile
 
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.models import create_model
@@ -19,6 +18,7 @@ from rbp_engine.probes.own_metrics import OwnMetrics
 from rbp_engine.probes.step_probe import Probes
 from rbp_engine.run.files.events import GradientFidelity, WarningRaised
 from rbp_engine.spiking import LIF
+from tests.limits import tensor_memory
 
 T = 3
 
@@ -175,16 +175,15 @@ def test_the_peak_of_memory_stays_that_of_a_training_step(method):
     assert probed is not None
     probe = FidelityProbe(model, training, probed, every=1)
 
+    def step(*, with_probe):
+        training.step(model, images, labels)
+        if with_probe:
+            probe.measure(1)
+            probe.take()
+
     def peak(*, with_probe):
         model.zero_grad(set_to_none=True)
-        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
-            training.step(model, images, labels)
-            if with_probe:
-                probe.measure(1)
-                probe.take()
-        changes = [event for event in seen.profiler.kineto_results.events() if event.name() == "[memory]"]
-        live = np.cumsum([event.nbytes() for event in sorted(changes, key=lambda event: event.start_ns())])
-        return int(live.max()), int(live[-1])
+        return tensor_memory(lambda: step(with_probe=with_probe))
 
-    training.step(model, images, labels)
+    step(with_probe=False)
     assert peak(with_probe=True) == peak(with_probe=False)

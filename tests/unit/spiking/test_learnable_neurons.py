@@ -10,7 +10,7 @@ from torch import nn
 
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.spiking import IF, LIF, PLIF, RateTensor, SequenceTensor
-from rbp_engine.spiking.carriers.single_step import StepState, StepTensor, TraceTensor
+from rbp_engine.spiking.carriers.single_step import StepState, TraceTensor
 from rbp_engine.spiking.fusion import Current
 from tests.unit.spiking.method_checks import RESETS
 
@@ -64,12 +64,6 @@ def test_settings_that_cannot_be_learnt_are_refused(settings, message):
         LIF(**settings)
 
 
-def test_a_fixed_neuron_has_no_parameters_and_no_trace():
-    neuron, current = LIF(0.6), Current.of(torch.rand(4, 2, 3))
-    assert not [*neuron.parameters()] and not neuron.state_dict()
-    assert len(neuron.neurons.rate(current).derivatives) == 1
-
-
 @pytest.mark.parametrize("carry", [lambda x: SequenceTensor(x, 4), lambda x: RateTensor(SequenceTensor(x, 4))])
 def test_parameters_by_channel_take_their_shape_from_the_first_input(carry):
     neuron = LIF(0.4, learn=BOTH, learn_by="channel")
@@ -112,25 +106,14 @@ def test_the_trace_of_ottt_has_the_learnt_decay_and_no_graph():
 
 
 @pytest.mark.parametrize("channels", [1, 4])
-def test_parameters_by_channel_are_not_broadcast_to_another_number_of_channels(channels):
-    neuron = LIF(0.4, 0.5, learn=("threshold",), learn_by="channel")
-    neuron(StepTensor(torch.rand(2, 3, 4), first_step(), through_time=False))
-    with pytest.raises(ValueError, match=r"learn for 3 channels.*learn_by=.layer"):
-        neuron(StepTensor(torch.rand(2, channels, 4), first_step(), through_time=False))
-
-
-def first_step():
-    state = StepState(2)
-    state.next_pass()
-    return state
-
-
-def test_a_plain_tensor_takes_parameters_by_channel_too():
+def test_parameters_by_channel_of_plain_tensors_are_not_broadcast_to_another_number_of_channels(channels):
     neuron = LIF(0.4, 0.5, learn=BOTH, learn_by="channel")
     for _ in range(2):
         spikes = neuron(torch.rand(2, 3, 4))
     spikes.sum().backward()
     assert neuron.decay_logit.grad.shape == (3,)
+    with pytest.raises(ValueError, match=r"learn for 3 channels.*learn_by=.layer"):
+        neuron(torch.rand(2, channels, 4))
 
 
 @pytest.mark.parametrize(

@@ -106,11 +106,6 @@ def test_carriers_of_different_kinds_do_not_mix():
         torch.add(carrier("rate"), carrier("sequence"))
 
 
-def test_the_message_says_what_to_do():
-    with pytest.raises(UnsupportedOperation, match=r"docs/own-network\.md lists .*rbp_engine\.spiking\.register_rule"):
-        F.rrelu(carrier())
-
-
 def test_the_message_names_the_line_of_the_network_and_not_of_torch_or_the_script():
     def place(x):
         return F.local_response_norm(x, 2)
@@ -129,11 +124,6 @@ def test_where_no_rule_can_help_the_message_offers_none():
     assert "register_rule" not in str(raised.value)
 
 
-def test_where_an_activation_belongs_the_message_asks_for_a_neuron():
-    with pytest.raises(UnsupportedOperation, match="put a neuron there"):
-        Network(nn.RReLU())(carrier())
-
-
 @pytest.mark.parametrize(("node", "step_mode"), [(LIFNode, "m"), (ParametricLIFNode, "s")])
 def test_a_neuron_of_spikingjelly_is_named_with_what_to_put_in_its_place(node, step_mode):
     message = rf"features\.block\.1 \({node.__name__}\): .* rbp_engine\.spiking\.make_spiking\(network\) puts LIF"
@@ -141,14 +131,17 @@ def test_a_neuron_of_spikingjelly_is_named_with_what_to_put_in_its_place(node, s
         Network(node(step_mode=step_mode))(carrier())
 
 
-def test_outside_a_module_the_message_says_so():
-    with pytest.raises(UnsupportedOperation, match="outside any module: 'rrelu'"):
-        F.rrelu(carrier())
-
-
-def test_if_the_network_itself_is_the_module_it_is_called_the_network():
-    with pytest.raises(UnsupportedOperation, match=r"the network \(RReLU\): 'rrelu'"):
-        nn.RReLU()(carrier())
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (F.rrelu, r"outside any module: 'rrelu' .*docs/own-network\.md lists .*rbp_engine\.spiking\.register_rule"),
+        (nn.RReLU(), r"the network \(RReLU\): 'rrelu'"),
+        (Network(nn.RReLU()), "put a neuron there"),
+    ],
+)
+def test_the_message_says_where_it_is_and_what_to_do(call, message):
+    with pytest.raises(UnsupportedOperation, match=message):
+        call(carrier())
 
 
 def test_an_attribute_that_tensors_lack_is_an_attribute_error():

@@ -9,7 +9,6 @@ from torch._inductor.graph import GraphLowering
 
 from rbp_engine.spiking import LIF
 from rbp_engine.spiking.carriers.single_step import StepState, StepTensor, TraceTensor
-from rbp_engine.spiking.fusion import membrane_dtype
 
 T, B, C, SIZE = 3, 2, 16, 4
 BOTH = ("decay", "threshold")
@@ -26,9 +25,6 @@ CARRIERS = {
 }
 
 
-COMPILED = (pytest.mark.compiles, pytest.mark.xdist_group("compiler"))
-
-
 def currents(dtype=torch.float64, layout=torch.contiguous_format):
     values = 0.4 + torch.randn(T, B, C, SIZE, SIZE, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     return [x_t.to(dtype).contiguous(memory_format=layout).requires_grad_() for x_t in values]
@@ -42,46 +38,14 @@ def gradients(spikes, inputs, neuron):
     return [x_t.grad for x_t in inputs], [parameter.grad for parameter in neuron.parameters()]
 
 
-def fired(neuron, inputs, carrier):
+def fired(neuron, inputs, carrier, sums=False):
+    """With `sums` each timestep receives the sum of its input and of the first one, which the neuron carries out."""
     state, outputs = StepState(T), []
     for x_t in inputs:
         state.next_pass()
-        outputs.append(neuron(CARRIERS[carrier](x_t, state)))
+        received = CARRIERS[carrier](x_t, state)
+        outputs.append(neuron(received + CARRIERS[carrier](inputs[0], state) if sums else received))
     return outputs
-
-
-def fired_by_sums(neuron, inputs, carrier):
-    """Each timestep receives the sum of its input and of the first one."""
-    state, outputs = StepState(T), []
-    for x_t in inputs:
-        state.next_pass()
-        outputs.append(neuron(CARRIERS[carrier](x_t, state) + CARRIERS[carrier](inputs[0], state)))
-    return outputs
-
-
-def by_autograd(neuron, inputs, through_time):
-    """The same layer as torch differentiates it."""
-    membrane, spikes = torch.full_like(inputs[0], neuron.v_reset or 0.0, dtype=membrane_dtype(inputs[0].dtype)), []
-    for x_t in inputs:
-        s_t, membrane = neuron.neurons_for(x_t).timestep(membrane, x_t)
-        membrane = membrane if through_time else membrane.detach()
-        spikes.append(s_t)
-    return spikes
-
-
-@pytest.mark.parametrize(
-    ("carrier", "kernel"),
-    [*((carrier, "eager") for carrier in CARRIERS), pytest.param("ottt", "compiled", marks=COMPILED)],
-)
-def test_a_neuron_carries_out_the_sum_in_front_of_it(carrier, kernel, request):
-    if kernel == "compiled":
-        request.getfixturevalue("a_compiler")
-    neuron, inputs, again = LIF(0.6, 1.2, kernel=kernel).double(), currents(), currents()
-    spikes = [out.values() for out in fired_by_sums(neuron, inputs, carrier)]
-    expected = by_autograd(neuron, [x_t + again[0] for x_t in again], carrier == "bptt_s")
-    torch.testing.assert_close(spikes, expected, rtol=0.0, atol=0.0)
-    found = gradients(spikes, inputs, neuron)
-    torch.testing.assert_close(found, gradients(expected, again, neuron), rtol=1e-12, atol=1e-14)
 
 
 class Saved:
@@ -138,7 +102,7 @@ def test_eager_and_compiled_timesteps_give_the_same_bits(case):
     for kernel in ("eager", "compiled"):
         neuron = LIF(0.6, 0.7, kernel=kernel, **learns, **RESETS[rule])
         inputs = currents(dtype, layout)
-        outputs = fired(neuron, inputs, carrier)
+        outputs = fired(neuron, inputs, carrier, sums=True)
         spikes = [out.values() for out in outputs]
         traces = [out.trace for out in outputs] if carrier == "ottt" else []
         by_current, by_learnt = gradients(spikes, inputs, neuron)
