@@ -113,9 +113,9 @@ def same_picture(request):
 def open_terminal(home):
     opened = []
 
-    def open_one(*command):
+    def open_one(*words, code="from rbp_tui.cli import main; main()"):
         environment = os.environ | {"TERM": "xterm-256color", "RBP_RUNS": str(home / "runs")}
-        opened.append(Terminal([sys.executable, *command], environment))
+        opened.append(Terminal([sys.executable, "-c", code, *words], environment))
         opened[-1].read_until(lambda: b"Presets" in opened[-1].output)
         return opened[-1]
 

@@ -4,7 +4,6 @@ import shutil
 
 import numpy as np
 import pytest
-from textual.widgets import Static
 from typer.testing import CliRunner
 
 from rbp_engine.run import track
@@ -185,15 +184,6 @@ async def test_runs_of_other_programs_are_compared_by_any_of_their_metrics_over_
         assert chart.x_axis == "step" and drawn(app)["1◆"].x.tolist() == [1, 2, 3, 4]
         await pilot.press("h")
         assert chart.x_axis == "time"
-
-
-@pytest.mark.asyncio
-async def test_without_runs_it_says_how_to_get_some_and_offers_no_useless_keys(dashboard, until):
-    async with dashboard.run_test(size=(80, 24)) as pilot:
-        await pilot.press("4")
-        await until(pilot, lambda: "Nothing to compare" in str(dashboard.screen.query_one("#empty", Static).render()))
-        keys = {active.binding.id for active in dashboard.screen.active_bindings.values() if active.enabled}
-        assert not {"compare.open", "mark", "pin", "group"} & keys
 
 
 @pytest.mark.asyncio

@@ -293,25 +293,6 @@ async def test_a_run_that_is_removed_while_it_is_shown(home, write_run, until):
         assert "No runs" in str(app.screen.query_one("#empty").render())
 
 
-async def test_an_unreadable_runs_directory_is_reported_once_and_read_once_permitted(
-    home, write_run, until, without_privileges
-):
-    runs = home / "runs"
-    write_run(runs, "run")
-    runs.chmod(0)
-    app = Listened(runs)
-    try:
-        async with app.run_test(size=(80, 24)) as pilot:
-            await until(pilot, lambda: any("Permission denied" in text for text in app.messages))
-            await pilot.pause(1.2)
-            assert len(app.messages) == 1
-            runs.chmod(0o755)
-            await pilot.press("2")
-            await listed(app, pilot, until, 1)
-    finally:
-        runs.chmod(0o755)
-
-
 @pytest.fixture
 def state_file(home):
     state = home / "state" / "rbp" / "dashboard.json"

@@ -20,7 +20,6 @@ from textual.content import Content
 from rbp_tui.dashboard.command_palette import literal
 from rbp_tui.dashboard.terminal import PrintableFilter
 
-MAIN = "from rbp_tui.cli import main; main()"
 HARMLESS = "ordinary text of a run (with brackets) and several words"
 SEQUENCE = re.compile(
     rb"\x1b(?:(?P<csi>\[[0-?]*[ -/]*[@-~])|\][^\x07\x1b]*(?:\x07|\x1b\\)|[PX^_][^\x1b]*\x1b\\|.)", re.DOTALL
@@ -92,7 +91,7 @@ def test_a_terminal_gets_no_escape_from_a_run_or_a_preset(home, monkeypatch, wri
         fill(folder, write_texts, text)
         monkeypatch.chdir(folder)
         monkeypatch.setenv("XDG_STATE_HOME", str(folder / "state"))
-        terminals.append(open_terminal("-c", MAIN, "--runs-dir", str(folder / "runs")))
+        terminals.append(open_terminal("--runs-dir", str(folder / "runs")))
     with ThreadPoolExecutor() as pool:
         harmless, hostile = pool.map(show_everything, terminals)
     assert harmless.count(b"ordinary text") > 20 and hostile.count(rb"\x1b]52") > 20

@@ -435,13 +435,6 @@ async def test_charts_keep_their_view_between_visits(dashboard, show, write_run,
         assert again.session.state.x_axis == "step"
 
 
-async def test_without_a_run_it_says_what_to_do(dashboard, until):
-    async with dashboard.run_test(size=(80, 24)) as pilot:
-        await pilot.press("3")
-        await until(pilot, lambda: "No run to show; 2 shows the runs." in screen_text(dashboard))
-        assert bindings(dashboard).isdisjoint({"stop", "kill", "resume", "find", "axis"})
-
-
 async def test_evaluations_are_labelled_by_the_data_that_they_use(shown, dashboard, write_run):
     run = write_run("run-split")
     run.events().write_text(run.events().read_text().replace('"split": "test"', '"split": "held-out"'))

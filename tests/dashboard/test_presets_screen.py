@@ -284,7 +284,7 @@ async def test_the_users_editor_is_used_and_unsaved_text_survives_a_kill(home, m
     script.chmod(script.stat().st_mode | stat.S_IXUSR)
     monkeypatch.delenv("VISUAL", raising=False)
     monkeypatch.setenv("EDITOR", shlex.quote(str(script)))
-    terminal = open_terminal("-c", "from rbp_tui.cli import main; main()")
+    terminal = open_terminal()
 
     def press(keys, shown):
         terminal.output = b""

@@ -93,15 +93,6 @@ async def write(app, pilot, until, query):
     await pilot.press("enter")
 
 
-async def test_without_runs_it_says_how_to_start_one(dashboard, until):
-    async with dashboard.run_test(size=(80, 24)) as pilot:
-        await pilot.press("2")
-        await until(pilot, lambda: "rbp train digits" in str(dashboard.screen.query_one("#empty", Static).render()))
-        assert str(dashboard.session.runs) in str(dashboard.screen.query_one("#empty", Static).render())
-        for key in ("space", "a", "s", "k", "x", "u", "g", "i", "greater_than_sign", "enter", "escape"):
-            await pilot.press(key)
-
-
 async def test_hundreds_of_runs_are_shown_filtered_and_sorted(dashboard, write_runs, until):
     app = dashboard
     write_runs(app.session.runs, 600)

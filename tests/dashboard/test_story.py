@@ -13,6 +13,7 @@ from rbp_tui.dashboard.monitor.screen import MonitorScreen
 from rbp_tui.dashboard.presets.screen import PresetsScreen
 from rbp_tui.dashboard.runs.screen import RunsScreen
 from rbp_tui.dashboard.screen_base import SCREENS
+from tests.dashboard.screen_pictures import screen_text
 
 pytestmark = pytest.mark.asyncio
 
@@ -63,11 +64,28 @@ async def test_a_run_is_launched_watched_stopped_resumed_completed_and_compared(
     assert judge(run).status == "completed"
 
 
-async def test_every_screen_and_its_help_work_without_runs(dashboard, until):
+#: What a screen says without runs.
+SAID = {
+    "2": "rbp train digits", "3": "No run to show; 2 shows the runs.", "4": "Nothing to compare",
+}  # fmt: skip
+#: Keys that do something of a run.
+OF_RUNS = {"stop", "kill", "resume", "find", "axis", "mark", "compare_open", "pin", "group"}
+
+
+async def test_without_runs_every_screen_and_its_help_work_and_say_what_to_do_and_offer_no_useless_keys(
+    dashboard, until
+):
     async with dashboard.run_test(size=(80, 24)) as pilot:
         for key, name in zip("123456", SCREENS, strict=True):
             await pilot.press(key)
             await until(pilot, lambda name=name: getattr(dashboard.screen, "NAME", "") == name)
+            await until(pilot, lambda key=key: SAID.get(key, "") in screen_text(dashboard))
+            if key == "2":
+                assert str(dashboard.session.runs) in str(dashboard.screen.query_one("#empty", Static).render())
+                await pilot.press("space", "a", "s", "k", "x", "u", "g", "i", "greater_than_sign", "enter", "escape")
+            if key in "34":
+                enabled = [one.binding for one in dashboard.screen.active_bindings.values() if one.enabled]
+                assert not OF_RUNS & {name for binding in enabled for name in (binding.action, binding.id)}
             await pilot.press("question_mark")
             await pilot.pause()
             await pilot.press("question_mark")

@@ -60,33 +60,27 @@ def assert_clean(terminal):
         assert terminal.output.rfind(off) > terminal.output.rfind(on), (on, off)
 
 
-def test_the_leave_key_restores_the_terminal(open_terminal):
-    terminal = open_terminal("-c", "from rbp_tui.cli import main; main()")
-    os.write(terminal.master, b"q")
+@pytest.mark.parametrize("number", [0, signal.SIGTERM, signal.SIGHUP])
+def test_the_leave_key_and_a_signal_restore_the_terminal(open_terminal, number):
+    terminal = open_terminal()
+    if number:
+        terminal.process.send_signal(number)
+    else:
+        os.write(terminal.master, b"q")
     terminal.read_until(terminal.ended)
-    assert terminal.process.returncode == 0
-    assert b"Traceback" not in terminal.output
-    assert_clean(terminal)
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_restores_the_terminal(open_terminal, number):
-    terminal = open_terminal("-c", "from rbp_tui.cli import main; main()")
-    terminal.process.send_signal(number)
-    terminal.read_until(terminal.ended)
-    assert terminal.process.returncode == 128 + number
+    assert terminal.process.returncode == (128 + number if number else 0)
     assert b"Traceback" not in terminal.output
     assert_clean(terminal)
 
 
 def test_a_terminal_that_vanishes_ends_the_dashboard(open_terminal):
-    terminal = open_terminal("-c", "from rbp_tui.cli import main; main()")
+    terminal = open_terminal()
     os.close(terminal.master)
     assert terminal.process.wait(timeout=60) != 0
 
 
 def test_a_terminal_that_vanishes_while_much_waits_to_be_written_ends_the_dashboard(open_terminal, home):
-    terminal = open_terminal("-c", FLOOD, str(home / "runs"), str(home / "begun"))
+    terminal = open_terminal(str(home / "runs"), str(home / "begun"), code=FLOOD)
     os.write(terminal.master, b"?")
     while not (home / "begun").exists():  # nothing is read any more, so that writing waits
         assert not terminal.ended()
@@ -96,7 +90,7 @@ def test_a_terminal_that_vanishes_while_much_waits_to_be_written_ends_the_dashbo
 
 
 def test_a_paste_that_is_not_utf8_is_taken_with_signs_in_place_of_its_bytes(open_terminal):
-    terminal = open_terminal("-c", "from rbp_tui.cli import main; main()")
+    terminal = open_terminal()
     os.write(terminal.master, b"/")
     terminal.read_until(lambda: b"ilter: name" in terminal.output)
     os.write(terminal.master, b"\x1b[200~caf\xe9 au lait\x1b[201~")
@@ -106,7 +100,7 @@ def test_a_paste_that_is_not_utf8_is_taken_with_signs_in_place_of_its_bytes(open
 
 @pytest.mark.parametrize(("script", "said"), [(CRASH, b"broken on purpose"), (PANIC, b"the input cannot be read")])
 def test_an_internal_error_restores_the_terminal_and_ends_with_an_exit_code(open_terminal, home, script, said):
-    terminal = open_terminal("-c", script, str(home / "runs"))
+    terminal = open_terminal(str(home / "runs"), code=script)
     os.write(terminal.master, b"?")
     terminal.read_until(terminal.ended)
     assert terminal.process.returncode == 1
