@@ -10,6 +10,7 @@ from typing import Any
 from rbp_engine import os_process
 from rbp_engine.preset import load_preset
 from rbp_engine.run.files.attempts import AttemptRecord
+from rbp_engine.run.files.event_reader import read_events
 from rbp_engine.run.files.events import Body, FiringRates, Metrics, RunStart, Validation
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
 from rbp_engine.run.files.run_json import FORMAT
@@ -107,6 +108,17 @@ def write_manifest(checkpoint: Path) -> None:
     """Write the manifest of a checkpoint by what else is in its folder, without the rest that a resume reads."""
     files = {path.name: {"size": path.stat().st_size} for path in checkpoint.iterdir()}
     write_json(checkpoint / "manifest.json", {"files": files})
+
+
+def story(run: RunDirectory) -> list[dict[str, Any]]:
+    """What the run has learned, step by step and epoch by epoch, without timings."""
+    timing = {"samples_per_s", "step_ms", "data_ms", "trained_s"}
+    return [
+        {"step": event.step, "kind": event.body.kind}
+        | {name: value for name, value in vars(event.body).items() if name not in timing}
+        for event in read_events(run.events())
+        if isinstance(event.body, (Metrics, Validation))
+    ]
 
 
 def contents(folder: Path) -> dict[str, bytes | str]:

@@ -8,7 +8,6 @@ import select
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -21,7 +20,7 @@ from rbp_engine.errors import UserError
 from rbp_engine.preset import load_preset
 from rbp_engine.run.files.attempts import Asked, last_attempt
 from rbp_engine.run.files.event_reader import EventReader, read_events
-from rbp_engine.run.files.events import CheckpointSaved, Metrics, RunStart, Validation
+from rbp_engine.run.files.events import CheckpointSaved, RunStart
 from rbp_engine.run.files.layout import CHECKPOINT
 from rbp_engine.run.files.run_json import Resources
 from rbp_engine.run.files.summary import read_summary
@@ -30,8 +29,9 @@ from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import judge
 from rbp_engine.train.checkpoints import checkpoint
 from rbp_tui.cli import app
+from tests.run_files import story
+from tests.waiting import PATIENCE_S, wait_for
 
-PATIENCE_S = 120.0
 # `make faults` sets it to 50: the number of kills and resumes; there are twice as many kills in saves, and four times
 # as many damaged files.
 TRIALS = int(os.environ.get("RBP_FAULT_TRIALS", "5"))
@@ -90,11 +90,7 @@ class Job:
 
     def wait_until(self, condition, patience_s=PATIENCE_S):
         """Wait for the condition and return its first true value."""
-        deadline = time.monotonic() + patience_s
-        while not (value := condition()):
-            assert time.monotonic() < deadline, (judge(self.run), self.logs())
-            time.sleep(0.005)
-        return value
+        return wait_for(condition, patience_s, lambda: (judge(self.run), self.logs()), 0.005)
 
     def wait_for_start(self):
         """Wait until the newest attempt trains or has ended."""
@@ -155,14 +151,7 @@ class Job:
         assert seconds <= allowed_s, (seconds, allowed_s)
 
     def story(self):
-        """What the run learned, step by step and epoch by epoch, without timings."""
-        timing = {"samples_per_s", "step_ms", "data_ms", "trained_s"}
-        return [
-            {"step": event.step, "kind": event.body.kind}
-            | {key: value for key, value in vars(event.body).items() if key not in timing}
-            for event in read_events(self.run.events())
-            if isinstance(event.body, (Metrics, Validation))
-        ]
+        return story(self.run)
 
     def weights(self):
         found, skipped = checkpoint.find_newest(self.run.checkpoints)

@@ -15,6 +15,7 @@ from rbp_engine.run.files.layout import CHECKPOINT
 from rbp_engine.train.checkpoints import checkpoint
 from rbp_engine.train.checkpoints.checkpoint import Progress
 from rbp_engine.train.checkpoints.state import State
+from tests.waiting import wait_for
 
 # Imports torch once; then, for each folder that it reads, forks a child that saves there until it is killed. The
 # content of a checkpoint follows from its step, so a reader can tell whether it belongs to it.
@@ -69,10 +70,7 @@ def save_until_killed(saver, folder, delay):
     saver.stdin.write(f"{folder}\n")
     saver.stdin.flush()
     child = int(saver.stdout.readline())
-    deadline = time.monotonic() + 60
-    while not {path for path in folder.glob("step-*") if path.suffix != ".tmp"} - before:
-        assert time.monotonic() < deadline
-        time.sleep(0.0005)
+    wait_for(lambda: {path for path in folder.glob("step-*") if path.suffix != ".tmp"} - before, pause_s=0.0005)
     time.sleep(delay)
     os.kill(child, signal.SIGKILL)
     assert saver.stdout.readline() == "gone\n"

@@ -23,6 +23,7 @@ from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import judge
 from rbp_engine.run.store.store import list_runs
+from tests.waiting import wait_for
 
 PATIENCE_S = 600.0
 WORDS = ("lr=0.01..1:log", "T=2..4", "epochs=1", "batch=256")
@@ -57,10 +58,7 @@ class Searching:
         return sum(trial.state is not TrialState.OPEN for trial in self.trials())
 
     def wait_until(self, condition):
-        deadline = time.monotonic() + PATIENCE_S
-        while not condition():
-            assert time.monotonic() < deadline, (driver_of(self.search), self.trials())
-            time.sleep(0.05)
+        wait_for(condition, PATIENCE_S, lambda: (driver_of(self.search), self.trials()))
 
     def kill(self, what, draw):
         """SIGKILL a process of this kind, if there is one at this moment."""

@@ -20,6 +20,7 @@ from rbp_engine.run.queue.host_lock import dispatcher, host_directory
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import judge
 from rbp_engine.run.store.store import run_directories
+from tests.waiting import wait_for
 
 COMMAND = [sys.executable, "-c", "from rbp_tui.cli import main; main()"]
 WHOLE = ("method=bptt,rate_m", "T=1,2,3", "epochs=3", "batch=64", "--seeds", "1,2")
@@ -59,14 +60,6 @@ def kill_a_worker(runs, draw):
         return False
     os.kill(attempt.process.pid, signal.SIGKILL)
     return True
-
-
-def wait_for(condition, patience_s=300.0):
-    deadline = time.monotonic() + patience_s
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "what was waited for has not come"
-        time.sleep(0.02)
-    return value
 
 
 class Shell:
@@ -120,7 +113,7 @@ def test_a_sweep_that_is_killed_in_every_place_is_completed_by_the_same_command(
                 kills.pop()
         time.sleep(0.05)
         codes += shell.ended()
-    wait_for(lambda: not (shell.ended() or shell.live))
+    wait_for(lambda: not (shell.ended() or shell.live), 300.0)
 
     runs = list(run_directories(machine))
     summaries = [load_summary(run) for run in runs]

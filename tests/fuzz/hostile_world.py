@@ -38,6 +38,7 @@ from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.attempts import Asked
 from rbp_engine.run.files.events import Scores
 from rbp_engine.run.files.layout import RunDirectory, read_json
+from rbp_engine.run.files.log_files import log_files, named_folders
 from rbp_engine.run.files.run_json import Dispatch
 from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.launch import launch
@@ -45,7 +46,10 @@ from rbp_engine.run.options import LaunchOptions
 from rbp_engine.run.pack.packing import pack
 from rbp_engine.run.queue.dispatcher import Dispatcher
 from rbp_engine.run.queue.entries import new_entry
+from rbp_engine.run.queue.observe import has_failed, is_infrastructure_fault
 from rbp_engine.run.request import LaunchRequest
+from rbp_engine.run.status.history_reader import HistoryReader
+from rbp_engine.run.status.status import judge
 from rbp_engine.run.store.store import list_runs
 from rbp_engine.untrusted_files import JSON_LIMIT, parse_json
 from rbp_tui.cli import app
@@ -240,11 +244,25 @@ def track_a_program(world):
     assert not unreadable, f"a tracked run is unreadable: {unreadable[0]}"
 
 
+def read_as_the_dashboard(world):
+    """All of a run, and for the queue how its newest attempt has ended; what a RunError refuses is refused in words."""
+    run = world.run("lost")
+    with contextlib.suppress(RunError):
+        verdict = judge(run)
+        is_infrastructure_fault(run, verdict)
+        has_failed(run, verdict)
+        log_files(run, named_folders(run))
+        reader = HistoryReader(run)
+        reader.poll()
+        reader.history()
+
+
 #: What rbp does beside its commands, with the user's own settings; each raises for a promise that is broken.
 ACTIONS = {
     "the search goes on": go_on_with_the_search,
     "the sweep goes on": go_on_with_the_sweep,
     "the hook runs": run_the_hook,
+    "a run is read whole": read_as_the_dashboard,
     "a program is tracked": track_a_program,
 }
 
@@ -402,26 +420,11 @@ def _damage(change):
 
 
 MISCHIEF = (
-    put_fifo,
-    put_link_outside,
-    put_link_to_itself,
-    put_endless_device,
-    write_hostile_text,
-    write_hostile_text,
-    write_huge_numbers,
-    name_an_innocent_process,
-    make_enormous,
-    nest_tables,
-    put_a_list_for_a_name,
-    number_an_attempt_by_400_digits,
-    put_importable_folders,
-    fail_with_a_huge_text,
-    put_a_dangling_link,
-    make_it_a_colleagues,
-    add_a_comma,
-    pack_an_endless_directory,
-    *map(_damage, DAMAGES),
-)
+    put_fifo, put_link_outside, put_link_to_itself, put_endless_device, write_hostile_text, write_hostile_text,
+    write_huge_numbers, name_an_innocent_process, make_enormous, nest_tables, put_a_list_for_a_name,
+    number_an_attempt_by_400_digits, put_importable_folders, fail_with_a_huge_text, put_a_dangling_link,
+    make_it_a_colleagues, add_a_comma, pack_an_endless_directory, *map(_damage, DAMAGES),
+)  # fmt: skip
 
 
 # --- what rbp promises --------------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 import math
 import socket
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -30,8 +29,8 @@ from rbp_engine.train.memory import MemoryGauge
 from rbp_engine.train.optimisation import create_optimizer
 from rbp_engine.train.ranks.distributed import ManyRanks, Ranks
 from rbp_engine.train.step import OptimizerStep
+from tests.waiting import wait_for
 
-PATIENCE_S = 180.0
 NewRun = Callable[..., RunDirectory]
 
 
@@ -50,19 +49,12 @@ def new_run(device: torch.device, tmp_path: Path) -> Iterator[NewRun]:
         processes.kill_all(run)
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, "what was waited for has not come"
-        time.sleep(0.05)
-
-
 def events_of(run: RunDirectory, kind: type) -> list:
     return [event for event in read_events(run.events()) if isinstance(event.body, kind)]
 
 
 def end(run: RunDirectory) -> Verdict:
-    wait_until(lambda: not judge(run).live)
+    wait_for(lambda: not judge(run).live)
     return judge(run)
 
 
@@ -85,12 +77,12 @@ def test_a_run_learns_and_records_its_device_memory_and_times(
 def test_a_stopped_run_continues_where_it_was(device: torch.device, new_run: NewRun) -> None:
     run = new_run("digits", "epochs=400")
     launch.start(run)
-    wait_until(lambda: bool(events_of(run, Metrics)))
+    wait_for(lambda: bool(events_of(run, Metrics)))
     assert control.stop(run).status == "stopped"
     found, skipped = checkpoint.find_newest(run.checkpoints)
     assert found is not None and not skipped and found.device == device.type
     launch.start(run)
-    wait_until(lambda: len(events_of(run, RunStart)) == 2 and events_of(run, Metrics)[-1].step > found.progress.step)
+    wait_for(lambda: len(events_of(run, RunStart)) == 2 and events_of(run, Metrics)[-1].step > found.progress.step)
     start = events_of(run, RunStart)[-1]
     assert (start.step, start.body.exact) == (found.progress.step, True)
     assert control.stop(run).status == "stopped"

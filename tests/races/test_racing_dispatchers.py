@@ -48,25 +48,29 @@ esac
 """
 
 
-@pytest.fixture
-def started(tmp_path, monkeypatch):
-    """Queue the jobs; how often the worker of each run has been started."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.setenv("RBP_CONFIG", str(tmp_path))
-    (tmp_path / "machine.toml").write_text(f"cpu_slots = {SLOTS}\n")
-    python, lines = tmp_path / "python", tmp_path / "started"
-    python.write_text(PYTHON.format(python=sys.executable, started=lines))
-    python.chmod(0o755)
+def queue_jobs(home, count, python=PYTHON):
+    """Queue jobs of an interpreter; how often the worker of each has been started."""
+    (home / "machine.toml").write_text(f"cpu_slots = {SLOTS}\n")
+    script, lines = home / "python", home / "started"
+    script.write_text(python.format(python=sys.executable, started=lines))
+    script.chmod(0o755)
     lines.touch()
     preset = load_preset("digits")
-    for number in range(JOBS):
-        run = launch.create(preset, tmp_path / "runs", run_id=f"job-{number}")
+    for number in range(count):
+        run = launch.create(preset, home / "runs", run_id=f"job-{number}")
         with locked():
             entry = new_entry(run, Asked(resources=Resources(1 + (number % 5 == 0)), dispatch=Dispatch("none")))
-            write_entry(replace(entry, python=str(python)))
+            write_entry(replace(entry, python=str(script)))
             write_status(run, "queued", WAITS)
     marks = "rbp_engine.train.worker ", "torch.distributed.run "  # the launcher of several
     return lambda: Counter(Path(line).name for line in lines.read_text().splitlines() if line.startswith(marks))
+
+
+@pytest.fixture
+def started(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("RBP_CONFIG", str(tmp_path))
+    return queue_jobs(tmp_path, JOBS)
 
 
 def race():

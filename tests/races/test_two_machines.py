@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -30,7 +29,7 @@ from rbp_engine.run.files.attempts import (
     newest_begun,
 )
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
-from rbp_engine.run.files.run_json import Dispatch, Resources
+from rbp_engine.run.files.run_json import Dispatch
 from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.launch import launch
 from rbp_engine.run.options import LaunchOptions
@@ -39,7 +38,8 @@ from rbp_engine.run.queue.host_lock import be_dispatcher, host_directory, locked
 from rbp_engine.run.queue.transitions import WAITS, is_stranded
 from rbp_engine.run.status.status import LOST_AFTER_S, judge
 from tests.other_machine import OtherMachine, needs_another_machine
-from tests.races.test_racing_dispatchers import PYTHON, RACERS, SLOTS, start_racer
+from tests.races.test_racing_dispatchers import PYTHON, RACERS, SLOTS, queue_jobs, start_racer
+from tests.waiting import wait_for
 
 pytestmark = needs_another_machine
 JOBS = 2 * SLOTS
@@ -114,18 +114,10 @@ def made(home):
     return lambda name: launch.create(preset, home / "runs", run_id=name)
 
 
-def queue(run, **changes):
+def queue(run):
     with locked():
-        entry = new_entry(run, Asked(dispatch=Dispatch("none")))
-        write_entry(replace(entry, **changes))
+        write_entry(new_entry(run, Asked(dispatch=Dispatch("none"))))
         write_status(run, "queued", WAITS)
-
-
-def wait_for(condition, patience_s=90.0):
-    deadline = time.monotonic() + patience_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def test_a_run_of_another_machine_is_judged_by_its_heartbeat_and_left_alone(made, box):
@@ -210,18 +202,10 @@ print(said(lambda: driving.stop_driver(search)))
 
 
 @pytest.fixture
-def started(home, made):
-    """Queue jobs; how often the worker of each has been started."""
-    python, lines = home / "python", home / "started"
+def started(home):
     # The worker says that it has failed: of one of the other machine nobody here knew before half a minute of silence.
     worker = """sed -i 's/"starting"/"failed"/' "$run/summary.json" """
-    python.write_text(PYTHON.format(python=sys.executable, started=lines).replace("exec sleep 0.2", worker))
-    python.chmod(0o755)
-    lines.touch()
-    for number in range(JOBS):
-        queue(made(f"job-{number}"), python=str(python), resources=Resources(1 + (number % 5 == 0)))
-    marks = "rbp_engine.train.worker ", "torch.distributed.run "  # the launcher of several
-    return lambda: Counter(Path(line).name for line in lines.read_text().splitlines() if line.startswith(marks))
+    return queue_jobs(home, JOBS, PYTHON.replace("exec sleep 0.2", worker))
 
 
 def test_of_two_machines_with_one_name_each_job_is_started_once(started, box, home):
@@ -229,10 +213,7 @@ def test_of_two_machines_with_one_name_each_job_is_started_once(started, box, ho
     box.rename(socket.gethostname())
     theirs = [box.start_python(RACE, str(home)) for _ in range(2)]
     ours = [start_racer() for _ in range(RACERS // 4)]
-    deadline = time.monotonic() + 60 + 10 * JOBS
-    while entries():
-        assert time.monotonic() < deadline, f"{len(entries())} jobs are left"
-        time.sleep(0.1)
+    wait_for(lambda: not entries(), 60 + 10 * JOBS, lambda: f"{len(entries())} jobs are left", 0.1)
     for process in theirs:
         process.wait(60)
     for racer in ours:

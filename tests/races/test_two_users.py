@@ -29,6 +29,7 @@ from rbp_engine.run.queue.dispatcher import Dispatcher
 from rbp_engine.run.queue.entries import new_entry, write_entry
 from rbp_engine.run.queue.holds import Holds, held_by_others
 from rbp_engine.run.queue.observe import queued_runs
+from tests.waiting import wait_for
 
 ALICE, BOB = 54321, 54323  # no accounts have these numbers
 FORK = multiprocessing.get_context("fork")
@@ -158,11 +159,7 @@ def test_a_queue_waits_for_the_device_of_another_user_until_that_run_is_gone(use
     alice.kill()  # the run that it has started goes on, and holds the device
     assert bob(look) == []
     os.kill(starter, signal.SIGKILL)
-    deadline = time.monotonic() + 60
-    while not (begun := bob(look)):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    assert len(begun) == 1 and bob(waits) == [{bob.device.replace("-", " "): "run"}]
+    assert len(wait_for(lambda: bob(look))) == 1 and bob(waits) == [{bob.device.replace("-", " "): "run"}]
 
 
 def test_a_user_who_has_turned_it_off_neither_waits_nor_is_waited_for(users):

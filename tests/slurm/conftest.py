@@ -20,6 +20,7 @@ from rbp_engine import compile_cache
 from rbp_engine.run.files.attempts import last_attempt
 from rbp_engine.run.files.layout import CHECKPOINT, RunDirectory
 from rbp_engine.run.files.summary import Summary, read_summary
+from tests.waiting import wait_for
 
 # A minute of training while the file `slow` exists, and a few seconds without.
 NET = Path(__file__).with_name("net.py")
@@ -151,10 +152,7 @@ class Cluster:
         self.wait_until(started, f"job {job} again")
 
     def wait_until(self, condition: Callable[[], object], what: str, patience_s: float = PATIENCE_S) -> None:
-        deadline = time.monotonic() + patience_s
-        while not condition():
-            assert time.monotonic() < deadline, f"{what}: not within {patience_s:.0f} s\n{self.logs()}"
-            time.sleep(0.2)
+        wait_for(condition, patience_s, lambda: f"{what}: not within {patience_s:.0f} s\n{self.logs()}", 0.2)
 
     def summary(self, run: str) -> Summary | None:
         return read_summary(RunDirectory(self.runs / run))
@@ -257,13 +255,6 @@ def free_ports(count: int) -> list[int]:
     for one in sockets:
         one.close()
     return ports
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 60.0
-    while not condition():
-        assert time.monotonic() < deadline, "Slurm has not started or ended within a minute"
-        time.sleep(0.1)
 
 
 @pytest.fixture(scope="module")

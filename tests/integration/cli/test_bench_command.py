@@ -6,10 +6,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import psutil
 import pytest
+
+from tests.waiting import wait_for
 
 
 def test_methods_are_measured_against_a_baseline_and_drawn(rbp):
@@ -84,12 +85,9 @@ def measuring(bench):
 def test_a_signal_leaves_no_process_behind(rbp, number, code):
     rbp.environment["RBP_COLD"] = "1"  # forks would be the children of another process
     bench = rbp.start("bench", "digits", "run.device=cpu", "method=rate_m,rate_s", "T=4")
-    deadline = time.monotonic() + 60
-    while not (children := measuring(bench)) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    children = wait_for(lambda: measuring(bench))
     bench.send_signal(number)
     _, error = bench.communicate(timeout=60)
-    assert children
     assert ("interrupted: these are the figures so far" in error) == (code == 130)
     assert bench.returncode == code
     assert psutil.wait_procs(children, timeout=5)[1] == []

@@ -79,10 +79,3 @@ def test_removing_for_good_without_a_terminal_needs_yes(rbp_here, write_run):
     write_run(rbp_here.runs, "mine")
     assert "--yes" in rbp_here("runs", "rm", "mine", "--now", code=2).stderr
     assert (rbp_here.runs / "mine").is_dir()
-
-
-def test_watch_exits_with_the_code_of_the_run(rbp_here, write_run):
-    write_run(rbp_here.runs, "good")
-    write_run(rbp_here.runs, "bad", status="failed")
-    rbp_here("watch", "good", code=0)
-    rbp_here("watch", "bad", code=1)

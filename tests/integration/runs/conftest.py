@@ -5,11 +5,12 @@ from safetensors.torch import load_file
 
 from rbp_engine.preset import load_preset
 from rbp_engine.run.files.event_reader import read_events
-from rbp_engine.run.files.events import Metrics, RunStart, Validation
+from rbp_engine.run.files.events import RunStart
 from rbp_engine.run.launch import launch
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import judge
 from rbp_engine.train.checkpoints import checkpoint
+from tests.run_files import story
 from tests.waiting import wait_for
 
 TINY = """
@@ -95,16 +96,7 @@ class Look:
     def bodies(run, kind):
         return [event.body for event in read_events(run.events()) if isinstance(event.body, kind)]
 
-    @staticmethod
-    def story(run):
-        """What the run learned, step by step and epoch by epoch, without timings."""
-        timing = {"samples_per_s", "step_ms", "data_ms", "trained_s"}
-        return [
-            {"step": event.step, "kind": event.body.kind}
-            | {k: v for k, v in vars(event.body).items() if k not in timing}
-            for event in read_events(run.events())
-            if isinstance(event.body, (Metrics, Validation))
-        ]
+    story = staticmethod(story)
 
     @staticmethod
     def newest(run):

@@ -248,20 +248,6 @@ def test_hooks_run_once_per_attempt_in_the_users_environment(submit, machine, mo
     wait_for(lambda: (run.control / "hook-2").exists())
 
 
-def test_a_failure_of_a_long_text_has_its_hooks_which_get_it_cut(new_run, machine):
-    machine("[hooks]\non_failure = 'echo \"$RBP_REASON\"'\n")
-    run, reason = new_run(), "RuntimeError: " + "é" * 400_000
-    write_attempt(run)
-    write_status(run, "failed", reason, Cause.ERROR)
-    with locked():
-        write_entry(new_entry(run, Asked()))
-    start.ensure_dispatcher()
-    assert settled(run) == ["failed"]
-    log = run.control / "hook-1"
-    wait_for(lambda: log.exists() and log.read_text().endswith("é…\n"))
-    assert judge(run).reason == reason
-
-
 def test_a_run_started_without_waiting_has_its_hooks_too(tmp_path, new_run, machine):
     run = new_run()
     run.preset_toml.write_text("[data\n")

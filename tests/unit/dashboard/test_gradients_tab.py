@@ -34,20 +34,6 @@ def history() -> FidelityHistory:
     return builder.history()
 
 
-def test_the_table_has_the_whole_the_weights_and_the_neurons_at_a_sample(history: FidelityHistory) -> None:
-    headings, rows = texts(fidelity_rows(history, 0, "rate_m"))
-    assert headings == ["layer", "", "cosine", "norm ratio", "error", "error trend"]
-    assert [row[:5] for row in rows] == [
-        ["all weights", "", "0.910", "1.100", "–"],
-        ["conv", "weights", "0.800", "0.700", "0.600"],
-        ["own", "weights", "–", "–", "–"],
-        ["out", "weights", "1.000", "1.000", "0.010"],
-        ["lif1", "neurons", "–", "–", "0.250"],
-        ["lif2", "neurons", "–", "–", "–"],
-    ]
-    assert texts(fidelity_rows(history, 1, "rate_m"))[1][3][4] == "0.020"
-
-
 def test_the_title_says_which_gradients_and_on_how_many_images(history: FidelityHistory) -> None:
     rows = fidelity_rows(history, 0, "rate_m")
     assert (rows.title, rows.note) == ("rate_M's gradient against BPTT's", "8 images")

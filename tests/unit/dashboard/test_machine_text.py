@@ -49,14 +49,6 @@ def test_a_card_shows_its_memory_and_load() -> None:
     ]
 
 
-def test_cores_memory_and_disk_have_a_line_and_so_has_the_reason_why_there_is_no_card() -> None:
-    cores, memory, disk, card = lines(MACHINE)
-    assert cores.endswith("1.0 of 2 busy") and memory.endswith("8.0 of 32.0 GiB") and disk.endswith("100.0 GiB free")
-    assert "none: NVML Shared Library Not Found" in card
-    used = replace(MACHINE, uses=(use(run("a1b2", "running"), 1),), disk_free=None)
-    assert lines(used)[0].endswith("1.0 of 2 busy, 1.5 by runs") and len(lines(used)) == 3
-
-
 def test_a_driver_that_does_not_answer_is_named_with_the_time() -> None:
     said = lines(replace(MACHINE, gpus=replace(NO_CARDS, silent_s=75.0)))[-1]
     assert "the NVIDIA driver has not answered for 1m15" in said and "rbp doctor" in said

@@ -18,7 +18,7 @@ from rbp_engine.run.files.summary import Summary
 from rbp_engine.run.status.curves import Curve
 from rbp_engine.run.status.history import History, HistoryBuilder, RankProgress
 from rbp_tui.dashboard.monitor.alerts import alert_text, alerts_beside, events_text
-from rbp_tui.dashboard.monitor.gauges import cost_text, memory_text, speed_text, worst_rank
+from rbp_tui.dashboard.monitor.gauges import cost_text, memory_text, speed_text
 from rbp_tui.dashboard.monitor.ranks import ranks_text
 from rbp_tui.text.format import BLOCKS
 
@@ -38,14 +38,6 @@ def history(*bodies: Body, ranks: tuple[int, ...] = (0,)) -> History:
     builder.add(Event(0, 0.0, 1, rank, 0, RunStart(world_size=len(ranks))) for rank in ranks)
     builder.add(Event(0, 1.0 + number, 1, ranks[-1], 5, body) for number, body in enumerate(bodies))
     return builder.history()
-
-
-def test_gpu_memory_is_that_of_the_rank_with_most_unless_one_is_selected() -> None:
-    processes = [gpu(0), gpu(1, peak_gib=12.0), gpu(2)]
-    assert worst_rank(processes) == 1
-    worst = memory_text({}, processes, None, 0).plain
-    assert "9.6 GiB allocated   10.8 GiB reserved   12.0 GiB peak   rank 1, worst of 3" in worst
-    assert "9.5 GiB peak   rank 2" in memory_text({}, processes, 2, 0).plain
 
 
 def test_what_has_not_been_measured_has_no_line() -> None:

@@ -11,6 +11,7 @@ from rbp_engine.run.writer import EventWriter
 from rbp_tui.dashboard.reading import reader
 from rbp_tui.dashboard.reading.reader import ProblemMet, RunSeen, RunsListed, RunsReader, TrendsRead
 from rbp_tui.dashboard.reading.sparklines import Trend
+from tests.waiting import wait_for
 
 
 class Heard:
@@ -31,11 +32,7 @@ class Heard:
             case ProblemMet():
                 self.problems.append(news.problem)
 
-    def until(self, condition, timeout=30.0):
-        deadline = time.monotonic() + timeout
-        while not condition():
-            assert time.monotonic() < deadline, "it was not handed over"
-            time.sleep(0.01)
+    until = staticmethod(wait_for)
 
     def sight_of(self, run):
         return next((sight for sight in reversed(self.sights) if sight.run == run), None)

@@ -67,11 +67,6 @@ def test_the_first_epoch_is_left_out_where_later_ones_are_close() -> None:
     assert not shown(curve([37.8, 98.1, 98.1])).clipped
 
 
-def test_a_curve_that_is_far_from_the_others_stays() -> None:
-    assert shown(curve([10.0] * 20), curve([99.0] * 20)) == YRange(10.0, 99.0)
-    assert shown(curve([5.0] * 20)) == YRange(5.0, 5.0)
-
-
 def test_points_that_stand_for_runs_are_all_shown() -> None:
     y = np.array([1.0, 1.1, 1.2, 1.1, 1.0, 100.0])
     runs = ChartCurve(Series("a", "a", np.arange(6.0), y, points=True), 0.0)

@@ -88,10 +88,6 @@ def test_a_number_of_timesteps_that_is_not_whole_is_a_type_error(timesteps):
             create_method("bptt", T).predict(network(), images(), timesteps=timesteps)
 
 
-def test_a_numpy_integer_is_accepted_as_timesteps():
-    assert create_method("bptt", numpy.int64(T)).predict(network(), images()).shape == (T, B, 3)
-
-
 def test_a_prediction_may_have_another_number_of_timesteps_than_training():
     method, model = create_method("rate_m", T), network()
     logits = method.predict(model, images(), timesteps=7)

@@ -226,11 +226,6 @@ def test_another_number_of_timesteps_is_a_value_error_that_names_the_shape(what,
         getattr(create_method("bptt", T + 1), what)(network(), images(), *labels)
 
 
-def test_predict_with_zero_timesteps_is_a_value_error():
-    with pytest.raises(ValueError, match="timesteps"):
-        create_method("bptt", T).predict(network(), images(static=True), timesteps=0)
-
-
 @pytest.mark.parametrize(
     ("name", "settings"),
     [(name, {"momentum": 0.9} if name.startswith("rate") else {"loss_scale": "1"}) for name in METHOD_NAMES],
@@ -255,6 +250,8 @@ def test_an_unknown_method_is_a_value_error_that_lists_the_known_ones():
 def test_timesteps_start_at_one(timesteps):
     with pytest.raises(ValueError, match="timesteps"):
         create_method("rate_m", timesteps)
+    with pytest.raises(ValueError, match="timesteps"):
+        create_method("bptt", T).predict(network(), images(static=True), timesteps=timesteps)
 
 
 class Leak(nn.Module):

@@ -266,10 +266,6 @@ def test_paper_init_is_kaiming_by_fan_out_for_the_imagenet_networks_and_not_for_
         assert same_weights(make(name, init="paper"), make(name, init="kaiming")) == expected
 
 
-def test_kaiming_init_by_name_is_the_default():
-    assert same_weights(make("convnet"), make("convnet", init="kaiming"))
-
-
 def test_kaiming_init_is_by_fan_out_for_convolutions_and_fan_in_for_linear_layers(fresh):
     for layer in layers(fresh[1], (nn.Conv2d, nn.Linear)):
         fan = layer.out_channels * layer.weight[0, 0].numel() if isinstance(layer, nn.Conv2d) else layer.in_features

@@ -55,12 +55,6 @@ def test_it_trains_the_networks_of_presets_in_their_type(method):
         torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-5 * float(expected.abs().max()))
 
 
-def test_it_belongs_to_three_methods():
-    for method in ("bptt_s", "sltt", "ottt"):
-        with pytest.raises(TypeError, match="reference"):
-            create_method(method, 4, reference=True)
-
-
 def test_rate_s_refuses_batch_norms_that_count_batches_for_their_momentum():
     model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4, momentum=None), LIF(), nn.Flatten(), nn.Linear(64, 4))
     with pytest.raises(ValueError, match=r"1: the reference of rate_s needs a batch norm with a momentum"):

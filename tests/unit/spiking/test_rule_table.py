@@ -1,6 +1,6 @@
 """Every entry of the rule table, for both carriers: values step by step, gradients of the mean.
 
-A linear case is (input shapes without time, parameter shapes, operation of the inputs and the parameters). Its values
+A case is (rule, input shapes without time, parameter shapes, operation of the inputs and the parameters). Its values
 must be the mean of the operation's, and its rate gradient that of the operation applied to the plain mean.
 """
 
@@ -30,149 +30,120 @@ CUBE = (B, 4, 3, 4, 4)
 ROW = (B, 6)
 HALF = torch.arange(6) % 2 == 0
 
-LINEAR = {
-    "conv1d": [([LINE], [(6, 4, 3), (6,)], lambda x, w, b: F.conv1d(x, w, b, stride=2, padding=1))],
-    "conv2d": [
-        ([IMAGE], [(6, 4, 3, 3), (6,)], lambda x, w, b: F.conv2d(x, w, b, 2, 1)),
-        ([IMAGE], [(6, 2, 3, 3)], lambda x, w: F.conv2d(x, w, stride=2, padding=1, groups=2)),
-        ([IMAGE], [(6, 4, 3, 3)], lambda x, w: F.conv2d(x, w, padding="same", dilation=2)),
-        ([IMAGE], [(6, 4, 2, 4), (6,)], lambda x, w, b: F.conv2d(x, w, b, padding="valid")),
-        # Weights larger than the output: their gradients are computed last.
-        ([(B, 4, 3, 3)], [(8, 4, 3, 3), (8,)], F.conv2d),
-    ],
-    "conv3d": [
-        ([CUBE], [(6, 4, 2, 3, 1), (6,)], F.conv3d),
-        ([CUBE], [(6, 2, 3, 3, 3)], lambda x, w: F.conv3d(x, w, stride=(1, 2, 1), padding=1, groups=2)),
-    ],
-    "conv_transpose1d": [([LINE], [(4, 3, 2)], lambda x, w: F.conv_transpose1d(x, w, None, 2, 1, 1))],
-    "conv_transpose2d": [
-        ([IMAGE], [(4, 3, 3, 3), (6,)], lambda x, w, b: F.conv_transpose2d(x, w, b, (2, 1), 1, (1, 0), 2, 1))
-    ],
-    "conv_transpose3d": [([CUBE], [(4, 2, 2, 2, 2), (2,)], lambda x, w, b: F.conv_transpose3d(x, w, b, stride=2))],
-    "mm": [([ROW], [(6, 3)], torch.mm)],
-    "tensordot": [([LINE], [(9, 5)], lambda x, w: torch.tensordot(x, w, 1))],
-    "addmm": [([ROW], [(3,), (6, 3)], lambda x, b, w: torch.addmm(b, x, w))],
-    "baddbmm": [([LINE], [(B, 1, 3), (B, 9, 3)], lambda x, b, w: torch.baddbmm(b, x, w, alpha=0.5))],
-    "interpolate": [([IMAGE], [], lambda x: F.interpolate(x, (4, 7), mode="bilinear", align_corners=True))],
-    "avg_pool3d": [([CUBE], [], lambda x: F.avg_pool3d(x, 2))],
-    "adaptive_avg_pool3d": [([CUBE], [], lambda x: F.adaptive_avg_pool3d(x, (1, 2, None)))],
-    "linear": [
-        ([ROW], [(5, 6), (5,)], F.linear),
-        ([LINE], [(5, 9), (5,)], F.linear),
-    ],
-    "avg_pool1d": [([LINE], [], lambda x: F.avg_pool1d(x, 3, 2, 1))],
-    "avg_pool2d": [([IMAGE], [], lambda x: F.avg_pool2d(x, 3, 2, 1, count_include_pad=False))],
-    "adaptive_avg_pool1d": [([LINE], [], lambda x: F.adaptive_avg_pool1d(x, 4))],
-    "adaptive_avg_pool2d": [([IMAGE], [], lambda x: F.adaptive_avg_pool2d(x, (None, 4)))],
-    "flatten": [
-        ([IMAGE], [], lambda x: torch.flatten(x, 1)),
-        ([IMAGE], [], lambda x: x.flatten(0, 1)),
-    ],
-    "reshape": [
-        ([IMAGE], [], lambda x: x.reshape(B, -1)),
-        ([IMAGE], [], lambda x: x.reshape(-1)),
-    ],
-    "view": [([IMAGE], [], lambda x: x.view(x.size(0), -1))],
-    "reshape_as": [([IMAGE], [], lambda x: x.reshape_as(torch.empty(B, 8, 18)))],
-    "view_as": [([IMAGE], [], lambda x: x.view_as(torch.empty(B, 144)))],
-    "contiguous": [([IMAGE], [], lambda x: x.contiguous())],
-    "mean": [
-        ([IMAGE], [], lambda x: x.mean(dim=[2, 3], keepdim=True)),
-        ([IMAGE], [], lambda x: x.mean(0)),
-    ],
-    "sum": [([IMAGE], [], lambda x: torch.sum(x, 1, keepdim=True))],
-    "cumsum": [([IMAGE], [], lambda x: x.cumsum(2))],
-    "where": [
-        ([IMAGE, IMAGE], [], lambda x, y: torch.where(HALF, x, y)),
-        ([IMAGE], [(4, 1, 1)], lambda x, w: torch.where(HALF, w, x)),
-        ([IMAGE], [], lambda x: x.where(HALF, 0.3)),
-    ],
-    "getitem": [
-        ([IMAGE], [], lambda x: x[:, 1:3, ::2, -1]),
-        ([IMAGE], [], lambda x: x[1]),
-        ([IMAGE], [], lambda x: x[:, torch.tensor([2, 0, 2])]),
-    ],
-    "permute": [
-        ([IMAGE], [], lambda x: x.permute(0, 2, 3, 1)),
-        ([ROW], [], lambda x: x.T),
-    ],
-    "transpose": [
-        ([IMAGE], [], lambda x: x.transpose(1, 3)),
-        ([IMAGE], [], lambda x: x.mT),
-    ],
-    "t": [([ROW], [], lambda x: x.t())],
-    "swapaxes": [([IMAGE], [], lambda x: x.swapaxes(1, 0))],
-    "swapdims": [([IMAGE], [], lambda x: torch.swapdims(x, 1, 2))],
-    "movedim": [([IMAGE], [], lambda x: x.movedim(1, -1))],
-    "moveaxis": [([IMAGE], [], lambda x: torch.moveaxis(x, 0, 3))],
-    "unsqueeze": [([ROW], [], lambda x: x.unsqueeze(-1))],
-    "squeeze": [([(B, 1, 4, 1)], [], lambda x: x.squeeze())],
-    "unflatten": [([ROW], [], lambda x: x.unflatten(1, (2, 3)))],
-    "expand": [([(B, 1, 3)], [], lambda x: x.expand(-1, 4, -1))],
-    "expand_as": [([(B, 1, 9)], [], lambda x: x.expand_as(torch.empty(LINE)))],
-    "repeat": [([LINE], [], lambda x: x.repeat(1, 2, 1))],
-    "repeat_interleave": [([LINE], [], lambda x: torch.repeat_interleave(x, torch.tensor([1, 2]), 0))],
-    "tile": [([LINE], [], lambda x: torch.tile(x, (2, 1, 1)))],
-    "narrow": [([LINE], [], lambda x: x.narrow(1, 1, 2))],
-    "select": [([LINE], [], lambda x: x.select(1, 2))],
-    "index_select": [([LINE], [], lambda x: x.index_select(1, torch.tensor([3, 0, 3])))],
-    "gather": [([LINE], [], lambda x: x.gather(2, torch.tensor([[[0, 3]], [[5, 5]]])))],
-    "roll": [([IMAGE], [], lambda x: torch.roll(x, shifts=(1, -2), dims=(2, 3)))],
-    "flip": [([IMAGE], [], lambda x: x.flip(3))],
-    "pad": [
-        ([IMAGE], [], lambda x: F.pad(x, (1, 1), value=0.7)),
-        ([IMAGE], [], lambda x: F.pad(x, (0, 0, 0, 0, 0, 0, 1, 0))),
-    ],
-    "pixel_shuffle": [([IMAGE], [], lambda x: F.pixel_shuffle(x, 2))],
-    "pixel_unshuffle": [([IMAGE], [], lambda x: F.pixel_unshuffle(x, 3))],
-    "unfold": [([IMAGE], [], lambda x: F.unfold(x, 3, padding=1)), ([LINE], [], lambda x: x.unfold(2, 3, 2))],
-    "fold": [([(B, 8, 9)], [], lambda x: F.fold(x, (4, 4), 2))],
-    "chunk": [([IMAGE], [], lambda x: x.chunk(3, 1)[1])],
-    "split": [([IMAGE], [], lambda x: torch.split(x, [1, 2, 1], 1)[1])],
-    "tensor_split": [([LINE], [], lambda x: x.tensor_split((1, 3), dim=1)[2])],
-    "unbind": [
-        ([IMAGE], [], lambda x: x.unbind(1)[2]),
-        ([IMAGE], [], lambda x: next(iter(x))),
-    ],
-    "stack": [
-        ([IMAGE, IMAGE], [], lambda x, y: torch.stack([x, y], 1)),
-        ([IMAGE], [IMAGE], lambda x, w: torch.stack((w, x))),
-    ],
-    "concat": [([IMAGE, IMAGE], [], lambda x, y: torch.concat([x, y], dim=3))],
-    "cat": [
-        ([IMAGE, (B, 3, 6, 6)], [], lambda x, y: torch.cat([x, y], 1)),
-        ([IMAGE, IMAGE], [], lambda x, y: torch.cat(tensors=(x, y), dim=2)),
-        ([LINE], [(1, 4, 1)], lambda x, w: torch.cat([w.expand(B, -1, -1), x], 2)),
-    ],
-    "add": [
-        ([IMAGE, IMAGE], [], lambda x, y: x + y),
-        ([IMAGE, IMAGE], [], lambda x, y: torch.add(x, y, alpha=3.0)),
-        ([IMAGE, (B, 4, 1, 1)], [], lambda x, y: x + y),
-        ([IMAGE], [(4, 1, 1)], lambda x, w: w + x),
-        ([IMAGE], [], lambda x: 2.0 + x + 1),
-    ],
-    "sub": [
-        ([IMAGE, IMAGE], [], lambda x, y: x - y),
-        ([IMAGE], [], lambda x: 1.0 - x),
-    ],
-    "mul": [
-        ([IMAGE], [], lambda x: 3.0 * x * 0.5),
-        ([IMAGE], [IMAGE], lambda x, w: w * x),
-    ],
-    "div": [([IMAGE], [(4, 1, 1)], lambda x, w: x.div(w))],
-    "truediv": [([IMAGE], [], lambda x: x / 3)],
-    "masked_fill": [([IMAGE], [], lambda x: x.masked_fill(HALF, 0.7))],
-    "neg": [([IMAGE], [], lambda x: -x)],
-}
+LINEAR = [
+    ("conv1d", [LINE], [(6, 4, 3), (6,)], lambda x, w, b: F.conv1d(x, w, b, stride=2, padding=1)),
+    ("conv2d", [IMAGE], [(6, 4, 3, 3), (6,)], lambda x, w, b: F.conv2d(x, w, b, 2, 1)),
+    ("conv2d", [IMAGE], [(6, 2, 3, 3)], lambda x, w: F.conv2d(x, w, stride=2, padding=1, groups=2)),
+    ("conv2d", [IMAGE], [(6, 4, 3, 3)], lambda x, w: F.conv2d(x, w, padding="same", dilation=2)),
+    ("conv2d", [IMAGE], [(6, 4, 2, 4), (6,)], lambda x, w, b: F.conv2d(x, w, b, padding="valid")),
+    # Weights larger than the output: their gradients are computed last.
+    ("conv2d", [(B, 4, 3, 3)], [(8, 4, 3, 3), (8,)], F.conv2d),
+    ("conv3d", [CUBE], [(6, 4, 2, 3, 1), (6,)], F.conv3d),
+    ("conv3d", [CUBE], [(6, 2, 3, 3, 3)], lambda x, w: F.conv3d(x, w, stride=(1, 2, 1), padding=1, groups=2)),
+    ("conv_transpose1d", [LINE], [(4, 3, 2)], lambda x, w: F.conv_transpose1d(x, w, None, 2, 1, 1)),
+    (
+        "conv_transpose2d",
+        [IMAGE],
+        [(4, 3, 3, 3), (6,)],
+        lambda x, w, b: F.conv_transpose2d(x, w, b, (2, 1), 1, (1, 0), 2, 1),
+    ),
+    ("conv_transpose3d", [CUBE], [(4, 2, 2, 2, 2), (2,)], lambda x, w, b: F.conv_transpose3d(x, w, b, stride=2)),
+    ("mm", [ROW], [(6, 3)], torch.mm),
+    ("tensordot", [LINE], [(9, 5)], lambda x, w: torch.tensordot(x, w, 1)),
+    ("addmm", [ROW], [(3,), (6, 3)], lambda x, b, w: torch.addmm(b, x, w)),
+    ("baddbmm", [LINE], [(B, 1, 3), (B, 9, 3)], lambda x, b, w: torch.baddbmm(b, x, w, alpha=0.5)),
+    ("interpolate", [IMAGE], [], lambda x: F.interpolate(x, (4, 7), mode="bilinear", align_corners=True)),
+    ("avg_pool3d", [CUBE], [], lambda x: F.avg_pool3d(x, 2)),
+    ("adaptive_avg_pool3d", [CUBE], [], lambda x: F.adaptive_avg_pool3d(x, (1, 2, None))),
+    ("linear", [ROW], [(5, 6), (5,)], F.linear),
+    ("linear", [LINE], [(5, 9), (5,)], F.linear),
+    ("avg_pool1d", [LINE], [], lambda x: F.avg_pool1d(x, 3, 2, 1)),
+    ("avg_pool2d", [IMAGE], [], lambda x: F.avg_pool2d(x, 3, 2, 1, count_include_pad=False)),
+    ("adaptive_avg_pool1d", [LINE], [], lambda x: F.adaptive_avg_pool1d(x, 4)),
+    ("adaptive_avg_pool2d", [IMAGE], [], lambda x: F.adaptive_avg_pool2d(x, (None, 4))),
+    ("flatten", [IMAGE], [], lambda x: torch.flatten(x, 1)),
+    ("flatten", [IMAGE], [], lambda x: x.flatten(0, 1)),
+    ("reshape", [IMAGE], [], lambda x: x.reshape(B, -1)),
+    ("reshape", [IMAGE], [], lambda x: x.reshape(-1)),
+    ("view", [IMAGE], [], lambda x: x.view(x.size(0), -1)),
+    ("reshape_as", [IMAGE], [], lambda x: x.reshape_as(torch.empty(B, 8, 18))),
+    ("view_as", [IMAGE], [], lambda x: x.view_as(torch.empty(B, 144))),
+    ("contiguous", [IMAGE], [], lambda x: x.contiguous()),
+    ("mean", [IMAGE], [], lambda x: x.mean(dim=[2, 3], keepdim=True)),
+    ("mean", [IMAGE], [], lambda x: x.mean(0)),
+    ("sum", [IMAGE], [], lambda x: torch.sum(x, 1, keepdim=True)),
+    ("cumsum", [IMAGE], [], lambda x: x.cumsum(2)),
+    ("where", [IMAGE, IMAGE], [], lambda x, y: torch.where(HALF, x, y)),
+    ("where", [IMAGE], [(4, 1, 1)], lambda x, w: torch.where(HALF, w, x)),
+    ("where", [IMAGE], [], lambda x: x.where(HALF, 0.3)),
+    ("getitem", [IMAGE], [], lambda x: x[:, 1:3, ::2, -1]),
+    ("getitem", [IMAGE], [], lambda x: x[1]),
+    ("getitem", [IMAGE], [], lambda x: x[:, torch.tensor([2, 0, 2])]),
+    ("permute", [IMAGE], [], lambda x: x.permute(0, 2, 3, 1)),
+    ("permute", [ROW], [], lambda x: x.T),
+    ("transpose", [IMAGE], [], lambda x: x.transpose(1, 3)),
+    ("transpose", [IMAGE], [], lambda x: x.mT),
+    ("t", [ROW], [], lambda x: x.t()),
+    ("swapaxes", [IMAGE], [], lambda x: x.swapaxes(1, 0)),
+    ("swapdims", [IMAGE], [], lambda x: torch.swapdims(x, 1, 2)),
+    ("movedim", [IMAGE], [], lambda x: x.movedim(1, -1)),
+    ("moveaxis", [IMAGE], [], lambda x: torch.moveaxis(x, 0, 3)),
+    ("unsqueeze", [ROW], [], lambda x: x.unsqueeze(-1)),
+    ("squeeze", [(B, 1, 4, 1)], [], lambda x: x.squeeze()),
+    ("unflatten", [ROW], [], lambda x: x.unflatten(1, (2, 3))),
+    ("expand", [(B, 1, 3)], [], lambda x: x.expand(-1, 4, -1)),
+    ("expand_as", [(B, 1, 9)], [], lambda x: x.expand_as(torch.empty(LINE))),
+    ("repeat", [LINE], [], lambda x: x.repeat(1, 2, 1)),
+    ("repeat_interleave", [LINE], [], lambda x: torch.repeat_interleave(x, torch.tensor([1, 2]), 0)),
+    ("tile", [LINE], [], lambda x: torch.tile(x, (2, 1, 1))),
+    ("narrow", [LINE], [], lambda x: x.narrow(1, 1, 2)),
+    ("select", [LINE], [], lambda x: x.select(1, 2)),
+    ("index_select", [LINE], [], lambda x: x.index_select(1, torch.tensor([3, 0, 3]))),
+    ("gather", [LINE], [], lambda x: x.gather(2, torch.tensor([[[0, 3]], [[5, 5]]]))),
+    ("roll", [IMAGE], [], lambda x: torch.roll(x, shifts=(1, -2), dims=(2, 3))),
+    ("flip", [IMAGE], [], lambda x: x.flip(3)),
+    ("pad", [IMAGE], [], lambda x: F.pad(x, (1, 1), value=0.7)),
+    ("pad", [IMAGE], [], lambda x: F.pad(x, (0, 0, 0, 0, 0, 0, 1, 0))),
+    ("pixel_shuffle", [IMAGE], [], lambda x: F.pixel_shuffle(x, 2)),
+    ("pixel_unshuffle", [IMAGE], [], lambda x: F.pixel_unshuffle(x, 3)),
+    ("unfold", [IMAGE], [], lambda x: F.unfold(x, 3, padding=1)),
+    ("unfold", [LINE], [], lambda x: x.unfold(2, 3, 2)),
+    ("fold", [(B, 8, 9)], [], lambda x: F.fold(x, (4, 4), 2)),
+    ("chunk", [IMAGE], [], lambda x: x.chunk(3, 1)[1]),
+    ("split", [IMAGE], [], lambda x: torch.split(x, [1, 2, 1], 1)[1]),
+    ("tensor_split", [LINE], [], lambda x: x.tensor_split((1, 3), dim=1)[2]),
+    ("unbind", [IMAGE], [], lambda x: x.unbind(1)[2]),
+    ("unbind", [IMAGE], [], lambda x: next(iter(x))),
+    ("stack", [IMAGE, IMAGE], [], lambda x, y: torch.stack([x, y], 1)),
+    ("stack", [IMAGE], [IMAGE], lambda x, w: torch.stack((w, x))),
+    ("concat", [IMAGE, IMAGE], [], lambda x, y: torch.concat([x, y], dim=3)),
+    ("cat", [IMAGE, (B, 3, 6, 6)], [], lambda x, y: torch.cat([x, y], 1)),
+    ("cat", [IMAGE, IMAGE], [], lambda x, y: torch.cat(tensors=(x, y), dim=2)),
+    ("cat", [LINE], [(1, 4, 1)], lambda x, w: torch.cat([w.expand(B, -1, -1), x], 2)),
+    ("add", [IMAGE, IMAGE], [], lambda x, y: x + y),
+    ("add", [IMAGE, IMAGE], [], lambda x, y: torch.add(x, y, alpha=3.0)),
+    ("add", [IMAGE, (B, 4, 1, 1)], [], lambda x, y: x + y),
+    ("add", [IMAGE], [(4, 1, 1)], lambda x, w: w + x),
+    ("add", [IMAGE], [], lambda x: 2.0 + x + 1),
+    ("sub", [IMAGE, IMAGE], [], lambda x, y: x - y),
+    ("sub", [IMAGE], [], lambda x: 1.0 - x),
+    ("mul", [IMAGE], [], lambda x: 3.0 * x * 0.5),
+    ("mul", [IMAGE], [IMAGE], lambda x, w: w * x),
+    ("div", [IMAGE], [(4, 1, 1)], lambda x, w: x.div(w)),
+    ("truediv", [IMAGE], [], lambda x: x / 3),
+    ("masked_fill", [IMAGE], [], lambda x: x.masked_fill(HALF, 0.7)),
+    ("neg", [IMAGE], [], lambda x: -x),
+]
 
-MAX_POOL = {
-    "max_pool1d": [(LINE, lambda x: F.max_pool1d(x, 2))],
-    "max_pool2d": [(IMAGE, lambda x: F.max_pool2d(x, 2)), (IMAGE, lambda x: F.max_pool2d(x, 3, stride=2, padding=1))],
-    "max_pool3d": [(CUBE, lambda x: F.max_pool3d(x, 2))],
-    "adaptive_max_pool3d": [(CUBE, lambda x: F.adaptive_max_pool3d(x, 2))],
-    "adaptive_max_pool1d": [(LINE, lambda x: F.adaptive_max_pool1d(x, 3))],
-    "adaptive_max_pool2d": [(IMAGE, lambda x: F.adaptive_max_pool2d(x, 2))],
-}
+MAX_POOL = [
+    ("max_pool1d", [LINE], [], lambda x: F.max_pool1d(x, 2)),
+    ("max_pool2d", [IMAGE], [], lambda x: F.max_pool2d(x, 2)),
+    ("max_pool2d", [IMAGE], [], lambda x: F.max_pool2d(x, 3, stride=2, padding=1)),
+    ("max_pool3d", [CUBE], [], lambda x: F.max_pool3d(x, 2)),
+    ("adaptive_max_pool3d", [CUBE], [], lambda x: F.adaptive_max_pool3d(x, 2)),
+    ("adaptive_max_pool1d", [LINE], [], lambda x: F.adaptive_max_pool1d(x, 3)),
+    ("adaptive_max_pool2d", [IMAGE], [], lambda x: F.adaptive_max_pool2d(x, 2)),
+]
 
 TIMELESS = {
     "ones_like": (torch.ones_like, 1.0),
@@ -199,9 +170,6 @@ ELSEWHERE = {
     "slope": ["amax", "amin", "max", "min", "topk"],
 }
 
-LINEAR_CASES = [pytest.param(*case, id=f"{name}-{i}") for name in LINEAR for i, case in enumerate(LINEAR[name])]
-MAX_POOL_CASES = [pytest.param(*case, id=f"{name}-{i}") for name in MAX_POOL for i, case in enumerate(MAX_POOL[name])]
-
 
 def parameters(shapes):
     """Values away from zero, because some cases divide by them."""
@@ -209,28 +177,18 @@ def parameters(shapes):
     return [(t + torch.sign(t)).requires_grad_() for t in tensors]
 
 
-def sequences(shapes):
-    return [random(T, *shape, seed=i) for i, shape in enumerate(shapes)]
-
-
 def test_every_rule_has_a_test():
     elsewhere = {name for names in ELSEWHERE.values() for name in names}
-    assert LINEAR.keys() | MAX_POOL.keys() | TIMELESS.keys() | elsewhere == RULES.keys()
+    assert {name for name, *_ in LINEAR + MAX_POOL} | TIMELESS.keys() | elsewhere == RULES.keys()
 
 
-def test_the_cases_of_an_entry_call_that_entry():
-    """Each case under a name must look up that name in the table, and no other."""
-    for table in (LINEAR, MAX_POOL):
-        for name, cases in table.items():
-            for *shapes, operation in cases:
-                called = names_called(operation, *shapes)
-                assert called == {name}, f"{name}: {called}"
+@pytest.mark.parametrize("case", LINEAR + MAX_POOL, ids=lambda case: case[0])
+def test_a_case_calls_its_rule_and_no_other(case):
+    name, *shapes, operation = case
+    assert names_called(operation, *shapes) == {name}
 
 
-def names_called(operation, input_shapes, weight_shapes=()):
-    if not isinstance(input_shapes, list):
-        input_shapes = [input_shapes]
-
+def names_called(operation, input_shapes, weight_shapes):
     seen = set()
     original = RULES.copy()
 
@@ -243,23 +201,23 @@ def names_called(operation, input_shapes, weight_shapes=()):
 
     RULES.update({name: recording(name) for name in original})
     try:
-        operation(*(SequenceTensor(x, T) for x in sequences(input_shapes)), *parameters(weight_shapes))
+        inputs = [SequenceTensor(random(T, *shape, seed=i), T) for i, shape in enumerate(input_shapes)]
+        operation(*inputs, *parameters(weight_shapes))
     finally:
         RULES.update(original)
     return seen
 
 
 @pytest.mark.parametrize("check", [check_sequence, check_rate_at_the_means, check_static_image])
-@pytest.mark.parametrize(("shapes", "weight_shapes", "operation"), LINEAR_CASES)
-def test_a_linear_rule_has_the_values_of_each_step_and_its_gradient_at_the_mean(
-    shapes, weight_shapes, operation, check
-):
+@pytest.mark.parametrize("case", LINEAR, ids=lambda case: case[0])
+def test_a_linear_rule_has_the_values_of_each_step_and_its_gradient_at_the_mean(case, check):
+    _, shapes, weight_shapes, operation = case
     check(operation, shapes, parameters(weight_shapes))
 
 
 @pytest.mark.parametrize("name", ["add", "sub", "cat"])
 def test_a_static_sequence_combines_with_a_varying_one_as_if_repeated(name):
-    operation = LINEAR[name][0][2]
+    operation = next(operation for rule, *_, operation in LINEAR if rule == name)
     image, varying = random(*IMAGE, seed=1), random(T, *IMAGE, seed=2)
     expected = by_step(operation, [image.expand(T, *IMAGE), varying])
     out = operation(SequenceTensor(image, T, static=True), SequenceTensor(varying, T))
@@ -275,9 +233,10 @@ def test_a_static_sequence_combines_with_a_varying_one_as_if_repeated(name):
 
 
 @pytest.mark.parametrize("check", [check_sequence, check_static_image, check_rate_at_the_largest_mean])
-@pytest.mark.parametrize(("shape", "operation"), MAX_POOL_CASES)
-def test_a_max_pool_is_that_of_each_step_and_of_a_static_image_once(shape, operation, check):
-    check(operation, [shape])
+@pytest.mark.parametrize("case", MAX_POOL, ids=lambda case: case[0])
+def test_a_max_pool_is_that_of_each_step_and_of_a_static_image_once(case, check):
+    _, shapes, _, operation = case
+    check(operation, shapes)
 
 
 @pytest.mark.parametrize("name", TIMELESS)
