@@ -1,13 +1,10 @@
 """The tabs of the Network screen about health and about the user's own metrics, in a dashboard and in pictures."""
 
-from pathlib import Path
-
 import pytest
 
 from rbp_engine.preset import load_preset
 from rbp_engine.run.files.events import Event, Health, Probe, RunStart
-from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.files.summary import Summary, load_summary
+from rbp_engine.run.files.summary import load_summary
 from rbp_engine.run.launch import launch
 from rbp_engine.run.status.history import History, HistoryBuilder
 from rbp_engine.run.status.status import Verdict
@@ -21,7 +18,7 @@ from rbp_tui.dashboard.network.screen import NetworkScreen
 from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.dashboard.themes import DARK, LIGHT
 from tests.dashboard.screen_pictures import at
-from tests.dashboard.widgets.tab_picture import Picture
+from tests.dashboard.widgets.tab_picture import Picture, sight
 
 SAMPLES = 12
 
@@ -44,11 +41,10 @@ def samples(layers):
             yield Event(sample, float(sample), 1, 0, 10 * sample, body)
 
 
-def sight(layers):
+def sampled(layers):
     builder = HistoryBuilder()
     builder.add(samples(layers))
-    summary = Summary("run", "digits", "e", "rate_m", 4, 1)
-    return Sight(RunDirectory(Path("run")), summary, Verdict("completed", ""), builder.history())
+    return sight(builder)
 
 
 @at("80x20", "160x41")
@@ -57,7 +53,7 @@ def sight(layers):
     ids=["health", "own", "none"],
 )  # fmt: skip
 def test_a_run(same_picture, size, tab, layers, theme):
-    same_picture(Picture(tab(), sight(layers), theme=theme.name), size)
+    same_picture(Picture(tab(), sampled(layers), theme=theme.name), size)
 
 
 @pytest.fixture
@@ -138,6 +134,6 @@ def test_a_run_says_when_its_first_sample_comes_or_how_to_start_one_that_has_the
     run = launch.create(preset, home / "runs", run_id="live", command=["rbp", "train", "digits"])
     live = Sight(run, load_summary(run), Verdict("running", ""), History())
     assert HealthTab().why_nothing(live) == "No sample of its health yet: the first is after 5 steps."
-    assert "\nrbp train --like run probes.health=true" in HealthTab().why_nothing(sight(0))
+    assert "\nrbp train --like run probes.health=true" in HealthTab().why_nothing(sampled(0))
     said = GradientsTab().why_nothing(live)
     assert "does not compare its gradients" in said and "\nrbp train --like live probes.gradients=100\n" in said

@@ -6,9 +6,21 @@ from textual.app import App
 from textual.containers import Container
 from textual.screen import Screen
 
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.summary import Summary
+from rbp_engine.run.status.status import Verdict
 from rbp_tui.dashboard import app as dashboard
 from rbp_tui.dashboard.network import screen
+from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.dashboard.themes import DARK, LIGHT
+
+
+def sight(builder, status="completed", **known):
+    """A run of the digits with what a builder of histories has of it."""
+    return Sight(
+        RunDirectory(Path("run")), Summary("run", "digits", "e", "rate_m", 4, 1), Verdict(status, ""),
+        builder.history(), **known,
+    )  # fmt: skip
 
 
 class NetworkScreen(Screen[None]):

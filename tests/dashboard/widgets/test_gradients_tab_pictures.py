@@ -1,21 +1,15 @@
 """Pictures of the tab "Gradients"."""
 
-from pathlib import Path
-
 import pytest
 
 from rbp_engine.run.files.events import Event, GradientFidelity, RunStart
-from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.files.summary import Summary
 from rbp_engine.run.status.history import HistoryBuilder
-from rbp_engine.run.status.status import Verdict
 from rbp_tui.dashboard.network.gradients import GradientsTab
-from rbp_tui.dashboard.reading.reader import Sight
 from tests.dashboard.screen_pictures import at
-from tests.dashboard.widgets.tab_picture import Picture
+from tests.dashboard.widgets.tab_picture import Picture, sight
 
 
-def sight(layers, samples, status="completed"):
+def compared(layers, samples, status="completed"):
     """A run whose errors grow with depth and over training."""
     builder = HistoryBuilder()
     weights = [f"layer{number // 4 + 1}.{number // 2 % 2}.conv{number % 2 + 1}" for number in range(layers)]
@@ -30,28 +24,27 @@ def sight(layers, samples, status="completed"):
             8, 1.0 - errors[-1] / 5, 1.0 + errors[0], cosines, ratios, [*errors], [*errors[1:], None]
         )
         builder.add([Event(number, 1.0, 1, 0, 5 * number, body)])
-    summary = Summary("run", "digits", "e", "rate_m", 4, 1)
-    return Sight(RunDirectory(Path("run")), summary, Verdict(status, ""), builder.history())
+    return sight(builder, status)
 
 
 @at("80x20")
 def test_nothing_compared(same_picture, size):
-    same_picture(Picture(GradientsTab(), sight(5, 0, "running")), size)
+    same_picture(Picture(GradientsTab(), compared(5, 0, "running")), size)
 
 
 @at("80x20")
 def test_five_layers_with_a_layer_of_weights_selected(same_picture, size):
-    same_picture(Picture(GradientsTab(), sight(5, 8)), size, keys=["down", "down", "down"])
+    same_picture(Picture(GradientsTab(), compared(5, 8)), size, keys=["down", "down", "down"])
 
 
 @at("160x41")
 def test_sixty_layers_at_an_earlier_step_with_neurons_selected(same_picture, size):
-    same_picture(Picture(GradientsTab(), sight(60, 8), step=20.0), size, keys=["end"])
+    same_picture(Picture(GradientsTab(), compared(60, 8), step=20.0), size, keys=["end"])
 
 
 @pytest.mark.asyncio
 async def test_more_samples_and_another_step_are_drawn_and_the_selection_stays():
-    app = Picture(GradientsTab(), sight(5, 8))
+    app = Picture(GradientsTab(), compared(5, 8))
     async with app.run_test(size=(120, 40)) as pilot:
         tab = app.screen.query_one(GradientsTab)
         await pilot.press("down", "down")
@@ -59,8 +52,8 @@ async def test_more_samples_and_another_step_are_drawn_and_the_selection_stays()
         newest = table.get_row_at(2)[4]
         tab.show(app.sight, 20.0)
         assert table.get_row_at(2)[4] != newest and table.selected == 2
-        tab.show(sight(5, 9), None)
+        tab.show(compared(5, 9), None)
         assert len(chart.series[0].x) == 9 and table.selected == 2
         assert tab.steps(app.sight).tolist() == [5.0 * number for number in range(1, 9)]
-        tab.show(sight(5, 0), None)
+        tab.show(compared(5, 0), None)
         assert tab.has_class("-nothing")

@@ -12,16 +12,9 @@ from rbp_engine.errors import NeuronError
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.spiking import LIF, OwnNeuron
 from tests.own_neurons import OwnLIF, documented
+from tests.unit.spiking.method_checks import RESETS
 
 RATE = ("rate_m", "rate_s")
-RESETS = {
-    "soft": {},
-    "soft, not detached": {"detach_reset": False},
-    "hard": {"reset": "hard"},
-    "hard, not detached": {"reset": "hard", "detach_reset": False},
-    "hard to -0.3": {"reset": "hard", "v_reset": -0.3},
-    "hard to -0.3, not detached": {"reset": "hard", "v_reset": -0.3, "detach_reset": False},
-}
 NEURONS = {
     "adaptive": lambda: documented().AdaptiveLIF(beta=0.4),
     "adaptive, not detached": lambda: not_detached(documented().AdaptiveLIF)(beta=0.4),
@@ -88,7 +81,7 @@ def test_lif_written_as_ones_own_has_the_bits_of_lif(method, reset):
     assert torch.equal(own.logits, built_in.logits) and torch.equal(own.loss, built_in.loss)
     # The rate methods multiply (1 − V_th·σ')·ρ in one order for LIF, and in another for the derivatives of functions;
     # the single-step methods σ'·∂L/∂s in one order for LIF, and as autograd does for others.
-    rounding = ("not" in reset and method in RATE) or method in ("bptt_s", "sltt", "ottt")
+    rounding = ("detached" not in reset and method in RATE) or method in ("bptt_s", "sltt", "ottt")
     for found, expected in zip(of_own, of_lif, strict=True):
         if rounding:
             torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6 * float(expected.abs().max()))

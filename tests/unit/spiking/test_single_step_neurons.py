@@ -9,15 +9,10 @@ from torch._inductor.graph import GraphLowering
 
 from rbp_engine.spiking import LIF
 from rbp_engine.spiking.carriers.single_step import StepState, StepTensor, TraceTensor
+from tests.unit.spiking.method_checks import RESETS
 
 T, B, C, SIZE = 3, 2, 16, 4
 BOTH = ("decay", "threshold")
-RESETS = {
-    "soft-detached": {},
-    "soft": {"detach_reset": False, "surrogate": "atan"},
-    "hard-detached": {"reset": "hard"},
-    "hard-to-minus-0.3": {"reset": "hard", "v_reset": -0.3, "detach_reset": False},
-}
 CARRIERS = {
     "bptt_s": lambda x, state: StepTensor(x, state, through_time=True),
     "sltt": lambda x, state: StepTensor(x, state, through_time=False),
