@@ -214,21 +214,17 @@ def test_a_good_setting_is_accepted(text):
 
 
 def test_unreadable_files_become_preset_errors():
-    Path("folder.toml").mkdir()
     Path("latin.toml").write_bytes(b"title = 'a'\ndescription = '\xe9'\n")
     Path("syntax.toml").write_text("title = 'a'\n\n[optim\n")
     Path("twice.toml").write_text("[run]\nseed = 1\nseed = 2\n")
     Path("deep.toml").write_text("x = " + "[" * 3_000)
     Path("digits-of-pi.toml").write_text("x = " + "3" * 10_000)
-    Path("dangling.toml").symlink_to("nowhere")
     expected = {
-        "folder.toml": "cannot be read: a directory, not a file",
         "latin.toml": "line 2  is not UTF-8 text (byte 0xe9)",
         "syntax.toml": "line 3  is not TOML: ",
         "twice.toml": "line 3  is not TOML: ",
         "deep.toml": "nested more than 32 deep",
         "digits-of-pi.toml": "is not TOML: ",
-        "dangling.toml": "no such file",
         "absent.toml": "no such file",
         "a\0b.toml": "no such file",
     }

@@ -1,25 +1,17 @@
 import pytest
 
 from rbp_engine.report.collect import collect
-from rbp_engine.run.files.layout import read_json, write_json
 from rbp_engine.run.store.store import run_directories
 from tests.run_files import change_summary
 
 
-@pytest.mark.parametrize("status", ["stopped", "killed"])
-def test_an_incomplete_run_is_left_out_by_name(finish_run, runs, status):
+@pytest.mark.parametrize(("status", "reason"), [("stopped", "stopped"), ("killed", "killed"), ("running", "lost: ")])
+def test_an_incomplete_run_and_one_whose_worker_is_gone_are_left_out_by_name(finish_run, runs, status, reason):
     complete, other = finish_run("digits", "seed=1"), finish_run("digits", "seed=2", status=status)
-    entries, excluded = collect(run_directories(runs))
-    assert [entry.run for entry in entries] == [complete]
-    assert [(run.id, run.reason) for run in excluded] == [(other.id, status)]
-
-
-def test_a_run_whose_worker_is_gone_is_left_out_as_lost(finish_run, runs):
-    run = finish_run(status="running")
-    write_json(run.summary_json, read_json(run.summary_json) | {"updated": 1.0})
+    change_summary(other, updated=1.0)
     entries, (excluded,) = collect(run_directories(runs))
-    assert entries == []
-    assert excluded.reason.startswith("lost: ")
+    assert [entry.run for entry in entries] == [complete]
+    assert excluded.id == other.id and excluded.reason.startswith(reason)
 
 
 @pytest.mark.parametrize("damage", [{"last": {"top1": "0.9"}}, {"created": None}])

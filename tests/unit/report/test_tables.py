@@ -83,7 +83,7 @@ def test_latex_text_is_escaped(text, escaped):
     assert tables.latex_text(text) == escaped
 
 
-def test_csv_keeps_fractions_and_leaves_missing_values_empty(cells):
+def test_csv_and_json_keep_fractions_csv_leaves_missing_values_empty_and_json_names_every_run(cells, runs):
     first, second = csv.DictReader(io.StringIO(tables.csv_text(cells)))
     assert float(first["last_mean"]) == pytest.approx(0.955) and float(first["last_std"]) == pytest.approx(
         0.00707, 1e-3
@@ -91,9 +91,6 @@ def test_csv_keeps_fractions_and_leaves_missing_values_empty(cells):
     assert (first["paper"], first["runs"], first["seeds"], first["best_chosen_on"]) == ("0.9561", "2", "1 2", "test")
     assert (second["last_std"], second["paper"], second["difference"]) == ("", "", "")
     assert second["best_chosen_on"] == "held-out"
-
-
-def test_json_keeps_fractions_and_names_every_run(cells, runs):
     document = json.loads(json.dumps(tables.document(cells, [], runs)))
     first, second = document["rows"]
     assert first["last"]["count"] == 2 and first["difference"] == pytest.approx(-0.0011)

@@ -273,22 +273,10 @@ def long_queue(queue, machine):
     ]
 
 
-def started_none(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The ids of the runs for which a starter is started from now on; none is."""
-    found: list[str] = []
-
-    def helper(entry: Any, module: str, *words: str, held: Any = ()) -> Any:
-        found.append(entry.run.id)
-        raise OSError("no processes here")
-
-    monkeypatch.setattr(dispatcher, "_helper", helper)
-    return found
-
-
-def test_a_pass_opens_the_files_of_few_of_the_jobs_that_wait(long_queue, monkeypatch):
+@pytest.mark.usefixtures("started")
+def test_a_pass_opens_the_files_of_few_of_the_jobs_that_wait(long_queue):
     runs = long_queue(60)
     write_status(runs[0], "running")
-    started_none(monkeypatch)
     one = dispatcher.Dispatcher()
     one.look()
     with opened() as files:
@@ -298,15 +286,14 @@ def test_a_pass_opens_the_files_of_few_of_the_jobs_that_wait(long_queue, monkeyp
     assert not any(name.endswith(".json") and "/queue/" in name for name in files)
 
 
-def test_a_job_far_behind_that_was_withdrawn_leaves_the_queue_though_nothing_is_free(long_queue, monkeypatch):
+def test_a_job_far_behind_that_was_withdrawn_leaves_the_queue_though_nothing_is_free(long_queue, started):
     runs = long_queue(60)
     write_status(runs[0], "running")
     write_status(runs[55], "stopped")  # and whoever withdrew it has died before it removed the entry
-    assert started_none(monkeypatch) == []
     one = dispatcher.Dispatcher()
     for _ in range(1 + 60 // dispatcher.LOOKED_AT_IN_TURN):
         one.look()
-    assert len(entries()) == 59 and entry_of(runs[55]) is None
+    assert len(entries()) == 59 and entry_of(runs[55]) is None and started == []
 
 
 def test_the_entry_of_a_run_is_found_without_reading_those_of_others(long_queue, tmp_path):

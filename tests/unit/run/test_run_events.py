@@ -147,7 +147,9 @@ def test_an_unknown_kind_another_version_and_a_value_that_does_not_fit_are_skipp
     assert read(json.dumps(GOOD | change)) is None
 
 
-def test_a_resuming_writer_cuts_off_an_incomplete_last_line_and_continues_numbering(tmp_path):
+@pytest.mark.parametrize("at_once", [1, 7, run_writer.READ_AT_ONCE])
+def test_a_resuming_writer_cuts_off_an_incomplete_last_line_and_continues_numbering(tmp_path, monkeypatch, at_once):
+    monkeypatch.setattr(run_writer, "READ_AT_ONCE", at_once)
     path = tmp_path / "events" / "rank0.jsonl"
     first = EventWriter(path, 1)
     for step in (1, 2):
@@ -339,17 +341,6 @@ def test_lines_already_read_are_given_when_the_file_cannot_be_read_any_further(t
     path.write_bytes(b"first\nsecond\n")
     monkeypatch.setattr(event_reader, "READ_AT_ONCE", 8)
     assert ReplacedWhileItIsRead(path).poll_lines() == [b"first"]
-
-
-def test_a_file_longer_than_the_read_buffer_is_repaired_and_counted(tmp_path, monkeypatch):
-    monkeypatch.setattr(run_writer, "READ_AT_ONCE", 7)
-    path = write_lines(tmp_path / "rank0.jsonl", *(b"x" * length + b"\n" for length in range(20)))
-    whole = path.read_bytes()
-    path.write_bytes(whole + b"torn, and longer than what is read at once")
-    writer = EventWriter(path, attempt=2)
-    assert path.read_bytes() == whole
-    assert writer.write(Heartbeat(), step=1).seq == 20
-    writer.close()
 
 
 @pytest.mark.parametrize("what", ["a folder on the way is a file", "a link to itself", "a folder", "a named pipe"])

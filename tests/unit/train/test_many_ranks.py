@@ -148,18 +148,15 @@ def test_ranks_exchange_values_at_once_or_at_the_next_boundary(two_ranks):
         }
 
     first, second = two_ranks(work)
-    assert (
-        first
-        == second
-        == {
-            "agree": [[0, 0], [2, 4], [20, 4]],
-            "largest": [2, -1],
-            "gather": [[1.0, 0.5], [2.0, 0.5]],
-            "collect": [{"rank": 1}, {"rank": 2}],
-            "from first": "made by 1",
-            "buffers": [1.0, 1.0],
-        }
-    )
+    expected = {
+        "agree": [[0, 0], [2, 4], [20, 4]],
+        "largest": [2, -1],
+        "gather": [[1.0, 0.5], [2.0, 0.5]],
+        "collect": [{"rank": 1}, {"rank": 2}],
+        "from first": "made by 1",
+        "buffers": [1.0, 1.0],
+    }
+    assert first == second == expected
     alone = work(Ranks())
     assert alone["agree"] == [[1, 4], [10, 4], [100, 4]] and alone["gather"] == [[1.0, 0.5]]
 

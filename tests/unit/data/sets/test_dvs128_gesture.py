@@ -6,15 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from rbp_engine.data.catalog import CATALOG
 from rbp_engine.data.events.errors import Unreadable
 from rbp_engine.data.events.plan import FrameSettings
 from rbp_engine.data.events.recorded import RecordedSet
-from rbp_engine.data.open_feed import open_feed
 from rbp_engine.errors import DataError
-from rbp_engine.preset import load_preset
 from tests.fuzz.recordings import NO_FILES, broken_promises, problems_of
 from tests.limits import within_limits
 
@@ -129,15 +126,6 @@ def test_it_is_found_in_its_own_folder_and_in_the_one_above(tmp_path):
     assert GESTURE.find([elsewhere]).path == elsewhere
     nowhere = GESTURE.find([tmp_path / "nowhere"])
     assert not nowhere.found and "research.ibm.com" in nowhere.remedy
-
-
-def test_a_run_trains_on_it_by_its_preset(tmp_path):
-    write(tmp_path / "set", "npz")
-    preset = load_preset("dvs128-gesture", ["T=3", "batch=8"]).preset
-    feed = open_feed(preset.data, timesteps=3, seed=1, held_out=0.0, device=torch.device("cpu"))
-    frames, labels = next(feed.train.epoch(0))
-    assert frames.shape == (3, 8, 2, 48, 48) and labels.shape == (8,)
-    assert (feed.classes, len(feed.class_names)) == (11, 11)
 
 
 def test_a_time_that_has_run_over_2_to_the_31_goes_on(tmp_path):
