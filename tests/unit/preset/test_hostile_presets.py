@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from rbp_engine.errors import UserError
 from rbp_engine.preset import PresetError, list_presets, load_preset, read_resolved
 from rbp_engine.preset.author import create_from_run
 from rbp_tui.cli import app
@@ -60,23 +59,16 @@ def test_a_preset_a_parent_a_runs_preset_and_own_code_that_cannot_be_read_are_re
         assert reason in problem.message and "\n" not in problem.message
 
 
-@pytest.mark.parametrize("command", ["show odd", "diff odd", "new mine --from odd"])
-def test_commands_tell_of_a_preset_that_is_no_file_in_one_sentence(folder, command):
-    for kind in ("pipe", "device", "huge"):
-        FILES[kind][0](folder / "odd.toml")
-        done = CliRunner().invoke(app, ["presets", *command.split()])
-        assert isinstance(done.exception, UserError), done.output
-        assert str(done.exception).startswith("presets/odd.toml: 1 problem\n  cannot be read: ")
-        (folder / "odd.toml").unlink()
-
-
 def test_bad_presets_are_listed_by_name_beside_the_good_ones(folder):
     for kind, (make, _) in FILES.items():
         make(folder / f"{kind}.toml")
     (folder / "sp ace[red].toml").write_text("x = 1")
+    (folder / "two.toml").write_text("title = 'Bad'\n[data]\nname = 'cifar10'\nbatch = 1\nflip = 1\n")
+    (folder / ".hidden.toml").touch()
     (folder / "good.toml").write_text("title = 'mine'")
-    broken = {entry.name for entry in list_presets() if entry.problems}
-    assert broken == {*FILES, "sp ace[red]"}
+    broken = {entry.name: entry for entry in list_presets() if entry.problems}
+    assert broken.keys() == {*FILES, "sp ace[red]", "two"}
+    assert (broken["two"].title, broken["two"].group, len(broken["two"].problems)) == ("", "", 2)
     done = CliRunner().invoke(app, ["presets", "list"], env={"COLUMNS": "200"})
     assert done.exit_code == 0
     assert "mine" in done.stdout and "digits" in done.stdout

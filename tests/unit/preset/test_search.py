@@ -177,14 +177,3 @@ def test_the_list_has_each_name_once_by_data_set(places):
     assert next(entry.group for entry in entries if entry.name == "cifar10-dvs-vggsnn") == "cifar10_dvs"
     assert next(entry.title for entry in entries if entry.name == "digits") == "my own"
     assert not any(entry.problems for entry in entries)
-
-
-def test_the_list_has_broken_presets_with_their_problems(places):
-    (places["here"] / "bad.toml").write_text("title = 'Bad'\n[data]\nname = 'cifar10'\nbatch = 1\nflip = 1\n")
-    (places["here"] / "worse.toml").write_bytes(b"\xff")
-    (places["here"] / "folder.toml").mkdir()
-    (places["here"] / ".hidden.toml").touch()
-    entries = {entry.name: entry for entry in list_presets()}
-    assert set(entries) == BUNDLED | {"bad", "worse", "folder"}
-    assert (entries["bad"].title, entries["bad"].group, len(entries["bad"].problems)) == ("", "", 2)
-    assert len(entries["worse"].problems) == len(entries["folder"].problems) == 1

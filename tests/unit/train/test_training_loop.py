@@ -456,20 +456,14 @@ def test_a_budget_of_steps_ends_after_exactly_so_many_and_a_larger_one_gives_the
     assert same(weights(last), whole[1])
 
 
-def test_a_budget_of_time_counts_what_earlier_attempts_have_worked(run):
+def test_a_budget_of_time_that_is_used_up_leaves_a_step_of_an_attempt_without_a_checkpoint(run):
     assert Attempt(run, 1, limits=lambda ranks: Limits(max_time_s=100.0, spent_s=100.0)).go() == OUT_OF_BUDGET
     assert Attempt(run, 2, limits=lambda ranks: Limits(max_time_s=100.0, spent_s=100.0)).go() == OUT_OF_BUDGET
     found, _ = checkpoint.find_newest(run.checkpoints)
     assert found.progress.step == 1  # of an attempt without a checkpoint a step is kept
-    writer = EventWriter(run.events(), 3)
-    writer.write(RunStart(), 1)
-    time.sleep(0.2)
-    writer.write(Heartbeat(), 1)
-    writer.close()
-    assert worked_s(run) >= 0.2
 
 
-def test_a_sleep_of_the_machine_is_no_work(tmp_path):
+def test_what_attempts_have_worked_is_without_a_sleep_of_the_machine(tmp_path):
     run = RunDirectory(tmp_path)
     writer = EventWriter(run.events(), 1)
     for t, body in enumerate([RunStart(), Heartbeat(), Heartbeat(), RunEnd("stopped")]):

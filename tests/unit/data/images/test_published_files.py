@@ -130,11 +130,10 @@ def test_a_damaged_archive_is_an_error_that_names_it(known, damage):
 def test_what_is_no_file_is_refused_and_not_waited_for_and_a_missing_file_is_named(known):
     contents, _ = digits("")
     file = known("mnist", contents) / "t10k-labels-idx1-ubyte"
-    for kind, make in (("a named pipe", os.mkfifo), ("a device", lambda path: path.symlink_to("/dev/zero"))):
-        file.unlink()
-        make(file)
-        with pytest.raises(ValueError, match=f"{file} cannot be read: {kind}, not a file"):
-            catalogued("mnist").read(file.parent)
+    file.unlink()
+    os.mkfifo(file)
+    with pytest.raises(ValueError, match=f"{file} cannot be read: a named pipe, not a file"):
+        catalogued("mnist").read(file.parent)
     file.unlink()
     with pytest.raises(FileNotFoundError, match="t10k-labels-idx1-ubyte"):
         catalogued("mnist").read(file.parent)
