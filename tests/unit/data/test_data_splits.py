@@ -2,12 +2,10 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from rbp_engine.data.catalog import CATALOG, catalogued
 from rbp_engine.data.open_feed import open_feed
-from rbp_engine.data.splits import DataSplits, Images, check_splits, stratified_split
+from rbp_engine.data.splits import DataSplits, Images, check_splits
 from rbp_engine.train.ranks.seeding import seed_everything
 
 
@@ -81,20 +79,6 @@ def test_held_out_images_come_from_the_training_set_and_the_test_set_stays_compl
     held, rest = shown(with_held_out.validation), shown(with_held_out.train)
     assert len(held) == round(0.2 * 1437 + 0.5)
     assert sorted(held + rest) == shown(whole.train)
-
-
-@given(st.integers(2, 5), st.integers(4, 20), st.integers(0, 2**31), st.data())
-def test_a_stratified_split_is_a_partition_with_every_class_in_proportion(classes, of_each, seed, data):
-    count = classes * of_each
-    held_out = data.draw(st.integers(classes, count - classes))
-    rest, held = stratified_split(indexed(count, classes), held_out, seed)
-    assert len(held) == held_out
-    assert sorted(torch.cat([rest.pixels, held.pixels]).flatten().tolist()) == list(range(count))
-    per_class = held.labels.bincount(minlength=classes)
-    assert per_class.max() - per_class.min() <= 1
-    assert torch.equal(rest.pixels.flatten().long() % classes, rest.labels)
-    again = stratified_split(indexed(count, classes), held_out, seed)
-    assert torch.equal(again[1].pixels, held.pixels)
 
 
 def test_a_set_whose_samples_are_no_images_in_memory_is_not_loaded():
