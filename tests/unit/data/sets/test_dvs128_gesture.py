@@ -116,7 +116,7 @@ def test_a_trial_gives_the_same_frames_from_every_layout(tmp_path, layout):
             (label, frames_of(trial(person, label)).astype(np.uint8)) for person in people for label in range(11)
         ]
         assert found == sorted((label, frames.tobytes()) for label, frames in expected)
-    assert done.manifest["remarks"] == []
+    assert done.manifest["remarks"] == [] and len(GESTURE.class_names) == GESTURE.classes == 11
 
 
 def test_it_is_found_in_its_own_folder_and_in_the_one_above(tmp_path):
