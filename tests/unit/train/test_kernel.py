@@ -96,14 +96,10 @@ def cudnn_as_before():
 
 
 @pytest.mark.usefixtures("cudnn_as_before")
-def test_convolutions_are_tuned_on_a_card_and_not_on_a_cpu():
+def test_convolutions_are_tuned_on_a_card_not_on_a_cpu_and_not_for_code_that_asks_for_deterministic_algorithms():
     for device, tuned in ((CPU, False), (CARD, True), (CPU, False)):
         tune_convolutions(device)
         assert torch.backends.cudnn.benchmark is tuned
-
-
-@pytest.mark.usefixtures("cudnn_as_before")
-def test_code_that_asks_for_deterministic_algorithms_has_no_convolution_tuned():
     torch.backends.cudnn.deterministic = True
     tune_convolutions(CARD)
     assert not torch.backends.cudnn.benchmark
