@@ -1,6 +1,7 @@
 """What has happened in a run, from the events of its ranks, as they are written, and how long it still needs."""
 
 import copy
+import functools
 import itertools
 from collections.abc import Iterable
 from typing import Any
@@ -256,33 +257,21 @@ def test_a_line_has_a_gap_where_events_were_lost_and_only_there():
 
     def told(*rows: tuple[int, int, Metrics | Validation | RunStart | System]) -> dict[str, Curve]:
         builder = CurveBuilder()
-        add(
-            builder, [Event(seq, 100.0 + seq, attempt, 0, step, body) for seq, (attempt, step, body) in enumerate(rows)]
-        )
+        for t, (attempt, step, body) in enumerate(rows, start=100):
+            builder.add(event(t, body, attempt=attempt, step=step))
         return builder.curves()
 
-    first = [
-        (1, 0, RunStart(epoch=0, steps_per_epoch=2)),
-        (1, 1, metrics(1)),
-        (1, 1, System(rss=1)),
-        (1, 2, metrics(2)),
-    ]
-    first.append((1, 2, validation(1)))
-    lost = told(
-        *first,
-        (2, 4, RunStart(epoch=2, steps_per_epoch=2, gap_from=2)),
-        (2, 5, metrics(5)),
-        (2, 5, System(rss=1)),
-        (2, 6, metrics(6)),
-        (2, 6, validation(3)),
-    )
+    begun, system = functools.partial(RunStart, steps_per_epoch=2), System(rss=1)
+    first = [(1, 0, begun(epoch=0)), (1, 1, metrics(1)), (1, 1, system), (1, 2, metrics(2)), (1, 2, validation(1))]
+    after = [(2, 5, metrics(5)), (2, 5, system), (2, 6, metrics(6)), (2, 6, validation(3))]
+    lost = told(*first, (2, 4, begun(epoch=2, gap_from=2)), *after)
     assert lost["train/loss"].step.tolist() == [1, 2, 4, 5, 6]
     assert np.isnan(lost["train/loss"].value).tolist() == [False, False, True, False, False]
     assert np.isnan(lost["memory"].value).tolist() == [False, True, False]
     assert lost["validation/top1"].epoch.tolist() == [1, 2, 3]
     assert np.isnan(lost["validation/top1"].value).tolist() == [False, True, False]
 
-    in_mid_epoch = told(*first, (2, 3, RunStart(epoch=1, steps_per_epoch=2, gap_from=2)), (2, 4, validation(2)))
+    in_mid_epoch = told(*first, (2, 3, begun(epoch=1, gap_from=2)), (2, 4, validation(2)))
     assert in_mid_epoch["validation/top1"].value.tolist() == [0.1, 0.2], "no evaluation is missing"
 
 
