@@ -72,7 +72,8 @@ batch = {form = 1, to = 2.5}
     assert ", ".join(line.partition(":")[0] for line in found) == (
         "5 sweep.seeds[2], 6 sweep.trails, 7 sweep.search, 9 sweep.grid.metod, 10 sweep.grid.method[1], "
         "11 sweep.grid.T, 12 sweep.grid.seed, 13 sweep.grid.run.name, 14 sweep.list, 16 sweep.random, "
-        "17 sweep.random.optim.lr.from, 18 sweep.random.T, 19 sweep.random.batch.from, 19 sweep.random.batch.form, 3 train.epochs"
+        "17 sweep.random.optim.lr.from, 18 sweep.random.T, 19 sweep.random.batch.from, "
+        "19 sweep.random.batch.form, 3 train.epochs"
     )
     text = "\n".join(found)
     assert "Did you mean 'trials'?" in text and "Did you mean 'tpe'?" in text and "Did you mean 'from'?" in text
