@@ -42,20 +42,6 @@ class Mapped(nn.Conv2d):
         super().__init__(in_channels, num_classes, 3)
 
 
-class Misfit(nn.Sequential):
-    def __init__(self, *, num_classes, in_channels, neuron):
-        super().__init__(nn.Flatten(), nn.Linear(7, num_classes))
-
-    def forward(self, x):
-        return super().forward(x)
-
-
-class Dead(nn.Module):
-    def __init__(self, *, num_classes, in_channels, neuron):
-        super().__init__()
-        raise OSError("no weights")
-
-
 def without_neuron(num_classes=10, in_channels=3):
     return nn.Linear(1, 1)
 

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -16,7 +16,6 @@ from rbp_engine.run.launch import launch
 from rbp_engine.run.writer import EventWriter
 from tests.run_files import change_identity
 
-FinishRun = Callable[..., RunDirectory]
 STEPS_PER_EPOCH, GIB = 20, 2**30
 
 

@@ -135,7 +135,7 @@ def test_the_scale_of_the_loss_is_none_of_methods_that_ignore_it(finish_run):
     assert found.groups[0].title == "digits · BPTT · T=4"
 
 
-def test_the_csv_has_a_line_per_measurement_without_superseded_ones(finish_run, tmp_path):
+def test_the_csv_has_a_line_per_measurement_without_superseded_ones(finish_run):
     run = finish_run("digits", curve=[0.5, 0.8])
     header, *lines = events_csv(run).splitlines()
     assert header.startswith("run,kind,t,attempt,step,epoch,split,weights,samples,loss,top1")

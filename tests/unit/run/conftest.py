@@ -3,7 +3,6 @@
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -16,7 +15,6 @@ from rbp_engine.run.status import processes
 from tests.packed_runs import make_run_to_pack
 from tests.run_files import change_summary, write_attempt, write_identity
 
-MakeRun = Callable[..., RunDirectory]
 PROCESS = ("pid", "started", "boot", "namespace", "host")
 
 

@@ -71,7 +71,7 @@ def test_a_job_with_a_given_seed_continues_only_a_run_of_that_seed(tmp_path):
     assert start.find_or_create(request, request.load()) == ([run], False)
 
 
-def test_a_changed_value_replaces_the_one_given_under_either_name(tmp_path):
+def test_a_changed_value_replaces_the_one_given_under_either_name():
     options = LaunchOptions(Path("a b"), Resources(2), "none")
     request = LaunchRequest("digits", ("optim.lr=1", "T=2", "lr=3"), options, (4,), run_id="x")
     assert shlex.join(request.command) == (

@@ -128,7 +128,7 @@ def test_a_queued_run_that_cannot_be_started_has_its_hooks(queue, machine):
     assert log.read_text() == "on_failure: echo $RBP_CAUSE\nerror\n"
 
 
-def test_hooks_run_also_if_their_output_can_go_nowhere(make_run, machine, tmp_path):
+def test_hooks_run_also_if_their_output_can_go_nowhere(make_run, machine):
     machine.write_text("[hooks]\non_failure = 'echo full && mkdir \"$RBP_RUN_DIR/told\"'\n")
     full, locked_out = make_run("full"), make_run("locked_out")
     locked_out.control.rmdir()

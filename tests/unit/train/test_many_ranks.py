@@ -112,7 +112,7 @@ def test_with_micro_batches_and_clipping_the_gradients_equal_those_of_the_joined
             check_equal(found[2 * number + 1], clipped)
 
 
-def test_the_output_of_micro_batches_is_that_of_the_share(two_ranks):
+def test_the_output_of_micro_batches_is_that_of_the_share():
     torch.manual_seed(2)
     network = nn.Sequential(nn.Flatten(), nn.Linear(128, CLASSES))
     images, labels = batch(7, static=True)

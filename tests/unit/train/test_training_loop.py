@@ -525,7 +525,7 @@ def test_two_ranks_have_the_same_moving_average_and_one_that_is_their_models(tmp
     assert last.body.ema_top1 is not None
 
 
-def test_a_resume_continues_with_the_same_loss_scale(run, tmp_path):
+def test_a_resume_continues_with_the_same_loss_scale(run):
     first = Attempt(run, 1, epochs=1, precision="fp16")
     first.state.scaler = torch.amp.GradScaler("cpu", init_scale=64.0, growth_interval=3)
     assert first.go() == "completed"
