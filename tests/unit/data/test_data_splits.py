@@ -9,12 +9,6 @@ from rbp_engine.data.splits import DataSplits, Images, check_splits
 from rbp_engine.train.ranks.seeding import seed_everything
 
 
-def indexed(count: int, classes: int) -> Images:
-    """Images whose only pixel is their index, with cyclic labels."""
-    numbers = torch.arange(count)
-    return Images(numbers.to(torch.uint8).view(count, 1, 1, 1), numbers % classes)
-
-
 @pytest.mark.parametrize("name", ["digits", "mnist5k"])
 def test_a_packaged_set_has_the_recorded_sizes_and_statistics(name):
     if name == "mnist5k":
@@ -97,7 +91,7 @@ def test_a_set_whose_samples_are_no_images_in_memory_is_not_loaded():
     ],
 )
 def test_a_users_data_set_is_checked_before_training(change, problem):
-    images = indexed(6, 2)
+    images = Images(torch.zeros(6, 1, 1, 1, dtype=torch.uint8), torch.arange(6) % 2)
     good = {"train": images, "test": images, "classes": 2, "mean": (0.5,), "deviation": (0.5,)}
     assert check_splits(DataSplits(**good)) == []
     assert any(problem in found for found in check_splits(DataSplits(**good | change)))

@@ -40,10 +40,6 @@ def children():
     return lambda: [process for process in psutil.Process().children() if process not in before]
 
 
-def labels(source: TrainingBatches, epoch: int, start: int = 0) -> list[int]:
-    return [label for _, part in source.epoch(epoch, start) for label in part.tolist()]
-
-
 def test_a_batch_is_float_with_time_first_and_matches_its_labels():
     data = samples()
     for frames, chosen in training().epoch(0):
