@@ -14,13 +14,15 @@ from rbp_engine.plan.search import Search
 from rbp_engine.plan.states import PointState, Standing, standing_of
 from rbp_engine.plan.study import SearchTrial, TrialState, Value
 from rbp_engine.preset import LoadedPreset, PresetError, read_resolved
+from rbp_engine.preset.layers import value_at
 from rbp_engine.preset.own_code import inside_a_run
 from rbp_engine.preset.sweep.section import Varied, value_in
+from rbp_engine.printable import one_line
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.events import RunStart, Validation
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.files.run_json import read_run_json
+from rbp_engine.run.files.run_json import SweepRecord, read_run_json
 from rbp_engine.run.files.stop_request import read_stop_request
 from rbp_engine.run.status.history_reader import HistoryReader
 from rbp_engine.run.store.store import RunRecord, record
@@ -92,12 +94,7 @@ class TrialReader:
     def _checked_point(self, number: int, found: RunRecord) -> tuple[SweepPoint, dict[str, Value]]:
         """The point of a run, once it is known to be what the search would train, and its settings."""
         run = found.run
-        if not run.run_json.is_file():
-            raise RunError(f"{run.path} is in the way, and has no run.json")
-        sweep = read_run_json(run).sweep
-        if sweep is None:
-            raise RunError(f"{run.id} is in the way: its run.json names no search")
-        if (sweep.name, sweep.trial) != (self.search.name, number):
+        if read_run_json(run).sweep != SweepRecord(one_line(self.search.name), number):
             raise OtherExperiment(f"{run.id} is in the way: it is not trial {number} of {self.search.name}")
         values = values_of(self.search, run)
         loaded = self.search.request_of(number, values).load().with_run(seed=self.search.seed)
@@ -136,13 +133,7 @@ def is_pruned(ended: RunRecord) -> bool:
 def values_of(search: Search, run: RunDirectory) -> dict[str, Value]:
     """The settings that a search has given a run, from its preset. Raises UserError if they are not in its space."""
     values = read_resolved(run.preset_toml).model_dump()
-    return {one.key: _value_of(one, _found(values, one.key), run) for one in search.space.settings}
-
-
-def _found(values: Any, key: str) -> Any:
-    for name in key.split("."):
-        values = values.get(name) if isinstance(values, dict) else None
-    return values
+    return {one.key: _value_of(one, value_at(values, tuple(one.key.split("."))), run) for one in search.space.settings}
 
 
 def _value_of(setting: Varied, value: Any, run: RunDirectory) -> Value:

@@ -134,7 +134,7 @@ def test_trials_that_are_damaged_are_named_and_the_search_goes_on_with_the_other
     damages: dict[str, Callable[[RunDirectory], object]] = {
         "run.json is damaged": lambda run: run.run_json.write_text("{"),
         "run.json cannot be read": lambda run: run.run_json.unlink(),
-        "names no search": lambda run: change_identity(run, sweep=None),
+        "it is not trial 3": lambda run: change_identity(run, sweep=None),
         "preset.toml: 1 problem; no such file": lambda run: run.preset_toml.unlink(),
         "not in the space of this search": lambda run: set_in_preset(run, "lr", "9.0"),
         "another experiment": lambda run: set_in_preset(run, "lr", "0.06"),
