@@ -9,6 +9,7 @@ import json
 import os
 import re
 import stat
+from collections.abc import Callable
 from io import BufferedReader
 from typing import Any, Final
 
@@ -22,6 +23,7 @@ JSON_LIMIT: Final = 8 * MIB
 
 # Code that walks through values is recursive, so this is far below Python's limit of recursion.
 _DEEPEST: Final = 32
+_TOO_DEEP: Final = f"nested more than {_DEEPEST} deep"
 # Arrays and objects of JSON: each takes a microsecond and three bytes of the text.
 _MOST_CONTAINERS: Final = 200_000
 # What is done with the values of a TOML file takes up to a millisecond for each.
@@ -115,16 +117,13 @@ def parse_json(content: bytes, limit: int = JSON_LIMIT) -> Any:
     if len(content) > limit:
         raise TooComplex(f"longer than {_size(limit)}")
     text = content.decode("utf-8-sig", "surrogatepass")  # as json.loads does
-    if _opening(text) > _DEEPEST:
-        # Without the strings: a run.json may have a diff, which is full of brackets.
-        strings_apart = content.replace(rb"\\", b"").replace(rb"\"", b"").split(b'"')
-        bare = b"".join(strings_apart[::2]).decode(errors="replace")
-        opening = _opening(bare)
-        if opening > _MOST_CONTAINERS:
-            raise TooComplex(f"more than {_MOST_CONTAINERS} arrays and objects")
-        if opening > _DEEPEST and _depth(bare) > _DEEPEST:
-            raise TooComplex(f"nested more than {_DEEPEST} deep")
-    return json.loads(text)
+    if _opening(text) <= _DEEPEST:
+        return json.loads(text)
+    # Without the strings: a run.json may have a diff, which is full of brackets.
+    strings_apart = content.replace(rb"\\", b"").replace(rb"\"", b"").split(b'"')
+    if _opening(b"".join(strings_apart[::2]).decode(errors="replace")) > _MOST_CONTAINERS:
+        raise TooComplex(f"more than {_MOST_CONTAINERS} arrays and objects")
+    return _shallow(json.loads, text)
 
 
 def parse_toml(text: str, limit: int = TOML_LIMIT) -> dict[str, Any]:
@@ -142,13 +141,9 @@ def parse_toml(text: str, limit: int = TOML_LIMIT) -> dict[str, Any]:
         bare = TOML_TEXT.sub("", text)
         if sum(map(bare.count, "=[{,")) > _MOST_VALUES:
             raise TooComplex(f"more than {_MOST_VALUES} keys, tables and array elements")
-        if _depth(bare) > _DEEPEST or _LONG_KEY.search(bare):
-            raise TooComplex(f"arrays or tables nested more than {_DEEPEST} deep")
-    try:
-        values = tomli.loads(text)
-    except RecursionError:
-        raise TooComplex(f"arrays or tables nested more than {_DEEPEST} deep") from None
-    _check_nesting(values)
+        if _LONG_KEY.search(bare):
+            raise TooComplex(_TOO_DEEP)
+    values: dict[str, Any] = _shallow(tomli.loads, text)
     return values
 
 
@@ -176,21 +171,14 @@ def _opening(text: str) -> int:
     return text.count("[") + text.count("{")
 
 
-def _depth(text: str) -> int:
-    """The depth of the brackets in a text without strings; far enough to compare it with `_DEEPEST`."""
-    depth = deepest = 0
-    for match in re.finditer(r"([\[{])|[\]}]", text):
-        depth += 1 if match[1] else -1
-        deepest = max(deepest, depth)
-        if deepest > _DEEPEST:
-            break
-    return deepest
-
-
-def _check_nesting(values: dict[str, Any]) -> None:
-    """Raise TooComplex for tables that dotted keys and headers, which need no brackets in brackets, nest too deeply."""
+def _shallow(parse: Callable[[str], Any], text: str) -> Any:
+    """What `parse` makes of a text. Raises TooComplex if that is nested too deeply, also by dotted keys and headers."""
+    try:
+        values = parse(text)
+    except RecursionError:
+        raise TooComplex(_TOO_DEEP) from None
     level: list[Any] = [values]
-    for _ in range(_DEEPEST + 1):
+    for _ in range(_DEEPEST):
         level = [
             inner
             for value in level
@@ -198,4 +186,5 @@ def _check_nesting(values: dict[str, Any]) -> None:
             if isinstance(inner, (dict, list))
         ]
     if level:
-        raise TooComplex(f"arrays or tables nested more than {_DEEPEST} deep")
+        raise TooComplex(_TOO_DEEP)
+    return values
