@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from rbp_engine import child, compile_cache
-from rbp_engine.cores import cores_here
 from rbp_engine.errors import UserError
 from rbp_engine.run.launch.environment import CARD_ORDER, module_command
 from rbp_engine.run.queue.devices import is_wsl_with_card, pool_of_this_machine
@@ -51,7 +50,6 @@ def examine(runs: Path | None = None) -> Iterator[Finding]:
     yield devices()
     yield logout()
     yield shared_memory(Path("/dev/shm"))
-    yield threads()
     yield compile_folders()
 
 
@@ -215,20 +213,6 @@ def shared_memory(folder: Path) -> Finding:
         remedy = "docker run --shm-size=8g, or --ipc=host, if this is a container"
         return Finding("shared memory", "note", f"{text}, little for runs of several processes", remedy)
     return Finding("shared memory", "ok", text)
-
-
-def threads() -> Finding:
-    """Do the user's own settings slow training down?"""
-    cores = cores_here()
-    chosen = {name: os.environ[name] for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY") if name in os.environ}
-    text = ", ".join(f"{name}={value}" for name, value in chosen.items()) or "none set, rbp chooses"
-    text = f"{_count(cores, 'core')} for this process; {text}"
-    if chosen.get("OMP_WAIT_POLICY", "").lower() == "active":
-        text += "; threads that wait take cores from those that work"
-        return Finding("threads", "note", text, "unset OMP_WAIT_POLICY")
-    if chosen.get("OMP_NUM_THREADS", "").isdecimal() and int(chosen["OMP_NUM_THREADS"]) > cores:
-        return Finding("threads", "note", f"{text}; more threads than cores are slower", "unset OMP_NUM_THREADS")
-    return Finding("threads", "ok", text)
 
 
 def compile_folders() -> Finding:

@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from rbp_engine.health import devices, judge_torch, kills_at_logout, runs_folder, shared_memory, threads
+from rbp_engine.health import devices, judge_torch, kills_at_logout, runs_folder, shared_memory
 from rbp_engine.run.files.attempts import Asked
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.queue.entries import new_entry, write_entry
@@ -16,7 +16,7 @@ from rbp_engine.train import device
 
 NAMES = [
     "python", "packages", "torch", "nvidia driver", "machine.toml", "runs", "devices", "logout", "shared memory",
-    "threads", "compile cache", "terminal",
+    "compile cache", "terminal",
 ]  # fmt: skip
 
 
@@ -49,14 +49,14 @@ def test_notes_do_not_fail_and_doctor_itself_loads_no_torch(rbp_here, tmp_path):
         "import sys; from rbp_tui.cli import app; app(['doctor', '--json'], standalone_mode=False)\n"
         'sys.stderr.write(f\'loaded {sorted({"torch", "sklearn", "numpy"} & set(sys.modules))}\')'
     )
-    rbp_here.environment |= {"OMP_WAIT_POLICY": "ACTIVE", "PYTHONIOENCODING": "ascii"}
+    rbp_here.environment |= {"PYTHONIOENCODING": "ascii"}
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env=rbp_here.environment, capture_output=True, text=True
     )
     findings = by_name(done)
     assert done.returncode == 0 and done.stderr.endswith("loaded []")
     assert list(findings) == NAMES
-    assert {name for name in NAMES if findings[name]["status"] == "note"} >= {"threads", "terminal"}
+    assert {name for name in NAMES if findings[name]["status"] == "note"} >= {"terminal"}
     assert findings["runs"]["text"].startswith(f"{tmp_path / 'runs'} (made by the first run), ")
 
 
@@ -137,14 +137,6 @@ def test_the_last_setting_of_systemd_counts(tmp_path, texts, kills):
 def test_missing_shared_memory_is_no_problem(tmp_path):
     assert shared_memory(tmp_path / "absent").status == "ok"
     assert "GiB" in shared_memory(tmp_path).text
-
-
-def test_more_threads_than_cores_are_noted(monkeypatch):
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
-    monkeypatch.setenv("OMP_NUM_THREADS", "4096")
-    assert (threads().status, threads().remedy) == ("note", "unset OMP_NUM_THREADS")
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    assert threads().status == "ok"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
