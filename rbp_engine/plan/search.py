@@ -25,8 +25,8 @@ LONGEST_NAME = 100
 class Search:
     """A search that can be started: `trials` combinations of settings, each trained once, with one `seed`.
 
-    `request` is what all of its runs share, `base` the preset that it loads. The score of a trial is its top-1 of the
-    last epoch.
+    `request` is what all of its runs share, `base` the preset that it loads. `ends` are presets with both ends of each
+    range and each choice. The score of a trial is its top-1 of the last epoch.
     """
 
     request: LaunchRequest
@@ -34,6 +34,7 @@ class Search:
     space: SearchSpace
     trials: int
     seed: int
+    ends: tuple[LoadedPreset, ...]
     retry_failed: bool = False
 
     @property
@@ -76,7 +77,7 @@ def plan_search(asked: SweepRequest) -> Search:
     seeds = request.seeds_of(base)
     pruner = asked.pruner or section.prune
     _refuse_contradictions(settings, seeds, trials, pruner)
-    load_each(request, _ends(settings))  # any problem in them comes up before the search begins
+    ends = tuple(load_each(request, _ends(settings)))  # any problem in them comes up before the search begins
     kind = asked.search or section.search or SEARCHES[0]
     digest = _digest(base, settings, seeds[0], pruner)
     name = asked.name or f"{name_in_id(base.name)}-{kind}-{digest[:4]}"
@@ -87,7 +88,7 @@ def plan_search(asked: SweepRequest) -> Search:
     except RunError as error:
         raise RunError(f"--name: the ids of all trials begin with it, and {error}") from None
     space = SearchSpace(name, settings, pruner, base.preset.train.epochs)
-    return Search(request, base, space, trials, seeds[0], asked.retry_failed)
+    return Search(request, base, space, trials, seeds[0], ends, asked.retry_failed)
 
 
 def _refuse_contradictions(settings: tuple[Varied, ...], seeds: tuple[int, ...], trials: int, pruner: str) -> None:

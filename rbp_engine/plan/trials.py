@@ -1,11 +1,10 @@
 """The trials of a search, read from their runs: what was chosen so far, what came of it, and the plan they make."""
 
-import functools
 import math
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from rbp_engine.errors import UserError
@@ -13,7 +12,7 @@ from rbp_engine.plan.points import SweepPlan, SweepPoint
 from rbp_engine.plan.search import Search
 from rbp_engine.plan.states import PointState, Standing, standing_of
 from rbp_engine.plan.study import SearchTrial, TrialState, Value
-from rbp_engine.preset import LoadedPreset, PresetError, read_resolved
+from rbp_engine.preset import read_resolved
 from rbp_engine.preset.layers import value_at
 from rbp_engine.preset.own_code import inside_a_run
 from rbp_engine.preset.sweep.section import Varied, value_in
@@ -148,10 +147,6 @@ def _value_of(setting: Varied, value: Any, run: RunDirectory) -> Value:
     )
 
 
-# A preset takes some milliseconds to load.
-MOST_DRAWN = 40
-
-
 def plan_so_far(search: Search, trials: Sequence[TrialRun]) -> tuple[SweepPlan, list[PointState]]:
     """The plan to which a search has grown, and where its points stand."""
     states = [
@@ -162,30 +157,18 @@ def plan_so_far(search: Search, trials: Sequence[TrialRun]) -> tuple[SweepPlan, 
 
 
 def plan_to_the_end(search: Search, trials: Sequence[TrialRun]) -> tuple[SweepPlan, list[PointState]]:
-    """The same, with a stand-in for each run that is still to come.
-
-    Nobody knows its settings yet, so they are drawn at random; if they contradict each other, there is none.
-    """
+    """The same, with a stand-in for each run that is still to come: nobody knows its settings yet, so they are those at
+    the ends of their ranges in turn."""
     _, found = plan_so_far(search, trials)
-    load = functools.cache(functools.partial(_loaded, search))
     for trial in sorted({*range(1, search.trials + 1)} - {state.point.trial for state in found}):
-        words = tuple(one.word(trial % MOST_DRAWN) for one in search.space.settings)
-        if (loaded := load(words)) is not None:
-            found.append(PointState(SweepPoint(trial, words, loaded.with_run(seed=search.seed)), Standing.MISSING))
+        loaded = search.ends[trial % len(search.ends)]
+        found.append(PointState(SweepPoint(trial, (), loaded), Standing.MISSING))
     return _plan(search, found), found
 
 
 def _plan(search: Search, states: Sequence[PointState]) -> SweepPlan:
     keys = tuple(one.key for one in search.space.settings)
     return SweepPlan(search.name, search.request, keys, tuple(state.point for state in states))
-
-
-def _loaded(search: Search, words: tuple[str, ...]) -> LoadedPreset | None:
-    request = search.request
-    try:
-        return replace(request, overrides=(*request.overrides, *words)).load()
-    except PresetError:
-        return None
 
 
 def best_of(trials: Sequence[TrialRun]) -> TrialRun | None:
