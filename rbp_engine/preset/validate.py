@@ -1,5 +1,6 @@
 """Turn plain values into a checked preset, and report every problem in words, with the place where it was written."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -96,7 +97,8 @@ def _for_several(given: object) -> str:
 
 
 def _nearest_key(location: tuple[str | int, ...], known: Sequence[FieldInfo]) -> str:
-    word, table = str(location[-1]), _pattern(location[:-1])
+    word, above = str(location[-1]), dotted(location[:-1])
+    table = re.sub(r"\[[0-9]+\]", "[]", f"{above}.") if above else ""
     beside = [info.key.removeprefix(table) for info in known if info.key.startswith(table)]
     inside = {key.partition("[")[0].partition(".")[0] for key in beside} | (set() if table else APART)
     elsewhere = [info.key for info in known if info.key.rpartition(".")[2] == word]
@@ -105,14 +107,6 @@ def _nearest_key(location: tuple[str | int, ...], known: Sequence[FieldInfo]) ->
     if not elsewhere and (key := SHORT_NAMES.get(word) or key_of_others(word)):
         return f" Did you mean '{key.removeprefix(table)}'?"
     return did_you_mean(word, inside) or f" Known here: {', '.join(sorted(inside))}"
-
-
-def _pattern(location: tuple[str | int, ...]) -> str:
-    """The common prefix of the keys in a table, in the format of `FieldInfo.key`: `paper.figures[].`."""
-    text = ""
-    for part in location:
-        text += "[]" if isinstance(part, int) else f".{part}" if text else part
-    return f"{text}." if text else ""
 
 
 def read_model(
