@@ -1,24 +1,46 @@
-"""Random numbers of a probe's own, so that those of training go on as if it had drawn none."""
+"""The global generators of random numbers: how they are kept and put back, as after a probe that has drawn some."""
 
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
 
 
+def generator_state() -> dict[str, Any]:
+    """The generators of this process: python, numpy, torch and CUDA, in what a checkpoint may hold."""
+    version, words, gauss = random.getstate()
+    numpy_state: Any = np.random.get_state(legacy=False)
+    return {
+        "python": [version, list(words), gauss],
+        "numpy": numpy_state | {"state": {**numpy_state["state"], "key": numpy_state["state"]["key"].tolist()}},
+        "torch": torch.get_rng_state(),
+        # Only of the card that this process uses: the number of visible cards may differ at the resume.
+        "cuda": [torch.cuda.get_rng_state()] if torch.cuda.is_initialized() else [],
+    }
+
+
+def restore_generators(state: dict[str, Any]) -> None:
+    """Let the generators go on from that state."""
+    version, words, gauss = state["python"]
+    random.setstate((version, tuple(words), gauss))
+    words = np.array(state["numpy"]["state"]["key"], dtype=np.uint32)
+    np.random.set_state(state["numpy"] | {"state": {**state["numpy"]["state"], "key": words}})
+    torch.set_rng_state(state["torch"])
+    if state["cuda"] and torch.cuda.is_initialized():
+        torch.cuda.set_rng_state(state["cuda"][0])
+
+
 @contextmanager
 def random_numbers_put_back() -> Iterator[None]:
     """Within it random numbers may be drawn, and generators seeded: afterwards all go on where they were."""
-    python, arrays = random.getstate(), np.random.get_state()
-    devices = [torch.cuda.current_device()] if torch.cuda.is_available() and torch.cuda.is_initialized() else []
+    before = generator_state()
     try:
-        with torch.random.fork_rng(devices):
-            yield
+        yield
     finally:
-        random.setstate(python)
-        np.random.set_state(arrays)
+        restore_generators(before)
 
 
 @contextmanager

@@ -14,20 +14,19 @@ import contextlib
 import hashlib
 import io
 import os
-import random
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors.torch import load_file
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 
 from rbp_engine.codec import LARGEST
+from rbp_engine.probes.random_numbers import generator_state, restore_generators
 from rbp_engine.run.files import inside
 from rbp_engine.run.files.inside import Folder
 from rbp_engine.run.files.layout import CHECKPOINT, by_step, json_text, read_json
@@ -253,7 +252,7 @@ def load(checkpoint: Checkpoint, state: State, rank: int = 0) -> dict[str, Any]:
         extra: dict[str, Any] = kept["extra"]
         if rank < checkpoint.world_size:
             generators = checkpoint.path / _generator_file(rank)
-            _restore_generators(torch.load(generators, weights_only=True, map_location="cpu"))
+            restore_generators(torch.load(generators, weights_only=True, map_location="cpu"))
     except CheckpointError:
         raise
     except Exception as error:
@@ -316,29 +315,6 @@ def _name(step: int) -> str:
 
 def _generator_file(rank: int) -> str:
     return f"rng-rank{rank}.pt"
-
-
-def generator_state() -> dict[str, Any]:
-    """The generators of this process: python, numpy, torch and CUDA."""
-    version, words, gauss = random.getstate()
-    numpy_state: Any = np.random.get_state(legacy=False)
-    return {
-        "python": [version, list(words), gauss],
-        "numpy": numpy_state | {"state": {**numpy_state["state"], "key": numpy_state["state"]["key"].tolist()}},
-        "torch": torch.get_rng_state(),
-        # Only of the card that this process uses: the number of visible cards may differ at the resume.
-        "cuda": [torch.cuda.get_rng_state()] if torch.cuda.is_initialized() else [],
-    }
-
-
-def _restore_generators(state: dict[str, Any]) -> None:
-    version, words, gauss = state["python"]
-    random.setstate((version, tuple(words), gauss))
-    words = np.array(state["numpy"]["state"]["key"], dtype=np.uint32)
-    np.random.set_state(state["numpy"] | {"state": {**state["numpy"]["state"], "key": words}})
-    torch.set_rng_state(state["torch"])
-    if state["cuda"] and torch.cuda.is_initialized():
-        torch.cuda.set_rng_state(state["cuda"][0])
 
 
 def _opened(folder: Path) -> contextlib.AbstractContextManager[Folder]:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from rbp_engine.printable import one_line
+from rbp_engine.probes.random_numbers import generator_state
 from rbp_engine.run.files import inside
 from rbp_engine.run.files.events import CheckpointSaved
 from rbp_engine.run.files.layout import RunDirectory
@@ -77,7 +78,7 @@ class Checkpointer:
         if at != self._saved:
             self._check_weights(at)
             self.recorder.journal.sync()  # on every rank, before rank 0 writes a checkpoint of this step
-            generators = self.ranks.collect(checkpoint.generator_state())
+            generators = self.ranks.collect(generator_state())
             recorded = self.recorder.state()
             if self.ranks.rank == 0:
                 self._write(at, generators, recorded, best=best)
