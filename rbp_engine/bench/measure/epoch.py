@@ -4,7 +4,8 @@ import itertools
 import time
 from contextlib import nullcontext
 
-from rbp_engine.bench.measure.trial import Trial, endless, first_images
+from rbp_engine.bench.measure.trial import Trial, endless
+from rbp_engine.probes.gradient_fidelity import first_samples
 from rbp_engine.train.checkpoints import checkpoint
 from rbp_engine.train.checkpoints.checkpoint import Progress
 
@@ -48,8 +49,8 @@ def evaluation_s(trial: Trial, batch: int, seconds: float) -> float:
     batches = itertools.chain.from_iterable(itertools.repeat(trial.feed.validation))
 
     def predict() -> None:
-        images, _ = next(batches)
-        method.predict(model, first_images(images, batch))
+        images, _ = first_samples(*next(batches), batch)
+        method.predict(model, images)
 
     with nullcontext() if average is None else average.applied():
         predict()

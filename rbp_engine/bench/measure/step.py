@@ -18,12 +18,13 @@ from torch import Tensor
 
 from rbp_engine.bench.baselines import BASELINES, Baseline, Predict
 from rbp_engine.bench.measure import counts, memory, stand_in
-from rbp_engine.bench.measure.trial import Trial, first_images
+from rbp_engine.bench.measure.trial import Trial
 from rbp_engine.child import answer_each
 from rbp_engine.data.known_shape import known_shape
 from rbp_engine.methods.protocol import predict
 from rbp_engine.preset import read_resolved
 from rbp_engine.preset.schema import Preset
+from rbp_engine.probes.gradient_fidelity import first_samples
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.train.build import build_optimizer
 from rbp_engine.train.checkpoints.state import State
@@ -109,7 +110,7 @@ def serve(run: RunDirectory, name: str) -> Iterator[dict[str, Any]]:
     device = choose_device(preset.run.device)
     # A small step first: the memory of compilers and of the libraries' tables belongs to the base.
     small = Side(run, preset, name, device)
-    small.step(first_images(small.images, 2), small.labels[:2])
+    small.step(*first_samples(small.images, small.labels, 2))
     del small
     side = Side(run, preset, name, device)
     # Momenta count as memory of training, whenever they are created.

@@ -14,6 +14,7 @@ from rbp_engine.data.loading.batch_loader import Batch
 from rbp_engine.data.loading.source import TrainingBatches
 from rbp_engine.methods import StepOutput
 from rbp_engine.preset.schema import Preset
+from rbp_engine.probes.gradient_fidelity import first_samples
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.train.build import build_feed
 from rbp_engine.train.optimisation import set_learning_rate
@@ -82,12 +83,11 @@ class Trial(TrainingSession):
 
     def point(self, batch: int, timesteps: int, steps: int = 2) -> Point:
         """Mean of some steps on the first images of the batch, after a warm-up step."""
-        images, labels = self.batch
-        part = first_images(images, batch)
-        part = part[:timesteps] if images.ndim == 5 else part
+        images, labels = first_samples(*self.batch, batch)
+        images = images[:timesteps] if images.ndim == 5 else images
         memory.reset_peak(self.device)
-        self.take(part, labels[:batch], timesteps)
-        seconds, _ = self.timed(lambda: self.take(part, labels[:batch], timesteps), least=steps)
+        self.take(images, labels, timesteps)
+        seconds, _ = self.timed(lambda: self.take(images, labels, timesteps), least=steps)
         return Point(batch, timesteps, seconds, memory.peak(self.device))
 
     def first_point(self, steps: int = 2) -> Point:
@@ -103,11 +103,6 @@ class Trial(TrainingSession):
         half = max(2, batch // 2) if batch > 2 else 1
         wanted = [(half, timesteps), (batch, max(1, timesteps // 2)), (batch, timesteps)]
         return [self.point(*each) for each in dict.fromkeys(wanted)]
-
-
-def first_images(images: Tensor, batch: int) -> Tensor:
-    """The first images of [B, C, H, W], or of [T, B, C, H, W] at every timestep."""
-    return images[:, :batch] if images.ndim == 5 else images[:batch]
 
 
 def endless(source: TrainingBatches) -> Generator[Batch]:
