@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from rbp_engine.data.augment import augmentation
-from rbp_engine.data.augment.autoaugment import AutoAugment
 from rbp_engine.data.feed import Feed
 from rbp_engine.data.loading.batch_loader import Batch, BatchLoader, Read
 from rbp_engine.data.loading.prefetch import moved
@@ -51,6 +50,9 @@ class MemorySource(Source):
         places = torch.from_numpy(index).to(self.device)
         generator, normalise, policy = torch.Generator(self.device), self._normalise(), None
         if self.auto_augment:
+            # torchvision takes seconds to import.
+            from rbp_engine.data.augment.autoaugment import AutoAugment
+
             height, width = self.images.pixels.shape[-2:]
             policy = AutoAugment(height, width, self.device)
 
