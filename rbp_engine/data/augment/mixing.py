@@ -28,10 +28,10 @@ def mixed(source: TrainingBatches, classes: int, mixup: float, cutmix: float, se
 
     def finish(wanted: Wanted, *read: Tensor) -> Batch:
         images, labels = source.finish(wanted, *read)
-        draw = np.random.default_rng((_MIXING, seed, wanted.epoch, wanted.position, source.batches.cut.rank))
+        draw = np.random.default_rng((_MIXING, seed, wanted.epoch, wanted.position, source.cut.rank))
         return _mixed(images, F.one_hot(labels, classes).float(), mixup, cutmix, draw)
 
-    return TrainingBatches(source.read, finish, source.order, source.batches)
+    return TrainingBatches(source.read, finish, source.order, source.count, source.cut)
 
 
 def _mixed(images: Tensor, labels: Tensor, mixup: float, cutmix: float, draw: np.random.Generator) -> Batch:

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-from rbp_engine.errors import SettingsError
-
 
 @dataclass(frozen=True)
 class Share:
@@ -46,45 +44,6 @@ class Cut:
     drop_last: bool = False
     rank: int = 0
     world_size: int = 1
-
-
-@dataclass(frozen=True)
-class Batches:
-    """`count` training samples, cut into batches.
-
-    Raises SettingsError if there would be no batch, or one with fewer samples than processes.
-    """
-
-    count: int
-    cut: Cut
-
-    def __post_init__(self) -> None:
-        cut = self.cut
-        if len(self) == 0:
-            raise SettingsError(
-                f"data.batch_size = {cut.batch_size} is more than the {self.count} training samples (drop_last)"
-            )
-        smallest = self.size(len(self) - 1)
-        if smallest < cut.world_size:
-            what = "data.batch_size" if smallest == cut.batch_size else "the last batch of an epoch"
-            remedy = "a larger one" if smallest == cut.batch_size else "data.drop_last = true, or another batch size"
-            raise SettingsError(f"{what} = {smallest} is less than the {cut.world_size} processes: use {remedy}")
-
-    def __len__(self) -> int:
-        return self.count // self.cut.batch_size if self.cut.drop_last else -(-self.count // self.cut.batch_size)
-
-    def size(self, position: int) -> int:
-        """Samples of the batch at a position of the epoch, over all processes."""
-        return min(self.cut.batch_size, self.count - position * self.cut.batch_size)
-
-    def share(self, position: int) -> Share:
-        """This process's share of the batch at a position."""
-        return Share.part(self.size(position), self.cut.rank, self.cut.world_size)
-
-    def places(self, position: int) -> slice:
-        """The places of this share's samples in the order of the epoch."""
-        start, share = position * self.cut.batch_size, self.share(position)
-        return slice(start + share.first, start + share.end)
 
 
 def evaluation_plan(count: int, cut: Cut) -> list[slice]:

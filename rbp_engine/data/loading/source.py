@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rbp_engine.data.loading.batch_loader import Batch, Read
-from rbp_engine.data.loading.shares import Batches, Cut, Share, evaluation_plan
+from rbp_engine.data.loading.shares import Cut, Share, evaluation_plan
+from rbp_engine.errors import SettingsError
 
 Index = NDArray[np.int64]
 #: Turns what is wanted and what was read into the batch.
@@ -40,20 +41,30 @@ def permutation(index: Index, seed: int) -> Callable[[int], Any]:
 
 
 class TrainingBatches:
-    """Shuffled batches: the samples in the `order` of an epoch are read, and then finished.
+    """Shuffled batches of `count` samples: those in the `order` of an epoch are read, and then finished.
 
-    `finish` turns what is wanted and what was read into the batch.
+    `finish` turns what is wanted and what was read into the batch. Raises SettingsError if there would be no batch, or
+    one with fewer samples than processes.
     """
 
-    def __init__(self, read: Read, finish: Finish, order: Callable[[int], Any], batches: Batches) -> None:
-        self.read, self.finish, self.order, self.batches = read, finish, order, batches
+    def __init__(self, read: Read, finish: Finish, order: Callable[[int], Any], count: int, cut: Cut) -> None:
+        self.read, self.finish, self.order, self.count, self.cut = read, finish, order, count, cut
+        if len(self) == 0:
+            raise SettingsError(
+                f"data.batch_size = {cut.batch_size} is more than the {count} training samples (drop_last)"
+            )
+        smallest = self.size(len(self) - 1)
+        if smallest < cut.world_size:
+            what = "data.batch_size" if smallest == cut.batch_size else "the last batch of an epoch"
+            remedy = "a larger one" if smallest == cut.batch_size else "data.drop_last = true, or another batch size"
+            raise SettingsError(f"{what} = {smallest} is less than the {cut.world_size} processes: use {remedy}")
 
     def __len__(self) -> int:
-        return len(self.batches)
+        return self.count // self.cut.batch_size if self.cut.drop_last else -(-self.count // self.cut.batch_size)
 
     def size(self, position: int) -> int:
-        """Samples of the batch at a position, over all processes."""
-        return self.batches.size(position)
+        """Samples of the batch at a position of the epoch, over all processes."""
+        return min(self.cut.batch_size, self.count - position * self.cut.batch_size)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch, from position `start` on; earlier ones are not read."""
@@ -63,8 +74,9 @@ class TrainingBatches:
             yield self.finish(wanted, *read)
 
     def _wanted(self, epoch: int, position: int, order: Any) -> Wanted:
-        places = self.batches.places(position)
-        return Wanted(epoch, position, places.start, order[places], self.batches.share(position))
+        share = Share.part(self.size(position), self.cut.rank, self.cut.world_size)
+        start = position * self.cut.batch_size
+        return Wanted(epoch, position, start + share.first, order[start + share.first : start + share.end], share)
 
 
 class EvaluationBatches:
@@ -110,7 +122,7 @@ class Source(ABC):
         Raises SettingsError for batches that cannot be filled.
         """
         index = self._all() if index is None else index
-        return TrainingBatches(*self.augmented(index, cut.seed), Batches(len(index), cut))
+        return TrainingBatches(*self.augmented(index, cut.seed), len(index), cut)
 
     def evaluation(self, cut: Cut, split: str = "test", index: Index | None = None) -> EvaluationBatches:
         """The samples in order, as the batches of a split."""

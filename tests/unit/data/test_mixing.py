@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from rbp_engine.data.augment.mixing import box, mixed
-from rbp_engine.data.loading.shares import Batches, Cut
+from rbp_engine.data.loading.shares import Cut
 from rbp_engine.data.loading.source import TrainingBatches, Wanted
 
 B, CLASSES = 6, 8
@@ -25,8 +25,8 @@ def marked(timesteps: int = 0, rank: int = 0) -> TrainingBatches:
             images = torch.eye(CLASSES)[labels].view(B, CLASSES, 1, 1).expand(B, CLASSES, 10, 12)
             yield images.expand(timesteps, *images.shape) if timesteps else images, labels
 
-    batches = Batches(4 * B * (rank + 1), Cut(batch_size=B * (rank + 1), rank=rank, world_size=rank + 1))
-    return TrainingBatches(read, lambda wanted, *batch: batch, lambda epoch: np.arange(batches.count), batches)
+    count, cut = 4 * B * (rank + 1), Cut(batch_size=B * (rank + 1), rank=rank, world_size=rank + 1)
+    return TrainingBatches(read, lambda wanted, *batch: batch, lambda epoch: np.arange(count), count, cut)
 
 
 def batches(mixup: float, cutmix: float, seed: int = 1, rank: int = 0, timesteps: int = 0) -> TrainingBatches:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from rbp_engine.child import explain as explain_measurement
 from rbp_engine.compile_cache import CompileCacheError
 from rbp_engine.data.catalog import DataMissing, Presence
-from rbp_engine.data.loading.shares import Batches, Cut
+from rbp_engine.data.loading.shares import Cut
+from rbp_engine.data.loading.source import TrainingBatches
 from rbp_engine.errors import DataError, LoaderLost
 from rbp_engine.models import create_model
 from rbp_engine.preset.schema import Preset
