@@ -2,13 +2,14 @@
 
 import copy
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from rbp_engine.errors import NeuronError
+from rbp_engine.probes.layers import hooked
 from rbp_engine.spiking import Carrier, OwnNeuron
 from rbp_engine.spiking.fusion import Current
 from rbp_engine.spiking.own_neuron import FAR, OwnNeurons, tensors_of
@@ -29,10 +30,7 @@ def shapes_of_inputs(model: nn.Module) -> Iterator[Shapes]:
         if inputs and isinstance(inputs[0], Carrier):
             found.setdefault(module, tuple(inputs[0].shape[1:]))
 
-    with ExitStack() as hooks:
-        for module in model.modules():
-            if isinstance(module, OwnNeuron):
-                hooks.enter_context(module.register_forward_pre_hook(note))
+    with hooked(one.register_forward_pre_hook(note) for one in model.modules() if isinstance(one, OwnNeuron)):
         yield found
 
 
