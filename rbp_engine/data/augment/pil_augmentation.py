@@ -13,11 +13,10 @@ from torchvision import transforms
 
 from rbp_engine.data.augment import augmentation
 from rbp_engine.data.preprocess import Pixels
-from rbp_engine.data.splits import Images
 
 
 class PilImages:
-    """Images in memory, augmented one by one: float32 [C, H, W], normalised.
+    """Images in memory, uint8 [N, C, H, W], augmented one by one: float32 [C, H, W], normalised.
 
     In this order: random crop after `crop_padding` pixels of black, flip, AutoAugment (CIFAR-10 policy), tensor,
     normalise, cutout of `cutout` pixels.
@@ -25,7 +24,7 @@ class PilImages:
 
     def __init__(
         self,
-        images: Images,
+        pixels: Tensor,
         normalised: Pixels,
         *,
         crop_padding: int = 0,
@@ -33,35 +32,26 @@ class PilImages:
         autoaugment: bool = False,
         cutout: int = 0,
     ) -> None:
-        self.pixels = images.pixels
-        self.labels = images.labels.numpy()
+        self.pixels = pixels
         self.cutout = cutout
-        finish: list[Callable[[Any], Any]] = [
-            transforms.ToTensor(),
-            transforms.Normalize(normalised.mean, normalised.deviation),
-        ]
         steps: list[Callable[[Any], Any]] = [transforms.ToPILImage()]
         if crop_padding:
-            height, width = images.pixels.shape[-2:]
+            height, width = pixels.shape[-2:]
             steps.append(transforms.RandomCrop((height, width), padding=crop_padding))
         if flip:
             steps.append(transforms.RandomHorizontalFlip())
         if autoaugment:
             steps.append(transforms.AutoAugment(transforms.AutoAugmentPolicy.CIFAR10))
-        self.random_steps = transforms.Compose([*steps, *finish])
-        self.plain_steps = transforms.Compose([transforms.ToPILImage(), *finish])
+        normalise = transforms.Normalize(normalised.mean, normalised.deviation)
+        self.steps = transforms.Compose([*steps, transforms.ToTensor(), normalise])
 
-    def augmented(self, index: int, draw: np.random.Generator) -> Tensor:
-        """The image for training."""
+    def __call__(self, index: int, draw: np.random.Generator | None) -> Tensor:
+        """The image for training; evaluations have batches of their own."""
+        assert draw is not None
         # torchvision draws only from the global generator.
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(int(draw.integers(2**63)))
-            image: Tensor = self.random_steps(self.pixels[index])
+            image: Tensor = self.steps(self.pixels[index])
             if self.cutout:
                 image = augmentation.cutout(image.unsqueeze(0), self.cutout, torch.default_generator).squeeze(0)
-        return image
-
-    def plain(self, index: int) -> Tensor:
-        """The image for evaluation."""
-        image: Tensor = self.plain_steps(self.pixels[index])
         return image

@@ -103,14 +103,14 @@ class MemorySource(Source):
         from rbp_engine.data.loading.one_by_one import OneByOne
 
         reader = PilImages(
-            self.images,
+            self.images.pixels,
             self.pixels,
             crop_padding=self.crop_padding,
             flip=self.flip,
             autoaugment=self.auto_augment,
             cutout=self.cutout,
         )
-        return OneByOne(reader, lambda augmented: augmented, loader)
+        return OneByOne(reader, self.labels.numpy(), lambda augmented: augmented, loader)
 
     def _normalise(self) -> NormalisePixels:
         return NormalisePixels(self.pixels.mean, self.pixels.deviation, self.device)

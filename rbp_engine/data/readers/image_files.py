@@ -15,26 +15,17 @@ from rbp_engine.errors import DataError
 from rbp_engine.untrusted_files import read_untrusted
 
 
-class FileImages:
-    """The images of a list, cropped to squares, uint8 [3, size, size]; `size` in pixels."""
+def square(images: ImageList, size: int, index: int, draw: np.random.Generator | None) -> Tensor:
+    """An image of the list, uint8 [3, size, size]: a crop of random size and shape, or without `draw` the centre.
 
-    def __init__(self, images: ImageList, size: int) -> None:
-        self.images = images
-        self.labels = images.labels
-        self.size = size
-
-    def augmented(self, index: int, draw: np.random.Generator) -> Tensor:
-        """A random crop of random size and shape. Raises DataError for a damaged file."""
-        image = read_image(self.images.path(index))
-        top, left, height, width = random_box(image.shape[-2], image.shape[-1], draw)
-        square: Tensor = functional.resized_crop(
-            image, top, left, height, width, [self.size, self.size], antialias=True
-        )
-        return square
-
-    def plain(self, index: int) -> Tensor:
-        """The centre. Raises DataError as above."""
-        return centre(read_image(self.images.path(index)), self.size)
+    Raises DataError for a damaged file.
+    """
+    image = read_image(images.path(index))
+    if draw is None:
+        return centre(image, size)
+    top, left, height, width = random_box(image.shape[-2], image.shape[-1], draw)
+    crop: Tensor = functional.resized_crop(image, top, left, height, width, [size, size], antialias=True)
+    return crop
 
 
 def centre(image: Tensor, size: int) -> Tensor:

@@ -5,7 +5,6 @@ import shutil
 import signal
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,8 +16,8 @@ from rbp_engine.data.loading.batch_loader import BatchLoader
 from rbp_engine.data.loading.one_by_one import DEVIATION, MEAN, OneByOne, images_in_files
 from rbp_engine.data.loading.shares import Cut
 from rbp_engine.data.opening import Opening
-from rbp_engine.data.readers import image_folders
-from rbp_engine.data.readers.image_files import FileImages, random_box, read_image
+from rbp_engine.data.readers import image_files, image_folders
+from rbp_engine.data.readers.image_files import random_box, read_image
 from rbp_engine.data.readers.image_folders import check_image_folders, list_image_folders
 from rbp_engine.preset.sections.data import DataSection
 
@@ -177,11 +176,11 @@ def test_a_png_named_jpeg_is_read(tmp_path):
 
 
 def test_evaluation_is_the_centre_of_the_resized_image(made):
-    images = FileImages(list_image_folders(made).val, 56)
+    images = list_image_folders(made).val
     theirs = transforms.Compose([transforms.Resize(64), transforms.CenterCrop(56)])
     for index in range(len(images.labels)):
-        ours = images.plain(index)
-        expected = np.asarray(theirs(Image.open(images.images.path(index)))).transpose(2, 0, 1)
+        ours = image_files.square(images, 56, index, None)
+        expected = np.asarray(theirs(Image.open(images.path(index)))).transpose(2, 0, 1)
         assert ours.shape == (3, 56, 56)
         # Pillow's decoder and resize round differently in places.
         assert float((ours.float() - torch.from_numpy(expected.astype(np.float32))).abs().mean()) < 1.0
@@ -219,15 +218,10 @@ def test_an_epoch_has_every_image_once_normalised_and_square(made):
 
 
 def test_the_same_image_is_augmented_differently_at_each_position():
-    class Numbers:
-        labels = np.zeros(64, dtype=np.int64)
+    def read(index, draw):
+        return torch.tensor([[[draw.random(), 0.0]]])
 
-        def augmented(self, index, draw):
-            return torch.tensor([[[draw.random(), 0.0]]])
-
-        plain: Any = None
-
-    source = OneByOne(Numbers(), lambda x: x, BatchLoader(0, CPU), flip=True)
+    source = OneByOne(read, np.zeros(64, dtype=np.int64), lambda x: x, BatchLoader(0, CPU), flip=True)
     [(images, _)] = source.training(Cut(batch_size=64)).epoch(0)
     mirrored = images[:, 0, 0, 0] == 0
     assert len(images.sum((1, 2, 3)).unique()) == 64
@@ -240,10 +234,7 @@ def test_an_epoch_from_a_position_is_the_tail_and_reads_nothing_before_it(made, 
     for start in (1, 4, 5):
         assert same(whole[start:], epoch(feed(made, workers=workers), 2, start))
     read = []
-    augmented = FileImages.augmented
-    monkeypatch.setattr(
-        FileImages, "augmented", lambda self, index, draw: (read.append(index), augmented(self, index, draw))[1]
-    )
+    monkeypatch.setattr(image_files, "read_image", lambda path: (read.append(path), read_image(path))[1])
     epoch(feed(made), 2, 4)
     assert len(read) == 3
 
@@ -302,14 +293,8 @@ def test_held_out_images_are_of_every_class_and_are_not_trained_on(made):
 
 
 def test_a_rank_without_images_has_no_batches():
-    class One:
-        labels = np.zeros(1, dtype=np.int64)
-        augmented: Any = None
-
-        def plain(self, index):
-            return torch.zeros(1, 2, 2)
-
-    source = OneByOne(One(), lambda x: x, BatchLoader(0, CPU))
+    one = np.zeros(1, dtype=np.int64)
+    source = OneByOne(lambda index, draw: torch.zeros(1, 2, 2), one, lambda x: x, BatchLoader(0, CPU))
     shares = [list(source.evaluation(Cut(batch_size=4, rank=rank, world_size=2))) for rank in (0, 1)]
     assert [len(share) for share in shares] == [0, 1]
 
