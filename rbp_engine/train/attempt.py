@@ -40,7 +40,7 @@ from rbp_engine.train.record.energy import record_energy
 from rbp_engine.train.record.journal import Journal
 from rbp_engine.train.record.lost_events import find_gap
 from rbp_engine.train.record.recorder import Recorder
-from rbp_engine.train.record.tensorboard import Board, TensorBoardLog
+from rbp_engine.train.record.tensorboard import TensorBoardLog
 from rbp_engine.train.session import TrainingSession
 from rbp_engine.train.trainer import report_test, train
 
@@ -87,8 +87,8 @@ def _run_attempt(
     warnings += uncompiled + list(feed.notes)
     readers = preset.data.workers
     warnings += too_many(readers, cores_of_a_rank()) if feed.loader else unused(readers)
-    board = TensorBoardLog(run.tensorboard, purge_step=at.step + 1) if first else Board()
-    cleanup.push(lambda kind, error, trace: None if kind is Superseded else board.close())
+    board = TensorBoardLog(run.tensorboard, purge_step=at.step + 1) if first else None
+    cleanup.push(lambda kind, error, trace: board.close() if board and kind is not Superseded else None)
     early_stop = EarlyStop(preset.guard.early_stop, preset.guard.early_stop_delta)
     recorder = Recorder(
         journal,

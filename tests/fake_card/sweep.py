@@ -39,7 +39,6 @@ from rbp_engine.train.ranks.distributed import Ranks
 from rbp_engine.train.ranks.process import RankProcess
 from rbp_engine.train.record.journal import Journal
 from rbp_engine.train.record.recorder import Recorder
-from rbp_engine.train.record.tensorboard import Board
 from rbp_engine.train.step import OptimizerStep
 
 # Of the transformers the smallest size: the others are the same code.
@@ -202,7 +201,7 @@ def _take_in_loop(step: OptimizerStep, images: Tensor, labels: Tensor) -> None:
     with TemporaryDirectory() as folder, redirect_stdout(sys.stderr):
         run = RunDirectory(Path(folder))
         journal = Journal(run, Summary("job", "p", "e", "rate_m", 2, 1, epochs=1), 1, RankProcess(run.ranks, 0, 0, 1))
-        recorder = Recorder(journal, MemoryGauge(torch.device("cpu")), Board(), 10, Ranks(), Probes())
+        recorder = Recorder(journal, MemoryGauge(torch.device("cpu")), None, 10, Ranks(), Probes())
         try:
             for number in (1, 2):
                 set_learning_rate(step.state.optimizer, 0.1 / number)

@@ -19,7 +19,7 @@ from rbp_engine.train.errors import NonFiniteImages, NonFiniteLoss
 from rbp_engine.train.memory import MemoryGauge
 from rbp_engine.train.ranks.distributed import Ranks
 from rbp_engine.train.record.journal import Journal
-from rbp_engine.train.record.tensorboard import Board
+from rbp_engine.train.record.tensorboard import TensorBoardLog
 
 DRAIN_EVERY_S = 0.5
 
@@ -100,7 +100,7 @@ class Recorder:
         self,
         journal: Journal,
         gauge: MemoryGauge,
-        board: Board,
+        board: TensorBoardLog | None,
         log_every: int,
         ranks: Ranks,
         probes: Probes,
@@ -251,7 +251,7 @@ class Recorder:
             trained_s=self.journal.summary.trained_s,
         )
         self.journal.write_first(metrics, last.progress.step)
-        if self.ranks.rank == 0:
+        if self.board is not None and self.ranks.rank == 0:
             self.board.scalars(last.progress.step, {"train/loss": loss, "train/top1": top1, "train/lr": last.lr})
 
     def _write_system(self) -> None:
@@ -295,7 +295,7 @@ class Recorder:
             + ("" if weights == "last" else f" ({weights} weights)")
             + ("" if ema is None else f", {ema:.4f} (ema)")
         )
-        if step is not None:
+        if self.board is not None and step is not None:
             scalars = {"validation/loss": result["loss"], "validation/top1": result["top1"]}
             self.board.scalars(step, scalars if ema is None else scalars | {"validation/ema_top1": ema})
 

@@ -7,17 +7,7 @@ from pathlib import Path
 from rbp_engine.run.files import inside
 
 
-class Board:
-    """Writes nothing: for ranks other than the first."""
-
-    def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """Write values by tag at an optimizer step."""
-
-    def close(self) -> None:
-        """Flush and close."""
-
-
-class TensorBoardLog(Board):
+class TensorBoardLog:
     """Writes scalars by step; TensorBoard hides what an earlier attempt wrote from `purge_step` on.
 
     `folder` and the one that it lies in are those of a run: it is made if it is missing, and must not be a link. The
@@ -33,9 +23,11 @@ class TensorBoardLog(Board):
         self._writer = SummaryWriter(str(here.by_descriptor), purge_step=purge_step)
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Write values by tag at an optimizer step."""
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
 
     def close(self) -> None:
+        """Flush and close."""
         self._writer.close()
         self._open.close()
