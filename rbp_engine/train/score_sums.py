@@ -18,7 +18,7 @@ class ScoreSums:
         logits = logits_by_step.mean(0)
         right = first_five(logits) == labels.unsqueeze(1)
         loss = F.cross_entropy(logits, labels, reduction="sum")
-        by_step = right_by_step(logits_by_step[:-1], labels)
+        by_step = (logits_by_step[:-1].cumsum(0).argmax(-1) == labels).sum(1)
         # The last is the prediction itself: the running sum rounds otherwise than the mean.
         top1 = right[:, 0].sum().double()
         batch = torch.stack([loss.double(), top1, right.sum().double(), *by_step.double(), top1])
@@ -33,8 +33,3 @@ class ScoreSums:
 def first_five(logits: Tensor) -> Tensor:
     """The five most likely classes, or all if there are fewer, of logits [B, C]: [B, 5], the prediction first."""
     return logits.topk(min(5, logits.shape[1]), dim=1).indices
-
-
-def right_by_step(logits: Tensor, labels: Tensor) -> Tensor:
-    """How many of the predictions from the logits [T, B, C] up to each timestep are right, [T]."""
-    return (logits.cumsum(0).argmax(-1) == labels).sum(1)

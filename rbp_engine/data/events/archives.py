@@ -3,7 +3,6 @@
 import io
 import math
 import zipfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -32,7 +31,15 @@ def read_events(path: Path) -> list[Array]:
 
     Raises DataError that names the file, DataError for what is no file or too large, and OSError.
     """
-    arrays = read_arrays(path, ["t", "x", "y", "p"], _LARGEST_EVENTS)
+    content = read_data(path, _LARGEST)
+    try:
+        # Python reads the whole list of members, of which a file of this size can have millions, each with this mark.
+        if content.count(_ENTRY) > _MOST_MEMBERS:
+            raise ValueError(f"it has more than {_MOST_MEMBERS} members")
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            arrays = [_array(archive, f"{name}.npy") for name in "txyp"]
+    except Exception as error:  # a damaged file may raise anything in its reader
+        raise damaged(path, error) from error
     if len({array.shape for array in arrays}) != 1 or arrays[0].ndim != 1:
         raise DataError(f"{path} holds t, x, y, p that are not four rows of equal length: convert or copy it again")
     if len(arrays[0]) > MOST_EVENTS:
@@ -40,19 +47,6 @@ def read_events(path: Path) -> list[Array]:
     if not all(np.isfinite(array).all() for array in arrays):
         raise DataError(f"{path} holds numbers that are not finite: convert or copy it again")
     return arrays
-
-
-def read_arrays(path: Path, names: Sequence[str], largest: int) -> list[Array]:
-    """The arrays of these names in a .npz file, each of at most `largest` bytes. Raises as `read_events` does."""
-    content = read_data(path, _LARGEST)
-    try:
-        # Python reads the whole list of members, of which a file of this size can have millions, each with this mark.
-        if content.count(_ENTRY) > _MOST_MEMBERS:
-            raise ValueError(f"it has more than {_MOST_MEMBERS} members")
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            return [_array(archive, f"{name}.npy", largest) for name in names]
-    except Exception as error:  # a damaged file may raise anything in its reader
-        raise damaged(path, error) from error
 
 
 def damaged(path: Path, error: Exception) -> DataError:
@@ -69,10 +63,10 @@ def map_array(path: Path) -> Array:
         return np.memmap(file, kind, "r", file.tell(), shape, "F" if by_columns else "C")
 
 
-def _array(archive: zipfile.ZipFile, name: str, largest: int) -> Array:
+def _array(archive: zipfile.ZipFile, name: str) -> Array:
     info = archive.getinfo(name)
-    if info.file_size > largest or info.compress_type not in _METHODS:
-        raise ValueError(f"{name} is larger than {largest} bytes, or packed in another way than numpy does")
+    if info.file_size > _LARGEST_EVENTS or info.compress_type not in _METHODS:
+        raise ValueError(f"{name} is larger than {_LARGEST_EVENTS} bytes, or packed in another way than numpy does")
     with archive.open(info) as packed:
         file = io.BytesIO(packed.read(info.file_size))  # without a number zipfile unpacks whatever there is
     shape, by_columns, kind = _header(file)
