@@ -2,7 +2,7 @@
 
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,6 @@ import numpy as np
 
 from rbp_engine.data.events import resize as resizing
 from rbp_engine.data.events.cache import Cache, key_of, load, seal
-from rbp_engine.data.events.errors import Unreadable
 from rbp_engine.data.events.narrow_array import write_narrowly
 from rbp_engine.data.events.plan import PARTS, FrameSettings, Plan, fingerprint
 from rbp_engine.data.files import attempted
@@ -20,6 +19,16 @@ from rbp_engine.lease import taken, try_take
 
 # Called with the number of finished recordings and their total number.
 Progress = Callable[[int, int], None]
+
+
+class Unreadable(DataError):
+    """Some recordings cannot be read; `problems` has a message for each, which names its file."""
+
+    def __init__(self, problems: Sequence[str], total: int) -> None:
+        self.problems = tuple(problems)
+        which = "the first is " if len(problems) > 1 else ""
+        said = f"{len(problems)} of {total} recordings cannot be read, so none were converted"
+        super().__init__(f"{said}: {which}{problems[0]}")
 
 
 def cached(

@@ -13,7 +13,7 @@ from typing import Any
 
 from rbp_engine.child import Progress, answer
 from rbp_engine.data.catalog import CATALOG
-from rbp_engine.data.events.errors import Unreadable
+from rbp_engine.data.events.conversion import Unreadable
 from rbp_engine.data.events.plan import FrameSettings
 from rbp_engine.data.events.recorded import RecordedSet
 

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -36,7 +36,9 @@ class BatchLoader:
         self.device = device
         self._together = _Together()
         self._started: DataLoader[Any] | None = None
-        self._plan = _Plan()
+        # That of the workers that have been started: their sampler, and the same as it was asked for.
+        self._plan: list[Any] = []
+        self._asked: Sequence[Any] = ()
 
     def reading(self, read: Callable[[Any], tuple[Tensor, ...]]) -> Read:
         """What reads by one more function from an item of a plan; workers that have been started do not know it.
@@ -53,7 +55,7 @@ class BatchLoader:
         Later, a thread of torch.distributed may hold a lock during the fork, for which the worker would wait for ever.
         """
         if self.workers and self._started is None:
-            self._started = _loader(self._together, self._plan, self.workers, self.device)
+            self._started = _loader(self._together, self._plan, self.workers, self.device, persistent=True)
             _with_workers(self._started)
 
     def stop(self) -> None:
@@ -65,7 +67,8 @@ class BatchLoader:
         loader = self._started
         if loader is None:
             loader = _loader(self._together, keys, self.workers, self.device)
-        self._plan.keys = keys
+        self._asked = keys
+        self._plan[:] = keys
         batches = _with_workers(loader)
         try:
             while True:
@@ -79,7 +82,7 @@ class BatchLoader:
                 if isinstance(batch, str):
                     raise DataError(batch)
                 yield tuple(batch)
-                if loader is self._started and self._plan.keys is not keys:
+                if loader is self._started and self._asked is not keys:
                     raise RuntimeError("another plan has begun, which has taken the workers from this one")
         finally:
             # The workers end with this iterator. The traceback of an error would keep it alive, and if the garbage
@@ -101,7 +104,9 @@ class _Together(Dataset[Any]):
             return str(error)
 
 
-def _loader(dataset: Dataset[Any], plan: Iterable[Any], workers: int, device: torch.device) -> DataLoader[Any]:
+def _loader(
+    dataset: Dataset[Any], plan: Sequence[Any], workers: int, device: torch.device, *, persistent: bool = False
+) -> DataLoader[Any]:
     return _Loader(
         dataset,
         batch_size=None,
@@ -109,7 +114,7 @@ def _loader(dataset: Dataset[Any], plan: Iterable[Any], workers: int, device: to
         num_workers=workers,
         pin_memory=device.type == "cuda",
         worker_init_fn=_start_worker,
-        persistent_workers=isinstance(plan, _Plan),
+        persistent_workers=persistent,
         # Without its own generator, starting an epoch would draw from torch's global one.
         generator=torch.Generator(),
     )
@@ -118,16 +123,6 @@ def _loader(dataset: Dataset[Any], plan: Iterable[Any], workers: int, device: to
 class _Loader(DataLoader[Any]):
     def check_worker_number_rationality(self) -> None:
         """Say nothing: a run says once if there are too many (`workers.too_many`), torch would for each loader."""
-
-
-class _Plan:
-    """The current plan of persistent workers."""
-
-    def __init__(self) -> None:
-        self.keys: Iterable[Any] = ()
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self.keys)
 
 
 def _with_workers(loader: DataLoader[Any]) -> Iterator[Any]:

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from rbp_engine.data.events.cache import load, verify
-from rbp_engine.data.events.errors import Unreadable
+from rbp_engine.data.events.conversion import Unreadable
 from rbp_engine.data.events.plan import FrameSettings
 from rbp_engine.data.open_feed import open_feed
 from rbp_engine.data.sets.cifar import CIFAR10_CLASSES as CLASSES

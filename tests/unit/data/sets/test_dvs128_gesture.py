@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rbp_engine.data.catalog import CATALOG
-from rbp_engine.data.events.errors import Unreadable
+from rbp_engine.data.events.conversion import Unreadable
 from rbp_engine.data.events.plan import FrameSettings
 from rbp_engine.data.events.recorded import RecordedSet
 from rbp_engine.errors import DataError
