@@ -23,7 +23,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NewType
 
-from rbp_engine.owners import is_ours, make_private, name_of, owner_problem
+from rbp_engine.owners import is_ours, make_private, owner_problem
 from rbp_engine.preset.load import LoadedPreset
 from rbp_engine.preset.own_imports import DEEPEST, MOST_FILES
 from rbp_engine.run.errors import RunError, cannot
@@ -55,7 +55,7 @@ class Untrusted(RunError):
     def agree(self) -> None:
         """Remember that the user trusts this. Raises RunError if it cannot be written down."""
         with cannot(f"note in {_file()} that you trust it"):
-            _remember(self.key)
+            _write_down(self.key)
 
 
 def require_place(folder: Path) -> None:
@@ -115,9 +115,8 @@ def require_rendezvous(run: RunDirectory, rendezvous: str) -> None:
 def remember(run: RunDirectory, resources: Resources) -> None:
     """Remember that this user launches a run with this code, and with the rendezvous of `resources`."""
     owners, code = _other_owners(run), _code(run)
-    with contextlib.suppress(OSError):  # it can be trained all the same; a resume will ask
-        if owners or code:
-            _remember(_key(run, owners, code))
+    if owners or code:
+        _remember(_key(run, owners, code))
     remember_rendezvous(resources)
 
 
@@ -129,15 +128,13 @@ def remember_same_code(run: RunDirectory, code: Mapping[str, bytes]) -> None:
     asked = {f"code/{name}": hashlib.sha256(contents).hexdigest() for name, contents in code.items()}
     owners = _other_owners(run)
     if asked and not owners and _code(run) == asked:
-        with contextlib.suppress(OSError):
-            _remember(_key(run, owners, asked))
+        _remember(_key(run, owners, asked))
 
 
 def remember_rendezvous(resources: Resources) -> None:
     """Remember that this user meets other processes at the rendezvous of `resources`, if there is one."""
-    with contextlib.suppress(OSError):
-        if rendezvous := rendezvous_of(resources):
-            _remember(_hash(["rendezvous", rendezvous]))
+    if rendezvous := rendezvous_of(resources):
+        _remember(_hash(["rendezvous", rendezvous]))
 
 
 def rendezvous_of(resources: Resources | None) -> str:
@@ -159,27 +156,20 @@ def _require(subject: str, why: str, key: str) -> None:
         raise Untrusted(subject, why, key)
 
 
-def _belongs(owners: dict[str, int]) -> str:
+def _belongs(owners: dict[str, str]) -> str:
     """Whose the run is; "" if it is this user's."""
     if not owners:
         return ""
-    name, user = next(iter(owners.items()))
-    return f"belongs to {name_of(user)}" if name == "." else f"has a {name} that belongs to {name_of(user)}"
+    name, problem = next(iter(owners.items()))
+    return problem if name == "." else f"has a {name} that {problem}"
 
 
-def _other_owners(run: RunDirectory) -> dict[str, int]:
-    """What in a run belongs to another user: its folder, or the link to that, its identity, preset and code."""
+def _other_owners(run: RunDirectory) -> dict[str, str]:
+    """What in a run belongs to another user, and whose it is: its folder, its identity, preset and code."""
     paths = [run.path, run.run_json, run.preset_toml, run.code]
     if run.code.is_dir() and not run.code.is_symlink():
         paths += [run.code / name for name in _entries(run)]
-    found: dict[str, int] = {}
-    for path in paths:
-        for follow in (False, True):
-            with contextlib.suppress(OSError):
-                status = os.stat(path, follow_symlinks=follow)  # noqa: PTH116
-                if not is_ours(status):
-                    found.setdefault(str(path.relative_to(run.path)), status.st_uid)
-    return found
+    return {str(path.relative_to(run.path)): problem for path in paths if (problem := owner_problem(path))}
 
 
 def _entries(run: RunDirectory) -> dict[str, bool]:
@@ -214,17 +204,17 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:NAMED_FILES]) + (f" and {others} more file{'s' * (others > 1)}" if others > 0 else "")
 
 
-def _is_known(run: RunDirectory, owners: dict[str, int]) -> bool:
+def _is_known(run: RunDirectory, owners: dict[str, str]) -> bool:
     """Whether the user has agreed to change this run of another user's, or even to execute what is in it."""
     return not _trusted().isdisjoint((_owner_key(run, owners), _key(run, owners)))
 
 
-def _owner_key(run: RunDirectory, owners: dict[str, int]) -> str:
+def _owner_key(run: RunDirectory, owners: dict[str, str]) -> str:
     """To stop or remove a run does not mean to execute its code."""
     return _hash(["owner", os.path.realpath(run.path), sorted(owners.items())])
 
 
-def _key(run: RunDirectory, owners: dict[str, int], code: dict[str, str] | None = None) -> str:
+def _key(run: RunDirectory, owners: dict[str, str], code: dict[str, str] | None = None) -> str:
     preset = _hash_of_file(run, run.preset_toml) if os.path.lexists(run.preset_toml) else ""
     return _hash(["run", preset, sorted((_code(run) if code is None else code).items()), sorted(owners.items())])
 
@@ -262,6 +252,12 @@ def _trusted() -> frozenset[str]:
 
 
 def _remember(key: str) -> None:
+    """Write it down if that is possible; a run can be trained all the same, and a resume will ask."""
+    with contextlib.suppress(OSError):
+        _write_down(key)
+
+
+def _write_down(key: str) -> None:
     if key in _trusted():
         return
     path = make_private(state_directory()) / TRUSTED

@@ -54,7 +54,7 @@ ALLOWED = {
     ("rbp_engine/run/queue/host_lock.py", "_read_once"): OWN,
     ("rbp_engine/run/teacher.py", "copy_teacher"): MADE,
     ("rbp_engine/run/trust.py", "_hash_of_file"): INSIDE,
-    ("rbp_engine/run/trust.py", "_remember"): OWN,
+    ("rbp_engine/run/trust.py", "_write_down"): OWN,
     ("rbp_engine/run/trust.py", "_trusted"): OWN,
     ("rbp_engine/settings/files.py", "write_settings"): MADE,
     ("rbp_tui/cli/measure/try_network.py", "_write_example"): MADE,
