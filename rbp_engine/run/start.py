@@ -25,7 +25,7 @@ from rbp_engine.run.errors import NothingToStart, RunError
 from rbp_engine.run.files.attempts import Asked, launched, newest_begun
 from rbp_engine.run.files.layout import RunDirectory, new_run_id, refuse_links
 from rbp_engine.run.files.run_json import Dispatch, Resources
-from rbp_engine.run.files.summary import read_summary, refuse_other_program, write_status
+from rbp_engine.run.files.summary import load_summary, refuse_other_program, write_status
 from rbp_engine.run.launch import launch
 from rbp_engine.run.launch.environment import in_background
 from rbp_engine.run.options import AS_USUAL, LaunchOptions
@@ -104,11 +104,8 @@ def create_runs(request: LaunchRequest, loaded: TrustedPreset) -> list[Launchabl
         loaded = loaded.with_run(device="cpu")
     gpus = one_line(options.gpus or "auto") if request.queued else None
     asked = Asked(resources=options.takes, dispatch=Dispatch(gpus, options.retries or 0))
-    _refuse_counts(asked)
     device = loaded.preset.run.device
-    if request.queued:
-        pool_of_this_machine(options.gpus, device, options.takes.processes)
-    _require_state(asked.dispatch)
+    _refuse_impossible(asked, device)
     made: list[Launchable] = []
     try:
         for seed in request.seeds_of(loaded):
@@ -163,9 +160,7 @@ def directory_of(request: LaunchRequest, loaded: LoadedPreset) -> RunDirectory:
 
 
 def _check_same(run: RunDirectory, loaded: LoadedPreset, seed: int) -> None:
-    summary = read_summary(run)
-    if summary is None:
-        raise RunError(f"{run.id}: run.json is missing or damaged")
+    summary = load_summary(run)
     if summary.experiment != loaded.experiment:
         raise RunError(
             f"{run.id} is another experiment ({summary.described}, {summary.experiment[:8]} instead of "
@@ -207,16 +202,13 @@ def begin(
         inexact=options.inexact,
         from_scratch=options.from_scratch,
     )
-    _refuse_counts(asked)
     _wait_until_settled(run)
     stranded = judge(run).status == "queued"
     if stranded and not is_stranded(run):
         elsewhere = f", not in the queue of this host: if it waits in no other, rbp stop {run.id} first"
         raise NothingToStart(f"{run.id} is queued already{': rbp queue' if entry_of(run) else elsewhere}")
     device = read_settings(run).get("run.device") or "auto"
-    if gpus is not None:
-        pool_of_this_machine(gpus, device, resources.processes)
-    _require_state(asked.dispatch)
+    _refuse_impossible(asked, device)
     if stranded:  # else the queue is not needed, and its directory need not be writable
         take_stranded(run)
     if gpus is None:
@@ -254,8 +246,12 @@ def resume(run: RunDirectory, words: Sequence[str] = (), options: LaunchOptions 
     return StartResult([run], begin(run, options, changed=changed, **how))
 
 
-def _refuse_counts(asked: Asked) -> None:
-    """Refuse more than anybody has: the numbers of a run that was copied here may be anything."""
+def _refuse_impossible(asked: Asked, device: str) -> None:
+    """Raise RunError for what this machine cannot start, before anything is changed.
+
+    That is more than anybody has (the numbers of a run that was copied here may be anything), what cannot be queued,
+    devices that are not there, and what needs the dispatcher where its directory cannot be written.
+    """
     resources, dispatch = asked.resources, asked.dispatch
     for what, number, most in (
         ("processes", resources.processes, MOST_PROCESSES),
@@ -268,10 +264,8 @@ def _refuse_counts(asked: Asked) -> None:
         raise RunError("a run on several nodes cannot wait in the queue of one: start it on each of them")
     if dispatch.retries and resources.nodes > 1:
         raise RunError("--retries is for runs on one node; what starts several of them has to start them again")
-
-
-def _require_state(dispatch: Dispatch) -> None:
-    """Raise RunError before anything is changed if the dispatcher is needed and its directory cannot be written."""
+    if dispatch.gpus is not None:
+        pool_of_this_machine(dispatch.gpus, device, resources.processes)
     if dispatch.gpus is not None or _is_monitored(dispatch.retries):
         with locked():
             pass

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from rbp_engine import os_process
 from rbp_engine.os_process import Alive
@@ -38,9 +38,8 @@ from rbp_engine.run.status.status import LOST_AFTER_S, judge
 from rbp_engine.run.teacher import copy_teacher
 from rbp_engine.run.writer import write_run
 
-# How long a starter may take to record its process, and a process to exit after it has reported its end.
+# How long a starter may take to record its process.
 CLAIM_S = 10.0
-LEAVE_S = processes.LEAVE_S
 
 
 def create(
@@ -121,8 +120,8 @@ def start(
 
     It is as last time unless it is `asked` for otherwise. Of several nodes, the first to call this starts the attempt
     and the others join it. `patience_s` is how long to wait if the run seems to be live: its node may have died without
-    a report. The processes of a run that has ended have `leave_s` to leave, by default LEAVE_S. The process `inherits`
-    these descriptors.
+    a report. The processes of a run that has ended have `leave_s` to leave, by default `processes.LEAVE_S`. The process
+    `inherits` these descriptors.
 
     Raises NothingToStart if the run is live, complete, or just being started by another process, and another RunError
     if it cannot be started or its folders contain links.
@@ -275,10 +274,5 @@ def _starter_of(record: AttemptRecord) -> str:
 
 def refuse_remaining_processes(run: RunDirectory, leave_s: float | None = None) -> None:
     """Raise RunError for a run that has not ended as it seems: a process of it is frozen, and may yet go on."""
-    if left := remaining_processes(run, leave_s):
+    if left := processes.remaining_processes(run, leave_s):
         raise RunError(f"{run.id} still has process {left[0].pid}: rbp stop --now {run.id} first")
-
-
-def remaining_processes(run: RunDirectory, leave_s: float | None = None) -> list[Any]:
-    """Processes of the run that still exist, after a grace period for those that have just reported their end."""
-    return processes.remaining_processes(run, LEAVE_S if leave_s is None else leave_s)

@@ -22,6 +22,7 @@ from rbp_engine.run.queue.holds import inherited
 from rbp_engine.run.queue.host_lock import locked
 from rbp_engine.run.queue.observe import is_paused
 from rbp_engine.run.queue.transitions import drop
+from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import judge
 
 
@@ -32,7 +33,7 @@ def start_queued(run: RunDirectory) -> bool:
     """
     held = inherited()
     if newest_attempt(run):  # what is left of the last one has time to leave, while others may use the queue
-        launch.remaining_processes(run)
+        processes.remaining_processes(run)
     with locked():
         entry = entry_of(run)
         if entry is None or len(entry.claimed) < entry.takes or judge(run).status != "queued" or is_paused():

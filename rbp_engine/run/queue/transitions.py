@@ -56,25 +56,23 @@ def withdraw(run: RunDirectory, request: StopRequest = PLAIN) -> bool:
 
 def is_stranded(run: RunDirectory) -> bool:
     """Whether a run waits in a queue that no dispatcher serves: that of another host, or of this one's earlier name."""
-    if judge(run).status != "queued" or entry_of(run) is not None:
-        return False
-    with _unserved_entries(run) as found:
+    with _stranding(run) as found:
         return bool(found)
 
 
 def take_stranded(run: RunDirectory) -> None:
     """Take a stranded run out of its queue and mark it `stopped`, so that it can be queued here."""
-    with locked(), _unserved_entries(run) as found:
-        if found and judge(run).status == "queued" and entry_of(run) is None:
+    with locked(), _stranding(run) as found:
+        if found:
             write_status(run, "stopped", "the queue in which it waited is not served any more", Cause.REQUEST)
-            for path in found:
-                path.unlink(missing_ok=True)
+        for path in found:
+            path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
-def _unserved_entries(run: RunDirectory) -> Iterator[list[Path]]:
-    """The files of the run's entries on other hosts where no dispatcher is alive, and nobody changes the queue, until
-    the end of the block."""
+def _stranding(run: RunDirectory) -> Iterator[list[Path]]:
+    """Of a run that waits, and not here, the files of its entries on other hosts where no dispatcher is alive, and
+    nobody changes the queue, until the end of the block."""
     found = []
     with contextlib.ExitStack() as leases:
         for path, _ in entries_elsewhere(run):
@@ -85,7 +83,8 @@ def _unserved_entries(run: RunDirectory) -> Iterator[list[Path]]:
                     leases.callback(one.release)
             if None not in taken:
                 found.append(path)
-        yield found
+        waits = judge(run).status == "queued" and entry_of(run) is None
+        yield found if waits else []
 
 
 def drop(run: RunDirectory) -> None:

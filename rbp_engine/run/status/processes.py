@@ -36,9 +36,10 @@ def processes_of(run: RunDirectory) -> list[psutil.Process]:
     return processes_by_run().get(RunDirectory(run.path.resolve()), [])
 
 
-def remaining_processes(run: RunDirectory, leave_s: float) -> list[psutil.Process]:
-    """Processes of the run that still exist, after a grace period for those that have just reported their end."""
-    deadline = time.monotonic() + leave_s
+def remaining_processes(run: RunDirectory, leave_s: float | None = None) -> list[psutil.Process]:
+    """Processes of the run that still exist, after a grace period for those that have just reported their end: LEAVE_S,
+    unless it is given."""
+    deadline = time.monotonic() + (LEAVE_S if leave_s is None else leave_s)
     while (left := processes_of(run)) and time.monotonic() < deadline:
         time.sleep(0.1)
     return left

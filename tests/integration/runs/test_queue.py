@@ -199,7 +199,7 @@ def test_runs_with_a_damaged_run_json_are_waited_for(submit, new_run):
 
 
 def test_others_use_the_queue_while_what_is_left_of_a_run_that_starts_again_has_time_to_leave(new_run, monkeypatch):
-    monkeypatch.setattr(launch, "LEAVE_S", 600.0)
+    monkeypatch.setattr(processes, "LEAVE_S", 600.0)
     run = new_run()
     run.preset_toml.write_text("[data\n")
     assert launch.start(run).wait(60) == 1

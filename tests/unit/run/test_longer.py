@@ -19,6 +19,7 @@ from rbp_engine.run.launch import launch
 from rbp_engine.run.longer import go_on, preset_in_force
 from rbp_engine.run.options import LaunchOptions
 from rbp_engine.run.queue.entries import entries
+from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import judge
 from rbp_engine.run.store.store import list_runs
 from rbp_engine.run.writer import EventWriter
@@ -155,7 +156,7 @@ def test_a_run_that_would_end_again_at_once_is_refused(completed):
 
 
 def test_a_run_with_a_frozen_process_is_neither_forked_nor_queued(completed, sleeper, monkeypatch):
-    monkeypatch.setattr(launch, "LEAVE_S", 0.0)
+    monkeypatch.setattr(processes, "LEAVE_S", 0.0)
     write_status(completed, "failed", "", Cause.LOST_PROCESS)
     process = sleeper(completed)
     for go in (lambda: go_on(completed, ["epochs=30"]), lambda: start.begin(completed, LaunchOptions(gpus="none"))):
