@@ -20,7 +20,6 @@ from msgspec import Raw
 
 from rbp_engine.codec import Count, Positive, Seconds, decode
 from rbp_engine.printable import NO_TEXT, Line, one_line
-from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.file_memo import FileMemo
 from rbp_engine.run.files.layout import RunDirectory, unreadable_refused, write_atomic, write_json
 
@@ -153,10 +152,7 @@ NOTHING_KNOWN = RunJson(NO_TEXT, format=FORMAT, experiment=NO_TEXT, created=0.0,
 
 def read_run_json(run: RunDirectory) -> RunJson:
     """The contents of run.json, to be shown; NOTHING_KNOWN if it is missing, unreadable or damaged."""
-    try:
-        return load_run_json(run)
-    except RunError:
-        return NOTHING_KNOWN
+    return _memo.find(run.run_json, NOTHING_KNOWN)
 
 
 def load_run_json(run: RunDirectory) -> RunJson:

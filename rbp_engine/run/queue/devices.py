@@ -55,20 +55,20 @@ def read_cards() -> list[Card]:
 
     try:
         pynvml.nvmlInit()
-    except (pynvml.NVMLError_LibraryNotFound, pynvml.NVMLError_DriverNotLoaded) as error:
-        if has_card():
-            raise RunError(_no_answer(error)) from error
-        return []
+        try:
+            handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
+            handles.sort(key=_pci_address)
+            return [_read(index, handle) for index, handle in enumerate(handles)]
+        finally:
+            pynvml.nvmlShutdown()
     except pynvml.NVMLError as error:
-        raise RunError(_no_answer(error)) from error
-    try:
-        handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
-        handles.sort(key=_pci_address)
-        return [_read(index, handle) for index, handle in enumerate(handles)]
-    except pynvml.NVMLError as error:
-        raise RunError(_no_answer(error)) from error
-    finally:
-        pynvml.nvmlShutdown()
+        no_driver = isinstance(error, (pynvml.NVMLError_LibraryNotFound, pynvml.NVMLError_DriverNotLoaded))
+        if no_driver and not has_card():
+            return []
+        raise RunError(
+            f"there is an NVIDIA card, but its driver does not say what runs on it ({error}): rbp doctor looks "
+            "further; --gpus none trains on the CPU"
+        ) from error
 
 
 def _read(index: int, handle: Any) -> Card:
@@ -89,13 +89,6 @@ def _pci_address(handle: Any) -> tuple[int, int, int]:
 
     pci = pynvml.nvmlDeviceGetPciInfo(handle)
     return int(pci.domain), int(pci.bus), int(pci.device)
-
-
-def _no_answer(error: Exception) -> str:
-    return (
-        f"there is an NVIDIA card, but its driver does not say what runs on it ({error}): rbp doctor looks further; "
-        "--gpus none trains on the CPU"
-    )
 
 
 @dataclass(frozen=True)

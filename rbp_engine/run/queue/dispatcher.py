@@ -106,6 +106,7 @@ class Dispatcher:
                 return
             if action.starts and not self._may_have(action, now):
                 return
+            self._memory.tried.pop(now.name, None)
             for step in action.steps:
                 self._take(step, action, now, around.pool(now))
         self._log(entry.name, entry.run.id, _about(action, now))
@@ -138,15 +139,12 @@ class Dispatcher:
                 write_entry(replace(entry, after=newest_begun(run), retried=entry.retried + 1, not_before=later))
             case Step.MARK_QUEUED:
                 write_status(run, "queued", _why_queued(action, entry))
-                self._memory.tried.pop(entry.name, None)
             case Step.RUN_HOOKS:
                 self._run_hooks(action, entry)
             case Step.RELEASE:
                 write_entry(replace(entry, claimed=()))
-                self._memory.tried.pop(entry.name, None)
             case Step.REMOVE_ENTRY:
                 entry.path.unlink(missing_ok=True)
-                self._memory.tried.pop(entry.name, None)
 
     def _launch(self, entry: Entry, devices: Sequence[str]) -> None:
         self._memory.tried[entry.name] = time.monotonic()

@@ -9,6 +9,7 @@ runs find them where they find those of presets. The others stand in the table `
 import contextlib
 import functools
 import hashlib
+import itertools
 import json
 import math
 import reprlib
@@ -183,20 +184,14 @@ def given_settings(given: Mapping[Any, Any]) -> GivenSettings:
     """
     known = settings()
     tables = {key for key, info in known.items() if info.type.startswith("table")}
-    values: dict[str, Any] = {}
-    for name, value in _read(_leaves("", given, tables)):
-        key = SHORT_NAMES.get(name) or key_of_others(name) or name
-        values[key if key in known else f"{OWN}.{name}"] = value
-        if len(values) > _MOST:
-            raise RunError(f"these are more than {_MOST} settings: give those that say what is trained")
-    return GivenSettings(values)
-
-
-def _read(leaves: Iterator[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
     try:
-        yield from leaves
+        leaves = dict(itertools.islice(_leaves("", given, tables), _MOST + 1))
     except Exception as error:  # a mapping of the program's own may raise anything
         raise RunError(f"these settings cannot be read: {type(error).__name__}: {shown(error)}") from error
+    if len(leaves) > _MOST:
+        raise RunError(f"these are more than {_MOST} settings: give those that say what is trained")
+    keys = {name: SHORT_NAMES.get(name) or key_of_others(name) or name for name in leaves}
+    return GivenSettings({key if key in known else f"{OWN}.{name}": leaves[name] for name, key in keys.items()})
 
 
 def _leaves(
