@@ -3,9 +3,9 @@
 The dashboard asks without a terminal on either side: what comes back passes the filters like the text of any file.
 """
 
+import os
 import shlex
 import subprocess
-import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import IO
@@ -18,7 +18,7 @@ UNREACHABLE, NOT_FOUND = 255, 127
 CONNECT_S = 10
 #: A connection without a word for ALIVE_S × ALIVE_COUNT is lost.
 ALIVE_S, ALIVE_COUNT = 5, 3
-STDERR_KEPT = 2**14
+STDERR_KEPT = 2**16
 
 # What a user may have configured for a terminal, or for work of their own, and would fail or hang here.
 _OPTIONS = (
@@ -48,52 +48,30 @@ def remote_command(host: Host, words: Sequence[str], runs: str = "") -> str:
     )
 
 
-class Connection:
-    """A command of the host's rbp that prints and ends; its stderr is read on the side, and the last of it kept."""
+def begin(host: Host, words: Sequence[str]) -> "subprocess.Popen[bytes]":
+    """A command of the host's rbp that prints and ends, without a terminal, so that nothing can ask.
 
-    def __init__(self, host: Host, words: Sequence[str]) -> None:
-        """Start it without a terminal, so that nothing can ask. Raises UserError if there is no ssh."""
-        options = [word for option in _OPTIONS for word in ("-o", option)]
-        command = ["ssh", "-T", *options, "--", host.ssh, remote_command(host, words)]
-        try:
-            self.process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise UserError(f"cannot run ssh, which reaches {host.name}: {error.strerror}") from error
-        assert self.process.stdout is not None and self.process.stderr is not None
-        self.stdout: IO[bytes] = self.process.stdout
-        self._said = b""
-        self._reader = threading.Thread(target=self._read_stderr, args=(self.process.stderr,), daemon=True)
-        self._reader.start()
+    Raises UserError if there is no ssh.
+    """
+    options = [word for option in _OPTIONS for word in ("-o", option)]
+    command = ["ssh", "-T", *options, "--", host.ssh, remote_command(host, words)]
+    pipe = subprocess.PIPE
+    try:
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, start_new_session=True)
+    except OSError as error:
+        raise UserError(f"cannot run ssh, which reaches {host.name}: {error.strerror}") from error
 
-    def said(self) -> str:
-        """The last of what ssh, or the command, has said on stderr, unfiltered."""
-        self._reader.join(1.0)
-        return self._said.decode(errors="replace").strip()
 
-    def close(self, patience_s: float = 0.0) -> int:
-        """End ssh if it does not end by itself within `patience_s`; its exit code."""
-        with suppress(subprocess.TimeoutExpired):
-            self.process.wait(patience_s)
-        with suppress(ProcessLookupError):
-            self.process.terminate()
-        try:
-            code = self.process.wait(2.0)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            code = self.process.wait()
-        self.stdout.close()
-        return code
+def said(stderr: IO[bytes]) -> str:
+    """What ssh, or the command, has said before its end, unfiltered, as far as a pipe holds it.
 
-    def _read_stderr(self, stream: IO[bytes]) -> None:
-        with suppress(OSError, ValueError):
-            while chunk := stream.read1(2**12):  # type: ignore[attr-defined]  # it is buffered
-                self._said = (self._said + chunk)[-STDERR_KEPT:]
+    It is not waited for: a shared connection, which goes on, may hold the pipe open. Whoever says more waits for room,
+    and counts as silent.
+    """
+    os.set_blocking(stderr.fileno(), False)
+    with suppress(BlockingIOError):
+        return os.read(stderr.fileno(), STDERR_KEPT).decode(errors="replace").strip()
+    return ""
 
 
 def problem(host: Host, code: int, said: str) -> str:

@@ -3,6 +3,7 @@
 Nobody can answer a question of ssh here: a host that asks for a password counts as down.
 """
 
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from rbp_engine.settings.machine import Host, read_machine
 from rbp_engine.untrusted_files import parse_json
 from rbp_tui.dashboard.reading.reader import ProblemMet
 from rbp_tui.hosts.records import MOST_RUNS, records_of
-from rbp_tui.hosts.ssh import Connection, problem
+from rbp_tui.hosts.ssh import begin, problem, said
 
 #: Live runs are among them: they write something every five seconds.
 RECENT = "updated>7d"
@@ -55,8 +56,7 @@ class HostsReader:
     def __init__(self, post: Callable[[Message], object]) -> None:
         self._post = post
         self._ended = threading.Event()
-        self._lock = threading.Lock()
-        self._connections: set[Connection] = set()
+        self._asked: set[subprocess.Popen[bytes]] = set()
         self._cut_off: set[str] = set()  # hosts with more runs than are shown, once that has been said
 
     def start(self) -> None:
@@ -65,9 +65,8 @@ class HostsReader:
     def stop(self) -> None:
         """Ask nobody any more, and end what is being asked."""
         self._ended.set()
-        with self._lock:
-            for connection in self._connections:
-                connection.process.kill()
+        for process in list(self._asked):
+            process.kill()
 
     def _begin(self) -> None:
         if self._ended.wait(FIRST_AFTER_S):
@@ -102,24 +101,25 @@ class HostsReader:
     def _ask(self, host: Host) -> tuple[tuple[RunRecord, ...], str]:
         """The recent runs of a host, and why they could not be had."""
         begun = time.monotonic()
-        connection = Connection(host, ["ls", RECENT, "--json"])
-        late = threading.Timer(PATIENCE_S, connection.process.kill)
-        late.daemon = True
-        late.start()
-        with self._lock:
-            self._connections.add(connection)
-        content = b""
-        try:
-            content = connection.stdout.read(LARGEST + 1)
-        finally:
-            with self._lock:
-                self._connections.discard(connection)
-            late.cancel()
-            code = connection.close(1.0 if len(content) <= LARGEST else 0.0)
+        with begin(host, ["ls", RECENT, "--json"]) as process:
+            assert process.stdout is not None and process.stderr is not None
+            self._asked.add(process)
+            late = threading.Timer(PATIENCE_S, process.kill)
+            late.daemon = True
+            late.start()
+            try:
+                content = process.stdout.read(LARGEST + 1)
+                if len(content) > LARGEST:
+                    process.kill()
+                code = process.wait()
+            finally:
+                late.cancel()
+                self._asked.discard(process)
+            words = said(process.stderr)
         if time.monotonic() - begun >= PATIENCE_S:
             return (), f"{host.name} has not answered within {PATIENCE_S:.0f} s"
         if code:
-            return (), problem(host, code, connection.said())
+            return (), problem(host, code, words)
         try:
             answer = parse_json(content or b"[]", LARGEST)
             if isinstance(answer, list) and len(answer) > MOST_RUNS and host.name not in self._cut_off:
