@@ -54,7 +54,7 @@ def test_a_word_in_names_of_runs_and_terms_that_no_run_fits_say_how_to_find_them
         find_run(runs, "wic")
     with pytest.raises(RunError, match="fits 'name:twice T=77': a run must fit all of it; 'or' between terms"):
         select_runs(runs, ["name:twice", "T=77"])
-    with pytest.raises(RunError, match="fits 'T=77'$"):
+    with pytest.raises(RunError, match=r"fits 'T=77'$"):
         select_runs(runs, ["T=77"])
 
 

@@ -108,7 +108,7 @@ def test_a_killed_loader_process_is_explained_with_a_remedy(error):
         (CheckpointError("step-00000001 does not fit this run"), Cause.CHECKPOINT),
         (DeviceError("cuda:1: this process sees 1 GPUs"), Cause.SETTINGS),
         (PresetError("preset.toml", []), Cause.SETTINGS),
-        (raised(lambda: Batches(10, Cut(batch_size=20, drop_last=True))), Cause.SETTINGS),
+        (raised(lambda: TrainingBatches(iter, tuple, range, 10, Cut(batch_size=20, drop_last=True))), Cause.SETTINGS),
         (NCCL_OTHER_GONE, Cause.LOST_PROCESS),
         (torch.distributed.DistNetworkError("The client socket has timed out after 60000ms"), Cause.LOST_PROCESS),
         (RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer"), Cause.LOST_PROCESS),
