@@ -11,7 +11,7 @@ from textual.message_pump import MessagePump
 #: The group of the workers that open a screen.
 OPENING = "opening"
 # What is waited for may be taken away in the meantime.
-PATIENCE_S = 5.0
+PATIENCE_S, LOOK_EVERY_S = 5.0, 0.01
 
 
 class KeysInTurn(App[None]):
@@ -51,9 +51,9 @@ class KeysInTurn(App[None]):
         for node in (self, *path):
             await _done(node)
         await asyncio.sleep(0)  # workers begin
-        opening = [worker for worker in self.workers if worker.group == OPENING]
-        with contextlib.suppress(Exception):  # the app says what has failed
-            await asyncio.wait_for(self.workers.wait_for_complete(opening), PATIENCE_S)
+        patience = time.monotonic() + PATIENCE_S
+        while any(one.group == OPENING for one in self.workers if one.is_running) and time.monotonic() < patience:
+            await asyncio.sleep(LOOK_EVERY_S)
         await _done(self.screen)  # with its widgets and its focus
         if self.screen is not shown:
             self._opened_at = time.monotonic()

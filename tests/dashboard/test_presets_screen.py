@@ -168,7 +168,7 @@ async def test_runs_of_a_preset_give_its_accuracy_and_an_estimate(shown, dashboa
     async with shown("digits", size=(160, 48)) as pilot:
         await until(pilot, lambda: "2 runs" in text_of(dashboard, "#summary"))
         summary = text_of(dashboard, "#summary")
-        assert "yours    96.00 % ± 1.41, best 96.00, 2 runs" in summary
+        assert "yours    96.00 % ± 1.41, best 96.00, 2 seeds" in summary
         assert "~1.0 GiB · 2.0 s an epoch · 40s" in summary
 
 
@@ -176,7 +176,7 @@ async def test_what_is_known_of_a_preset_its_difference_to_the_parent_and_every_
     async with shown("cifar10-resnet18") as pilot:
         summary = text_of(dashboard, "#summary")
         assert "\n         rbp data fetch cifar10\n         rbp data add cifar10 DIR\n" in summary
-        assert "paper    95.61 %\n" in summary and "takes    not measured: rbp cost cifar10-resnet18\n" in summary
+        assert "paper    95.61 %\n" in summary and "takes    rbp cost cifar10-resnet18 predicts it\n" in summary
         await show(dashboard, pilot, until, "mine")
         titles = {command.title.casefold() for command in dashboard.get_system_commands(dashboard.screen)}
         assert {binding.description.casefold() for binding in PresetsScreen.BINDINGS} <= titles

@@ -40,7 +40,7 @@ def summary_of(loaded: LoadedPreset, records: Sequence[RunRecord]) -> Group:
         facts.add_row("paper", _paper(loaded.preset))
     facts.add_row("yours", _ours(loaded, records))
     facts.add_row(
-        "takes", estimate_line(loaded, records) or Text(f"not measured: rbp cost {one_line(loaded.name)}", "dim")
+        "takes", estimate_line(loaded, records) or Text(f"rbp cost {one_line(loaded.name)} predicts it", "dim")
     )
     facts.add_row("data", data_text(loaded))
     return Group(settings, Text(), facts)
@@ -112,7 +112,7 @@ def _ours(loaded: LoadedPreset, records: Sequence[RunRecord]) -> Text:
     if last is None or best is None:
         return Text("no completed run of exactly these settings", style="dim")
     spread = "" if last.std is None else f" ± {fmt.percent(last.std)}"
-    return Text(f"{_figure(last.mean)} %{spread}, best {fmt.percent(best.mean)}, {fmt.counted(last.count, 'run')}")
+    return Text(f"{_figure(last.mean)} %{spread}, best {fmt.percent(best.mean)}, {fmt.counted(last.count, 'seed')}")
 
 
 def _figure(fraction: float) -> str:
