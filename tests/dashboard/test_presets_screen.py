@@ -166,7 +166,7 @@ async def test_runs_of_a_preset_give_its_accuracy_and_an_estimate(shown, dashboa
     completed("digits", "seed=2", top1=0.97)  # a seed that was trained twice counts once, as in a report
     completed("digits", "T=2")
     async with shown("digits", size=(160, 48)) as pilot:
-        await until(pilot, lambda: "2 runs" in text_of(dashboard, "#summary"))
+        await until(pilot, lambda: "2 seeds" in text_of(dashboard, "#summary"))
         summary = text_of(dashboard, "#summary")
         assert "yours    96.00 % ± 1.41, best 96.00, 2 seeds" in summary
         assert "~1.0 GiB · 2.0 s an epoch · 40s" in summary
