@@ -75,7 +75,7 @@ class FigureView:
             if not all(math.isfinite(limit) for limit in (low, high) if limit is not None):
                 raise RunError(f"the limits of {name} must be finite")
             if low is not None and high is not None and low >= high:
-                raise RunError(f"--{name}-min {low:g} must be below --{name}-max {high:g}")
+                raise RunError(f"the limits of {name}: {low:g} must be below {high:g}")
 
 
 EVERYTHING = FigureView()

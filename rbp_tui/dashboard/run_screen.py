@@ -24,6 +24,8 @@ from rbp_tui.text.format import counted
 from rbp_tui.text.run_text import named
 
 FAULTS_SHOWN = 3
+#: The group of the workers that act on runs.
+ACTING = "acting"
 
 
 class RunScreen(DashboardScreen):
@@ -182,6 +184,9 @@ class RunScreen(DashboardScreen):
 
     def action_undo(self) -> None:
         """Bring back what was moved to the trash last, then what was before, as far as this dashboard did it."""
+        if any(worker.group == ACTING and worker.is_running for worker in self.workers):
+            self.notify("what was done last is still under way: press it again in a moment", severity="warning")
+            return
         trashed: list[RunDirectory] = []
         while self.session.trashed and not trashed:
             trashed = self.session.trashed.pop()
@@ -190,7 +195,7 @@ class RunScreen(DashboardScreen):
         else:
             self.notify("nothing to undo: rbp runs restore brings back what was moved to the trash earlier")
 
-    @work(thread=True, group="runs")
+    @work(thread=True, group=ACTING)
     def act_on(
         self, runs: Sequence[RunDirectory], action: Callable[[RunDirectory], object], done: Callable[[str], str]
     ) -> None:

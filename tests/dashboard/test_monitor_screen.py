@@ -1,6 +1,7 @@
 """The Monitor over files written by the real writers, without workers."""
 
 import os
+import shutil
 import time
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -381,6 +382,14 @@ async def test_each_rank_has_its_memory_and_log_and_a_row_in_a_table(shown, dash
         await until(pilot, lambda: "this is torchrun" in screen_text(dashboard))
         await pilot.press("v")
         assert "720 MiB peak" in said(dashboard, "#memory") and "rank 2, worst of 3" in said(dashboard, "#memory")
+
+
+async def test_of_a_run_without_any_log_every_process_can_be_chosen(shown, dashboard, write_run):
+    run = write_run("run-many", ranks=3)
+    shutil.rmtree(run.stdout().parent)
+    async with shown(run, size=(120, 40)) as pilot:
+        await pilot.press("v", "v", "v", "v")
+        assert dashboard.screen.process == ""
 
 
 async def test_tags_and_a_note_are_saved_with_the_run_and_shown_verbatim(shown, dashboard, until, write_run):

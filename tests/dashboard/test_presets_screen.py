@@ -47,8 +47,8 @@ def mine(home, monkeypatch):
 def completed(home, end_run):
     """A run of this folder that has completed, according to its files."""
 
-    def make(preset, *words, top1=0.9):
-        reached = {"epoch": 20, "epochs": 20, "trained_s": 40.0}
+    def make(preset, *words, top1=0.9, **more):
+        reached = {"epoch": 20, "epochs": 20, "trained_s": 40.0, **more}
         return end_run(home / "runs", None, *words, preset=preset, curve=(top1,), **reached)
 
     return make
@@ -172,6 +172,13 @@ async def test_runs_of_a_preset_give_its_accuracy_and_an_estimate(shown, dashboa
         assert "~1.0 GiB · 2.0 s an epoch · 40s" in summary
 
 
+async def test_accuracies_beside_the_papers_are_those_of_the_test_set(shown, dashboard, until, completed, mine):
+    mine.write_text(f"{MINE}[train]\nvalidation_split = 0.1\n")
+    completed("mine", top1=0.9, test={"last": 0.8, "best": 0.81})
+    async with shown("mine", size=(160, 48)) as pilot:
+        await until(pilot, lambda: "yours    80.00 %, best 81.00, 1 seed" in text_of(dashboard, "#summary"))
+
+
 async def test_what_is_known_of_a_preset_its_difference_to_the_parent_and_every_action(shown, dashboard, until):
     async with shown("cifar10-resnet18") as pilot:
         summary = text_of(dashboard, "#summary")
@@ -260,6 +267,16 @@ async def test_a_file_changed_by_another_program_is_read_again_or_asked_about(ed
         await answer(dashboard, pilot, until, Choice, "enter")
         await until(pilot, lambda: not editor.unsaved)
         assert mine.read_text() == f"#{MINE}momentum = 0.5\n"
+
+
+async def test_a_file_that_can_no_longer_be_edited_here_empties_no_text(edited, dashboard, mine, until):
+    async with edited("mine") as (pilot, editor):
+        for damaged in (MINE.encode() + b"# \xe4\n", MINE.encode() + b"# mixed\r\n"):
+            mine.write_bytes(damaged)
+            await until(pilot, lambda: "has changed meanwhile" in text_of(dashboard, "#editing"))
+            await pilot.press("ctrl+s")
+            await answer(dashboard, pilot, until, Choice, "escape")
+            assert (editor.area.text, mine.read_bytes()) == (MINE, damaged)
 
 
 async def test_unsaved_text_is_asked_about_and_kept_until_discarded(edited, dashboard, mine, until):

@@ -1,5 +1,6 @@
 """The Runs screen over run folders: table, query, marks, and actions on many runs."""
 
+import threading
 import time
 from contextlib import asynccontextmanager
 
@@ -13,7 +14,8 @@ from rbp_engine.run.files.events import Scores
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.store.store import list_runs
-from rbp_engine.run.store.trash import list_trash
+from rbp_engine.run.store.trash import list_trash, move_to_trash
+from rbp_tui.dashboard import run_screen
 from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.compare.screen import CompareScreen
 from rbp_tui.dashboard.dialogs import Ask, Confirm
@@ -305,6 +307,19 @@ async def test_text_typed_before_its_dialog_is_open_goes_to_the_dialog(opened, t
         found = {record.run.id: (record.tags, record.annotations.note) for record in list_runs(three)}
         assert sorted(found.values()) == [((), ""), ((), ""), (("xakg", "bw"), "gx")]
         assert found[app.screen.targets[0].run.id][1] == "gx" and len(app.screen.targets) == 1
+
+
+async def test_what_is_still_going_to_the_trash_is_not_undone_by_the_move_before_it(opened, three, until, monkeypatch):
+    go_on = threading.Event()
+    monkeypatch.setattr(run_screen, "move_to_trash", lambda run: go_on.wait(60) and move_to_trash(run))
+    async with opened() as (app, pilot):
+        app.session.trashed.append([move_to_trash(list_runs(three)[2].run).run])
+        await pilot.press("x", "u")
+        await until(pilot, lambda: any("under way" in one.message for one in app._notifications))
+        go_on.set()
+        await until(pilot, lambda: len(list_trash(three)) == 2)
+        await pilot.press("u")
+        await until(pilot, lambda: [entry.id for entry in list_trash(three)] == [IDS[2]])
 
 
 async def test_marks_hidden_by_the_filter_are_counted_but_not_acted_on(opened, three, until):

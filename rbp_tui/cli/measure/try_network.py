@@ -14,7 +14,7 @@ from rbp_engine.data.catalog import CATALOG
 from rbp_engine.vocabulary import LIBRARY_NETWORK
 from rbp_tui.cli import completion
 from rbp_tui.cli.measure.busy import say_if_busy
-from rbp_tui.cli.options import TRAIN, Json
+from rbp_tui.cli.options import TRAIN, Json, refuse_others
 from rbp_tui.cli.output import cell, print_json, print_rich, say, say_methods, say_next
 from rbp_tui.cli.progress import progress
 from rbp_tui.cli.settings_command import SettingsCommand
@@ -66,6 +66,7 @@ def register(app: typer.Typer) -> None:
 
 
 def try_network(
+    context: typer.Context,
     network: Annotated[
         str | None,
         typer.Argument(
@@ -111,6 +112,7 @@ def try_network(
     from rbp_engine.preset.sweep.section import refuse_twice
 
     if example:
+        refuse_others(context, "--example")
         _write_example()
         return
     assert network is not None  # TryCommand requires it

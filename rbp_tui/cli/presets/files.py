@@ -43,11 +43,16 @@ def new(
 ) -> None:
     """Write a new preset that holds only what differs from another one."""
     from rbp_engine.preset.author import create_preset, place_of
-    from rbp_engine.preset.search import shown
+    from rbp_engine.preset.search import is_path, shown
 
     target = place_of(name, for_user=user)
     create_preset(target, source, words or [])
-    say("wrote {}; next: $EDITOR {} · rbp train {}", shown(target), shown(target), name)
+    say(
+        "wrote {}; next: $EDITOR {} · rbp train {}",
+        shown(target),
+        shown(target),
+        shown(target) if is_path(name) else name,
+    )
 
 
 def diff(

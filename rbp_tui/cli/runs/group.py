@@ -212,10 +212,13 @@ def restore(
     from rbp_tui.cli.runs.table import trash_plain, trash_table
 
     directory = runs_directory(runs_dir)
+    restored = []
     for reference in runs or ():
-        back = once_trusted(functools.partial(trash.restore, directory, reference), trust=trust)
-        say("restored {}", back.id)
+        restored.append(once_trusted(functools.partial(trash.restore, directory, reference), trust=trust).id)
+        say("restored {}", restored[-1])
     if runs:
+        if as_json:
+            print_json(restored)
         return
     entries = trash.list_trash(directory)
     if as_json:

@@ -119,8 +119,9 @@ def train(
         raise typer.Exit(train_the_same(find(like, runs_dir), trust=trust, as_json=as_json))
     if slurm and seeds is not None:
         raise typer.BadParameter("--slurm writes the job file of one run, and --seeds makes several")
-    if slurm and detach:
-        raise typer.BadParameter("--slurm only prints a job file, and --detach starts a run: leave one of them out")
+    if (slurm or dry_run) and detach:
+        only = "--slurm only prints a job file" if slurm else "--dry-run starts nothing"
+        raise typer.BadParameter(f"{only}, and --detach starts a run: leave one of them out")
     base, words = request_for(preset, like, overrides, runs_dir)
     if pretrained is not None:
         words = (*words, f"model.pretrained={weights_of(pretrained, runs_dir)}")

@@ -129,7 +129,9 @@ class MonitorScreen(RunScreen, OpenedRunScreen):
 
     def _choose(self, name: str) -> None:
         self.process = name
-        self.query_one(LogPane).show_process(name or self.query_one(LogPane).names[0])
+        pane = self.query_one(LogPane)
+        if name or pane.names:  # a run may have no logs
+            pane.show_process(name or pane.names[0])
         self.show_all()
 
     @property

@@ -25,8 +25,11 @@ class PresetEdit:
 
     @property
     def changed_on_disk(self) -> bool:
-        """Whether the file has another text by now, or is gone."""
-        return _on_disk(self.path) != self.saved
+        """Whether the file has another text by now, is gone, or can no longer be edited here."""
+        try:
+            return begin_edit(self.path).saved != self.saved
+        except PresetError:
+            return True
 
     def keep(self, text: str) -> None:
         """Keep the text as a draft, or drop the draft if it equals the saved text. Raises OSError."""
@@ -42,8 +45,8 @@ class PresetEdit:
         drop_draft(self.path)
 
     def read_again(self) -> str:
-        """Start again with the content of the file."""
-        self.saved = _on_disk(self.path)
+        """Start again with the content of the file. Raises `PresetError` as `begin_edit` does."""
+        self.saved = begin_edit(self.path).saved
         return self.saved
 
     def check(self, text: str) -> tuple[LoadedPreset | None, tuple[Problem, ...]]:
@@ -79,8 +82,3 @@ def needs_copy(path: Path) -> str:
     if os.path.lexists(target) and not (os.access(target, os.W_OK) and os.access(target.parent, os.W_OK)):
         return f"{shown(path)} cannot be written"
     return ""
-
-
-def _on_disk(path: Path) -> str:
-    text = read_text(path)
-    return "" if isinstance(text, Problem) else text

@@ -1,5 +1,6 @@
 """The editor of a preset: the text is checked while typing, and kept as a draft until it is saved."""
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,7 +14,7 @@ from textual.timer import Timer
 from textual.widgets import Footer, OptionList, Static, TextArea
 from textual.widgets.option_list import Option
 
-from rbp_engine.preset import Problem
+from rbp_engine.preset import PresetError, Problem
 from rbp_engine.preset.search import shown
 from rbp_tui.cli.presets.editor import EditorError, edit_file
 from rbp_tui.dashboard.answered import Answered
@@ -123,8 +124,9 @@ class EditorScreen(Answered[Path]):
     def _check_file(self) -> None:
         """Read the file again if it has changed, unless that would lose unsaved text; then show a note."""
         if self.edit.changed_on_disk and not self.unsaved and os.path.lexists(self.edit.path):
-            self._replace(self.edit.read_again())
-            self.notify(f"{shown(self.edit.path)} has changed and was read again", markup=False)
+            with contextlib.suppress(PresetError):  # the text stays, and the head says that the file has changed
+                self._replace(self.edit.read_again())
+                self.notify(f"{shown(self.edit.path)} has changed and was read again", markup=False)
         self._show_head()
 
     def _show_head(self) -> None:
@@ -211,7 +213,10 @@ class EditorScreen(Answered[Path]):
         if (self.unsaved or needs_copy(self.edit.path)) and not await self._save():
             return
         edit_outside(self.app, self.edit.path)
-        self._replace(self.edit.read_again())
+        try:
+            self._replace(self.edit.read_again())
+        except PresetError as error:
+            self.notify(str(error), severity="error", timeout=10, markup=False)
 
     def _replace(self, text: str) -> None:
         """Replace the text, in an edit that can be undone."""

@@ -101,14 +101,15 @@ def _paper(preset: "Preset") -> Text:
 
 
 def _ours(loaded: LoadedPreset, records: Sequence[RunRecord]) -> Text:
-    """Means of the last and the best accuracies of the completed runs, one of each seed.
+    """Means of the last and the best test accuracies of the completed runs, one of each seed.
 
     The digits stand below the paper's.
     """
+    held_out = loaded.preset.train.validation_split > 0
     completed = [record for record in of_experiment(loaded, records) if record.verdict.status == "completed"]
-    counting = Experiment.of(completed).runs
-    last = spread_of_known(record.summary.last.top1 for record in counting)
-    best = spread_of_known(record.summary.best.top1 for record in counting)
+    summaries = [record.summary for record in Experiment.of(completed).runs]
+    last = spread_of_known(one.test.last if held_out else one.last.top1 for one in summaries)
+    best = spread_of_known(one.test.best if held_out else one.best.top1 for one in summaries)
     if last is None or best is None:
         return Text("no completed run of exactly these settings", style="dim")
     spread = "" if last.std is None else f" ± {fmt.percent(last.std)}"

@@ -39,6 +39,11 @@ class RunTable(RowTable[TableCell]):
         top = int(self.scroll_y)
         return self._order[top : top + max(0, self.size.height - self.header_height)]
 
+    @property
+    def current_key(self) -> str | None:
+        """The key of the row under the cursor, also while the table is filled anew, with the cursor elsewhere."""
+        return self._held or super().current_key
+
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)
         self._post_shown_rows()

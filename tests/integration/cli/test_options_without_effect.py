@@ -7,6 +7,8 @@ import pytest
     ("words", "message"),
     [
         ("train digits --slurm --detach", "--slurm only prints a job file"),
+        ("train digits --dry-run --detach", "--dry-run starts nothing"),
+        ("try --example T=2", "--example leaves"),
         ("train digits T=4 method.timesteps=2", "T=4 and method.timesteps=2 set the same"),
         ("sweep digits lr=0.1,0.2 --status --dry-run", "--status and --dry-run do different things"),
         ("sweep digits lr=0.1,0.2 lr=0.3", "lr=0.1,0.2 and lr=0.3 set the same"),

@@ -207,6 +207,7 @@ def test_a_new_preset_is_written_and_compared_with_its_parent(rbp, rbp_here, tmp
     text = (tmp_path / "presets" / "mine.toml").read_text()
     assert "timesteps = 2" in text and "momentum" not in text
     assert "exists already" in rbp("new", "mine", "T=3").stderr
+    assert "rbp train deep/mine.toml" in rbp("new", "deep/mine").stderr
     found = json.loads(rbp("diff", "mine", "--json").stdout)
     assert (found["here"], found["there"]) == ("mine", "digits")
     assert found["differences"] == [

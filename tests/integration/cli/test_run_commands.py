@@ -54,7 +54,7 @@ def test_other_commands_stop_resume_watch_and_remove_a_run_and_leave_another_alo
     assert "resumed from step-" in rbp("logs", run_id).stdout
     rbp("runs", "rm", run_id)
     assert list(rbp.runs.iterdir()) == []
-    rbp("runs", "restore", "last")
+    assert rbp.json("runs", "restore", "last") == [run_id]
     rbp("resume", run_id, "--detach")
     wait_for_step(rbp, run_id)
     rbp("stop", "--now", run_id)

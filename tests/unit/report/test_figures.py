@@ -187,7 +187,7 @@ def test_lines_with_the_colour_of_another_have_markers_and_all_are_translucent(f
 @pytest.mark.parametrize(
     ("view", "message"),
     [
-        ({"y_min": 9.0, "y_max": 3.0}, "--y-min 9 must be below --y-max 3"),
+        ({"y_min": 9.0, "y_max": 3.0}, "the limits of y: 9 must be below 3"),
         ({"x_min": float("nan")}, "must be finite"),
         ({"x_min": 900.0}, "leave nothing to show"),
         ({"y_min": 0.0, "log_y": True}, "a log axis has no values of 0"),
