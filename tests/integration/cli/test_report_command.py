@@ -1,7 +1,5 @@
 """`rbp report` and `rbp figure` as a user runs them: words, files, exit codes."""
 
-import csv
-import io
 import itertools
 import json
 import subprocess
@@ -63,18 +61,6 @@ def test_the_table_fits_80_columns_without_breaking_a_cell(rbp):
     assert "† the best epoch was chosen on the test set itself" in lines
 
 
-def test_every_format_can_be_read_and_names_the_runs_left_out_on_stderr(rbp, stopped):
-    printed = {}
-    for form in ("table", "markdown", "latex", "csv"):
-        done = rbp("report", "--format", form)
-        assert stopped.id in done.stderr and stopped.id not in done.stdout
-        assert "left out 1 run" in done.stderr
-        printed[form] = done.stdout
-    rows = list(csv.DictReader(io.StringIO(printed["csv"])))
-    assert [row["settings"] for row in rows] == ["optim.lr = 0.05", "optim.lr = 0.1", ""]
-    assert printed["markdown"].startswith("| data set | network |") and "\\begin{tabular}" in printed["latex"]
-
-
 def test_runs_left_out_for_one_reason_share_a_line(rbp, stopped, runs):
     for seed in (7, 8):
         end_run(runs, None, f"seed={seed}", curve=(0.9, 0.9), status="stopped")
@@ -90,12 +76,6 @@ def test_json_is_one_document_with_the_runs_left_out(rbp, stopped, runs):
     assert document["rows"][1]["last"] == {"mean": pytest.approx(0.955), "std": pytest.approx(0.005), "count": 3}
     assert document["runs_directory"] == str(runs)
     assert done.stderr == ""
-
-
-def test_unfinished_runs_count_on_request_and_are_named(rbp, stopped):
-    done = rbp("report", "--include-unfinished", "--json")
-    (row,) = [row for row in json.loads(done.stdout)["rows"] if row["ids"] == [stopped.id]]
-    assert row["notes"] == ["seed 2 has not completed: stopped after 2 of 15 epochs"]
 
 
 def test_paper_says_for_each_published_cell_whether_our_runs_reproduce_it(rbp, runs):
@@ -135,17 +115,6 @@ def test_paper_measures_what_the_missing_runs_would_take(rbp, rbp_here):
     )
     done = rbp("paper", "--cost", "one")
     assert "not measured: 3 × " in done.stdout and "the missing runs of these cells would take" in done.stderr
-
-
-@pytest.mark.usefixtures("stopped")
-def test_missing_prints_a_command_for_each_missing_run(rbp, runs):
-    lines = rbp("paper", "--missing", "--all").stdout.splitlines()
-    assert all(line.startswith("rbp train ") for line in lines)
-    assert "rbp train cifar10-resnet18 method=bptt T=4 seed=1" in lines
-    assert not [line for line in lines if "digits" in line or "cifar10-resnet18 method=rate_m T=4" in line]
-    for number in (1, 2, 3):
-        end_run(runs, None, "method=bptt", f"seed={number}", preset="cifar10-resnet18", curve=(0.9, 0.9))
-    assert len(rbp("paper", "--missing", "--all").stdout.splitlines()) == len(lines) - 3
 
 
 @pytest.mark.usefixtures("runs")

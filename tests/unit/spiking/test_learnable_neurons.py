@@ -3,6 +3,7 @@
 import copy
 import io
 import os
+from itertools import product
 
 import pytest
 import torch
@@ -130,10 +131,10 @@ def test_in_low_precision_membranes_and_parameters_are_float32(name, precision, 
         assert torch.allclose(low, parameter.grad, rtol=0.2, atol=2e-3)
 
 
-def trained(name, kernel):
+def trained(name, rule, kernel):
     """The weights after three steps of a network whose neurons learn by layer and by channel."""
     torch.manual_seed(0)
-    first, second = (LIF(0.6, 0.7, learn=learn, kernel=kernel, learn_by=by) for learn, by in LEARNT)
+    first, second = (LIF(0.6, 0.7, learn=learn, kernel=kernel, learn_by=by, **RESETS[rule]) for learn, by in LEARNT)
     model = nn.Sequential(
         nn.Conv2d(2, 16, 3, padding=1), nn.BatchNorm2d(16), first, nn.Conv2d(16, 16, 3), second,
         nn.Flatten(), nn.Linear(64, 3),
@@ -150,42 +151,14 @@ def trained(name, kernel):
 
 LEARNT = (("decay",), "layer"), (BOTH, "channel")
 # Each takes many seconds to compile.
-COMPILED = METHODS if "RBP_EVERY_CASE" in os.environ else ["rate_m"]
+COMPILED = list(product(METHODS, RESETS)) if "RBP_EVERY_CASE" in os.environ else [("rate_m", "soft-detached")]
 
 
 @pytest.mark.compiles
 @pytest.mark.xdist_group("compiler")
 @pytest.mark.usefixtures("a_compiler")
-@pytest.mark.parametrize("name", COMPILED)
-def test_a_network_that_learns_its_decay_is_trained_to_the_same_bits_by_both_kernels(name):
-    eager, by_compiler = (trained(name, kernel) for kernel in ("eager", "compiled"))
+@pytest.mark.parametrize(("name", "rule"), COMPILED)
+def test_a_network_that_learns_its_decay_is_trained_to_the_same_bits_by_both_kernels(name, rule):
+    eager, by_compiler = (trained(name, rule, kernel) for kernel in ("eager", "compiled"))
     assert eager["2.decay_logit"] != LIF(0.6, learn=("decay",)).decay_logit
     assert {key for key in eager if not torch.equal(eager[key], by_compiler[key])} == set()
-
-
-@pytest.mark.compiles
-@pytest.mark.xdist_group("compiler")
-@pytest.mark.usefixtures("a_compiler")
-@pytest.mark.skipif("RBP_EVERY_CASE" not in os.environ, reason="RBP_EVERY_CASE=1")
-@pytest.mark.parametrize("by", ["layer", "channel"])
-@pytest.mark.parametrize("rule", ["soft-detached", "soft", "hard-detached", "hard-to-minus-0.3"])
-def test_compiled_loops_give_the_same_bits(rule, by):
-    generator = torch.Generator().manual_seed(3)
-    current, grad = torch.randn(2, 3, 2, 16, 4, 4, generator=generator)
-    neurons = {k: LIF(0.6, 0.7, learn=BOTH, learn_by=by, kernel=k, **RESETS[rule]) for k in ("eager", "compiled")}
-    results = []
-    for neuron in neurons.values():
-        parameters = neuron.neurons_for(current[0])
-        spikes, counts, derivatives, _ = parameters.rate(Current.of(current))
-        loop = parameters.rate_loop(Current.of(current), 3)
-        by_step = [loop.step(Current.of(current_t.unsqueeze(0))).clone() for current_t in current]
-        at_current, learnt = parameters.gradient_through_time(Current.of(current), grad)
-        counted, of_loop = loop.finish()
-        results.append(
-            [
-                *spikes, counts, *derivatives, *by_step, counted, *of_loop,
-                at_current, *learnt, parameters.spikes_only(Current.of(current)),
-            ]
-        )  # fmt: skip
-    for number, (eager, by_compiler) in enumerate(zip(*results, strict=True)):
-        assert torch.equal(eager, by_compiler), number
