@@ -123,26 +123,6 @@ def test_runs_wait_as_queued_and_start_one_after_another_once_the_slot_is_free(s
     wait_for(lambda: dispatcher() is None)  # it exits when there is nothing to do
 
 
-def test_a_run_removed_from_the_queue_is_stopped_without_a_start_and_can_be_queued_again(submit):
-    stopped, killed, asked, kept = submit(1, 2, 3, 4)
-    expected = Verdict("stopped", "never started: taken out of the queue", Cause.REQUEST)
-    assert control.stop(stopped) == expected
-    assert control.kill(killed) == expected
-    control.request_stop(asked)
-    assert judge(asked) == expected
-    assert [entry.run for entry in entries()] == [kept]
-    with pytest.raises(RunError, match="is not running, it is stopped"):
-        control.stop(stopped)
-    with pytest.raises(RunError, match="queued already"):
-        start.begin(kept)
-    assert start.begin(stopped) is None
-    assert judge(stopped).status == "queued"
-    assert [entry.run for entry in entries()] == [kept, stopped]
-    arrange.set_paused(False)
-    assert settled(kept, stopped) == ["failed"] * 2
-    assert [newest_begun(run) for run in (stopped, killed, asked, kept)] == [1, 0, 0, 1]
-
-
 def test_if_one_run_cannot_be_created_none_is(tmp_path, submit):
     request = LaunchRequest("digits", DAMAGED, LaunchOptions(tmp_path / "runs"), (1, 2), run_id="mine")
     with pytest.raises(RunError, match="exists already"):

@@ -1,41 +1,15 @@
 import os
 import signal
 
-import pytest
 from idle import IDLE
 
-from rbp_engine.run import control
-from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.events import CheckpointSaved, Metrics
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.launch import launch
-from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import judge
 
 # Long enough not to complete during a test.
 LONG = ("epochs=500", "train.checkpoint_every=1 h", *IDLE)
-
-
-def test_a_kill_ends_every_process_of_the_run_and_touches_no_other(new_run, look):
-    run, beside = new_run(*LONG), new_run(*LONG)
-    worker, other = launch.start(run), launch.start(beside)
-    look.first(run, Metrics)
-    verdict = control.kill(run)
-    assert (verdict.status, verdict.reason) == ("killed", "killed (1 process)")
-    assert judge(run) == verdict
-    assert processes.processes_of(run) == []
-    assert worker.poll() is not None
-    assert not run.stop_request.exists()
-    with pytest.raises(RunError, match="is not running, it is killed"):
-        control.kill(run)
-    with pytest.raises(RunError, match="is not running, it is killed"):
-        control.stop(run)
-
-    step = look.first(beside, Metrics).step
-    look.wait_until(lambda: (summary := read_summary(beside)) is not None and summary.step > step)
-    assert other.poll() is None and judge(beside).status == "running"
-    beside.attempt(1).write_text("{")  # whatever its record is by now
-    assert control.kill(beside).status == "killed" == judge(beside).status
 
 
 def test_a_signal_without_a_request_preempts_the_run_with_a_checkpoint(new_run, look):
