@@ -9,7 +9,7 @@ from typing import Any
 from rbp_engine.preset.load import LoadedPreset, differences, load_preset, load_text
 from rbp_engine.preset.resolved import as_toml
 from rbp_engine.preset.search import PRESETS, bundled_folder, find_by_name, is_path, shown
-from rbp_engine.settings.documents import read_text
+from rbp_engine.settings.documents import read_text, usable
 from rbp_engine.settings.locations import configuration_directory
 from rbp_engine.settings.problems import PresetError, Problem
 
@@ -52,10 +52,7 @@ def create_from_run(target: Path, preset: Path, code: Path | None, note: str) ->
 
 def copy_preset(target: Path, path: Path) -> None:
     """Write a copy of the text of a preset, as it is. Raises `PresetError` if the target exists, or it has no text."""
-    text = read_text(path)
-    if isinstance(text, Problem):
-        raise PresetError(shown(path), [text])
-    _write(target, text, check=False)
+    _write(target, usable(read_text(path), PresetError, shown(path)), check=False)
 
 
 def _write(target: Path, text: str, *, check: bool = True) -> None:

@@ -33,7 +33,7 @@ from rbp_engine.preset.search import (
 from rbp_engine.preset.sweep.check import read_sweep
 from rbp_engine.preset.sweep.section import SweepSection
 from rbp_engine.preset.validate import place, validate
-from rbp_engine.settings.documents import Document, dotted, parse_document, read_document
+from rbp_engine.settings.documents import Document, dotted, parse_document, read_document, usable
 from rbp_engine.settings.problems import PresetError, Problem
 from rbp_engine.settings.spelling import describe_value
 
@@ -106,7 +106,7 @@ def load_text(text: str, path: Path, overrides: Sequence[str] = ()) -> LoadedPre
 
     Raises `PresetError` as `load_preset` does.
     """
-    return load_document(_usable(parse_document(text, path), path), overrides)
+    return load_document(usable(parse_document(text, path), PresetError, shown(path)), overrides)
 
 
 def load_document(document: Document, overrides: Sequence[str] = (), code: Path | None = None) -> LoadedPreset:
@@ -186,7 +186,7 @@ def read_resolved(path: Path, overrides: Iterable[Override] = ()) -> "Preset":
 
 def parse_resolved(text: str, path: Path) -> "Preset":
     """The complete preset in a text from the file `path`, otherwise as `read_resolved`."""
-    return _resolved(_usable(parse_document(text, path), path))
+    return _resolved(usable(parse_document(text, path), PresetError, shown(path)))
 
 
 def _resolved(document: Document, overrides: Iterable[Override] = ()) -> "Preset":
@@ -214,13 +214,7 @@ def _refuse_parent(document: Document) -> None:
 
 
 def _read(path: Path) -> Document:
-    return _usable(read_document(path), path)
-
-
-def _usable(document: Document | Problem, path: Path) -> Document:
-    if isinstance(document, Problem):
-        raise PresetError(shown(path), [document])
-    return document
+    return usable(read_document(path), PresetError, shown(path))
 
 
 def _with_parents(document: Document) -> list[Document]:

@@ -9,15 +9,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import tomli
 
-from rbp_engine.settings.problems import Problem
+from rbp_engine.settings.problems import Problem, SettingsFileError
 from rbp_engine.untrusted_files import TOML_LIMIT, TOML_TEXT, TooComplex, parse_toml, read_untrusted
 
 #: Keys and array indices from the top: `("paper", "figures", 0, "top1")`.
 KeyPath = tuple[str | int, ...]
+Read = TypeVar("Read")
 
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -29,7 +30,7 @@ def key_lines(text: str) -> dict[KeyPath, int]:
     inline table that of its key. The text must not nest arrays hundreds deep, which `parse_toml` refuses.
     """
     lines: dict[KeyPath, int] = {}
-    counts: dict[KeyPath, int] = {}  # of the tables so far in each array of tables
+    counts: dict[KeyPath, int] = {}  # the index of the last table in each array of tables
     table: KeyPath = ()
     for line, statement in _statements(text):
         values = tomli.loads(statement)
@@ -72,11 +73,10 @@ def _header(values: Any, line: int, lines: dict[KeyPath, int], counts: dict[KeyP
         ((part, values),) = values.items()
         path = (*path, part)
         lines.setdefault(path, line)
-        if path in counts and values and isinstance(values, dict):
-            path = (*path, counts[path] - 1)
-    if isinstance(values, list):
-        counts[path] = counts.get(path, 0) + 1
-        path = (*path, counts[path] - 1)
+        if isinstance(values, list):
+            counts[path] = counts.get(path, -1) + 1
+        if path in counts and values:
+            path = (*path, counts[path])
     lines[path] = line
     return path
 
@@ -142,3 +142,11 @@ def parse_document(text: str, path: Path) -> Document | Problem:
     except ValueError as error:
         # Python refuses integers of thousands of digits before tomli can report their position.
         return Problem("", f"is not TOML: {error}")
+
+
+def usable(found: Read | Problem, error: type[SettingsFileError], source: object) -> Read:
+    """What one of the functions above has found. Raises an error of `source`, a file as messages show it, for a
+    problem."""
+    if isinstance(found, Problem):
+        raise error(source, [found])
+    return found

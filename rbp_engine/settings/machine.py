@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from rbp_engine.errors import UserError
 from rbp_engine.owners import make_private
-from rbp_engine.settings.documents import Document, KeyPath, dotted, parse_document, read_document, read_text
+from rbp_engine.settings.documents import Document, KeyPath, dotted, parse_document, read_document, read_text, usable
 from rbp_engine.settings.files import write_settings
 from rbp_engine.settings.locations import configuration_directory
 from rbp_engine.settings.problems import Problem, SettingsFileError
@@ -72,7 +72,7 @@ def read_machine() -> Machine:
     path = machine_file()
     if not os.path.lexists(path):
         return Machine()
-    return _checked(_usable(read_document(path), path))
+    return _checked(usable(read_document(path), MachineError, path))
 
 
 def runs_directory(explicit: Path | None = None) -> Path:
@@ -125,23 +125,15 @@ def add_data_root(name: str, path: Path) -> Path:
     read_machine()
     target = machine_file()
     old = read_text(target) if os.path.lexists(target) else ""
-    if isinstance(old, Problem):
-        raise MachineError(target, [old])
-    content = tomlkit.parse(old)
+    content = tomlkit.parse(usable(old, MachineError, target))
     content.setdefault("data", tomlkit.table())[name] = str(root)
     text = tomlkit.dumps(content)
-    _checked(_usable(parse_document(text, target), target))
+    _checked(usable(parse_document(text, target), MachineError, target))
     try:
         write_settings(target, text.encode())
     except OSError as error:
         raise MachineError(target, [Problem("", f"cannot be written: {error.strerror}")]) from error
     return target
-
-
-def _usable(found: Document | Problem, path: Path) -> Document:
-    if isinstance(found, Problem):
-        raise MachineError(path, [found])
-    return found
 
 
 def _checked(document: Document) -> Machine:
