@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Collection, Iterable
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from rbp_engine.settings.spelling import describe_value
@@ -40,27 +40,17 @@ def field(
 _UNKNOWN: Final = {LIBRARY_NETWORK: "unknown_network", FOLDER_SET: "unknown_data_set"}
 
 
-def known(choices: Collection[str]) -> Any:
-    """A validator for a string that must be one of the choices."""
-
-    def check(value: object) -> object:
-        if not isinstance(value, str) or value not in choices:
-            raise PydanticCustomError("literal_error", "unknown")
-        return value
-
-    return PlainValidator(check)
-
-
-def known_or_own(choices: Collection[str], also: re.Pattern[str] | None = None) -> Any:
-    """A validator for a string that must be one of the choices, or name a user's own code like `nets.py:MyNet`.
+def known(choices: Collection[str], also: re.Pattern[str] | None = None, *, own: bool = True) -> Any:
+    """A validator for a string that must be one of the choices, or with `own` name a user's code like `nets.py:MyNet`.
 
     `also` are further names: those of libraries' networks, or of folders of images.
     """
+    unknown = _UNKNOWN[also] if also is not None else "unknown_choice" if own else "literal_error"
 
     def check(value: str) -> str:
-        elsewhere = also is not None and also.fullmatch(value) is not None
-        if value not in choices and not elsewhere and OWN_CODE.fullmatch(value) is None:
-            raise PydanticCustomError("unknown_choice" if also is None else _UNKNOWN[also], "unknown")
+        elsewhere = (also is not None and also.fullmatch(value)) or (own and OWN_CODE.fullmatch(value))
+        if value not in choices and not elsewhere:
+            raise PydanticCustomError(unknown, "unknown")
         return value
 
     return AfterValidator(check)

@@ -15,7 +15,7 @@ from rbp_engine.preset.sections.base import (
     Arguments,
     Section,
     field,
-    known_or_own,
+    known,
 )
 from rbp_engine.vocabulary import (
     FOLDER_SET,
@@ -32,7 +32,7 @@ _SIZED: Final = ", ".join(f"{one.name} (0: {one.default_size})" for one in CATAL
 class DataSection(Section):
     """The data set and what is done to its images."""
 
-    name: Annotated[str, known_or_own(CATALOG, FOLDER_SET)] = field(
+    name: Annotated[str, known(CATALOG, FOLDER_SET)] = field(
         "digits",
         "result",
         "",

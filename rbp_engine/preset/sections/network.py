@@ -13,7 +13,6 @@ from rbp_engine.preset.sections.base import (
     Section,
     field,
     known,
-    known_or_own,
     once_each,
 )
 from rbp_engine.vocabulary import (
@@ -29,7 +28,7 @@ from rbp_engine.vocabulary import (
 class ModelSection(Section):
     """The network."""
 
-    name: Annotated[str, known_or_own(NETWORKS, LIBRARY_NETWORK)] = field(
+    name: Annotated[str, known(NETWORKS, LIBRARY_NETWORK)] = field(
         "convnet",
         "result",
         "",
@@ -54,7 +53,7 @@ class ModelSection(Section):
 class NeuronSection(Section):
     """The neuron: leaky integrate-and-fire, or a user's own."""
 
-    name: Annotated[str, known_or_own(NEURONS)] = field(
+    name: Annotated[str, known(NEURONS)] = field(
         "lif",
         "result",
         "",
@@ -72,7 +71,7 @@ class NeuronSection(Section):
     )
     v_reset: float = field(0.0, "result", "", "Membrane after a spike with a hard reset.")
     detach_reset: bool = field(True, "result", "", "Keep the reset out of the gradient.")
-    surrogate: Annotated[str, known_or_own(SURROGATE_ARGUMENTS)] = field(
+    surrogate: Annotated[str, known(SURROGATE_ARGUMENTS)] = field(
         "sigmoid",
         "result",
         "",
@@ -99,7 +98,9 @@ class NeuronSection(Section):
 class MethodSection(Section):
     """How gradients are computed."""
 
-    name: Annotated[str, known(TRAINING_METHODS)] = field("rate_m", "result", "", "Training method.", TRAINING_METHODS)
+    name: Annotated[str, known(TRAINING_METHODS, own=False)] = field(
+        "rate_m", "result", "", "Training method.", TRAINING_METHODS
+    )
     timesteps: int = field(4, "result", "steps", "Number of timesteps T that each image is shown.", ge=1, le=MOST_STEPS)
     loss_scale: Literal["1/T", "1"] = field(
         "1/T", "result", "", "Factor of the loss gradient at the mean output; rate methods only."

@@ -16,7 +16,7 @@ from rbp_engine.preset.sections.base import (
     FreeText,
     Section,
     field,
-    known_or_own,
+    known,
     once_each,
 )
 from rbp_engine.vocabulary import (
@@ -28,7 +28,7 @@ from rbp_engine.vocabulary import (
 class LossSection(Section):
     """What training minimises."""
 
-    name: Annotated[str, known_or_own(get_args(LossName))] = field(
+    name: Annotated[str, known(get_args(LossName))] = field(
         "ce",
         "result",
         "",
