@@ -105,7 +105,7 @@ class _Reader:
         self._refuse_twice((SECTION, "seeds"), checked.seeds)
         plain = checked.model_dump(exclude_unset=True, include={"trials", "search", "prune"})
         grid, drawn = map(tuple, varied.values())
-        return SweepSection(seeds=tuple(checked.seeds), grid=grid, listed=tuple(listed), drawn=drawn, **plain)
+        return SweepSection(tuple(checked.seeds), grid=grid, listed=tuple(listed), drawn=drawn, written=table, **plain)
 
     def _checked(self, model: "type[Model]", written: Any, path: KeyPath, known: Sequence[FieldInfo]) -> "Model | None":
         """A table as a model; None, and a problem for each wrong value, if it is not one. `known` are its fields."""

@@ -3,8 +3,8 @@
 import hashlib
 import math
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from rbp_engine.errors import UserError
@@ -70,13 +70,6 @@ class Varied:
             return setting_word(self.key, round(value))
         return setting_word(self.key, min(max(float(f"{value:.{DIGITS}g}"), self.low), self.high))
 
-    def as_toml_value(self) -> Any:
-        """The values, or the range, as TOML holds them."""
-        if self.values:
-            return [value_in(word) for word in self.words]
-        low, high = (round(end) if self.whole else end for end in (self.low, self.high))
-        return {"from": low, "to": high} | ({"log": True} if self.log else {})
-
 
 def value_in(word: str) -> Any:
     """The value in an override word that is known to be one."""
@@ -128,7 +121,7 @@ class SweepSection:
     The combinations of settings are those of the `grid`, or are spelled out as `listed`, each as override words. With
     `trials`, each combination is trained with so many draws of the settings in `drawn`. A `search` chooses values of
     `grid` and `drawn` by itself; `prune`, of PRUNERS, belongs to it. Values that are paths lead
-    to the same files from the working directory.
+    to the same files from the working directory; `written` is the table as it stands in the file.
     """
 
     seeds: tuple[int, ...] = ()
@@ -138,15 +131,4 @@ class SweepSection:
     grid: tuple[Varied, ...] = ()
     listed: tuple[tuple[str, ...], ...] = ()
     drawn: tuple[Varied, ...] = ()
-
-    def as_toml_values(self) -> dict[str, Any]:
-        """The section as TOML holds it, without what it does not say."""
-        values = {
-            "seeds": list(self.seeds),
-            "trials": self.trials,
-            "search": self.search,
-            "grid": {one.name: one.as_toml_value() for one in self.grid},
-            "list": [{word.partition("=")[0]: value_in(word) for word in words} for words in self.listed],
-            "random": {one.name: one.as_toml_value() for one in self.drawn},
-        }
-        return {name: value for name, value in values.items() if value}
+    written: Mapping[str, Any] = field(default_factory=dict, compare=False)

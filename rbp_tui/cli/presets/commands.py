@@ -77,7 +77,7 @@ def show(
             "preset": loaded.preset.model_dump(mode="json"),
             "sources": loaded.sources,
             "experiment": loaded.experiment,
-            "sweep": None if loaded.sweep is None else loaded.sweep.as_toml_values(),
+            "sweep": None if loaded.sweep is None else loaded.sweep.written,
         }
     )
 

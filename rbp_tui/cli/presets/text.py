@@ -30,7 +30,7 @@ def preset_text(loaded: LoadedPreset) -> Text:
         text.append("\n")
         _append_block(text, block, loaded, names)
     if loaded.sweep is not None:
-        text.append(f"\n{as_toml({'sweep': loaded.sweep.as_toml_values()}).strip()}\n")
+        text.append(f"\n{as_toml({'sweep': loaded.sweep.written}).strip()}\n")
         text.append(
             _comment(f"rbp sweep {loaded.name} trains all of these; rbp train {loaded.name}, what is above"), "dim"
         )
