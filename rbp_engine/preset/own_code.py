@@ -8,13 +8,12 @@ import functools
 import hashlib
 import json
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from rbp_engine.preset.own_imports import MOST_FILES, QUICKLY_PARSED, imported_files, names_defined
+from rbp_engine.preset.own_imports import MOST_FILES, imported_files, names_defined
 from rbp_engine.settings.spelling import describe_value, did_you_mean
 from rbp_engine.untrusted_files import TEXT_LIMIT, read_untrusted
 from rbp_engine.vocabulary import OWN_CODE
@@ -70,7 +69,7 @@ def read_own_code(value: str, folder: Path, *, copied: bool = False) -> OwnCode:
     the user's own.
 
     Raises OSError, and ValueError for files that cannot define what the value names, as far as is known without
-    executing them (names in a long file are left to that), or that no run can have.
+    executing them, or that no run can have.
     """
     if copied and leads_out_of_a_run(value):
         raise ValueError(f"{OUTSIDE}, got {describe_value(value)}")
@@ -86,17 +85,10 @@ def read_own_code(value: str, folder: Path, *, copied: bool = False) -> OwnCode:
             raise
 
     source = read(path.name) or b""
-    _refuse_unless_defined(value.rpartition(":")[2], source, path.name)
-    return OwnCode(path, imported_files(path.name, read, None if copied else path.parent))
-
-
-def _refuse_unless_defined(name: str, source: bytes, file: str) -> None:
-    if len(source) > QUICKLY_PARSED:
-        there = {name} if re.search(rb"\b%s\b" % name.encode(), source) else set()
-    else:
-        there = set(names_defined(source, file))
+    name, there = value.rpartition(":")[2], names_defined(source, path.name)
     if name not in there and b"import *" not in source:
-        raise ValueError(f"{file} has no class or function called '{name}'.{did_you_mean(name, there)}")
+        raise ValueError(f"{path.name} has no class or function called '{name}'.{did_you_mean(name, there)}")
+    return OwnCode(path, imported_files(path.name, read, None if copied else path.parent))
 
 
 def all_files(code: Mapping[str, OwnCode]) -> dict[str, bytes]:

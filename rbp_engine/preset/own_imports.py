@@ -6,8 +6,6 @@ is not found, and a run refuses it (`rbp_engine/user_code.py`).
 
 import ast
 import contextlib
-import errno
-import os
 import re
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -27,15 +25,11 @@ _PACKAGE: Final = "rbp_engine"
 #: Folders below that of the file; and bytes of a path from there: a packed run takes no more.
 DEEPEST: Final = 4
 _LONGEST_PATH: Final = 150
-# Bytes. Python's parser needs a second for a hostile file of this size, and time by the square of the size.
-QUICKLY_PARSED: Final = 64 * 1024
-_BLOCKS: Final = ("body", "orelse", "finalbody", "handlers", "cases")
-_IMPORT: Final = re.compile(
-    rb"^[ \t]*(?:import[ \t]+(?P<modules>[^\n]*)"
-    rb"|from[ \t]+(?P<module>[.\w]+)[ \t]+import[ \t]*(?P<names>\([^)]{0,4000}|[^\n]*))",
-    re.MULTILINE,
+# Python's parser takes time by the square of the parts of the name of a module, and nobody has so many.
+_LONG_NAME: Final = re.compile(
+    rb"(?<![\w.])(?:[\w\x80-\xff]++(?:[ \t\f]|\\\r?\n)*+\.(?:[ \t\f]|\\\r?\n)*+){100}",
 )
-_LISTED: Final = re.compile(rb"(?:^|[,(])[\s\\]*([.\w]+)")
+_BLOCKS: Final = ("body", "orelse", "finalbody", "handlers", "cases")
 
 #: The contents of a file by its path in the folder; None if there is none. Raises OSError if it cannot be read.
 Read = Callable[[str], bytes | None]
@@ -72,13 +66,10 @@ def imported_files(name: str, read: Read, folder: Path | None) -> dict[str, byte
         file = pending.pop(0)
         if file in files:
             continue
-        source = read(file)
-        if source is None:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), file)
-        files[file] = source
+        source = files[file] = read(file) or b""
         size += len(source)
         _refuse_too_much(file, len(files), size)
-        for one in _imports(source, file, parse=size <= QUICKLY_PARSED):
+        for one in _imports_of(statements(source, file)):
             if (imports := imports + 1) > _MOST_IMPORTS:
                 raise ValueError(f"it has more than {_MOST_IMPORTS} imports")
             if one.level == 0 and one.parts[0] == _PACKAGE:
@@ -144,36 +135,21 @@ def _around(folder: Path) -> list[Path]:
     return places
 
 
-def _imports(source: bytes, file: str, *, parse: bool) -> Iterator[_Import]:
-    """The imports of a file, without those that are only for a type checker or for the file as a program.
-
-    One that is not parsed, since that would take long, is searched for lines that begin like an import.
-    """
-    if parse:
-        yield from _imports_of(statements(source, file))
-        return
-    line, counted = 1, 0
-    for found in _IMPORT.finditer(source):
-        line, counted = line + source.count(b"\n", counted, found.start()), found.start()
-        names = [name.decode(errors="replace") for name in _LISTED.findall(found["names"] or found["modules"] or b"")]
-        if found["module"] is None:
-            yield from (_Import(line, name) for name in names if not name.startswith("."))
-        else:
-            yield _Import(line, found["module"].decode(errors="replace"), tuple(names))
-
-
 def statements(source: bytes, file: str) -> list[ast.stmt]:
     """The statements of a file. Raises ValueError if it is not Python."""
-    with in_words(file), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # they quote the file, whose text must not reach the terminal
+    with in_words(source, file):
         return ast.parse(source).body
 
 
 @contextlib.contextmanager
-def in_words(file: str) -> Iterator[None]:
-    """Raise ValueError for what Python's parser raises."""
+def in_words(source: bytes, file: str) -> Iterator[None]:
+    """Raise ValueError for what Python's parser raises, or would take long for."""
+    if _LONG_NAME.search(source):
+        raise ValueError(f"{file} is not usable: a name of more than 100 parts")
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they quote the file, whose text must not reach the terminal
+            yield
     except SyntaxError as error:
         line = "" if error.lineno is None else f" line {error.lineno}"
         raise ValueError(f"{file}{line} is not Python: {error.msg}") from None
@@ -184,6 +160,7 @@ def in_words(file: str) -> Iterator[None]:
 
 
 def _imports_of(body: Iterable[Any]) -> Iterator[_Import]:
+    """The imports in statements, without those that are only for a type checker or for the file as a program."""
     pending = [*body][::-1]
     while pending:  # a chain of elif can be deeper than Python's stack
         one = pending.pop()
@@ -208,7 +185,6 @@ def names_defined(source: bytes, file: str) -> Collection[str]:
     """The names that a file defines or imports at its top level. Raises ValueError if it is not Python."""
     import symtable
 
-    with in_words(file), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with in_words(source, file):
         symbols = symtable.symtable(source, file, "exec").get_symbols()  # type: ignore[arg-type]  # or bytes
     return {symbol.get_name() for symbol in symbols if symbol.is_assigned() or symbol.is_imported()}
