@@ -1,5 +1,6 @@
 """Settings that are each valid but contradict each other."""
 
+import json
 import math
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -20,28 +21,20 @@ from rbp_engine.vocabulary import (
 
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
-    from rbp_engine.preset.sections.data import DataSection
 
-# Each setting of some schedules: its value for the others, and these schedules.
-SCHEDULE_SETTINGS: Mapping[str, tuple[Any, tuple[str, ...]]] = {
-    "lr_min": (0.0, ("cosine", "restarts")),
-    "milestones": ([], ("multistep",)),
-    "gamma": (0.1, ("multistep",)),
-    "restart_epochs": (0, ("restarts",)),
-    "restart_mult": (1, ("restarts",)),
+# Each setting of some schedules, with these.
+SCHEDULE_SETTINGS: Mapping[str, tuple[str, ...]] = {
+    "lr_min": ("cosine", "restarts"),
+    "milestones": ("multistep",),
+    "gamma": ("multistep",),
+    "restart_epochs": ("restarts",),
+    "restart_mult": ("restarts",),
 }
-# Those of the built-in neuron, at their defaults.
-LIF_SETTINGS: Mapping[str, Any] = {
-    "decay": 0.2,
-    "threshold": 1.0,
-    "reset": "soft",
-    "v_reset": 0.0,
-    "detach_reset": True,
-    "learn": [],
-    "learn_by": "layer",
-}
-DISTILLING: Mapping[str, Any] = {"distill_weight": 0.5, "distill_temperature": 4.0}
-BRANCHING: Mapping[str, Any] = {"branches_weight": 1.0, "branches_distill": 0.3, "branches_temperature": 3.0}
+# Those of the built-in neuron.
+LIF_SETTINGS = ("decay", "threshold", "reset", "v_reset", "detach_reset", "learn", "learn_by")
+DISTILLING = ("distill_weight", "distill_temperature")
+BRANCHING = ("branches_weight", "branches_distill", "branches_temperature")
+OF_SOME_SETS = (*FOR_IMAGES, "roll", "frames_by", "split", "resize", "orientation", "size")
 RATE_METHODS = ("rate_m", "rate_s")
 STEPWISE_METHODS = ("bptt_s", "sltt", "ottt")
 #: What contradicts the others, and why.
@@ -59,7 +52,6 @@ def contradictions(preset: "Preset") -> list[tuple[KeyPath, str]]:
     return [
         *_arguments_of_none(preset),
         *_wrong_arguments(preset),
-        *_data(preset.data),
         *_without_effect(preset),
         *plain,
     ]
@@ -114,15 +106,6 @@ def _refused_by_libraries(network: str) -> dict[str, str]:
     return refused | (dict.fromkeys(NEURON_KEYWORDS, neurons) if match["library"] == "spikingjelly" else {})
 
 
-def _data(data: "DataSection") -> Found:
-    """Settings for another kind of data set, which would have no effect."""
-    taken = _taken(data.name, data.size)
-    for key in (*FOR_IMAGES, "roll", "frames_by", "split", "resize", "orientation", "size"):
-        unset = (0, False, "batched", "number", "last100", "exact", "canonical")
-        if key not in taken and getattr(data, key) not in unset:
-            yield ("data", key), f"{_reason(key, taken)}, and data.name is '{data.name}'"
-
-
 def _taken(name: str, size: object) -> Collection[str]:
     """The settings of `[data]`, beyond those of every set, that have an effect on a set, a user's own included."""
     return catalogued(name).taken(size) if is_catalogued(name) else FOR_IMAGES
@@ -139,23 +122,30 @@ def _reason(key: str, taken: Collection[str]) -> str:
 
 
 def _without_effect(preset: "Preset") -> Found:
-    """Settings that nothing would read, and that are not at the value that they have then."""
-    neuron, loss, schedule = preset.neuron.name, preset.loss, preset.optim.schedule
+    """Settings that nothing would read, and that are not at their defaults."""
+    neuron, loss, schedule, data = preset.neuron.name, preset.loss, preset.optim.schedule, preset.data
     labels = f"is for the losses ce, mse and tet, and loss.name is '{loss.name}', which gets plain labels"
-    cases: list[tuple[bool, str, Mapping[str, Any], str]] = [
+    cases: list[tuple[bool, str, tuple[str, ...], str]] = [
         (is_own(neuron), "neuron", LIF_SETTINGS, f"is for the neuron 'lif', and neuron.name is '{neuron}'"),
         (not loss.distill, "loss", DISTILLING, "is for a teacher, and loss.distill names none"),
         (not loss.branches, "loss", BRANCHING, "is for branches, and loss.branches names no module"),
-        (loss.name != "tet", "loss", {"mse_weight": 0.0}, f"is for the loss 'tet', and loss.name is '{loss.name}'"),
-        (is_own(loss.name), "loss", {"label_smoothing": 0.0}, labels),
+        (loss.name != "tet", "loss", ("mse_weight",), f"is for the loss 'tet', and loss.name is '{loss.name}'"),
+        (is_own(loss.name), "loss", ("label_smoothing",), labels),
     ]
-    for key, (value, users) in SCHEDULE_SETTINGS.items():
+    for key, users in SCHEDULE_SETTINGS.items():
         why = f"is for the schedule {' or '.join(users)}, and optim.schedule is '{schedule}'"
-        cases.append((schedule not in users, "optim", {key: value}, why))
-    for applies, section, unused, why in cases:
-        for key, value in unused.items() if applies else ():
-            if getattr(getattr(preset, section), key) != value:
-                yield (section, key), f"{why}. Use {value}{', or neuron.args' * (section == 'neuron')}"
+        cases.append((schedule not in users, "optim", (key,), why))
+    taken = _taken(data.name, data.size)
+    cases += [
+        (key not in taken, "data", (key,), f"{_reason(key, taken)}, and data.name is '{data.name}'")
+        for key in OF_SOME_SETS
+    ]
+    for applies, section, keys, why in cases:
+        written = getattr(preset, section)
+        for key in keys if applies else ():
+            value = type(written).model_fields[key].default
+            if getattr(written, key) != value:
+                yield (section, key), f"{why}. Use {json.dumps(value)}{', or neuron.args' * (section == 'neuron')}"
 
 
 def _rules(preset: "Preset") -> list[tuple[str, bool, str]]:

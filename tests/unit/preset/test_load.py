@@ -3,7 +3,6 @@ from pathlib import Path
 import pytest
 
 from rbp_engine.preset import LoadedPreset, PresetError, load_preset
-from rbp_engine.preset.contradictions import LIF_SETTINGS
 from rbp_engine.preset.schema import Preset
 
 
