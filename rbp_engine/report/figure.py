@@ -93,15 +93,32 @@ def draw(kind: str, entries: Sequence[ReportedRun], path: Path, view: FigureView
 
 
 def write(rows: Sequence[Sequence[Panel]], path: Path, view: FigureView = EVERYTHING) -> None:
-    """Write the figure of these rows of panels. Raises RunError like `draw`."""
+    """Write the figure of these rows of panels. Raises RunError like `draw`, and if it is too tall for its format."""
     check_path(path)
-    save(render(rows, path.suffix.lower(), view), path)
+
+    def composed() -> "Figure":
+        figure = compose(rows, view)
+        if path.suffix.lower() == ".png" and figure.get_figheight() * STYLE["savefig.dpi"] >= MOST_PIXELS:
+            lines = sum(len(panels[0].lines) for panels in rows)
+            raise RunError(f"a PNG has no room for {lines} lines and their legends: write a .pdf, or name fewer runs")
+        return figure
+
+    write_figure(composed, path)
 
 
-def save(image: bytes, path: Path) -> None:
-    """Write the file of a figure. Raises RunError if it cannot be written."""
+def write_figure(make: Callable[[], "Figure"], path: Path, **style_of_its_own: Any) -> None:
+    """Write a figure in the format that the suffix of `path` names; `make` composes it, in our style.
+
+    Raises RunError if the file cannot be written.
+    """
+    from matplotlib import style
+
+    out, suffix = io.BytesIO(), path.suffix.lower()
+    stamp = {".pdf": "CreationDate", ".svg": "Date"}.get(suffix)
+    with style.context(["default", STYLE, style_of_its_own]):
+        make().savefig(out, format=suffix[1:], metadata={stamp: None} if stamp else None)
     try:
-        path.write_bytes(image)
+        path.write_bytes(out.getvalue())
     except OSError as error:
         raise RunError(f"cannot write {path}: {error.strerror}") from error
 
@@ -116,29 +133,6 @@ def check_path(path: Path, suffixes: Sequence[str] = SUFFIXES) -> None:
         raise RunError(f"cannot write {path}: there is no folder {path.parent}")
     if path.is_dir():
         raise RunError(f"cannot write {path}: it is a folder")
-
-
-def render(rows: Sequence[Sequence[Panel]], suffix: str, view: FigureView = EVERYTHING) -> bytes:
-    """The contents of the figure's file in the format of `suffix`. Raises RunError if it is too tall for that."""
-
-    def composed() -> "Figure":
-        figure = compose(rows, view)
-        if suffix == ".png" and figure.get_figheight() * STYLE["savefig.dpi"] >= MOST_PIXELS:
-            lines = sum(len(panels[0].lines) for panels in rows)
-            raise RunError(f"a PNG has no room for {lines} lines and their legends: write a .pdf, or name fewer runs")
-        return figure
-
-    return image_of(composed, suffix)
-
-
-def image_of(make: Callable[[], "Figure"], suffix: str, **style_of_its_own: Any) -> bytes:
-    """The contents of a figure's file in the format of `suffix`; `make` composes it, in our style."""
-    from matplotlib import style
-
-    out, stamp = io.BytesIO(), {".pdf": "CreationDate", ".svg": "Date"}.get(suffix)
-    with style.context(["default", STYLE, style_of_its_own]):
-        make().savefig(out, format=suffix[1:], metadata={stamp: None} if stamp else None)
-    return out.getvalue()
 
 
 def compose(rows: Sequence[Sequence[Panel]], view: FigureView = EVERYTHING) -> "Figure":

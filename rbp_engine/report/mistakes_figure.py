@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rbp_engine.report.figure import PAGE, escaped, image_of, save
+from rbp_engine.report.figure import PAGE, escaped, write_figure
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.evaluation_json import ByClass, Mistake
 
@@ -32,8 +32,7 @@ def draw_mistakes(found: ByClass, pictures: Sequence[NDArray[Any]], path: Path) 
     """
     if len(found.classes) > MOST_CLASSES:
         raise RunError(f"a figure has no room for a confusion matrix of {len(found.classes)} classes")
-    image = image_of(lambda: compose_mistakes(found, pictures), path.suffix.lower(), **{"axes.grid": False})
-    save(image, path)
+    write_figure(lambda: compose_mistakes(found, pictures), path, **{"axes.grid": False})
 
 
 def compose_mistakes(found: ByClass, pictures: Sequence[NDArray[Any]]) -> "Figure":

@@ -9,7 +9,7 @@ from matplotlib.legend import Legend
 
 from rbp_engine.report import panels
 from rbp_engine.report.collect import ReportedRun, collect
-from rbp_engine.report.figure import STYLE, FigureView, compose, draw, render
+from rbp_engine.report.figure import STYLE, FigureView, compose, draw, write
 from rbp_engine.report.panels import COLOURS, METHOD_COLOURS, Panel, PanelLine
 from rbp_engine.report.seed_statistics import over_seeds
 from rbp_engine.report.spread import Spread
@@ -150,10 +150,10 @@ def test_many_long_labels_fit_below_axes_that_keep_their_size(finish_run, runs):
         assert all(axes.get_window_extent().height > figure.dpi for axes in figure.axes), kind
 
 
-def test_an_image_too_tall_for_png_is_refused_in_a_sentence():
+def test_an_image_too_tall_for_png_is_refused_in_a_sentence(tmp_path):
     lines = tuple(PanelLine("long words " * 4 + str(number), COLOURS[0], number, {}) for number in range(1200))
     with pytest.raises(RunError, match=r"a PNG has no room for 1200 lines .* write a \.pdf, or name fewer runs"):
-        render([[Panel("Timesteps T", "top-1", 100.0, True, lines)]], ".png")
+        write([[Panel("Timesteps T", "top-1", 100.0, True, lines)]], tmp_path / "tall.png")
 
 
 def test_a_legend_of_curves_leaves_out_what_all_lines_share(finish_run, runs):
@@ -203,4 +203,6 @@ def test_math_signs_in_names_are_drawn_literally():
     lines: Sequence[PanelLine] = (
         PanelLine(r"rate_M, model.name = $\frac{$", COLOURS[0], 0, {2: Spread(0.5, None, 1)}),
     )
-    assert render([[Panel("Timesteps T", "$a$ (%)", 100.0, True, tuple(lines))]], ".png").startswith(MAGIC[".png"])
+    path = tmp_path / "signs.png"
+    write([[Panel("Timesteps T", "$a$ (%)", 100.0, True, tuple(lines))]], path)
+    assert path.read_bytes().startswith(MAGIC[".png"])
