@@ -1,6 +1,6 @@
 """Augmentation of a whole batch at once, on the device, with a given generator.
 
-Images may be the share of a larger batch: then numbers are drawn for the whole batch.
+Images are the share of a larger batch, or all of it: numbers are drawn for the whole batch.
 """
 
 import torch
@@ -10,9 +10,8 @@ from torch import Tensor
 from rbp_engine.data.loading.shares import Share
 
 
-def random_crop(images: Tensor, padding: int, generator: torch.Generator, share: Share | None = None) -> Tensor:
+def random_crop(images: Tensor, padding: int, generator: torch.Generator, share: Share) -> Tensor:
     """Each image [B, C, H, W] shifted by up to `padding` pixels and filled with zeros."""
-    share = share or Share.whole(len(images))
     batch, channels, height, width = images.shape
     padded = F.pad(images, [padding] * 4)
     shifts = torch.randint(0, 2 * padding + 1, (2, share.total, 1), generator=generator, device=images.device)
@@ -24,19 +23,17 @@ def random_crop(images: Tensor, padding: int, generator: torch.Generator, share:
     return padded[sample, channel, rows.view(batch, 1, height, 1), columns.view(batch, 1, 1, width)]
 
 
-def random_flip(images: Tensor, generator: torch.Generator, share: Share | None = None) -> Tensor:
+def random_flip(images: Tensor, generator: torch.Generator, share: Share) -> Tensor:
     """Each image [B, C, H, W] mirrored left to right with probability one half."""
-    share = share or Share.whole(len(images))
     flipped = torch.rand(share.total, 1, 1, 1, generator=generator, device=images.device) < 0.5
     return torch.where(flipped[share.places], images.flip(-1), images)
 
 
-def cutout(images: Tensor, side: int, generator: torch.Generator, share: Share | None = None) -> Tensor:
+def cutout(images: Tensor, side: int, generator: torch.Generator, share: Share) -> Tensor:
     """Set one square of `side` pixels in each image [B, C, H, W] to zero; its centre is anywhere in the image.
 
     DeVries and Taylor, 2017: a square near the edge is clipped. Zero is the mean of normalised images.
     """
-    share = share or Share.whole(len(images))
     batch, _, height, width = images.shape
     device = images.device
     top = torch.randint(0, height, (share.total, 1), generator=generator, device=device)[share.places] - side // 2

@@ -56,14 +56,13 @@ class AutoAugment:
         self.one = torch.ones((), device=device)
         self.grey = torch.tensor(_GREY, device=device).view(3, 1, 1)
 
-    def __call__(self, images: Tensor, generator: torch.Generator, share: Share | None = None) -> Tensor:
+    def __call__(self, images: Tensor, generator: torch.Generator, share: Share) -> Tensor:
         """Apply its own sub-policy to each of the images; returns a new tensor.
 
-        The images may be the `share` of a larger batch: then choices are drawn for the whole batch. The host must know
-        them: a generator on the CPU avoids waiting for the device.
+        The images are the `share` of a batch, and choices are drawn for the whole batch. The host must know them: a
+        generator on the CPU avoids waiting for the device.
         """
-        share = share or Share.whole(len(images))
-        return self.apply(images, draw_choices(share.total, generator, self.policy).of(share))
+        return self.apply(images, draw_choices(share, generator, self.policy))
 
     def apply(self, images: Tensor, choices: Choices) -> Tensor:
         """Apply these choices, made on the CPU, to the images; returns a new tensor."""

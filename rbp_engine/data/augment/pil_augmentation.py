@@ -12,6 +12,7 @@ from torch import Tensor
 from torchvision import transforms
 
 from rbp_engine.data.augment import augmentation
+from rbp_engine.data.loading.shares import Share
 from rbp_engine.data.preprocess import Pixels
 
 
@@ -53,5 +54,6 @@ class PilImages:
             torch.default_generator.manual_seed(int(draw.integers(2**63)))
             image: Tensor = self.steps(self.pixels[index])
             if self.cutout:
-                image = augmentation.cutout(image.unsqueeze(0), self.cutout, torch.default_generator).squeeze(0)
+                alone, generator = Share.whole(1), torch.default_generator
+                image = augmentation.cutout(image.unsqueeze(0), self.cutout, generator, alone).squeeze(0)
         return image

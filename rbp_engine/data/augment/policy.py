@@ -56,19 +56,15 @@ class Choices:
     applied: Tensor
     sign: Tensor
 
-    def of(self, share: Share) -> "Choices":
-        """The choices for a share of the batch."""
-        return Choices(self.policy[share.places], self.applied[share.places], self.sign[share.places])
-
 
 def draw_choices(
-    count: int, generator: torch.Generator, policy: Sequence[tuple[Step, Step]] = CIFAR10_POLICY
+    share: Share, generator: torch.Generator, policy: Sequence[tuple[Step, Step]] = CIFAR10_POLICY
 ) -> Choices:
-    """The choices for `count` images, on the CPU."""
-    device = generator.device
-    drawn = torch.randint(len(policy), (count,), generator=generator, device=device).cpu()
-    chance = torch.rand(count, 2, generator=generator, device=device).cpu()
-    sign = 1.0 - 2.0 * torch.randint(2, (count, 2), generator=generator, device=device).cpu()
+    """The choices for a share of a batch, on the CPU; they are drawn for the whole batch."""
+    device, count, places = generator.device, share.total, share.places
+    drawn = torch.randint(len(policy), (count,), generator=generator, device=device).cpu()[places]
+    chance = torch.rand(count, 2, generator=generator, device=device).cpu()[places]
+    sign = 1.0 - 2.0 * torch.randint(2, (count, 2), generator=generator, device=device).cpu()[places]
     probability = torch.tensor([[step[1] for step in steps] for steps in policy])
     return Choices(drawn, chance < probability[drawn], sign)
 

@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from rbp_engine.data.augment.augmentation import cutout, random_crop, random_flip
+from rbp_engine.data.loading.shares import Share
 
 SIDES, SEEDS = st.integers(1, 9), st.integers(0, 2**32)
 
@@ -31,7 +32,7 @@ def shifted(image: Tensor, down: int, right: int) -> Tensor:
 @given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 6), st.integers(1, 6), st.integers(0, 3), SEEDS)
 def test_a_crop_of_padding_p_shifts_each_image_by_at_most_p_pixels(batch, channels, height, width, padding, seed):
     images = numbered(batch, channels, height, width)
-    cropped = random_crop(images, padding, generator(seed))
+    cropped = random_crop(images, padding, generator(seed), Share.whole(len(images)))
     assert cropped.shape == images.shape
     offsets = range(-padding, padding + 1)
     for before, after in zip(images, cropped, strict=True):
@@ -40,7 +41,7 @@ def test_a_crop_of_padding_p_shifts_each_image_by_at_most_p_pixels(batch, channe
 
 def test_every_shift_occurs_about_equally_often():
     images = numbered(1, 1, 3, 3).repeat(9000, 1, 1, 1)
-    _, counts = random_crop(images, 1, generator(1)).unique(dim=0, return_counts=True)
+    _, counts = random_crop(images, 1, generator(1), Share.whole(len(images))).unique(dim=0, return_counts=True)
     assert len(counts) == 9
     assert int(counts.min()) > 850 and int(counts.max()) < 1150  # 1000 each, within five standard deviations of 30
 
@@ -48,13 +49,13 @@ def test_every_shift_occurs_about_equally_often():
 @given(st.integers(1, 20), st.integers(1, 3), SIDES, SIDES, SEEDS)
 def test_a_flip_mirrors_each_image_or_leaves_it_unchanged(batch, channels, height, width, seed):
     images = numbered(batch, channels, height, width)
-    for before, after in zip(images, random_flip(images, generator(seed)), strict=True):
+    for before, after in zip(images, random_flip(images, generator(seed), Share.whole(len(images))), strict=True):
         assert torch.equal(after, before) or torch.equal(after, before.flip(-1))
 
 
 def test_about_half_of_the_images_are_mirrored():
     images = numbered(1, 1, 1, 2).repeat(10_000, 1, 1, 1)
-    mirrored = (random_flip(images, generator(1))[:, 0, 0, 0] == 2).sum()
+    mirrored = (random_flip(images, generator(1), Share.whole(len(images)))[:, 0, 0, 0] == 2).sum()
     assert 4750 < int(mirrored) < 5250  # 5000, within five standard deviations of 50
 
 
@@ -63,7 +64,7 @@ def test_a_hole_is_one_square_possibly_cut_by_the_edge_and_the_rest_is_unchanged
     batch, channels, height, width, side, seed
 ):
     images = numbered(batch, channels, height, width)
-    erased = cutout(images, side, generator(seed))
+    erased = cutout(images, side, generator(seed), Share.whole(len(images)))
     for before, after in zip(images, erased, strict=True):
         hole = after == 0
         assert torch.equal(after[~hole], before[~hole])
@@ -77,7 +78,7 @@ def test_a_hole_is_one_square_possibly_cut_by_the_edge_and_the_rest_is_unchanged
 
 
 def test_a_hole_is_centred_on_every_pixel_with_equal_probability():
-    erased = cutout(torch.ones(9000, 1, 3, 3), 1, generator(1))
+    erased = cutout(torch.ones(9000, 1, 3, 3), 1, generator(1), Share.whole(9000))
     counts = (erased == 0).sum(0).flatten()
     assert int(counts.sum()) == 9000
     assert int(counts.min()) > 850 and int(counts.max()) < 1150

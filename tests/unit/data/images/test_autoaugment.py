@@ -14,6 +14,7 @@ from torchvision.transforms.v2 import functional as v2
 
 from rbp_engine.data.augment.autoaugment import AutoAugment
 from rbp_engine.data.augment.policy import CIFAR10_POLICY, SIGNED, Choices, draw_choices, magnitude
+from rbp_engine.data.loading.shares import Share
 
 CPU, CARD = torch.device("cpu"), torch.device("meta")
 THEIRS: dict[str, Callable[[Tensor, float], Tensor]] = {
@@ -100,8 +101,8 @@ def test_an_operation_on_a_batch_equals_torchvisions_on_each_image(name, size):
 def test_a_batch_has_the_drawn_choices_applied_to_each_image():
     images = sample_images().repeat(12, 1, 1, 1)
     before = images.clone()
-    augmented = AutoAugment(32, 32, CPU)(images, torch.Generator().manual_seed(3))
-    choices = draw_choices(len(images), torch.Generator().manual_seed(3))
+    augmented = AutoAugment(32, 32, CPU)(images, torch.Generator().manual_seed(3), Share.whole(len(images)))
+    choices = draw_choices(Share.whole(len(images)), torch.Generator().manual_seed(3))
     assert torch.equal(images, before), "the batch that came in is not changed"
     for index, image in enumerate(images):
         expected = image
@@ -115,7 +116,7 @@ def test_a_batch_has_the_drawn_choices_applied_to_each_image():
 
 def test_each_policy_step_and_sign_is_drawn_as_often_as_the_paper_says():
     count = 50_000
-    choices = draw_choices(count, torch.Generator().manual_seed(0))
+    choices = draw_choices(Share.whole(count), torch.Generator().manual_seed(0))
     times = choices.policy.bincount(minlength=25)
     # Five standard deviations of a binomial distribution.
     assert bool((times.float() - count / 25).abs().max() < 5 * math.sqrt(count / 25))
@@ -131,7 +132,9 @@ def test_the_same_generator_draws_the_same_and_the_global_one_is_left_alone():
     images = sample_images()
     state = torch.get_rng_state()
     augment = AutoAugment(32, 32, CPU)
-    first, again, other = (augment(images, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
+    first, again, other = (
+        augment(images, torch.Generator().manual_seed(seed), Share.whole(len(images))) for seed in (1, 1, 2)
+    )
     assert torch.equal(first, again) and not torch.equal(first, other)
     assert torch.equal(torch.get_rng_state(), state)
 
@@ -158,5 +161,5 @@ def test_what_a_card_has_to_do_does_not_depend_on_the_draw_or_on_the_batch(batch
     augment, images = AutoAugment(32, 32, CARD), torch.empty(batch, 3, 32, 32, dtype=torch.uint8, device=CARD)
     for seed in range(5):
         with Account() as account:
-            augment(images, torch.Generator().manual_seed(seed))
+            augment(images, torch.Generator().manual_seed(seed), Share.whole(batch))
         assert (account.launches, account.copies) == (98, 2)
