@@ -40,7 +40,7 @@ class Ranks:
 
     def largest(self, *values: int) -> list[int]:
         """The maximum of each value over ranks."""
-        return list(values)
+        return [int(value) for value in self.gather(values).amax(0).tolist()]
 
     def agree(self, *values: int) -> list[int]:
         """`largest` for every step boundary, without a wait: several ranks get the result of the previous boundary.
@@ -59,7 +59,9 @@ class Ranks:
 
     def from_first(self, make: Callable[[], V]) -> V:
         """The (small) object that rank 0 makes, on all ranks."""
-        return make()
+        made: Any = make() if self.rank == 0 else None
+        first: V = self.collect(made)[0]
+        return first
 
     def share_buffers(self, model: nn.Module) -> None:
         """Copy the running statistics of rank 0, which are the ones that checkpoints contain, to every rank."""
@@ -92,16 +94,11 @@ class ManyRanks(Ranks):
     def synchronise_batch_norm(self, model: nn.Module) -> None:
         synchronise_batch_norm(model, distributed.group.WORLD)
 
-    def largest(self, *values: int) -> list[int]:
-        return self._wait_for(self._begin_largest(values))
-
     def agree(self, *values: int) -> list[int]:
-        before, self._pending = self._pending, self._begin_largest(values)
+        maxima, before = torch.tensor(values, dtype=torch.int64), self._pending
+        work = distributed.all_reduce(maxima, distributed.ReduceOp.MAX, self._cpu_group, async_op=True)
+        self._pending = maxima, work
         return [0] * len(values) if before is None else self._wait_for(before)
-
-    def _begin_largest(self, values: Sequence[int]) -> tuple[Tensor, Any]:
-        maxima = torch.tensor(values, dtype=torch.int64)
-        return maxima, distributed.all_reduce(maxima, distributed.ReduceOp.MAX, self._cpu_group, async_op=True)
 
     def _wait_for(self, pending: tuple[Tensor, Any]) -> list[int]:
         maxima, work = pending
@@ -118,12 +115,6 @@ class ManyRanks(Ranks):
         collected: list[Any] = [None] * self.size
         distributed.all_gather_object(collected, value, self._cpu_group)
         return collected
-
-    def from_first(self, make: Callable[[], V]) -> V:
-        box: list[Any] = [make() if self.rank == 0 else None]
-        distributed.broadcast_object_list(box, 0, self._cpu_group)
-        first: V = box[0]
-        return first
 
     def share_buffers(self, model: nn.Module) -> None:
         for buffer in model.buffers():
