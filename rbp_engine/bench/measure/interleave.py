@@ -69,30 +69,12 @@ class StepMeasurement:
         return (self.slowest - self.fastest) / self.seconds
 
 
-class MeasuredProcess(Child):
-    """A process that takes training steps of one side on request. Raises ChildError if it cannot."""
-
-    def __init__(self, side: MeasuredSide, environment: Mapping[str, str]) -> None:
-        super().__init__(command(STEP, side.run, side.name), dict(environment) | processes.marker(side.run))
-        try:
-            ready = self.answer()
-            self.device, self.setting = str(ready["device"]), str(ready["setting"])
-        except BaseException:
-            self.close()
-            raise
-
-    def asked(self, line: str) -> dict[str, Any]:
-        """The answer to a line, as `step.py` has them."""
-        self.send(line)
-        return self.answer()
-
-
-class _Record:
+class Record:
     """The measurements of a side so far, and its process if that is waiting for its next turn."""
 
     def __init__(self, side: MeasuredSide) -> None:
         self.side = side
-        self.process: MeasuredProcess | None = None
+        self.process: Child | None = None
         self.device = self.setting = ""
         self.steps = 1
         self.turns: list[dict[str, float]] = []
@@ -101,7 +83,20 @@ class _Record:
         self.counted: dict[str, float] = {}
         self.problem: ChildError | None = None
 
-    def attempt(self, turn: Callable[["_Record"], None]) -> None:
+    def begin(self, environment: Mapping[str, str]) -> None:
+        """Start its process, which takes training steps on request. Raises ChildError if it cannot."""
+        words = command(STEP, self.side.run, self.side.name)
+        self.process = Child(words, dict(environment) | processes.marker(self.side.run))
+        ready = self.process.answer()
+        self.device, self.setting = str(ready["device"]), str(ready["setting"])
+
+    def ask(self, line: str) -> dict[str, Any]:
+        """The answer of its process to a line, as `step.py` has them."""
+        assert self.process is not None
+        self.process.send(line)
+        return self.process.answer()
+
+    def attempt(self, turn: Callable[["Record"], None]) -> None:
         """Take a turn, unless this side has already failed."""
         if self.problem is None:
             try:
@@ -154,8 +149,8 @@ def measure(
 
     Ctrl-C ends it early. Returns what was measured, and whether it is all.
     """
-    records = [_Record(side) for side in sides]
-    kinds: list[tuple[Callable[[_Record], None], str, float]] = [
+    records = [Record(side) for side in sides]
+    kinds: list[tuple[Callable[[Record], None], str, float]] = [
         (
             partial(_take_turn, last=number == rounds, predictions=predictions, busy=busy),
             f"round {number} of {rounds}",
@@ -184,45 +179,41 @@ def memory_processes(rounds: int) -> int:
     return 3 if rounds >= FULL_ROUNDS else 1
 
 
-def _take_turn(record: _Record, *, last: bool, predictions: bool, busy: bool) -> None:
-    process = _ready(record, busy=busy)
-    record.turns.append(process.asked(str(record.steps)))
+def _take_turn(record: Record, *, last: bool, predictions: bool, busy: bool) -> None:
+    _make_ready(record, busy=busy)
+    record.turns.append(record.ask(str(record.steps)))
     if predictions:
-        process.asked("predict 1")  # the first one is slower
-        times = max(1, round(TURN_S / process.asked("predict 1")["seconds"]))
-        record.predictions.append(process.asked(f"predict {times}")["seconds"])
+        record.ask("predict 1")  # the first one is slower
+        times = max(1, round(TURN_S / record.ask("predict 1")["seconds"]))
+        record.predictions.append(record.ask(f"predict {times}")["seconds"])
     if record.device != "cpu":
         if last:
-            record.counted = process.asked("count")  # another process would take longer to start than this takes
+            record.counted = record.ask("count")  # another process would take longer to start than this takes
         record.close()  # the others need the memory
 
 
-def _ready(record: _Record, *, busy: bool) -> MeasuredProcess:
-    """The process of a side after its warm-up; on a CPU it is reused in every turn."""
+def _make_ready(record: Record, *, busy: bool) -> None:
+    """Let the process of a side warm up; on a CPU it is reused in every turn."""
     if record.process is None:
         defaults = worker_defaults()
         if record.side.name != OURS:
             defaults = CARD_ORDER | ({"OMP_WAIT_POLICY": defaults["OMP_WAIT_POLICY"]} if busy else SPINNING)
-        record.process = MeasuredProcess(record.side, defaults | os.environ)
-        record.device, record.setting = record.process.device, record.process.setting
-        record.process.asked("1" if record.device == "cpu" else str(WARM_UP_ON_GPU))
-        record.steps = max(1, round(TURN_S / record.process.asked("1")["seconds"]))
-    return record.process
+        record.begin(defaults | os.environ)
+        record.ask("1" if record.device == "cpu" else str(WARM_UP_ON_GPU))
+        record.steps = max(1, round(TURN_S / record.ask("1")["seconds"]))
 
 
-def _count(record: _Record) -> None:
+def _count(record: Record) -> None:
     if not record.counted:
-        record.counted = _ready(record, busy=True).asked("count")
+        _make_ready(record, busy=True)
+        record.counted = record.ask("count")
     record.close()
 
 
-def _take_peak(record: _Record) -> None:
+def _take_peak(record: Record) -> None:
     """Measure the peak on a CPU, in a process whose C library returns freed memory, so that only tensors count."""
-    if record.device != "cpu":
-        return
-    plain = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "LD_PRELOAD"))}
-    process = MeasuredProcess(record.side, {"OMP_WAIT_POLICY": "PASSIVE"} | plain)
-    try:
-        record.peaks.append(process.asked("2")["peak"])
-    finally:
-        process.close()
+    if record.device == "cpu":
+        plain = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "LD_PRELOAD"))}
+        record.begin({"OMP_WAIT_POLICY": "PASSIVE"} | plain)
+        record.peaks.append(record.ask("2")["peak"])
+        record.close()

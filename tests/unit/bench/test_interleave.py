@@ -3,7 +3,7 @@
 import pytest
 
 from rbp_engine.bench import baselines as made
-from rbp_engine.bench.measure.interleave import MeasuredProcess, MeasuredSide
+from rbp_engine.bench.measure.interleave import MeasuredSide, Record
 from rbp_engine.bench.measure.measurement import environment, temporary_run
 from rbp_engine.bench.results.comparison import BASELINES, baselines, candidates, compare
 from rbp_engine.preset import load_preset
@@ -29,10 +29,11 @@ def test_the_output_of_a_users_network_is_not_taken_for_an_answer(tmp_path, monk
     monkeypatch.chdir(tmp_path)
     (tmp_path / "nets.py").write_text(TALKS)
     with temporary_run(load_preset("digits", [*WORDS, "arch=nets.py:Talks"])) as run:
-        process = MeasuredProcess(MeasuredSide(run), environment(run))
-        assert process.asked("1")["seconds"] > 0 and process.asked("count")["saved"] > 0
-        assert process.asked("predict 2")["seconds"] > 0
-        process.close()
+        side = Record(MeasuredSide(run))
+        side.begin(environment(run))
+        assert side.ask("1")["seconds"] > 0 and side.ask("count")["saved"] > 0
+        assert side.ask("predict 2")["seconds"] > 0
+        side.close()
 
 
 def test_ctrl_c_leaves_the_rounds_that_were_measured_before_it():
