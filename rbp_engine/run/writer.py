@@ -11,12 +11,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rbp_engine import os_process
 from rbp_engine.printable import visible
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files import inside
-from rbp_engine.run.files.attempts import AttemptRecord, Ended, claim_attempt, record_end
+from rbp_engine.run.files.attempts import Ended, record_end
 from rbp_engine.run.files.events import Body, ErrorRaised, Event, RunEnd, to_json
 from rbp_engine.run.files.layout import RunDirectory, write_atomic
 from rbp_engine.run.files.run_json import create_run_json
@@ -88,12 +87,6 @@ def write_run(run: RunDirectory, toml: str, settings: Mapping[str, Any], command
     write_atomic(run.preset_toml, toml)
     create_run_json(run, command, settings, **known)
     write_summary(run, load_summary(run))
-
-
-def begin_here(run: RunDirectory, command: Sequence[str]) -> None:
-    """Record that this process is the first attempt of a run. Raises OSError."""
-    me = os_process.here()
-    claim_attempt(run, AttemptRecord(1, me, me, time.time(), command=[*command]))
 
 
 class RunWriter:

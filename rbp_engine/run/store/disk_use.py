@@ -3,7 +3,6 @@
 import functools
 import itertools
 import os
-import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -20,19 +19,17 @@ Stamp: TypeAlias = tuple[int, ...]
 
 def disk_use(folder: Path) -> int:
     """Add up everything below a folder, of a run or others: at most MOST_FILES, and no deeper than DEEPEST folders."""
-    files = (one for one in itertools.islice(_files(folder, DEEPEST), MOST_FILES) if not stat.S_ISDIR(one.st_mode))
+    files = itertools.islice(_files(folder, DEEPEST), MOST_FILES)
     return sum({(one.st_dev, one.st_ino): one.st_blocks * _BLOCK for one in files}.values())
 
 
 def freed_by(folders: Iterable[Path]) -> int:
     """The bytes that the removal of folders of files frees: those of files that have no other name."""
-    names, size, links = Counter[tuple[int, int]](), {}, {}
+    names, files = Counter[tuple[int, int]](), {}
     for found in itertools.chain.from_iterable(_files(folder, DEEPEST) for folder in folders):
-        if not stat.S_ISDIR(found.st_mode):
-            key = found.st_dev, found.st_ino
-            names[key] += 1
-            size[key], links[key] = found.st_blocks * _BLOCK, found.st_nlink
-    return sum(size[key] for key, count in names.items() if count >= links[key])
+        key = found.st_dev, found.st_ino
+        names[key], files[key] = names[key] + 1, found
+    return sum(files[key].st_blocks * _BLOCK for key, count in names.items() if count >= files[key].st_nlink)
 
 
 def known_disk_use(run: RunDirectory) -> int:
@@ -57,12 +54,13 @@ def _stamp(folder: Path) -> Stamp:
 
 
 def _files(folder: Path | str, deep: int) -> Iterator[os.stat_result]:
-    """What is in a folder, and in the folders in it."""
+    """The files in a folder, and in the folders in it."""
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                yield entry.stat(follow_symlinks=False)
-                if deep and entry.is_dir(follow_symlinks=False):
+                if not entry.is_dir(follow_symlinks=False):
+                    yield entry.stat(follow_symlinks=False)
+                elif deep:
                     yield from _files(entry.path, deep - 1)
     except OSError:  # it has gone, or may not be looked into
         return

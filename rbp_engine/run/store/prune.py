@@ -1,7 +1,6 @@
 """Checkpoints that are no longer needed: which ones a rule would remove, how much that frees, and their removal."""
 
 import contextlib
-import os
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +9,7 @@ from rbp_engine.codec import Count
 from rbp_engine.run import trust
 from rbp_engine.run.errors import RunError, cannot
 from rbp_engine.run.files import inside
-from rbp_engine.run.files.layout import CHECKPOINT, RunDirectory, by_step, read_record
+from rbp_engine.run.files.layout import CHECKPOINT, RunDirectory, by_step, contents, read_record
 from rbp_engine.run.status.status import judge
 from rbp_engine.run.store.disk_use import freed_by
 from rbp_engine.run.store.store import RunRecord, refuse_live
@@ -52,7 +51,7 @@ def plan_pruning(record: RunRecord, *, keep_best: bool, keep_last: bool) -> Prun
     run = record.run
     if record.verdict.status != "completed":
         return Pruning(run, why_more=f"it is {record.verdict.status}, and not completed")
-    names = _folders(run.checkpoints)
+    names = _folders(run)
     steps = [name for name in names if CHECKPOINT.fullmatch(name) and _is_whole(run.checkpoints / name)]
     best = [name for name in (_BEST, _BEST_BEFORE) if name in names and _is_whole(run.checkpoints / name)][:1]
     kept, why_more = {*(best if keep_best else ()), *(steps[-1:] if keep_last else ())}, ""
@@ -88,15 +87,10 @@ def prune(pruning: Pruning) -> None:
             here.remove(leftover)
 
 
-def _folders(checkpoints: Path) -> list[str]:
+def _folders(run: RunDirectory) -> list[str]:
     """The folders in the folder of checkpoints, in order; none if it is a link."""
-    try:
-        if not stat.S_ISDIR(checkpoints.lstat().st_mode):
-            return []
-        with os.scandir(checkpoints) as entries:
-            return sorted((one.name for one in entries if one.is_dir(follow_symlinks=False)), key=by_step)
-    except OSError:
-        return []
+    found = [path for path, mode in contents(run.path) if path.parent == run.checkpoints and stat.S_ISDIR(mode)]
+    return sorted((path.name for path in found), key=by_step)
 
 
 def _is_whole(checkpoint: Path) -> bool:

@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from rbp_engine import os_process
 from rbp_engine.codec import LARGEST
+from rbp_engine.os_process import Process
 from rbp_engine.printable import one_line
 from rbp_engine.run.files.attempts import AttemptRecord, claim_attempt
 from rbp_engine.run.files.events import Body, Event, Metrics, Probe, RunStart, Validation
@@ -18,7 +20,7 @@ from rbp_engine.run.files.summary import IDENTITY, Summary, see
 from rbp_engine.run.launch import making
 from rbp_engine.run.phase import Phase
 from rbp_engine.run.tracking.given import SEED, GivenSettings, Part
-from rbp_engine.run.writer import RunWriter, begin_here, write_run
+from rbp_engine.run.writer import RunWriter, write_run
 from rbp_engine.untrusted_files import TEXT_LIMIT, read_untrusted
 
 #: Events that wait for a disk that cannot be written; the oldest are lost beyond that.
@@ -79,10 +81,9 @@ def create_foreign(
             program=one_line(program.name),
             host=socket.gethostname() if program.here else "",
         )
-        if program.here:
-            begin_here(run, program.command)
-        else:  # by a process, and on a machine, that nobody knows
-            claim_attempt(run, AttemptRecord(1, t=known.get("created"), command=[*program.command]))
+        # If not here, then by a process, and on a machine, that nobody knows.
+        me, t = (os_process.here(), time.time()) if program.here else (Process(), known.get("created"))
+        claim_attempt(run, AttemptRecord(1, me, me, t, command=[*program.command]))
         made = record(run, replace(summary, **known))
         identity = {name: getattr(made, name) for name in IDENTITY}
         write_run(run, toml, settings.sections(), program.command, here=program.here, **identity)
