@@ -2,7 +2,6 @@
 
 import sys
 from dataclasses import asdict
-from io import TextIOWrapper
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -34,7 +33,6 @@ def doctor(
     """
     from rbp_engine.health import examine
 
-    _write_any_text()
     findings = []
     for finding in chain(examine(runs_dir), [terminal()]):
         findings.append(finding)
@@ -66,13 +64,6 @@ def terminal() -> "Finding":
     if out.color_system is None:
         return Finding("terminal", "note", text, "set TERM to what your terminal is, and unset NO_COLOR")
     return Finding("terminal", "ok", text)
-
-
-def _write_any_text() -> None:
-    """A terminal that cannot show a sign is one of the findings, and must not stop the search for others."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="replace")
 
 
 def _print_finding(finding: "Finding") -> None:
