@@ -1,7 +1,7 @@
 """`rbp paper`: published accuracies beside ours, and the runs that would measure them."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,8 +21,9 @@ from rbp_tui.text import format as fmt
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from rbp_engine.report.paper import MissingRun
+    from rbp_engine.report.paper import MissingRun, PaperCell
     from rbp_engine.report.reproduction import Reproduction
+    from rbp_engine.run.files.layout import RunDirectory
 
 NO_CELL = "the paper has no cell of these presets"
 
@@ -56,45 +57,57 @@ def paper(
     as_json: Json = False,
 ) -> None:
     """For each published accuracy: do the runs here reproduce it?"""
-    runs, names = runs_directory(runs_dir), presets or []
+    from rbp_engine.report.paper import paper_cells
+    from rbp_engine.run.store.store import run_directories
+
+    names = presets or []
     require_presets(names)
-    if not missing:
-        _print_reproductions(
-            runs, names, everything=everything, include_unfinished=include_unfinished, costs=costs, as_json=as_json
-        )
-        return
     for option, given in (("--cost", costs), ("--include-unfinished", include_unfinished)):
-        if given:
+        if missing and given:
             raise typer.BadParameter(f"--missing prints commands, and {option} changes none: leave one of them out")
-    _print_missing(runs, runs_dir, names, everything=everything, as_json=as_json)
+    runs = run_directories(runs_directory(runs_dir))
+    cells, troubles = paper_cells(names)
+    if missing:
+        _print_missing(runs, cells, runs_dir, everything=everything or bool(names), whole=not troubles, as_json=as_json)
+    else:
+        _print_reproductions(
+            runs, cells, everything=everything, include_unfinished=include_unfinished, costs=costs, as_json=as_json
+        )
+    for trouble in troubles:
+        say("[yellow]left out[/] {}", trouble)
 
 
 def _print_missing(
-    runs: Path, runs_dir: Path | None, presets: Sequence[str], *, everything: bool, as_json: bool
+    runs: "Iterable[RunDirectory]",
+    cells: "Sequence[PaperCell]",
+    runs_dir: Path | None,
+    *,
+    everything: bool,
+    whole: bool,
+    as_json: bool,
 ) -> None:
-    """Print the commands of missing runs: those whose data is here first, the others only if asked for."""
-    from rbp_engine.report.paper import missing_runs, paper_cells
-    from rbp_engine.run.store.store import run_directories
+    """Print the commands of missing runs: those whose data is here first, the others only if asked for.
 
-    cells, troubles = paper_cells(presets)
-    missing = missing_runs(run_directories(runs), cells)
+    `whole`: the cells are all that there are.
+    """
+    from rbp_engine.report.paper import missing_runs
+
+    missing = missing_runs(runs, cells)
     if as_json:
         print_json([one.plain(runs_dir) for one in missing])
-    else:
-        named = {one.cell.data for one in missing}
-        absent = {name for name in named if name in CATALOG and not catalogued(name).find().found}
-        to_do = sorted((one for one in missing if one.live is None), key=lambda one: one.cell.data in absent)
-        shown = [one for one in to_do if everything or presets or one.cell.data not in absent]
-        print_lines(visible("".join(f"{one.command(runs_dir)}\n" for one in shown)))
-        for one in missing:
-            if one.live is not None:
-                say("[dim]under way as {}: {}[/]", one.live, one.command(runs_dir))
-        if to_do:
-            say("[dim]{}[/]", _to_do_text(to_do, absent, hidden=len(to_do) - len(shown)))
-        if not missing and not troubles:
-            say("{}", "no cell of the paper is empty" if cells else NO_CELL)
-    for trouble in troubles:
-        say("[yellow]left out[/] {}", trouble)
+        return
+    named = {one.cell.data for one in missing}
+    absent = {name for name in named if name in CATALOG and not catalogued(name).find().found}
+    to_do = sorted((one for one in missing if one.live is None), key=lambda one: one.cell.data in absent)
+    shown = [one for one in to_do if everything or one.cell.data not in absent]
+    print_lines(visible("".join(f"{one.command(runs_dir)}\n" for one in shown)))
+    for one in missing:
+        if one.live is not None:
+            say("[dim]under way as {}: {}[/]", one.live, one.command(runs_dir))
+    if to_do:
+        say("[dim]{}[/]", _to_do_text(to_do, absent, hidden=len(to_do) - len(shown)))
+    if not missing and whole:
+        say("{}", "no cell of the paper is empty" if cells else NO_CELL)
 
 
 def _to_do_text(to_do: "Sequence[MissingRun]", absent: Collection[str], *, hidden: int) -> str:
@@ -108,7 +121,13 @@ def _to_do_text(to_do: "Sequence[MissingRun]", absent: Collection[str], *, hidde
 
 
 def _print_reproductions(
-    runs: Path, presets: Sequence[str], *, everything: bool, include_unfinished: bool, costs: bool, as_json: bool
+    runs: "Iterable[RunDirectory]",
+    cells: "Sequence[PaperCell]",
+    *,
+    everything: bool,
+    include_unfinished: bool,
+    costs: bool,
+    as_json: bool,
 ) -> None:
     """Print for each published accuracy whether the runs here reproduce it.
 
@@ -116,31 +135,22 @@ def _print_reproductions(
     the missing runs of the shown cells would take here is measured.
     """
     from rbp_engine.report.collect import collect
-    from rbp_engine.report.paper import paper_cells
     from rbp_engine.report.reproduction import reproductions
-    from rbp_engine.run.store.store import run_directories
 
-    cells, troubles = paper_cells(presets)
-    entries, _ = collect(run_directories(runs), include_unfinished=include_unfinished)
+    entries, _ = collect(runs, include_unfinished=include_unfinished)
     found = reproductions(cells, entries)
     shown = [one for one in found if everything or one.last is not None or isinstance(one.cell.published, float)]
     run_s = _seconds_of_runs(shown) if costs else {}
     if as_json:
         print_json([reproduction_plain(one, run_s.get(one.cell.experiment)) for one in found])
-    else:
-        if shown:
-            print_rich(_reproduction_table(shown, run_s))
-        for line in _reproduction_lines(found, hidden=len(found) - len(shown)) if found else [NO_CELL]:
-            say("[dim]{}[/]", line)
-        if run_s:
-            seconds = sum(
-                run_s[one.cell.experiment] * len(one.missing) for one in shown if one.cell.experiment in run_s
-            )
-            say(
-                "[dim]the missing runs of these cells would take {} here, one after the other[/]", fmt.duration(seconds)
-            )
-    for trouble in troubles:
-        say("[yellow]left out[/] {}", trouble)
+        return
+    if shown:
+        print_rich(_reproduction_table(shown, run_s))
+    for line in _reproduction_lines(found, hidden=len(found) - len(shown)) if found else [NO_CELL]:
+        say("[dim]{}[/]", line)
+    if run_s:
+        seconds = sum(run_s.get(one.cell.experiment, 0.0) * len(one.missing) for one in shown)
+        say("[dim]the missing runs of these cells would take {} here, one after the other[/]", fmt.duration(seconds))
 
 
 def require_presets(names: Sequence[str]) -> None:
