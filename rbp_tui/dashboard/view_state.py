@@ -2,9 +2,10 @@
 
 import contextlib
 import time
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from rbp_engine.codec import convert_verbatim
 from rbp_engine.run.files.layout import read_json, write_json
 
 
@@ -41,17 +42,11 @@ def state_file() -> Path:
 
 
 def load_state() -> ViewState:
-    """The saved state; missing values and those of a wrong type have their defaults."""
-    saved = read_json(state_file())
-    state = ViewState()
-    for entry in fields(ViewState):
-        default = getattr(state, entry.name)
-        value = saved.get(entry.name)
-        if isinstance(value, list) and not all(isinstance(item, str) for item in value):
-            continue
-        if type(value) is type(default) or (isinstance(default, float) and type(value) is int):
-            setattr(state, entry.name, value)
-    return state
+    """The saved state; the default where a value is missing, and where one has a wrong type all of it."""
+    try:
+        return convert_verbatim(ViewState, read_json(state_file()))
+    except ValueError:
+        return ViewState()
 
 
 def save_state(state: ViewState) -> None:
