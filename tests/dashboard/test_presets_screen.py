@@ -16,7 +16,7 @@ from rbp_engine.run.files.summary import read_summary
 from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.dialogs import Choice
 from rbp_tui.dashboard.launch.form import LaunchForm
-from rbp_tui.dashboard.presets.drafts import all_drafts
+from rbp_tui.dashboard.presets.drafts import read_draft
 from rbp_tui.dashboard.presets.editor import EditorScreen
 from rbp_tui.dashboard.presets.name_dialog import NamePreset
 from rbp_tui.dashboard.presets.screen import PresetsScreen
@@ -228,7 +228,7 @@ async def test_saving_writes_the_text_exactly_as_typed(edited, dashboard, mine, 
         await pilot.press("delete", "1", "ctrl+s")
         await until(pilot, lambda: not editor.unsaved)
         assert mine.read_text() == MINE.replace("lr = 0.05", "lr = 1.05")
-        assert all_drafts() == []
+        assert read_draft(mine) is None
         await pilot.press("escape")
         await until(pilot, lambda: isinstance(dashboard.screen, PresetsScreen))
         assert dashboard.screen.loaded.preset.optim.lr == 1.05
@@ -247,7 +247,7 @@ async def test_editing_a_bundled_preset_saves_a_copy(edited, dashboard, mine, un
         await give_name(dashboard, pilot, until, "other")
         await until(pilot, lambda: not editor.unsaved)
         assert mine.with_name("other.toml").read_text() == "#" + before
-        assert (bundled.read_text(), mine.read_text(), all_drafts()) == (before, MINE, [])
+        assert (bundled.read_text(), mine.read_text(), read_draft(bundled)) == (before, MINE, None)
         await pilot.press("escape")
         await until(pilot, lambda: isinstance(dashboard.screen, PresetsScreen))
         assert dashboard.screen.current.name == "other"
@@ -292,7 +292,7 @@ async def test_unsaved_text_is_asked_about_and_kept_until_discarded(edited, dash
         await pilot.press("escape")
         await answer(dashboard, pilot, until, Choice, "down", "down", "enter")  # throw it away
         await until(pilot, lambda: " ✓ mine" in options(dashboard))
-        assert (mine.read_text(), all_drafts()) == (MINE, [])
+        assert (mine.read_text(), read_draft(mine)) == (MINE, None)
 
 
 async def test_the_users_editor_is_used_and_unsaved_text_survives_a_kill(home, mine, until, monkeypatch, open_terminal):
@@ -316,7 +316,7 @@ async def test_the_users_editor_is_used_and_unsaved_text_survives_a_kill(home, m
     press(b"\x0f", b"1 problem")  # ctrl+o: $EDITOR
     assert mine.read_text() == MINE + "momentum = 2.0\n"
     os.write(terminal.master, b"\x1b[1;5H# half a thought")  # at the start of the text
-    terminal.read_until(lambda: [draft for draft in all_drafts() if "thought" in draft.text])
+    terminal.read_until(lambda: (draft := read_draft(mine)) and "thought" in draft.text)
     terminal.process.kill()
     terminal.process.wait()
 

@@ -17,11 +17,10 @@ from rbp_tui.dashboard.view_state import state_file
 class Draft:
     """The text of an edit that was not saved.
 
-    `path` is the preset's file, `basis` its content when the edit began, `written` the time of the last change in
-    seconds since the epoch.
+    `basis` is what the preset's file had when the edit began, `written` the time of the last change in seconds since
+    the epoch.
     """
 
-    path: str
     text: str
     basis: str
     written: float
@@ -33,13 +32,16 @@ def keep_draft(path: Path, text: str, basis: str) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(3)}")
     # Without waiting for the disk, since it is done at every key: this survives our crash, not the machine's.
-    temporary.write_text(json.dumps(asdict(Draft(os.path.realpath(path), text, basis, time.time()))), encoding="utf-8")
+    temporary.write_text(json.dumps(asdict(Draft(text, basis, time.time()))), encoding="utf-8")
     temporary.replace(target)
 
 
 def read_draft(path: Path) -> Draft | None:
     """The draft of a preset; None if there is none, or it cannot be read."""
-    return _read(_draft_file(path))
+    try:
+        return convert_verbatim(Draft, json.loads(_draft_file(path).read_bytes()))
+    except (OSError, ValueError):
+        return None
 
 
 def drop_draft(path: Path) -> None:
@@ -48,25 +50,6 @@ def drop_draft(path: Path) -> None:
         _draft_file(path).unlink(missing_ok=True)
 
 
-def all_drafts() -> list[Draft]:
-    """Every draft, the oldest first."""
-    try:
-        files = list(_folder().glob("*.json"))
-    except OSError:
-        return []
-    return sorted((draft for file in files if (draft := _read(file)) is not None), key=lambda draft: draft.written)
-
-
-def _folder() -> Path:
-    return state_file().parent / "drafts"
-
-
 def _draft_file(path: Path) -> Path:
-    return _folder() / f"{path.stem}-{hashlib.sha256(os.path.realpath(path).encode()).hexdigest()[:12]}.json"
-
-
-def _read(file: Path) -> Draft | None:
-    try:
-        return convert_verbatim(Draft, json.loads(file.read_bytes()))
-    except (OSError, ValueError):
-        return None
+    name = f"{path.stem}-{hashlib.sha256(os.path.realpath(path).encode()).hexdigest()[:12]}.json"
+    return state_file().parent / "drafts" / name

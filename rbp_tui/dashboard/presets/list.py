@@ -14,7 +14,7 @@ from rbp_engine.disk import changed_ns
 from rbp_engine.preset import PresetEntry, list_presets
 from rbp_engine.preset.search import bundled_folder, preset_files, search_folders
 from rbp_engine.printable import one_line
-from rbp_tui.dashboard.presets.drafts import all_drafts
+from rbp_tui.dashboard.presets.drafts import read_draft
 from rbp_tui.dashboard.presets.summary import data_here
 from rbp_tui.text.format import counted
 
@@ -34,7 +34,6 @@ class PresetList(OptionList):
         self.entries: list[PresetEntry] = []  # in the order of the list
         self.words = ""
         self._stamp: Stamp | None = None
-        self._drafts: set[str] = set()
         self._here: dict[str, bool | None] = {}
 
     @property
@@ -46,7 +45,6 @@ class PresetList(OptionList):
     def reload(self) -> None:
         """Read the presets again, and look for their data; the cursor stays on its preset."""
         self._stamp = _stamp()
-        self._drafts = {draft.path for draft in all_drafts()}
         self.entries = list_presets()
         self._here = {}
         self.look_for_data()
@@ -105,7 +103,7 @@ class PresetList(OptionList):
         line = Text.assemble(" ✓ " if here else "   ", one_line(entry.name), style="dim" if here is False else "")
         if entry.problems:
             line.append(f"  {counted(len(entry.problems), 'problem')}", style="red")
-        if os.path.realpath(entry.path) in self._drafts:
+        if read_draft(entry.path) is not None:
             line.append("  unsaved", style="yellow")
         line.no_wrap, line.overflow = True, "ellipsis"
         return line
