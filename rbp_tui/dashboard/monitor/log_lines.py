@@ -32,12 +32,12 @@ class LogLines(Log):
         self.highlighter = _Marker("")
         self.wanted = ""
         self.current: int | None = None  # the line where the last search ended
-        self._following = True
 
     def empty(self) -> None:
-        """Remove all lines."""
+        """Remove all lines, and follow the end of the next ones."""
         self.current = None
         self.clear()
+        self.anchor()
         self.refresh()
 
     def add(self, lines: Sequence[str]) -> None:
@@ -45,23 +45,9 @@ class LogLines(Log):
         if not lines:
             return
         gone = max(0, self.line_count + len(lines) - LINES_KEPT)
-        self.write_lines((line or " " for line in lines), scroll_end=False)
-        self._follow()
+        self.write_lines(line or " " for line in lines)
         if self.current is not None and gone:
             self.current = self.current - gone if self.current >= gone else None
-
-    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Stop following when the user scrolls up, and follow again at the end."""
-        super().watch_scroll_y(old_value, new_value)
-        self._following = new_value >= self.max_scroll_y
-
-    def on_resize(self) -> None:
-        """Keep the end of the log at the end of the pane."""
-        self._follow()
-
-    def _follow(self) -> None:
-        if self._following:
-            self.scroll_end(animate=False, immediate=True, x_axis=False)
 
     def look_for(self, wanted: str) -> None:
         """Highlight a text; an empty one highlights nothing."""
