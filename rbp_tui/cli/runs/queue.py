@@ -41,18 +41,20 @@ def queue(
     """Show which runs wait for a device of this host and why, which run on one, and which devices are free."""
     if context.invoked_subcommand is not None:
         return
+    from rbp_engine.run.queue.entries import read_queue
+    from rbp_engine.run.queue.observe import is_paused, queued_runs
     from rbp_engine.run.start import ensure_dispatcher
-    from rbp_tui.cli.runs.queue_view import QueueState, queue_table
+    from rbp_tui.cli.runs.queue_view import queue_plain, queue_table
 
     ensure_dispatcher()
-    look = QueueState.now()
+    runs, damaged, paused = queued_runs(), read_queue()[1], is_paused()
     if as_json:
-        print_json(look.as_plain())
-    elif look.runs or look.damaged:
-        print_rich(queue_table(look))
+        print_json(queue_plain(runs, damaged))
+    elif runs or damaged:
+        print_rich(queue_table(runs, damaged, paused=paused))
     else:
         say("the queue of this host is empty; to fill it: rbp train digits --seeds 1,2,3")
-        if look.paused:
+        if paused:
             say("[yellow]{}[/]", PAUSED)
     if not as_json:
         _tell_of_other_hosts()
