@@ -28,13 +28,11 @@ def refusal(text: str, *words: str) -> str:
     return str(caught.value)
 
 
-def test_an_empty_preset_is_all_defaults_and_those_of_lif_are_the_schema_s():
+def test_an_empty_preset_is_all_defaults():
     loaded = load("")
     assert loaded.preset == Preset()
     assert set(loaded.sources.values()) == {"default"}
     assert (loaded.name, loaded.path) == ("mine", Path("mine.toml").absolute())
-    settings = loaded.preset.neuron.model_dump()
-    assert {key: settings[key] for key in LIF_SETTINGS} == LIF_SETTINGS
 
 
 @pytest.mark.parametrize(

@@ -199,7 +199,7 @@ def test_limits_that_show_nothing_are_refused(finish_run, runs, view, message):
         compose(panels.costs(entries_of(runs)), FigureView(**view))
 
 
-def test_math_signs_in_names_are_drawn_literally():
+def test_math_signs_in_names_are_drawn_literally(tmp_path):
     lines: Sequence[PanelLine] = (
         PanelLine(r"rate_M, model.name = $\frac{$", COLOURS[0], 0, {2: Spread(0.5, None, 1)}),
     )
