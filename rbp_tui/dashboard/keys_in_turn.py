@@ -44,16 +44,18 @@ class KeysInTurn(App[None]):
     async def _take(self, key: events.Key) -> None:
         if key.key == "enter" and key.time < self._opened_at:
             return  # of two quick Enters the second answers no question that nobody has seen
-        self._opened_at, shown = 0.0, self.screen
+        self._opened_at, shown, others = 0.0, self.screen, set(self.workers)
         # A key goes from what has the focus up to the app, which does what it is bound to.
         path = (self.focused or self.screen).ancestors_with_self
         self.post_message(key)
         for node in (self, *path):
             await _done(node)
         await asyncio.sleep(0)  # workers begin
+        opening = [one for one in self.workers if one.group == OPENING and one not in others]
         patience = time.monotonic() + PATIENCE_S
-        while any(one.group == OPENING for one in self.workers if one.is_running) and time.monotonic() < patience:
+        while self.screen is shown and any(one.is_running for one in opening) and time.monotonic() < patience:
             await asyncio.sleep(LOOK_EVERY_S)
+        await asyncio.sleep(0)  # and those that they have begun
         await _done(self.screen)  # with its widgets and its focus
         if self.screen is not shown:
             self._opened_at = time.monotonic()
