@@ -75,19 +75,6 @@ def sparkline(trend: Trend, planned_epochs: int, width: int, scale: Scale) -> st
     return drawn
 
 
-@dataclass
-class _Followed:
-    reader: HistoryReader
-    trend: Trend = NO_TREND
-
-    def poll(self, turn_s: float) -> bool:
-        """Read on; whether the trend is another now."""
-        if not self.reader.poll(turn_s):
-            return False
-        before, self.trend = self.trend, _trend(self.reader.history().curves)
-        return self.trend != before
-
-
 def _trend(curves: dict[str, Curve]) -> Trend:
     metric = next((name for name in ("top1", "loss") if f"validation/{name}" in curves), "")
     if not metric:
@@ -105,25 +92,24 @@ class TrendReader:
 
     def __init__(self, runs: Path) -> None:
         self.runs = runs
-        self._followed: dict[str, _Followed] = {}
+        self._readers: dict[str, HistoryReader] = {}
 
     def read(self, run_ids: Iterable[str], seconds: float) -> tuple[dict[str, Trend], bool]:
-        """Read on for about that long: the trends that are others now, and whether there is more to read at once."""
+        """Read on for about that long: the trends that have news, and whether there is more to read at once."""
         until = time.monotonic() + seconds
         changed: dict[str, Trend] = {}
         more = False
         for run_id in run_ids:
             if time.monotonic() > until:
                 return changed, True
-            followed = self._followed.pop(run_id, None)
-            if followed is None:
-                run = RunDirectory(self.runs / run_id)
-                followed = _Followed(HistoryReader(run, first_rank=True, kinds=KINDS))
-            self._followed[run_id] = followed  # to the end: the others are older
+            reader = self._readers.pop(run_id, None)
+            if reader is None:
+                reader = HistoryReader(RunDirectory(self.runs / run_id), first_rank=True, kinds=KINDS)
+            self._readers[run_id] = reader  # to the end: the others are older
             # An error is not reported here: whoever opens the run sees it.
-            if followed.poll(until - time.monotonic()):
-                changed[run_id] = followed.trend
-            more = more or followed.reader.behind
-        while len(self._followed) > RUNS_KEPT:
-            del self._followed[next(iter(self._followed))]
+            if reader.poll(until - time.monotonic()):
+                changed[run_id] = _trend(reader.history().curves)
+            more = more or reader.behind
+        while len(self._readers) > RUNS_KEPT:
+            del self._readers[next(iter(self._readers))]
         return changed, more
