@@ -41,7 +41,7 @@ class Sight:
     """A run that is on screen, as of a moment.
 
     `problem` says what of its files could not be read, empty if nothing; `kept` has the checkpoints that are there.
-    `alarms` are those of its newest samples; once it has ended, `findings` are these and what rules say of its end.
+    `judged` is what rules say of a live run's newest samples; of one that has ended also of its end.
     `energy` is None if it was not measured; `evaluation` is empty if there was none.
     """
 
@@ -51,15 +51,9 @@ class Sight:
     history: History
     problem: str = ""
     kept: frozenset[str] = frozenset()
-    alarms: tuple[Alarm, ...] = ()
-    findings: tuple[Alarm, ...] = ()
+    judged: tuple[Alarm, ...] = ()
     energy: Energy | None = None
     evaluation: Evaluation = field(default_factory=Evaluation)
-
-    @property
-    def judged(self) -> tuple[Alarm, ...]:
-        """What rules say of the run as it is now."""
-        return self.alarms if self.verdict.live else self.findings
 
 
 @dataclass
@@ -135,8 +129,7 @@ class _Watched:
             history,
             problem,
             self._kept(),
-            alarms(history),
-            () if record.verdict.live else findings(history),
+            alarms(history) if record.verdict.live else findings(history),
             *found,
         )
         return self._handed
