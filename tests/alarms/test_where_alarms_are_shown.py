@@ -7,13 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import ConsoleDimensions
 
 from rbp_engine.run.status.history_reader import read_alarms, read_history
 from rbp_engine.run.status.status import Verdict
 from rbp_engine.run.store.store import list_runs
 from rbp_tui.cli.runs.show import show
 from rbp_tui.cli.safe_console import SafeConsole
-from rbp_tui.cli.train.picture import Room, picture
+from rbp_tui.cli.train.picture import picture
 from rbp_tui.cli.train.plain_lines import PlainLines
 from rbp_tui.cli.train.results import print_result, print_results
 from rbp_tui.dashboard.monitor.alerts import alert_text, events_text
@@ -82,7 +83,7 @@ def test_the_end_of_a_followed_run_has_its_alarms(run, capsys):
 def test_the_live_picture_has_a_row_for_an_alarm(run, size):
     out = io.StringIO()
     console = SafeConsole(file=out, width=size[0], height=size[1], color_system=None)
-    console.print(picture(record_of(run), read_history(run), "", "", Room(*size)))
+    console.print(picture(record_of(run), read_history(run), "", "", ConsoleDimensions(*size)))
     rows = out.getvalue().splitlines()
     assert [row for row in rows if row.startswith(f"! {LINE[:30]}")]
     assert len(rows) < size[1] and max(map(len, rows)) <= size[0]

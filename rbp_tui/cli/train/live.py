@@ -14,7 +14,7 @@ from rbp_engine.run.status.history import HistoryBuilder
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.cli.output import console
 from rbp_tui.cli.runs.table import placed_columns, runs_table
-from rbp_tui.cli.train.picture import Room, picture
+from rbp_tui.cli.train.picture import picture
 from rbp_tui.cli.train.place import PhaseClock
 from rbp_tui.cli.train.views import View
 
@@ -53,8 +53,7 @@ class LivePicture(View):
             if not record.readable or not (self._changed or time.monotonic() - self._drawn >= REDRAW_S):
                 continue
             self._changed, self._drawn = False, time.monotonic()
-            room = Room(console.width, console.height)
-            self._live.update(picture(record, self._history.history(), self._hint, phase, room), refresh=True)
+            self._live.update(picture(record, self._history.history(), self._hint, phase, console.size), refresh=True)
 
 
 class LiveTable(View):

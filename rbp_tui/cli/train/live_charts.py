@@ -3,16 +3,13 @@
 Apart, because numpy takes long to import.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import zip_longest
 
-from rich.console import Console, ConsoleOptions, RenderResult
-from rich.segment import Segment
+from rich.segment import Segment, SegmentLines
 from rich.style import Style
 
 from rbp_engine.run.status.history import History
-from rbp_tui.charts.frame import Options, Row, draw
+from rbp_tui.charts.frame import Options, draw
 from rbp_tui.charts.look import Look
 from rbp_tui.charts.model import ChartModel
 from rbp_tui.charts.run_curves import LOSS, TOP1, series_of
@@ -34,19 +31,7 @@ LOOK = Look(
 )
 
 
-@dataclass(frozen=True)
-class DrawnRows:
-    """Rows of segments, as Rich prints them."""
-
-    rows: Sequence[Row]
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        for row in self.rows:
-            yield from row
-            yield Segment.line()
-
-
-def charts(history: History, width: int, height: int, *, beside: bool) -> DrawnRows:
+def charts(history: History, width: int, height: int, *, beside: bool) -> SegmentLines:
     """Loss and accuracy over the epochs in `width` cells, each `height` rows high: `beside` or above each other."""
     each = (width - 2) // 2 if beside else width
     drawn = []
@@ -56,6 +41,6 @@ def charts(history: History, width: int, height: int, *, beside: bool) -> DrawnR
         model.set_series(series_of(history, lines, "epoch", scale))
         drawn.append(draw(model, Options(title, "epoch", 0.0), LOOK, each, height)[1])
     if not beside:
-        return DrawnRows([row for rows in drawn for row in rows])
+        return SegmentLines([row for rows in drawn for row in rows], new_lines=True)
     gap = [Segment("  ")]
-    return DrawnRows([[*left, *gap, *right] for left, right in zip_longest(*drawn, fillvalue=[])])
+    return SegmentLines([[*left, *gap, *right] for left, right in zip_longest(*drawn, fillvalue=[])], new_lines=True)

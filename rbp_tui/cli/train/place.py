@@ -1,29 +1,19 @@
 """Where a live run is, in words: epoch and step, and what it does when it is not training."""
 
 import time
-from dataclasses import dataclass
 
 from rbp_engine.run.files.summary import Summary
 from rbp_engine.run.phase import Phase
 from rbp_tui.text import format as fmt
 
 
-@dataclass(frozen=True)
-class Place:
-    """Step `step` of `steps` of epoch `epoch`, both counted from 1; step 0 before the first."""
-
-    epoch: int
-    step: int
-    steps: int
-
-
-def place(summary: Summary) -> Place | None:
-    """The newest step of a run; None before its number of steps is known."""
+def place(summary: Summary) -> str:
+    """The newest step of a run in its epoch, both counted from 1; empty before its number of steps is known."""
     if not summary.steps or not summary.epochs:
-        return None
+        return ""
     steps = max(1, summary.steps // summary.epochs)
     before = max(0, summary.step - 1) // steps
-    return Place(before + 1, summary.step - before * steps, steps)
+    return f"epoch {before + 1}/{summary.epochs}, step {summary.step - before * steps}/{steps}"
 
 
 class PhaseClock:

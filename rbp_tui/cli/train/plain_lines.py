@@ -115,9 +115,9 @@ class AlarmWatch:
 def where(summary: Summary, phase: str) -> str:
     """Where a live run is: epoch, step, loss, speed and the time left, or its `phase` if that is not training."""
     at = place(summary)
-    if at is None or not summary.step:
+    if not at or not summary.step:
         return phase or summary.status
-    parts = [f"epoch {at.epoch}/{summary.epochs}, step {at.step}/{at.steps}"]
+    parts = [at]
     if phase:
         parts.append(phase)
     if summary.train.loss is not None:

@@ -1,6 +1,7 @@
 """Monitor: one run, live: its state, curves, memory, speed, probes, log, and the newest alert."""
 
 import asyncio
+import functools
 from dataclasses import replace
 from typing import ClassVar
 
@@ -23,7 +24,6 @@ from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.monitor import run_chart
 from rbp_tui.dashboard.monitor.alerts import alert_text, alerts_beside, events_text
 from rbp_tui.dashboard.monitor.card import card_text
-from rbp_tui.dashboard.monitor.gauges import busy_text, cost_text, memory_text, speed_text
 from rbp_tui.dashboard.monitor.log_pane import TRACEBACK, LogPane
 from rbp_tui.dashboard.monitor.marks import timeline
 from rbp_tui.dashboard.monitor.no_curves import NoCurves, Notice, has_curves, notice
@@ -36,7 +36,7 @@ from rbp_tui.dashboard.run_screen import RunScreen
 from rbp_tui.dashboard.screen_base import TopBar
 from rbp_tui.dashboard.session import Session
 from rbp_tui.dashboard.text_line import Line, TextPanel
-from rbp_tui.text.firing_text import firing_text
+from rbp_tui.text.live_text import busy_text, cost_text, firing_text, memory_text, speed_text
 from rbp_tui.text.words import explained
 
 AXES = ("epoch", "step", "time")
@@ -272,12 +272,17 @@ class MonitorScreen(RunScreen, OpenedRunScreen):
         alerts = () if listed else alerts_beside(history, self.run_state.why)
         self.query_one("#alert", Line).show_or_hide(alert_text(alerts, () if listed else sight.judged))
 
+    @functools.cached_property
+    def _layers_key(self) -> str:
+        # Asked for once: no key changes while the dashboard is open, and each event draws the line that has it.
+        return self.keys().get("screen.network", "")
+
     def _spikes(self, history: History) -> Text:
         """The firing rates by layer, and the key of the screen that tells more; empty before there are any."""
         if history.firing is None:
             return Text()
         label = " spikes "
-        more = f"{self.key_of('screen.network')} shows the layers"
+        more = f"{self._layers_key} shows the layers"
         line = Text.assemble((label, "dim"), firing_text(history.firing, self.size.width - len(label) - 1, more))
         line.stylize(Style(meta={"@click": "app.switch_mode('network')"}))
         return line

@@ -21,13 +21,14 @@ from rbp_tui.dashboard.network.health import HealthTab
 from rbp_tui.dashboard.network.own import OwnTab
 from rbp_tui.dashboard.network.rates import RatesTab
 from rbp_tui.dashboard.network.tab import NetworkTab
-from rbp_tui.dashboard.opened.head import LONGEST_BAR, SHORTEST_BAR, Head, progress_text
+from rbp_tui.dashboard.opened.head import Head
 from rbp_tui.dashboard.opened.screen import OpenedRunScreen
 from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.dashboard.screen_base import TopBar
 from rbp_tui.dashboard.session import Session
 from rbp_tui.dashboard.text_line import Line
 from rbp_tui.text import format as fmt
+from rbp_tui.text.live_text import LONGEST_BAR, SHORTEST_BAR
 
 #: The tabs from left to right.
 TABS: tuple[type[NetworkTab], ...] = (
@@ -126,7 +127,7 @@ class NetworkScreen(OpenedRunScreen):
     def progress(self, sight: Sight, now: float, width: int) -> Text:
         """Where training is, or which moment of it is looked at."""
         if self.session.step is None:
-            return progress_text(sight, self.run_state, now, width)
+            return super().progress(sight, now, width)
         return replay_text(sight, self._steps, self.session.step, self._steps_per_epoch, width)
 
     # Tabs

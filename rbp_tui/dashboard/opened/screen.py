@@ -1,5 +1,6 @@
 """A screen that follows the run opened last, with its head."""
 
+import functools
 import time
 from typing import ClassVar
 
@@ -7,11 +8,12 @@ from rich.text import Text
 
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
-from rbp_tui.dashboard.opened.head import Head, progress_text, title_text, why_text
+from rbp_tui.dashboard.opened.head import Head, why_text
 from rbp_tui.dashboard.opened.state_text import RunState, run_state
 from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.dashboard.screen_base import ChartScreen
 from rbp_tui.dashboard.session import Session
+from rbp_tui.text.live_text import progress_text, title_text
 
 OLD = ("stale", "lost", "gone")  # the data of such a run may be out of date
 
@@ -40,7 +42,7 @@ class OpenedRunScreen(ChartScreen):
 
     def progress(self, sight: Sight, now: float, width: int) -> Text:
         """The second row of the head."""
-        return progress_text(sight, self.run_state, now, width)
+        return progress_text(sight.summary, sight.verdict, sight.history, self.run_state.status, now, width)
 
     # Following it
 
@@ -86,7 +88,8 @@ class OpenedRunScreen(ChartScreen):
         there = self.session.record_of(sight.run.id) is not None
         self.run_state = self._run_state(sight, there=there, now=now)
         state, width = self.run_state, head.columns
-        head.show(title_text(sight, state, width), self.progress(sight, now, width), why_text(state, width))
+        title = title_text(sight.summary, sight.history, state.status, state.doing, width)
+        head.show(title, self.progress(sight, now, width), why_text(state, width))
         keys = (sight.run, state.status, sight.history.failure is None)
         if keys != self._keys:
             self._keys = keys
@@ -101,14 +104,15 @@ class OpenedRunScreen(ChartScreen):
             first = self._last_sign is None or self._last_sign[0] != sight.run
             self._last_sign_at = time.monotonic() - (max(0.0, now - sight.summary.updated) if first else 0.0)
             self._last_sign = sign
-        return run_state(sight, there=there, silence=time.monotonic() - self._last_sign_at, key_of=self.key_of)
+        silence, keys = time.monotonic() - self._last_sign_at, functools.cache(self.keys)
+        return run_state(sight, there=there, silence=silence, key_of=lambda name: keys().get(name, ""))
 
     # Keys
 
-    def key_of(self, name: str) -> str:
-        """The user's key for an action; empty if it does nothing now."""
-        found = (one.binding for one in self.active_bindings.values() if one.binding.id == name and one.enabled)
-        return next(map(self.app.get_key_display, found), "")
+    def keys(self) -> dict[str, str]:
+        """The user's keys for the actions that do something now, by name; it asks all of them, which takes long."""
+        active = reversed(self.active_bindings.values())  # of several keys, the first is shown
+        return {one.binding.id or "": self.app.get_key_display(one.binding) for one in active if one.enabled}
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer to go through runs if there are several."""

@@ -18,9 +18,9 @@ from rbp_engine.run.files.summary import Summary
 from rbp_engine.run.status.curves import Curve
 from rbp_engine.run.status.history import History, HistoryBuilder, RankProgress
 from rbp_tui.dashboard.monitor.alerts import alert_text, alerts_beside, events_text
-from rbp_tui.dashboard.monitor.gauges import cost_text, memory_text, speed_text
 from rbp_tui.dashboard.monitor.ranks import ranks_text
 from rbp_tui.text.format import BLOCKS
+from rbp_tui.text.live_text import cost_text, memory_text, speed_text
 
 GIB = 2**30
 

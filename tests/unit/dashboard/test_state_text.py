@@ -8,9 +8,9 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary
 from rbp_engine.run.status.history import History, HistoryBuilder
 from rbp_engine.run.status.status import Verdict
-from rbp_tui.dashboard.opened.head import progress_text
 from rbp_tui.dashboard.opened.state_text import run_state
 from rbp_tui.dashboard.reading.reader import Sight
+from rbp_tui.text.live_text import progress_text
 
 KEYS = {"monitor.traceback": "T", "resume": "r", "again": "C", "kill": "k"}
 
@@ -42,10 +42,9 @@ def test_a_resume_is_offered_with_its_precondition(tmp_path, status, cause, text
 
 
 @pytest.mark.parametrize(("status", "elapsed"), [("queued", "1m00"), ("starting", "1m00"), ("running", "1m30")])
-def test_a_run_that_waits_to_go_on_has_worked_as_long_as_when_it_stopped(tmp_path, status, elapsed):
+def test_a_run_that_waits_to_go_on_has_worked_as_long_as_when_it_stopped(status, elapsed):
     builder = HistoryBuilder()
     builder.add([Event(0, 0.0, 1, 0, 0, RunStart(epochs=10)), Event(1, 60.0, 1, 0, 40, Heartbeat())])
     summary = Summary("a-run", "digits", "e", "rate_m", 4, 1)
-    sight = Sight(RunDirectory(tmp_path), summary, Verdict(status, ""), builder.history())
-    state = run_state(sight, there=True, silence=0.0, key_of=KEYS.get)
-    assert f"elapsed {elapsed} " in progress_text(sight, state, 90.0, 80).plain
+    text = progress_text(summary, Verdict(status, ""), builder.history(), status, 90.0, 80)
+    assert f"elapsed {elapsed} " in text.plain

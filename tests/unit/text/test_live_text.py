@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rbp_engine.run.status.samples import FiringHistory
-from rbp_tui.text.firing_text import firing_text
+from rbp_tui.text.live_text import firing_text
 
 
 def history(layers: int) -> FiringHistory:
