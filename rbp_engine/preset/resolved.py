@@ -19,20 +19,20 @@ def as_toml(values: Mapping[str, Any]) -> str:
     """Fields, and sections as tables, in their order; None is left out."""
     import tomlkit
 
-    document = tomlkit.document()
-    sections: dict[str, Any] = {}
+    lines, sections = [], []
     for key, value in values.items():
         if isinstance(value, dict):
-            sections[key] = value
+            name = tomlkit.key(key).as_string()
+            sections += ["", f"[{name}]", *(_line(name, inner) for name, inner in value.items())]
         elif value is not None:
-            document.add(key, tomlkit.item(value))
-    for name, section in sections.items():
-        table = tomlkit.table()
-        for key, value in section.items():
-            table.add(key, toml_item(value))
-        document.add(tomlkit.nl())
-        document.add(name, table)
-    return tomlkit.dumps(document)
+            lines.append(_line(key, value))
+    return "\n".join([*lines, *sections, ""])
+
+
+def _line(key: str, value: Any) -> str:
+    import tomlkit
+
+    return f"{tomlkit.key(key).as_string()} = {toml_item(value).as_string()}"
 
 
 def toml_item(value: Any) -> Any:
