@@ -1,6 +1,6 @@
 """A preset merged with its parents, and where each value was written."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,17 +45,6 @@ class Layers:
                     # A section is written in several places, so it says nothing about a field not written in it.
                     return None if len(part) < len(path) == 2 else Origin(name, document.line(path))
         return None
-
-    def fields(self) -> Iterator[KeyPath]:
-        """The path of every written field, and of every key of a field that is a table."""
-        for section, table in self.values.items():
-            if not isinstance(table, dict):
-                yield (section,)
-                continue
-            for name, value in table.items():
-                yield (section, name)
-                if isinstance(value, dict):
-                    yield from ((section, name, key) for key in value)
 
     def override(self, overrides: Iterable[Override]) -> None:
         """Set the values of overrides, creating tables on the way.

@@ -250,11 +250,14 @@ def _bad_extends(document: Document, message: str) -> PresetError:
 
 
 def _sources(layers: Layers) -> dict[str, str]:
+    """Where every field was written, and every key of a field that is a table."""
     sources = dict.fromkeys(by_key(), "default")
-    for path in layers.fields():
-        origin = layers.origin(path)
-        if origin is not None:
-            sources[dotted(path)] = "override" if origin.word is not None else f"{origin.file}:{origin.line}"
+    for field_path in [tuple(key.split(".")) for key in sources]:
+        value = value_at(layers.values, field_path)
+        entries = [(*field_path, entry) for entry in value] if isinstance(value, dict) else []
+        for path in (field_path, *entries) if value is not None else ():
+            if (origin := layers.origin(path)) is not None:
+                sources[dotted(path)] = "override" if origin.word is not None else f"{origin.file}:{origin.line}"
     return sources
 
 
