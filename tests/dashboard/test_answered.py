@@ -53,17 +53,6 @@ async def test_escape_before_a_dialog_is_there_ends_it_as_soon_as_it_is(dashboar
         await pilot.pause()
 
 
-async def test_two_quick_enters_on_a_preset_open_one_launch_form(dashboard, until):
-    async with dashboard.run_test() as pilot:
-        await until(pilot, lambda: isinstance(dashboard.screen, PresetsScreen) and dashboard.screen.presets.entries)
-        for _ in range(2):
-            dashboard._driver.process_message(events.Key("enter", "\r"))
-        await until(pilot, lambda: isinstance(dashboard.screen, LaunchForm))
-        await until(pilot, lambda: str(dashboard.screen.query_one("#verdict").content))
-        assert sum(isinstance(screen, LaunchForm) for screen in dashboard.screen_stack) == 1
-        assert not dashboard.screen.launching
-
-
 async def test_leaving_while_a_dialog_is_being_made_is_no_fault(dashboard, until):
     async with dashboard.run_test() as pilot:
         await until(pilot, lambda: isinstance(dashboard.screen, PresetsScreen) and dashboard.screen.presets.entries)

@@ -1,11 +1,9 @@
 """The Runs screen over run folders: table, query, marks, and actions on many runs."""
 
 import threading
-import time
 from contextlib import asynccontextmanager
 
 import pytest
-from textual import events
 from textual.widgets import Input, Static
 
 from rbp_engine.preset import load_preset, resolved_toml
@@ -294,19 +292,6 @@ async def test_several_runs_are_tagged_at_once_and_tags_set_by_others_show(opene
         await pilot.press(*"+paper -draft")
         await pilot.press("enter")
         await until(pilot, lambda: {record.tags for record in list_runs(three)} == {("paper",)})
-
-
-async def test_text_typed_before_its_dialog_is_open_goes_to_the_dialog(opened, three, until, monkeypatch):
-    """As fast as a terminal sends it, on a machine so busy that the dialog is late."""
-    compose = Ask.compose
-    monkeypatch.setattr(Ask, "compose", lambda dialog: time.sleep(0.1) or compose(dialog))
-    async with opened() as (app, pilot):
-        for key in ("down", "t", *"xakg", "enter", "t", *"bw", "enter", "n", *"gx", "ctrl+s"):
-            app._driver.process_message(events.Key(key, key if len(key) == 1 else None))
-        await until(pilot, lambda: any(record.annotations.note for record in list_runs(three)))
-        found = {record.run.id: (record.tags, record.annotations.note) for record in list_runs(three)}
-        assert sorted(found.values()) == [((), ""), ((), ""), (("xakg", "bw"), "gx")]
-        assert found[app.screen.targets[0].run.id][1] == "gx" and len(app.screen.targets) == 1
 
 
 async def test_what_is_still_going_to_the_trash_is_not_undone_by_the_move_before_it(opened, three, until, monkeypatch):

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbp_engine.report.spread import spread, student_t
+from rbp_engine.report.spread import paired, spread, student_t
 
 fractions = st.lists(st.floats(0, 1), min_size=2, max_size=12)
 
@@ -36,3 +36,11 @@ def test_the_interval_of_a_mean_is_that_of_students_t(freedom, t):
 @given(freedom=st.integers(1, 300))
 def test_more_seeds_need_a_smaller_t(freedom):
     assert student_t(freedom) > student_t(freedom + 1) > 1.9599
+
+
+@given(st.dictionaries(st.integers(0, 9), st.floats(0, 1), min_size=1), st.dictionaries(st.integers(0, 9), fractions))
+def test_differences_are_paired_by_seed_and_have_the_interval_of_their_mean(ours, theirs):
+    theirs = {seed: values[0] for seed, values in theirs.items()}
+    shared = [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
+    assert paired(ours, theirs) == (spread(shared) if shared else None)
+    assert paired({**ours, None: 1.0}, {**theirs, None: 0.0}) == paired(ours, theirs), "an unknown seed is that of none"
