@@ -26,7 +26,7 @@ from rbp_engine.models.spikformer import Spikformer
 from rbp_engine.probes.layers import NEURON_LAYERS
 from rbp_engine.spiking import LIF, OwnNeuron
 
-Step = Callable[[Tensor, Tensor], None]
+Step = Callable[[Tensor, Tensor], object]
 Predict = Callable[[Tensor], Tensor]
 
 

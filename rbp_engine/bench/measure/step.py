@@ -9,14 +9,14 @@ operations of a step. A step is everything: gradients to None, forward, backward
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from rbp_engine.bench.baselines import BASELINES, Baseline, Predict
+from rbp_engine.bench.baselines import BASELINES, Baseline
 from rbp_engine.bench.measure import counts, memory, stand_in
 from rbp_engine.bench.measure.trial import Trial
 from rbp_engine.child import answer_each
@@ -30,8 +30,6 @@ from rbp_engine.train.build import build_optimizer
 from rbp_engine.train.checkpoints.state import State
 from rbp_engine.train.device import choose_device, describe_device
 
-Step = Callable[[Tensor, Tensor], object]
-
 
 class Side:
     """A network and a way to take a training step with it, on one batch in the shape of the data."""
@@ -40,15 +38,8 @@ class Side:
         train = preset.train.model_copy(update={"ema": 0.0})  # no other side averages its weights
         alike = preset.model_copy(update={"train": train})
         self.trial = Trial(run, stand_in.with_stand_in(alike, known_shape(preset.data)), device)
-        self.timesteps = preset.method.timesteps
         self.images, self.labels = self.trial.batch
-        self.step: Step = self.trial.take
-        self.evaluate: Predict = self._predict
-        self.setting = ""
-        if side != "ours":
-            baseline = _replaced(self.trial, preset, side, self.images)
-            self.step = _whole_step(self.trial, baseline)
-            self.evaluate, self.setting = baseline.predict, baseline.setting
+        self.way = _ours(self.trial) if side == "ours" else _baseline(self.trial, preset, side, self.images)
 
     def take(self, steps: int) -> dict[str, float]:
         """Mean seconds and processor seconds of a step."""
@@ -58,11 +49,7 @@ class Side:
 
     def predict(self, times: int) -> dict[str, float]:
         """Mean seconds of a prediction for the batch."""
-        return {"seconds": self.trial.timed(lambda: self.evaluate(self.images), least=times)[0]}
-
-    def _predict(self, images: Tensor) -> Tensor:
-        precision = self.trial.preset.train.precision
-        return predict(self.trial.state.model, images, self.timesteps, precision, time=self.trial.feed.has_time).mean(0)
+        return {"seconds": self.trial.timed(lambda: self.way.predict(self.images), least=times)[0]}
 
     def count(self, forward_operations: int) -> dict[str, float]:
         """Bytes saved for the backward pass, and operations in units of one forward pass at one timestep."""
@@ -70,11 +57,21 @@ class Side:
         return {"saved": saved, "units": counts.weighted_operations(self._step_again) / forward_operations}
 
     def _step_again(self) -> None:
-        self.step(self.images, self.labels)
+        self.way.step(self.images, self.labels)
 
 
-def _replaced(trial: Trial, preset: Preset, name: str, images: Tensor) -> Baseline:
-    """The baseline whose network and optimizer take the place of the trial's."""
+def _ours(trial: Trial) -> Baseline:
+    """What a worker trains with."""
+    model, method = trial.state.model, trial.state.method
+
+    def logits(images: Tensor) -> Tensor:
+        return method.predict(model, images, time=trial.feed.has_time).mean(0)
+
+    return Baseline(model, trial.take, logits)
+
+
+def _baseline(trial: Trial, preset: Preset, name: str, images: Tensor) -> Baseline:
+    """The baseline whose network and optimizer take the place of the trial's, with its whole step."""
     # Baselines use torch's default memory format, as is usual. Not all versions of torch's types know the argument.
     state = trial.state
     network: Any = state.model
@@ -83,10 +80,6 @@ def _replaced(trial: Trial, preset: Preset, name: str, images: Tensor) -> Baseli
     # A baseline may have new parameters, so the trial's optimizer with its momenta is replaced.
     trial.state = State(baseline.network, state.method, build_optimizer(preset, baseline.network))
     del trial.step
-    return baseline
-
-
-def _whole_step(trial: Trial, baseline: Baseline) -> Step:
     optimizer = trial.state.optimizer
 
     def step(images: Tensor, labels: Tensor) -> None:
@@ -94,7 +87,7 @@ def _whole_step(trial: Trial, baseline: Baseline) -> Step:
         baseline.step(images, labels)
         optimizer.step()
 
-    return step
+    return baseline._replace(step=step)
 
 
 def forward_operations(run: RunDirectory, preset: Preset, device: torch.device) -> int:
@@ -110,12 +103,12 @@ def serve(run: RunDirectory, name: str) -> Iterator[dict[str, Any]]:
     device = choose_device(preset.run.device)
     # A small step first: the memory of compilers and of the libraries' tables belongs to the base.
     small = Side(run, preset, name, device)
-    small.step(*first_samples(small.images, small.labels, 2))
+    small.way.step(*first_samples(small.images, small.labels, 2))
     del small
     side = Side(run, preset, name, device)
     # Momenta count as memory of training, whenever they are created.
     base = memory.reset_peak(device) - side.trial.optimizer_bytes()
-    yield {"device": describe_device(device), "base": base, "setting": side.setting}
+    yield {"device": describe_device(device), "base": base, "setting": side.way.setting}
     for line in sys.stdin:
         words = line.split()
         if words == ["count"]:
