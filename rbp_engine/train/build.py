@@ -161,19 +161,7 @@ def build_schedule(preset: Preset, steps_per_epoch: int) -> Schedule:
     optim, steps = preset.optim, steps_per_epoch * preset.train.epochs
     if optim.warmup_steps >= steps:
         raise SettingsError(f"optim.warmup_steps {too_long(optim.warmup_steps, steps)}")
-    return Schedule(
-        optim.lr,
-        preset.train.epochs,
-        optim.schedule,
-        steps_per_epoch if optim.schedule_by == "step" else 0,
-        warmup_epochs=optim.warmup_epochs,
-        warmup_steps=optim.warmup_steps,
-        lr_min=optim.lr_min,
-        milestones=optim.milestones,
-        gamma=optim.gamma,
-        restart_epochs=optim.restart_epochs,
-        restart_mult=optim.restart_mult,
-    )
+    return Schedule(optim, preset.train.epochs, steps_per_epoch if optim.schedule_by == "step" else 0)
 
 
 def build_optimizer(preset: Preset, model: nn.Module, branches: WithBranches | None = None) -> torch.optim.Optimizer:

@@ -2,15 +2,16 @@
 
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from rbp_engine.vocabulary import ScheduleName
+if TYPE_CHECKING:
+    from rbp_engine.preset.sections.training import OptimSection
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """The learning rate at an epoch or a step; a function of it alone, so that there is no state to save.
+    """The learning rate at an epoch or a step, as a preset's `[optim]` says; a function of it alone, without a state.
 
         cosine       falls from `lr` to `lr_min` over what follows the warm-up
         constant     stays at `lr`
@@ -22,43 +23,35 @@ class Schedule:
     by step `warmup_steps`, it rises linearly from above 0.
     """
 
-    lr: float
+    optim: "OptimSection"
     epochs: int
-    name: ScheduleName
     steps_per_epoch: int = 0
-    warmup_epochs: int = 0
-    warmup_steps: int = 0
-    lr_min: float = 0.0
-    milestones: Sequence[int] = ()
-    gamma: float = 0.1
-    restart_epochs: int = 0
-    restart_mult: int = 1
 
     def __call__(self, epoch: int, step: int) -> float:
         """The rate of an epoch and a step of the whole run, both counted from 0."""
-        unit = self.steps_per_epoch or 1
+        optim, unit = self.optim, self.steps_per_epoch or 1
         now = step if self.steps_per_epoch else epoch
-        warmup = self.warmup_epochs * unit + self.warmup_steps
+        warmup = optim.warmup_epochs * unit + optim.warmup_steps
         if now < warmup:
-            return self.lr * (now + 1) / (warmup + 1)
-        if self.name == "constant":
-            return self.lr
-        if self.name == "multistep":
-            passed = bisect_right(self.milestones, now // unit)
-            return self.lr * self.gamma**passed
-        if self.name == "cosine":
+            return optim.lr * (now + 1) / (warmup + 1)
+        if optim.schedule == "constant":
+            return optim.lr
+        if optim.schedule == "multistep":
+            passed = bisect_right(optim.milestones, now // unit)
+            return optim.lr * optim.gamma**passed
+        if optim.schedule == "cosine":
             return self._cosine(now - warmup, self.epochs * unit - warmup)
-        if self.name == "restarts":
-            return self._cosine(*self._since_restart(now - warmup, self.restart_epochs * unit))
-        raise ValueError(f"unknown schedule {self.name!r}: one of cosine, constant, multistep, restarts")
+        return self._cosine(*self._since_restart(now - warmup, optim.restart_epochs * unit))
 
     def _cosine(self, now: int, length: int) -> float:
-        return self.lr_min + (self.lr - self.lr_min) * 0.5 * (1.0 + math.cos(math.pi * now / length))
+        optim = self.optim
+        return optim.lr_min + (optim.lr - optim.lr_min) * 0.5 * (1.0 + math.cos(math.pi * now / length))
 
     def _since_restart(self, now: int, length: int) -> tuple[int, int]:
         """How far the current cosine is, and how long it is."""
-        if self.restart_mult == 1:
+        mult = self.optim.restart_mult
+        if mult == 1:
             return now % length, length
         while now >= length:
-            now, length = now - length, length * self.restart_mult
+            now, length = now - length, length * mult
         return now, length

@@ -20,6 +20,7 @@ from rbp_engine.data.splits import DataSplits, Images
 from rbp_engine.guard.early_stop import EarlyStop
 from rbp_engine.methods import SelfDistillation, StepOutput, WithBranches, create_method, with_branches
 from rbp_engine.models import create_model
+from rbp_engine.preset.sections.training import OptimSection
 from rbp_engine.probes.firing_rates import SpikeWatch
 from rbp_engine.probes.gradient_fidelity import FidelityProbe
 from rbp_engine.probes.layers import neuron_layers
@@ -473,7 +474,8 @@ def test_what_attempts_have_worked_is_without_a_sleep_of_the_machine(tmp_path):
 
 
 def test_a_resume_continues_a_schedule_by_step_to_the_last_bit(run, tmp_path):
-    schedule = Schedule(0.2, 3, "restarts", STEPS, warmup_steps=3, lr_min=0.01, restart_epochs=1)
+    optim = OptimSection(lr=0.2, schedule="restarts", warmup_steps=3, lr_min=0.01, restart_epochs=1)
+    schedule = Schedule(optim, 3, STEPS)
     settings = {"log_every": 1, "schedule": lambda now: schedule(now.epoch, now.step)}
     expected = uninterrupted(tmp_path / "apart", **settings)
     rates = [event.body.lr for event in events_of(expected.run, Metrics)]
