@@ -13,6 +13,7 @@ from torchvision import transforms
 
 from rbp_engine.data.augment import augmentation
 from rbp_engine.data.loading.shares import Share
+from rbp_engine.data.opening import DataSettings
 from rbp_engine.data.preprocess import Pixels
 
 
@@ -23,25 +24,16 @@ class PilImages:
     normalise, cutout of `cutout` pixels.
     """
 
-    def __init__(
-        self,
-        pixels: Tensor,
-        normalised: Pixels,
-        *,
-        crop_padding: int = 0,
-        flip: bool = False,
-        autoaugment: bool = False,
-        cutout: int = 0,
-    ) -> None:
+    def __init__(self, pixels: Tensor, normalised: Pixels, data: DataSettings) -> None:
         self.pixels = pixels
-        self.cutout = cutout
+        self.cutout = data.cutout
         steps: list[Callable[[Any], Any]] = [transforms.ToPILImage()]
-        if crop_padding:
+        if data.crop_padding:
             height, width = pixels.shape[-2:]
-            steps.append(transforms.RandomCrop((height, width), padding=crop_padding))
-        if flip:
+            steps.append(transforms.RandomCrop((height, width), padding=data.crop_padding))
+        if data.flip:
             steps.append(transforms.RandomHorizontalFlip())
-        if autoaugment:
+        if data.auto_augment:
             steps.append(transforms.AutoAugment(transforms.AutoAugmentPolicy.CIFAR10))
         normalise = transforms.Normalize(normalised.mean, normalised.deviation)
         self.steps = transforms.Compose([*steps, transforms.ToTensor(), normalise])

@@ -14,14 +14,14 @@ from rbp_engine.data.feed import Feed
 from rbp_engine.data.loading.batch_loader import Batch, BatchLoader, Read
 from rbp_engine.data.loading.prefetch import moved
 from rbp_engine.data.loading.source import Finish, Index, Source, Wanted
-from rbp_engine.data.opening import Opening
+from rbp_engine.data.opening import DataSettings, Opening
 from rbp_engine.data.preprocess import NormalisePixels, Pixels
 from rbp_engine.data.splits import DataSplits, Images
 
 
 @dataclass(frozen=True)
 class MemorySource(Source):
-    """Images that are kept on `device`, normalised as `pixels` says, and augmented in batches there.
+    """Images that are kept on `device`, normalised as `pixels` says, and augmented in batches there as `data` says.
 
     With `by_pil` they are augmented one by one for training, by the processes of that loader.
     """
@@ -29,10 +29,7 @@ class MemorySource(Source):
     images: Images
     pixels: Pixels
     device: torch.device
-    crop_padding: int = 0
-    flip: bool = False
-    auto_augment: bool = False
-    cutout: int = 0
+    data: DataSettings
     by_pil: BatchLoader | None = None
 
     @property
@@ -49,7 +46,8 @@ class MemorySource(Source):
             return self._by_pil(self.by_pil).augmented(index, seed)
         places = torch.from_numpy(index).to(self.device)
         generator, normalise, policy = torch.Generator(self.device), self._normalise(), None
-        if self.auto_augment:
+        data = self.data
+        if data.auto_augment:
             # torchvision takes seconds to import.
             from rbp_engine.data.augment.autoaugment import AutoAugment
 
@@ -63,15 +61,15 @@ class MemorySource(Source):
         def finish(wanted: Wanted, pixels: Tensor, labels: Tensor) -> Batch:
             mixed, share = _mix(seed, wanted.epoch, 1 + wanted.position), wanted.share
             generator.manual_seed(mixed)
-            if self.crop_padding:
-                pixels = augmentation.random_crop(pixels, self.crop_padding, generator, share)
-            if self.flip:
+            if data.crop_padding:
+                pixels = augmentation.random_crop(pixels, data.crop_padding, generator, share)
+            if data.flip:
                 pixels = augmentation.random_flip(pixels, generator, share)
             if policy is not None:
                 # It groups images by operation on the host, so it draws there.
                 pixels = policy(pixels, torch.Generator().manual_seed(_mix(mixed, 1)), share)
             finished = normalise(pixels)
-            return augmentation.cutout(finished, self.cutout, generator, share) if self.cutout else finished, labels
+            return augmentation.cutout(finished, data.cutout, generator, share) if data.cutout else finished, labels
 
         return lambda plan: self._at(wanted.indices for wanted in plan), finish, order
 
@@ -102,14 +100,7 @@ class MemorySource(Source):
         from rbp_engine.data.augment.pil_augmentation import PilImages
         from rbp_engine.data.loading.one_by_one import OneByOne
 
-        reader = PilImages(
-            self.images.pixels,
-            self.pixels,
-            crop_padding=self.crop_padding,
-            flip=self.flip,
-            autoaugment=self.auto_augment,
-            cutout=self.cutout,
-        )
+        reader = PilImages(self.images.pixels, self.pixels, self.data)
         return OneByOne(reader, self.labels.numpy(), lambda augmented: augmented, loader)
 
     def _normalise(self) -> NormalisePixels:
@@ -120,8 +111,8 @@ def images_in_memory(splits: DataSplits, opening: Opening) -> Feed:
     """The batches of a run."""
     data, pixels = opening.data, Pixels(tuple(splits.mean), tuple(splits.deviation))
     loader = BatchLoader(opening.workers, opening.device) if data.augment_backend == "pil" else None
-    augmented: Any = (data.crop_padding, data.flip, data.auto_augment, data.cutout, loader)
-    train, test = (MemorySource(images, pixels, opening.device, *augmented) for images in (splits.train, splits.test))
+    sides = (splits.train, splits.test)
+    train, test = (MemorySource(images, pixels, opening.device, data, loader) for images in sides)
     return Feed.of(train, test, opening, splits.classes, pixels, splits.class_names, loader)
 
 

@@ -11,6 +11,7 @@ from rbp_engine.data.loading.shares import Cut
 from rbp_engine.data.loading.source import TrainingBatches
 from rbp_engine.data.preprocess import Pixels
 from rbp_engine.data.splits import DataSplits, Images
+from rbp_engine.preset.sections.data import DataSection
 
 CPU = torch.device("cpu")
 AUGMENTED = {"crop_padding": 2, "flip": True, "cutout": 3}
@@ -29,7 +30,8 @@ def train_batches(count: int = 23, batch_size: int = 5, seed: int = 1, **setting
 
 def batches_of(data: DataSplits, **settings: Any) -> TrainingBatches:
     cut = {key: settings.pop(key) for key in list(settings) if key in Cut.__dataclass_fields__}
-    return MemorySource(data.train, Pixels(data.mean, data.deviation), CPU, **settings).training(Cut(**cut))
+    asked = DataSection(name="fake", **settings)
+    return MemorySource(data.train, Pixels(data.mean, data.deviation), CPU, asked).training(Cut(**cut))
 
 
 def labels(batches: TrainingBatches, epoch: int, start: int = 0) -> list[int]:
@@ -131,7 +133,7 @@ def test_joined_autoaugmented_shares_are_the_batch_of_one_process():
 @given(st.integers(1, 40), st.integers(1, 50), st.integers(1, 5))
 def test_an_evaluation_has_every_image_once_and_in_order_whatever_the_number_of_processes(count, batch_size, size):
     data = splits(count)
-    source = MemorySource(data.test, Pixels(data.mean, data.deviation), CPU)
+    source = MemorySource(data.test, Pixels(data.mean, data.deviation), CPU, DataSection(name="fake"))
     shares = [source.evaluation(Cut(batch_size=batch_size, rank=rank, world_size=size)) for rank in range(size)]
     images, numbers = (torch.cat(side) for side in zip(*(batch for share in shares for batch in share), strict=True))
     assert numbers.tolist() == list(range(count))

@@ -20,6 +20,7 @@ from rbp_engine.data.splits import DataSplits, Images
 from rbp_engine.guard.early_stop import EarlyStop
 from rbp_engine.methods import SelfDistillation, StepOutput, WithBranches, create_method, with_branches
 from rbp_engine.models import create_model
+from rbp_engine.preset.sections.data import DataSection
 from rbp_engine.preset.sections.training import OptimSection
 from rbp_engine.probes.firing_rates import SpikeWatch
 from rbp_engine.probes.gradient_fidelity import FidelityProbe
@@ -64,10 +65,11 @@ from rbp_engine.train.trainer import train
 
 CPU = torch.device("cpu")
 STEPS = 4  # per epoch
+AUGMENTED = DataSection(name="fake", crop_padding=1)
 
 
 def evaluation(data: DataSplits, **cut: int) -> EvaluationBatches:
-    return MemorySource(data.test, Pixels(data.mean, data.deviation), CPU).evaluation(Cut(**cut))
+    return MemorySource(data.test, Pixels(data.mean, data.deviation), CPU, AUGMENTED).evaluation(Cut(**cut))
 
 
 class Interrupted(EvaluationBatches):
@@ -169,7 +171,7 @@ class Attempt:
         pixels = Pixels(self.data.mean, self.data.deviation)
         share = {"rank": self.ranks.rank, "world_size": self.ranks.size}
         try:
-            batches = MemorySource(self.data.train, pixels, CPU, 1).training(Cut(batch_size=4, seed=1, **share))
+            batches = MemorySource(self.data.train, pixels, CPU, AUGMENTED).training(Cut(batch_size=4, seed=1, **share))
             return train(
                 self.step,
                 SpoiledBatches(batches, 2, self.spoil_images) if self.spoil_images is not None else batches,

@@ -12,17 +12,19 @@ from rbp_engine.data.loading.shares import Cut
 from rbp_engine.data.loading.source import TrainingBatches
 from rbp_engine.data.preprocess import NormalisePixels, Pixels
 from rbp_engine.data.sets.fake import fake
+from rbp_engine.preset.sections.data import DataSection
 
 CPU = torch.device("cpu")
 SPLITS = fake(shape=(3, 32, 32), classes=10, train_size=24, test_size=1)
 
 
 def paper_images(**settings: bool | int) -> PilImages:
-    return PilImages(SPLITS.train.pixels, Pixels(SPLITS.mean, SPLITS.deviation), **settings)
+    data = DataSection(name="fake", **settings)
+    return PilImages(SPLITS.train.pixels, Pixels(SPLITS.mean, SPLITS.deviation), data)
 
 
 def batches(workers: int, seed: int = 0) -> TrainingBatches:
-    reader = paper_images(crop_padding=4, flip=True, autoaugment=True, cutout=16)
+    reader = paper_images(crop_padding=4, flip=True, auto_augment=True, cutout=16)
     source = OneByOne(reader, SPLITS.train.labels.numpy(), lambda images: images, BatchLoader(workers, CPU))
     return source.training(Cut(batch_size=10, seed=seed))
 
@@ -50,7 +52,7 @@ def test_it_equals_torchvisions_pipeline_with_the_drawn_seed():
             transforms.Normalize(SPLITS.mean, SPLITS.deviation),
         ]
     )
-    ours = paper_images(crop_padding=4, flip=True, autoaugment=True)
+    ours = paper_images(crop_padding=4, flip=True, auto_augment=True)
     for index in range(24):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(np.random.default_rng(index).integers(2**63)))
@@ -70,5 +72,5 @@ def test_an_epoch_is_reproducible_with_any_workers_varies_with_epoch_and_seed_an
 
 
 def test_a_hole_is_cut_last_and_has_the_mean_value():
-    image = paper_images(autoaugment=True, cutout=16)(0, np.random.default_rng(0))
+    image = paper_images(auto_augment=True, cutout=16)(0, np.random.default_rng(0))
     assert int((image == 0).all(0).sum()) >= 64  # at least a quarter of the square is in the image
