@@ -89,8 +89,8 @@ def start_driver(asked: SweepRequest, search: Search) -> bool:
         driver = driver_of(search)
         if driver is not None and driver.pid == process.pid:
             return True
-        if process.poll() == 0 and driver is not None:  # another has just been started
-            return False
+        if process.poll() == 0:  # another has just been started, or there was nothing left to do
+            return driver is None
         time.sleep(POLL_S)
     raise RunError(f"the process that drives {search.name} has not started: {log}")
 

@@ -1,8 +1,10 @@
 """What a search consists of, and its trials as the files of their runs tell of them."""
 
+import contextlib
 import re
 import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from rbp_engine.errors import UserError
-from rbp_engine.plan import trials
+from rbp_engine.plan import driving, trials
 from rbp_engine.plan.driver import FROZEN_AFTER_S, SearchDriver, main
 from rbp_engine.plan.driving import SearchEnd, as_text, end_of, requested_in
 from rbp_engine.plan.request import SweepRequest
@@ -48,6 +50,14 @@ def created(search: Search, number: int, values: dict[str, Value]) -> RunDirecto
     """A run of a trial that nobody has started."""
     request = search.request_of(number, values)
     return launch.create(request.load(), request.options.runs, run_id=request.run_id, sweep=request.sweep)
+
+
+@pytest.mark.parametrize(("command", "code"), [("exit 0", 0), ("exit 3", 3)])
+def test_a_driver_that_ended_before_it_was_seen_has_been_unless_it_failed(command, code, monkeypatch):
+    monkeypatch.setattr(driving, "in_background", lambda *_: subprocess.Popen(["sh", "-c", command]))
+    search = planned()
+    with contextlib.nullcontext() if code == 0 else pytest.raises(RunError, match="has not started"):
+        assert driving.start_driver(SweepRequest(search.request), search)
 
 
 def test_ranges_and_several_values_are_searched_and_single_values_are_shared():
