@@ -465,9 +465,8 @@ async def test_a_run_of_another_program_is_shown_over_what_it_has_and_offered_wh
         (curve,) = screen.query_one("#loss", CurveChart)._model.curves
         assert list(curve.x) == [1, 2, 3] and list(curve.series.y) == [0.5, 0.4, 0.04]
         assert not screen.query_one("#spikes").display
-        for name in ("kill", "resume", "again"):
-            assert screen.key_of(name) == "", name
-        assert screen.key_of("tag") and "0 %" not in screen.query_one("#progress", Line).shown.plain
+        assert not {"kill", "resume", "again"} & screen.keys().keys()
+        assert screen.keys()["tag"] and "0 %" not in screen.query_one("#progress", Line).shown.plain
         await pilot.press("6")
         screen = dashboard.screen
         for tab in screen.query(NetworkTab):
