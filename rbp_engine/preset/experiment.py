@@ -5,21 +5,26 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from rbp_engine.preset.contradictions import RATE_METHODS
 from rbp_engine.preset.fields import settings, values_of
 from rbp_engine.preset.own_code import inside_a_run, own_file
 
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
 
+LOSS_SCALE = "method.loss_scale"
+
 
 def experiment_hash(preset: "Preset", own_code: Mapping[str, str] | None = None) -> str:
     """The SHA-256 (hexadecimal) of the canonical JSON of every field with role "result", except the seed.
 
     `own_code` has the hash of the user's file for each field that names one; that of a probe changes no result. Of a
-    field that names weights it has theirs, and their name does not matter.
+    field that names weights it has theirs, and their name does not matter. What a method ignores is as by default.
     """
     kept = [key for key, info in settings().items() if info.role == "result" and key != "run.seed"]
     values = values_of(preset)
+    if preset.method.name not in RATE_METHODS:
+        values[LOSS_SCALE] = settings()[LOSS_SCALE].default
     chosen = {key: _canonical(values[key]) for key in kept}
     for key, digest in (own_code or {}).items():
         if key in chosen:

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from rbp_engine.preset.experiment import LOSS_SCALE
 from rbp_engine.printable import one_line
 from rbp_engine.report import names
 from rbp_engine.report.collect import (
-    LOSS_SCALE,
     ORIGIN,
     Experiment,
     ReportedRun,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from rbp_engine.preset import PresetError, read_resolved
 from rbp_engine.preset.contradictions import RATE_METHODS
+from rbp_engine.preset.experiment import LOSS_SCALE
 from rbp_engine.printable import one_line
 from rbp_engine.report import names
 from rbp_engine.report.settings import SEED, settings
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 #: Beside the settings of a run that was trained longer than it was made for: the epochs that it was made for.
 ORIGIN = "origin_epochs"
-LOSS_SCALE = "method.loss_scale"
 
 AnyRun = TypeVar("AnyRun", bound=RunRecord)
 AnyRecordedRun = TypeVar("AnyRecordedRun", bound="RecordedRun")
@@ -285,7 +285,8 @@ def _read(run: RunDirectory, *, include_unfinished: bool) -> ReportedRun | Exclu
     # With a held-out split, `last` and `best` of the summary are not on the test set; only `test` may be reported.
     last, best = (summary.test.last, summary.test.best) if recorded.held_out else (summary.last.top1, summary.best.top1)
     if last is None:
-        return ExcludedRun(run.id, f"{verdict.status}, without an accuracy on the test set")
+        remedy = ": log it as test_acc" if summary.program else ""
+        return ExcludedRun(run.id, f"{verdict.status}, without an accuracy on the test set{remedy}")
     return ReportedRun(**vars(recorded), last=last, best=best)
 
 

@@ -84,7 +84,7 @@ def _below(equal: EqualCost, width: int) -> Text:
         f"{_time(equal)}: when the fastest of each seed was done; of the others, the newest validation by then",
     ]
     if equal.memory:
-        parts.append(f"{_memory(equal)}: the baseline's peak: which experiments fit into that much")
+        parts.append(f"{_memory(equal)}: the baseline's peak: which experiments fit into that much, or 1 % more")
     return Text("\n".join(line for part in parts for line in wrap(part, max(1, width))), style="dim")
 
 

@@ -299,6 +299,7 @@ async def test_what_is_still_going_to_the_trash_is_not_undone_by_the_move_before
     monkeypatch.setattr(run_screen, "move_to_trash", lambda run: go_on.wait(60) and move_to_trash(run))
     async with opened() as (app, pilot):
         app.session.trashed.append([move_to_trash(list_runs(three)[2].run).run])
+        await shows(app, pilot, until, 2)
         await pilot.press("x", "u")
         await until(pilot, lambda: any("under way" in one.message for one in app._notifications))
         go_on.set()

@@ -75,7 +75,7 @@ def sound(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def test_every_network_and_every_method_takes_a_step_and_predicts(sound: list[dict[str, Any]]) -> None:
-    assert [result for result in sound if result["problem"]] == []
+    assert [result["problem"] for result in sound if result["problem"]] == []
     families = {
         network
         for network in MODELS

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rbp_engine.errors import UserError
 from rbp_engine.settings.machine import runs_directory
 from rbp_tui.cli.options import Json, RunsDir
 from rbp_tui.cli.output import print_json, say
@@ -35,7 +36,7 @@ def pack(
             "-o",
             "--output",
             metavar="FILE",
-            help="The file, or a folder for several runs (else ./ID.zip).",
+            help="A file that ends in .zip, or a folder (else ./ID.zip).",
             show_default=False,
         ),
     ] = None,
@@ -53,9 +54,14 @@ def pack(
     from rbp_engine.run.pack.packing import pack as write
 
     directories = select(runs, runs_dir)
-    into = output if output is not None and output.is_dir() else None
+    into = output if output is not None and (output.suffix != ".zip" or output.is_dir()) else None
     if len(directories) > 1 and output is not None and into is None:
         raise typer.BadParameter(f"-o {output} is one file, and there are {len(directories)} runs: name a folder")
+    if into is not None:
+        try:
+            into.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"cannot make the folder {into}: {error.strerror}") from error
     packed = []
     for directory in directories:
         file = output if output is not None and into is None else (into or Path()) / f"{directory.id}.zip"

@@ -18,7 +18,7 @@ from rbp_tui.text.format import GIB
 CURVES = {
     "validation/top1": "top-1 %",
     "train/loss": "train loss",
-    "validation/loss": "validation loss",
+    "validation/loss": "loss",
     "train/top1": "train top-1 %",
 }
 #: What begins the name of a metric of the run's own.

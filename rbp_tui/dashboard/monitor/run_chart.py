@@ -61,7 +61,7 @@ class MemoryChart(RunChart):
         ranks = sorted(int(name.partition("/")[2]) for name in curves if name.startswith("memory/"))
         if ranks:
             return [("memory", "rank 0", False), *((f"memory/{rank}", f"rank {rank}", False) for rank in ranks)]
-        used = "allocated" if "mem_reserved" in curves else "resident"
+        used = "allocated" if "mem_reserved" in curves else "now"
         return [("memory", used, False), ("mem_reserved", "reserved", False), ("mem_peak", "peak", False)]
 
     def _scale(self, curves: list[Curve]) -> float:

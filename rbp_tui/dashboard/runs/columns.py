@@ -83,7 +83,7 @@ def _energy(record: RunRecord) -> str:
 
 COLUMNS = (
     Column("run", 26, _named, "run", least=18, always=True, named=True),
-    Column("id", 12, lambda record: short_id(record.summary.id), "id",
+    Column("id", 12, lambda record: short_id(record.summary.id), "",  # sorted by, it would be by what is not shown
            least=4, always=True),
     Column("method", 6, lambda record: fmt.method(record.summary.method), "method"),
     Column("T", 3, lambda record: timesteps_text(record.summary), "T", least=3, right=True),
@@ -179,7 +179,9 @@ def group_cells(group: Sequence[RunRecord], placed: Sequence[PlacedColumn]) -> t
         "last %": _mean([record.summary.last.top1 for record in counting]).partition("±")[0],
         "best %": _mean([record.summary.best.top1 for record in counting]),
     }
-    said |= {place.column.name: place.column.text(group[0]) for place in placed if place.column.name not in BY_NAME}
+    for column in (one.column for one in placed if one.column.name not in BY_NAME):
+        known = {column.text(record) for record in group}  # what the experiment does not fix may differ
+        said[column.name] = known.pop() if len(known) == 1 else ""
     texts = fitted_row([one_line(said.get(place.column.name, "")) for place in placed], placed)
     return tuple(TableCell(text, "bold") for text in (" ", "▾", *texts))
 

@@ -132,4 +132,5 @@ def _heading(place: PlacedColumn, sort: str) -> Text:
         text = f"{arrow}{title}".rjust(room)
     else:
         text = f"{' ' * GAP}{title} {arrow}" if len(title) + 2 <= place.width else f"{arrow or ' '}{title}"
-    return Text(text, style="bold" if sorts else "", end="")
+    # Headings on the right touch: the one that is meant stands out as a whole.
+    return Text(text, style="bold reverse" if sorts else "", end="")

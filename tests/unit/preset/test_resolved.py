@@ -155,3 +155,11 @@ def test_the_experiment_depends_on_the_users_file_but_not_on_its_folder():
     assert of("nets.py:MyNet", "1") == of("/somewhere/nets.py:MyNet", "1") == of("../nets.py:MyNet", "1")
     different = [of("nets.py:MyNet", "1"), of("nets.py:MyNet", "2"), of("nets.py:Other", "1"), of("n.py:MyNet", "1")]
     assert len(set(different)) == 4
+
+
+def test_what_a_method_ignores_makes_no_other_experiment_of_it():
+    def hash_of(name: str, scale: str) -> str:
+        return experiment_hash(Preset.model_validate({"method": {"name": name, "loss_scale": scale}}))
+
+    assert hash_of("bptt", "1") == hash_of("bptt", "1/T")
+    assert hash_of("rate_m", "1") != hash_of("rate_m", "1/T")
