@@ -41,12 +41,13 @@ def read_image(path: str) -> Tensor:
     try:
         content = read_untrusted(path, LARGEST_IMAGE)
         check_image(content)
-        image: Tensor = decode_image(torch.frombuffer(bytearray(content), dtype=torch.uint8), ImageReadMode.RGB)
+        image = decode_image(torch.frombuffer(bytearray(content), dtype=torch.uint8), ImageReadMode.RGB)
     except (OSError, ValueError, RuntimeError) as error:
         raise DataError(
             f"{path} cannot be read as an image ({_reason(error)}): copy or unpack it again, or remove it"
         ) from None
-    return image
+    eight_bits: Tensor = functional.to_dtype(image, torch.uint8, scale=True)  # of a PNG with 16 bits, the upper 8
+    return eight_bits
 
 
 def _reason(error: Exception) -> str:

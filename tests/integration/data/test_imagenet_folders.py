@@ -170,6 +170,14 @@ def test_images_of_every_mode_become_rgb(tmp_path, mode):
     assert int((pixels.int() - expected.int()).abs().max()) <= 2
 
 
+def test_an_image_of_16_bits_is_the_same_picture_in_8(tmp_path):
+    deep = np.linspace(0, 65535, 600).reshape(20, 30).astype(np.uint16)
+    Image.fromarray(deep).save(tmp_path / "image.png")
+    pixels = read_image(str(tmp_path / "image.png"))
+    assert pixels.dtype == torch.uint8
+    assert np.array_equal(pixels.numpy(), np.stack([deep >> 8] * 3))
+
+
 def test_a_png_named_jpeg_is_read(tmp_path):
     Image.new("RGB", (8, 9), (1, 2, 3)).save(tmp_path / "n02105855_2933.JPEG", format="PNG")
     assert read_image(str(tmp_path / "n02105855_2933.JPEG"))[:, 0, 0].tolist() == [1, 2, 3]
