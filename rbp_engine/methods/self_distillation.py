@@ -135,6 +135,7 @@ class Branch(nn.Module):
             self.blocks.append(SeparableBlock(channels, width, len(sizes)))
             channels, size = width, (size + 1) // 2
         self.classes = nn.Linear(channels, classes)
+        self.needs_two = size == 1  # batch norm has a single value of each channel of one sample
 
     def forward(self, rates: Tensor) -> Tensor:
         maps = rates.to(self.classes.weight.dtype)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from rbp_engine.data.feed import Feed
+from rbp_engine.data.loading.shares import parts_of
 from rbp_engine.data.open_feed import open_feed
 from rbp_engine.errors import OwnCodeError, SettingsError
 from rbp_engine.methods import (
@@ -83,14 +84,24 @@ def build_model(
 def build_branches(preset: Preset, model: nn.Module, feed: Feed) -> WithBranches | None:
     """The network of a run with its branches of self-distillation, newly drawn; None if it has none.
 
-    Raises SettingsError for a module that can have no branch.
+    Raises SettingsError for a module that can have no branch, or one that would get a single sample at the end of an
+    epoch, after hours.
     """
     asked = preset.loss
     if not asked.branches:
         return None
     distillation = SelfDistillation(asked.branches_weight, asked.branches_distill, asked.branches_temperature)
     images, _ = next(iter(feed.train.epoch(0)))
-    return with_branches(model, asked.branches, distillation, images, time=feed.has_time)
+    found = with_branches(model, asked.branches, distillation, images, time=feed.has_time)
+    ranks, accumulate = feed.train.cut.world_size, preset.train.accumulate
+    for total in (feed.train.size(0), feed.train.size(len(feed.train) - 1)):
+        smallest = total // ranks // parts_of(total, ranks, accumulate)
+        if smallest < 2 and any(branch.needs_two for branch in found.branches):
+            raise SettingsError(
+                f"a batch of {total} samples has parts of one, too few for the batch norms of loss.branches: use "
+                "data.drop_last = true if it is the last, a smaller train.accumulate, or another data.batch_size"
+            )
+    return found
 
 
 def build_network(

@@ -6,6 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from rbp_engine.data.loading.shares import parts_of
 from rbp_engine.methods import StepOutput
 from rbp_engine.methods.protocol import gradients_stay_local, is_static
 from rbp_engine.train.checkpoints.state import State
@@ -49,7 +50,7 @@ class OptimizerStep:
         state = self.state
         state.optimizer.zero_grad(set_to_none=True)
         # The same number on every process, even if shares differ by one sample.
-        parts = min(self.accumulate, total // self.ranks.size)
+        parts = parts_of(total, self.ranks.size, self.accumulate)
         batch_dimension = 0 if is_static(images, self.time) else 1
         micro_batches = list(zip(images.tensor_split(parts, batch_dimension), labels.tensor_split(parts), strict=True))
         outputs = []

@@ -46,6 +46,11 @@ class Cut:
     world_size: int = 1
 
 
+def parts_of(total: int, processes: int, accumulate: int) -> int:
+    """Into how many parts every process cuts its share of a batch of `total` samples, each with one at least."""
+    return min(accumulate, total // processes)
+
+
 def evaluation_plan(count: int, cut: Cut) -> list[slice]:
     """The samples that a process evaluates, as slices for each batch: a contiguous share of all, in order.
 
