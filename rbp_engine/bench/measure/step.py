@@ -21,6 +21,7 @@ from rbp_engine.bench.measure import counts, memory, stand_in
 from rbp_engine.bench.measure.trial import Trial
 from rbp_engine.child import answer_each
 from rbp_engine.data.known_shape import known_shape
+from rbp_engine.errors import SettingsError
 from rbp_engine.methods.protocol import predict
 from rbp_engine.preset import read_resolved
 from rbp_engine.preset.schema import Preset
@@ -39,6 +40,10 @@ class Side:
         alike = preset.model_copy(update={"train": train})
         self.trial = Trial(run, stand_in.with_stand_in(alike, known_shape(preset.data)), device)
         self.images, self.labels = self.trial.batch
+        if len(self.labels) < preset.data.batch_size:
+            raise SettingsError(
+                f"data.batch_size = {preset.data.batch_size} is more than the {len(self.labels)} training samples"
+            )
         self.way = _ours(self.trial) if side == "ours" else _baseline(self.trial, preset, side, self.images)
 
     def take(self, steps: int) -> dict[str, float]:

@@ -5,14 +5,23 @@ import torch
 
 from rbp_engine.bench.measure.measurement import temporary_run
 from rbp_engine.bench.measure.stand_in import batches, with_stand_in
+from rbp_engine.bench.measure.step import Side
 from rbp_engine.data.known_shape import known_shape
 from rbp_engine.data.open_feed import open_feed
+from rbp_engine.errors import SettingsError
 from rbp_engine.preset import load_preset
 from rbp_engine.preset.schema import Preset
 from rbp_engine.preset.sections.data import DataSection
 from rbp_engine.train.build import build_feed
 
 CPU = torch.device("cpu")
+FEW = """
+import torch
+from rbp_engine.data.splits import DataSplits, Images
+def few():
+    images = Images(torch.zeros(10, 1, 8, 8, dtype=torch.uint8), torch.arange(10))
+    return DataSplits(images, images, 10, (0.5,), (0.5,))
+"""
 
 
 @pytest.mark.parametrize(
@@ -47,3 +56,11 @@ def test_a_stand_in_of_a_long_run_is_compiled_as_the_run_would_be(epochs, kernel
     loaded = load_preset("digits", [f"epochs={epochs}"])
     shape = known_shape(loaded.preset.data)
     assert with_stand_in(loaded.preset, shape).train.kernel == kernel
+
+
+def test_data_with_fewer_images_than_a_batch_are_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.py").write_text(FEW)
+    loaded = load_preset("digits", ["data=own.py:few", "batch=640", "T=1"])
+    with temporary_run(loaded) as run, pytest.raises(SettingsError, match="640 is more than the 10 training samples"):
+        Side(run, loaded.preset, "ours", CPU)
