@@ -152,7 +152,7 @@ async def test_keys_choose_the_curve_and_a_wide_screen_shows_the_next_beside_it(
         assert (first.title, second.title) == ("top-1 %", "train loss")
         await pilot.press("v")
         await pilot.pause()
-        assert (first.title, second.title) == ("train loss", "validation loss")
+        assert (first.title, second.title) == ("train loss", "loss")
         assert np.allclose(drawn(app)["1◆"].y, 1 - np.array(RATE[1]))
         await pilot.press("left")
         await until(pilot, lambda: second.cursor == first.cursor is not None)
@@ -175,7 +175,7 @@ async def test_runs_of_other_programs_are_compared_by_any_of_their_metrics_over_
         app.compare(["theirs-1", "theirs-2"])
         await until(pilot, lambda: "own/spikes" in getattr(app.screen, "curve_names", ()))
         chart = app.screen.query_one("#first", CurveChart)
-        for title in ("train loss", "validation loss", "train top-1 %", "spikes", "top-1 %", "train loss"):
+        for title in ("train loss", "loss", "train top-1 %", "spikes", "top-1 %", "train loss"):
             await pilot.press("v")
             await until(pilot, lambda title=title: chart.title == title)
             if title == "spikes":
