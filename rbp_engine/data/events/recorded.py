@@ -65,7 +65,9 @@ class RecordedSet(DataSet):
         from rbp_engine.data.events.cache import verify
 
         caches = sorted((cache_directory() / "events").glob(f"{self.name}-*"))
-        of_caches = [problem for cache in caches if cache.is_dir() for problem in verify(cache)]
+        # A conversion may be running; what is left of one that was killed is deleted by the next (`conversion.py`).
+        done = [cache for cache in caches if cache.is_dir() and cache.suffix != ".building"]
+        of_caches = [problem for cache in done for problem in verify(cache)]
         try:
             plan = self.plan(folder or Path(), FrameSettings(timesteps=1, size=self.image_size[0]))
         except DataError as error:

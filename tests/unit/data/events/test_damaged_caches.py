@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rbp_engine.data.catalog import CATALOG
+from rbp_engine.data.events import recorded
 from rbp_engine.data.events.cache import load, seal, verify
 from rbp_engine.data.events.narrow_array import write_narrowly
 from tests.fuzz.recordings import device, pipe
@@ -81,3 +83,11 @@ def test_the_narrowest_type_that_holds_all_samples_is_written(tmp_path, values, 
     assert (written.dtype, kind) == (np.dtype(expected), expected)
     assert np.array_equal(written, np.array(values))
     assert [path.name for path in tmp_path.iterdir()] == ["a.npy"]
+
+
+def test_a_conversion_that_runs_is_no_problem(tmp_path, monkeypatch):
+    monkeypatch.setattr(recorded, "cache_directory", lambda: tmp_path)
+    for name in ("nmnist-0123.building", "nmnist-4567"):
+        (tmp_path / "events" / name).mkdir(parents=True)
+    found = [problem for problem in CATALOG["nmnist"].problems(tmp_path) if "no finished conversion" in problem]
+    assert len(found) == 1 and "nmnist-4567 is" in found[0]
