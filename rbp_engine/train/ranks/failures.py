@@ -137,12 +137,14 @@ def _out_of_memory(preset: "Preset", world_size: int) -> str:
     shared = f" over {world_size} processes" if world_size > 1 else ""
     parts = preset.train.accumulate
     in_parts = f" in {parts} parts" if parts > 1 else ""
-    remedies = [f"train.accumulate = {2 * parts} halves what is held at once", "a smaller data.batch_size"]
+    more = preset.more_parts(world_size)
+    remedies = [f"train.accumulate = {more} halves what is held at once"] if more else []
+    remedies += ["a smaller data.batch_size"] if batch > world_size else []
     if method.timesteps > 1 and method.name != "rate_s":
         remedies.append("fewer method.timesteps")
         if method.name in ("bptt", "bptt_s", "rate_m"):
             remedies.append("method.name = rate_s, whose memory does not grow with T")
     return (
         f"out of memory with {method.name}, T = {method.timesteps}, {batch} images a step{shared}{in_parts}, "
-        f"precision {preset.train.precision}. What helps: {'; '.join(remedies)}"
+        f"precision {preset.train.precision}. What helps: {'; '.join(remedies) or 'a smaller network'}"
     )

@@ -7,6 +7,7 @@ from rbp_engine.guard.time_span import doubled
 from rbp_engine.preset import PresetError, read_resolved
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
+from rbp_engine.run.files.attempts import launched
 from rbp_engine.run.files.layout import RunDirectory, short_id
 from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.files.summary import Summary
@@ -84,7 +85,8 @@ def _new_run(run: RunDirectory, cause: Cause, request: LaunchRequest | None) -> 
         request = request or LaunchRequest.like(run)
         if cause is Cause.NON_FINITE:
             return shlex.join(request.changed("lr", f"{_lower_rate(run, request):g}").command)
-        if cause is Cause.OUT_OF_MEMORY and (parts := _more_parts(run)):
+        processes = launched(run).resources.world_size
+        if cause is Cause.OUT_OF_MEMORY and (parts := read_resolved(run.preset_toml).more_parts(processes)):
             return shlex.join(request.changed("train.accumulate", str(parts)).command)
     except (PresetError, RunError):  # the preset has been changed or removed since, or run.json is damaged
         pass
@@ -100,13 +102,6 @@ def _larger_budgets(run: RunDirectory) -> list[str]:
         return []
     time = [f"guard.max_time={doubled(guard.max_time)}"] if guard.max_time else []
     return time + ([f"guard.max_steps={2 * guard.max_steps}"] if guard.max_steps else [])
-
-
-def _more_parts(run: RunDirectory) -> int | None:
-    """Twice as many parts of each batch; None if it cannot be split further."""
-    preset = read_resolved(run.preset_toml)
-    parts = 2 * preset.train.accumulate
-    return parts if parts <= preset.data.batch_size else None
 
 
 def _check_data(run: RunDirectory) -> list[str]:

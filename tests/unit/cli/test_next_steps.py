@@ -6,6 +6,8 @@ import pytest
 
 from rbp_engine.preset import load_preset
 from rbp_engine.run.cause import Cause
+from rbp_engine.run.files.attempts import Asked
+from rbp_engine.run.files.run_json import Resources
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.launch import launch
 from rbp_engine.run.options import LaunchOptions
@@ -86,6 +88,14 @@ def advised(tmp_path):
 def test_what_starts_a_run_again_changed_is_said_whether_its_command_is_known_or_not(advised, cause, known, unknown):
     assert advised("failed", cause)[-1].startswith(f"rbp train {known}")
     assert advised("failed", cause, None)[-1].startswith(f"rbp train {unknown}")
+
+
+def test_no_more_parts_are_advised_than_each_of_the_processes_has_images(tmp_path):
+    words, four = ("batch=8", "train.accumulate=2"), Asked(resources=Resources(processes=4))
+    run = launch.create(load_preset("digits", words), tmp_path / "runs", asked=four)
+    verdict = Verdict("failed", "so it is", Cause.OUT_OF_MEMORY)
+    steps = next_steps(run, read_summary(run), verdict, LaunchRequest("digits", words))
+    assert "train.accumulate=4" not in steps[-1] and "the settings that the reason names" in steps[-1]
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,16 @@ def test_only_remedies_that_help_are_proposed():
     assert "timesteps" not in one_step.reason
 
 
+@pytest.mark.parametrize(
+    ("batch", "parts", "processes", "helps"),
+    [(8, 2, 4, "a smaller data.batch_size"), (8, 1, 4, "train.accumulate = 2"), (1, 1, 1, "a smaller network")],
+)
+def test_no_more_parts_are_proposed_than_a_process_has_images(batch, parts, processes, helps):
+    asked = preset(method={"name": "rate_s"}, data={"batch_size": batch}, train={"accumulate": parts})
+    failure = explain(MemoryError(), asked, code=CODE, world_size=processes)
+    assert f"What helps: {helps}" in failure.reason
+
+
 def test_other_errors_keep_their_message():
     assert explain(ValueError("no such file"), preset(), code=CODE) == Failure(Cause.ERROR, "ValueError: no such file")
     assert explain(KeyboardInterrupt(), None, code=CODE) == Failure(Cause.ERROR, "KeyboardInterrupt")
