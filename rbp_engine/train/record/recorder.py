@@ -293,7 +293,7 @@ class Recorder:
         self.journal.say(
             f"epoch {epoch}: {result['split']} loss {result['loss']:.4f} top-1 {100 * result['top1']:.2f} %"
             + ("" if weights == "last" else f" ({weights} weights)")
-            + ("" if ema is None else f", {ema:.4f} (ema)")
+            + ("" if ema is None else f", {100 * ema:.2f} % (ema)")
         )
         if self.board is not None and step is not None:
             scalars = {"validation/loss": result["loss"], "validation/top1": result["top1"]}

@@ -41,6 +41,7 @@ def test_the_moving_average_is_evaluated_beside_the_weights_and_afterwards(train
     assert averaged["top1"] == pytest.approx(recorded["ema_top1"])
     assert averaged["loss"] != result["loss"] and averaged["weights"] == "averaged last"
     assert f"{100 * recorded['ema_top1']:.2f} % top-1 with the moving average" in trained("show", "mine").stdout
+    assert f"{100 * recorded['ema_top1']:.2f} % (ema)" in trained("logs", "mine").stdout
     [event] = trained.json("ls", f"ema={100 * recorded['ema_top1']:.2f}%")
     assert event["id"] == "mine"
 
