@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from rbp_engine.probes.energy import measure_energy
 from rbp_engine.probes.gradient_fidelity import REFERENCE, first_samples, gradient_fidelity
 from rbp_engine.probes.layers import names_for_people
 from rbp_engine.run import trust
+from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.energy import write_energy
 from rbp_engine.run.files.evaluation_json import Evaluation, save_evaluation
 from rbp_engine.run.files.layout import RunDirectory
@@ -82,7 +83,11 @@ def energy_of(trained: Trained) -> dict[str, Any]:
 
 
 def evaluation(run: RunDirectory, asked: EvaluationRequest, progress: Progress) -> dict[str, Any]:
-    """The parts that were asked for; "saved" is whether they were: nothing is written into a run of another user."""
+    """The parts that were asked for.
+
+    "kept" is "" or the reason why they are not kept in the run, and "unwritten" has the same of each file: what has
+    been measured is answered anyway. Nothing is written into a run of another user.
+    """
     trained = Trained(run, asked, progress)
     steps = asked.timesteps or [trained.timesteps]
     if asked.parts == ["gradients"]:
@@ -102,16 +107,23 @@ def evaluation(run: RunDirectory, asked: EvaluationRequest, progress: Progress) 
     plain = plain_pass(trained, first)
     by_class = classes_of(plain) if "classes" in asked.parts else None
     whole = Evaluation(measure_robustness(trained, plain, tests) if robust else None, by_class)
-    saved = trust.is_own(run)
-    if saved:
-        save_evaluation(run, whole)
-    # After what is kept in the run: a file may not be writable, or a figure too large to draw.
+    kept = _problem(save_evaluation, run, whole) if trust.is_own(run) else "it is another user's"
+    unwritten = {}
     if asked.predictions:
-        write_predictions(Path(asked.predictions), plain)
+        unwritten["predictions"] = _problem(write_predictions, Path(asked.predictions), plain)
     if by_class is not None and asked.figure:
-        draw_worst(plain, by_class, Path(asked.figure))
+        unwritten["figure"] = _problem(draw_worst, plain, by_class, Path(asked.figure))
     parts = {name: part for name, part in whole.as_json().items() if part is not None}
-    return {"accuracy": [plain.scores], **parts, "saved": saved}
+    return {"accuracy": [plain.scores], **parts, "saved": not kept, "kept": kept, "unwritten": unwritten}
+
+
+def _problem(write: Callable[..., None], *what: Any) -> str:
+    """Write, and return why that failed; empty if it did not."""
+    try:
+        write(*what)
+    except RunError as error:
+        return str(error)
+    return ""
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import typer
 
 from rbp_engine.printable import one_line
 from rbp_tui.cli.options import JUDGE, MORE, Json, RunsDir
-from rbp_tui.cli.output import print_json, print_rich, say
+from rbp_tui.cli.output import fail, print_json, print_rich, say
 from rbp_tui.cli.progress import progress
 from rbp_tui.cli.runs.choice import Run, find
 from rbp_tui.cli.trust import Trust, once_trusted
@@ -110,8 +110,7 @@ def evaluate(
         answer = evaluate_run(trusted, request, on_progress=report)
     if as_json:
         print_json(answer if "saved" in answer else next(iter(answer.values())))
-        return
-    if "gradients" in answer:
+    elif "gradients" in answer:
         _print_gradients(answer["gradients"])
     elif "energy" in answer:
         _print_energy(directory, answer["energy"])
@@ -119,8 +118,13 @@ def evaluate(
         _print_accuracies(answer["accuracy"], shuffled=shuffle_time)
         if parts:
             _print_parts(answer)
-    for path in filter(None, (figure, predictions)):
-        say("wrote {}", path)
+    unwritten = answer.get("unwritten", {})
+    for name, problem in unwritten.items():
+        if problem:
+            fail(problem, 1)
+        elif not as_json:
+            say("wrote {}", {"figure": figure, "predictions": predictions}[name])
+    raise typer.Exit(1 if any(unwritten.values()) else 0)
 
 
 def _refuse_contradictions(parts: Sequence[What], steps: Sequence[int], *, ema: bool, shuffle_time: bool) -> None:
@@ -156,7 +160,7 @@ def _print_parts(answer: dict[str, Any]) -> None:
     if answer["saved"]:
         say("[dim]kept in the run; the dashboard shows it on its screen Network[/]")
     else:
-        say("[dim]not kept: the run is another user's[/]")
+        say("[yellow]not kept in the run: {}[/]", answer["kept"])
 
 
 def _print_energy(run: "RunDirectory", answer: dict[str, Any]) -> None:

@@ -121,6 +121,14 @@ def test_what_was_found_is_kept_in_the_run_and_printed_as_tables(trained, full):
     assert [row["timesteps"] for row in again["robustness"]["rows"] if row["kind"] == "timesteps"] == [2]
 
 
+def test_figures_that_cannot_be_kept_are_printed(trained, rbp):
+    shutil.copytree(trained.runs / "mine", rbp.runs / "mine")
+    (rbp.runs / "mine" / "evaluation.json").unlink(missing_ok=True)
+    (rbp.runs / "mine" / "evaluation.json").mkdir()
+    done = rbp("eval", "mine", "classes")
+    assert "precision %" in done.stdout and "not kept in the run: cannot write" in done.stderr
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a run to another user")
 def test_nothing_is_written_into_a_run_of_another_user(trained, rbp):
     shutil.copytree(trained.runs / "mine", rbp.runs / "mine")
