@@ -208,10 +208,13 @@ def _extreme(choose: Callable[..., str], by_layer: dict[str, float | None]) -> s
 
 
 def _numbers(text: str) -> list[int]:
+    from rbp_engine.preset.sections.base import MOST_STEPS
+
     try:
         numbers = [int(word) for word in text.split(",")]
     except ValueError:
         numbers = []
-    if not numbers or min(numbers) < 1:
-        raise typer.BadParameter(f"expected numbers such as 1,2,4, got {text!r}", param_hint="--timesteps")
+    if not numbers or min(numbers) < 1 or max(numbers) > MOST_STEPS:
+        expected = f"numbers from 1 to {MOST_STEPS}, such as 1,2,4"
+        raise typer.BadParameter(f"expected {expected}, got {text!r}", param_hint="--timesteps")
     return numbers

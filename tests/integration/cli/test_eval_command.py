@@ -47,7 +47,8 @@ def test_the_moving_average_is_evaluated_beside_the_weights_and_afterwards(train
 
 
 def test_invalid_numbers_and_a_run_without_a_checkpoint_give_one_message(trained, rbp):
-    assert "1,2,4" in trained("eval", "mine", "--timesteps", "x", code=2).stderr
+    for wrong in ("x", "0", "200000"):
+        assert "from 1 to 10000, such as 1,2,4" in trained("eval", "mine", "--timesteps", wrong, code=2).stderr
     shutil.copytree(trained.runs, rbp.runs)
     for path in (rbp.runs / "mine" / "checkpoints").rglob("manifest.json"):
         path.unlink()
