@@ -169,8 +169,6 @@ def bench(
     busy = say_if_busy("baselines run as with --busy") or busy
     rows, whole = _measure(wanted, repeats or extent.rounds, predictions=latency, busy=busy)
     document = comparison.document(rows, wanted)
-    for path in output or []:
-        _write(path, rows, document)
     if as_json:
         print_json(document)
     else:
@@ -179,12 +177,14 @@ def bench(
         _say_what_memopt_lacks(rows)
         if not (full or latency or typed or named):
             say("[dim]more:[/] rbp bench T=4,8 batch=32  ·  rbp bench --full  ·  -h")
+    # After what was measured has been printed: a disk may be full by now.
+    written = [_write(path, rows, document) for path in output or []]
     if not whole:
         raise typer.Exit(fail("interrupted: these are the figures so far", INTERRUPTED))
     for row in rows:
         if row.problem:
             fail(f"{row.method}, T = {row.timesteps}: {row.problem}", 1)
-    raise typer.Exit(1 if any(row.problem for row in rows) else 0)
+    raise typer.Exit(0 if all(written) and not any(row.problem for row in rows) else 1)
 
 
 def _baselines(text: str) -> list[str]:
@@ -252,17 +252,25 @@ def _say_what_memopt_lacks(rows: "Sequence[ComparisonRow]") -> None:
         say("[dim]memopt, level 1: levels 2 to 4 search by measurements of CUDA's memory and need a card[/]")
 
 
-def _write(path: Path, rows: "Sequence[ComparisonRow]", document: Any) -> None:
+def _write(path: Path, rows: "Sequence[ComparisonRow]", document: Any) -> bool:
+    """Write or draw the rows, or say why not; whether it was done."""
     import json
 
     from rbp_engine.bench.results.figure import draw
+    from rbp_engine.run.errors import RunError, cannot
 
-    if path.suffix.lower() == ".json":
-        path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        say("written: {}", path)
-    else:
-        draw(rows, path)
-        say("drawn: {}", path)
+    to_json = path.suffix.lower() == ".json"
+    try:
+        if to_json:
+            with cannot(f"write {path}"):
+                path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        else:
+            draw(rows, path)
+    except RunError as error:
+        fail(str(error), 1)
+        return False
+    say("written: {}" if to_json else "drawn: {}", path)
+    return True
 
 
 def _table(rows: "Sequence[ComparisonRow]", *, latency: bool) -> "Table":

@@ -49,6 +49,15 @@ def test_the_latency_of_one_image_is_measured_eager_and_compiled(rbp_here, write
     ]
 
 
+def test_what_was_measured_is_printed_if_it_cannot_be_written(rbp, write):
+    write("nets.py", "def net(**_):\n    raise OSError('no weights')\n")
+    (rbp.folder / "full.json").symlink_to("/dev/full")
+    words = ["digits", "arch=nets.py:net", "run.device=cpu", "method=rate_m", "T=1", "--repeats", "1", "--against", ""]
+    done = rbp("bench", *words, "-o", "full.json", "-o", "rows.json", code=1)
+    assert "T = 1" in done.stdout and "full.json: No space left on device" in done.stderr
+    assert "no weights" in done.stderr and json.loads((rbp.folder / "rows.json").read_text())["rows"]
+
+
 def test_wrong_arguments_are_refused_before_anything_is_measured(rbp_here):
     assert "method.name" in rbp_here("bench", "digits", "method=rate_x", code=2).stderr
     assert "whole numbers" in rbp_here("bench", "T=two", code=2).stderr
