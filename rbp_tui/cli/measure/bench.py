@@ -165,7 +165,8 @@ def bench(
         against=_baselines(extent.against if against is None else against),
     )
     if not wanted:
-        raise typer.BadParameter("nothing to measure: name a method (method=rate_m) or a baseline (--against)")
+        missing = "a method (method=rate_m) or a baseline (--against)" if timesteps else "a number of timesteps (T=4)"
+        raise typer.BadParameter(f"nothing to measure: name {missing}")
     busy = say_if_busy("baselines run as with --busy") or busy
     rows, whole = _measure(wanted, repeats or extent.rounds, predictions=latency, busy=busy)
     document = comparison.document(rows, wanted)

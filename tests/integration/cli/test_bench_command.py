@@ -60,6 +60,9 @@ def test_what_was_measured_is_printed_if_it_cannot_be_written(rbp, write):
 
 def test_wrong_arguments_are_refused_before_anything_is_measured(rbp_here):
     assert "method.name" in rbp_here("bench", "digits", "method=rate_x", code=2).stderr
+    assert "name a number of timesteps (T=4)" in rbp_here("bench", "digits", "T=", code=2).stderr
+    nothing = rbp_here("bench", "digits", "method=", "--against", "", code=2)
+    assert "name a method (method=rate_m)" in nothing.stderr
     assert "whole numbers" in rbp_here("bench", "T=two", code=2).stderr
     assert "spikingjelly" in rbp_here("bench", "--against", "torch", code=2).stderr
     assert "one choice of what is left out" in rbp_here("bench", "--full", "--latency", code=2).stderr
