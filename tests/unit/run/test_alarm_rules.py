@@ -149,6 +149,15 @@ def test_a_run_that_still_learned_where_it_was_stopped_is_to_be_resumed_as_it_is
     assert found.knob == advice
 
 
+@pytest.mark.parametrize(("epochs", "last_lr", "told"), [(1, 0.1, True), (1, 0.05, False), (2, 0.1, False)])
+def test_one_epoch_leaves_no_room_for_a_schedule_by_epoch(epochs: int, last_lr: float, told: bool) -> None:
+    attempt = Attempt(1, Mark(0.0, 0), 0.0, RunStart(epochs=epochs))
+    scores, lr = curve(np.array([0.5])), curve(np.array([0.1, last_lr]))
+    scores = replace(scores, epoch=np.array([float(epochs)]))
+    found = findings(History(curves={"validation/top1": scores, "lr": lr}, attempts=(attempt,)))
+    assert ["schedule_by=step" in finding.knob for finding in found] == [True] * told
+
+
 @pytest.mark.parametrize(
     ("by_step", "sentence"),
     [

@@ -72,7 +72,7 @@ def overfit(history: History) -> Iterator[Alarm]:
 
 
 def unfinished(history: History) -> Iterator[Alarm]:
-    """The run has ended before its epochs, with a learning rate that was still to fall."""
+    """The run ended before its epochs, with a learning rate that was still to fall, or had too few for it to fall."""
     scores, lr, attempt = history.curves.get("validation/top1"), history.curves.get("lr"), history.attempt
     if scores is None or lr is None or attempt is None or not attempt.begun.epochs:
         return
@@ -86,6 +86,15 @@ def unfinished(history: History) -> Iterator[Alarm]:
             f"with {percent(share)} of its largest learning rate",
             "the accuracy of a schedule comes at its end, when the learning rate is small",
             f"resume it, or train one of train.epochs={done:.0f}, whose schedule ends there",
+        )
+    elif done == attempt.begun.epochs == 1 and len(lr) > 1 and share == 1.0:
+        yield alarm(
+            "unfinished",
+            scores,
+            0,
+            "its learning rate never fell: a schedule by epoch does so between epochs, and it had one",
+            "the accuracy of a schedule comes at its end, when the learning rate is small",
+            "let it fall with each step (optim.schedule_by=step), or train more epochs",
         )
 
 
