@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from rbp_engine.data.augment import augmentation
+from rbp_engine.data.augment.autoaugment import AutoAugment
 from rbp_engine.data.feed import Feed
 from rbp_engine.data.loading.batch_loader import Batch, BatchLoader, Read
 from rbp_engine.data.loading.prefetch import moved
@@ -48,9 +49,6 @@ class MemorySource(Source):
         generator, normalise, policy = torch.Generator(self.device), self._normalise(), None
         data = self.data
         if data.auto_augment:
-            # torchvision takes seconds to import.
-            from rbp_engine.data.augment.autoaugment import AutoAugment
-
             height, width = self.images.pixels.shape[-2:]
             policy = AutoAugment(height, width, self.device)
 
