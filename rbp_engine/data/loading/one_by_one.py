@@ -51,12 +51,12 @@ class OneByOne(Source):
         return self._reading(None)
 
     def _reading(self, seed: int | None) -> tuple[Read, Finish]:
-        return self.loader.reading(partial(_images, self.read, self.classes, seed)), self._finish
+        def finish(_: Wanted, pixels: Tensor, labels: Tensor, mirrored: Tensor) -> Batch:
+            if self.flip and seed is not None:
+                pixels = torch.where(mirrored.view(-1, 1, 1, 1), pixels.flip(-1), pixels)
+            return self.normalise(pixels), labels
 
-    def _finish(self, _: Wanted, pixels: Tensor, labels: Tensor, mirrored: Tensor) -> Batch:
-        if self.flip:
-            pixels = torch.where(mirrored.view(-1, 1, 1, 1), pixels.flip(-1), pixels)
-        return self.normalise(pixels), labels
+        return self.loader.reading(partial(_images, self.read, self.classes, seed)), finish
 
 
 def _images(read: ReadImage, classes: Index, seed: int | None, wanted: Wanted) -> tuple[Tensor, Tensor, Tensor]:
