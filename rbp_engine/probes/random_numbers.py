@@ -26,8 +26,8 @@ def restore_generators(state: dict[str, Any]) -> None:
     """Let the generators go on from that state."""
     version, words, gauss = state["python"]
     random.setstate((version, tuple(words), gauss))
-    words = np.array(state["numpy"]["state"]["key"], dtype=np.uint32)
-    np.random.set_state(state["numpy"] | {"state": {**state["numpy"]["state"], "key": words}})
+    inner = state["numpy"]["state"]
+    np.random.set_state(state["numpy"] | {"state": {**inner, "key": np.array(inner["key"], dtype=np.uint32)}})
     torch.set_rng_state(state["torch"])
     if state["cuda"] and torch.cuda.is_initialized():
         torch.cuda.set_rng_state(state["cuda"][0])

@@ -74,8 +74,7 @@ class ChartCurve:
         self._order: NDArray[np.intp] | None = None
         self._thinned: Thinned | None = None
         if not whole and not series.points and series.band is None:
-            known = before._thinned if before else None
-            self._thinned = thinned(series.x, series.y, self.smoothing, log, known)
+            self._thinned = thinned(series.x, series.y, self.smoothing, log, before._thinned if before else None)
         if self._thinned:
             self._order = self._thinned.points
         # The usual case needs no copy: x is finite and ascending already.

@@ -8,8 +8,6 @@ from pathlib import Path
 from rbp_engine.codec import convert_verbatim
 from rbp_engine.run.files.layout import read_json, write_json
 
-NEWEST_FIRST = "-created"
-
 
 @dataclass
 class ViewState:
@@ -23,7 +21,7 @@ class ViewState:
     left_at: float = 0.0
     left_live: list[str] = field(default_factory=list)
     theme: str = ""
-    sort: str = NEWEST_FIRST
+    sort: str = "-created"
     grouped: bool = False
     x_axis: str = "epoch"
     loss_log: bool = False

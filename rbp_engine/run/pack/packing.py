@@ -59,6 +59,8 @@ def pack(run: RunDirectory, output: Path, weights: str = "all") -> Packed:
     if missing := [name for name in NEEDED if name not in names]:
         raise RunError(f"{run.id} cannot be packed: it has no {', '.join(missing)}")
     try:
+        if not os.path.lexists(output.parent):
+            output.parent.mkdir(parents=True)
         with making.hidden_folder(output.parent) as hidden:
             temporary = hidden / "packed.zip"
             with temporary.open("xb") as file:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rbp_engine.errors import UserError
 from rbp_engine.settings.machine import runs_directory
 from rbp_tui.cli.options import Json, RunsDir
 from rbp_tui.cli.output import print_json, say
@@ -57,11 +56,6 @@ def pack(
     into = output if output is not None and (output.suffix != ".zip" or output.is_dir()) else None
     if len(directories) > 1 and output is not None and into is None:
         raise typer.BadParameter(f"-o {output} is one file, and there are {len(directories)} runs: name a folder")
-    if into is not None:
-        try:
-            into.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"cannot make the folder {into}: {error.strerror}") from error
     packed = []
     for directory in directories:
         file = output if output is not None and into is None else (into or Path()) / f"{directory.id}.zip"

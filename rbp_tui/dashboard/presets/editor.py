@@ -213,10 +213,7 @@ class EditorScreen(Answered[Path]):
         if (self.unsaved or needs_copy(self.edit.path)) and not await self._save():
             return
         edit_outside(self.app, self.edit.path)
-        try:
-            self._replace(self.edit.read_again())
-        except PresetError as error:
-            self.notify(str(error), severity="error", timeout=10, markup=False)
+        self._check_file()
 
     def _replace(self, text: str) -> None:
         """Replace the text, in an edit that can be undone."""

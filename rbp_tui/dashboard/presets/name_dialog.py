@@ -52,8 +52,7 @@ class NamePreset(Dialog[NewPreset | None]):
                 yield Tick(Content(f"extends {one_line(self.parent_preset)}"), True, compact=True, id="extends")
             if place_of("any") != place_of("any", for_user=True):  # not so in a checkout
                 # Do not suggest a new ./presets folder to a user who only looks around.
-                elsewhere = not Path("presets").is_dir()
-                yield Tick("for use in every folder", elsewhere, compact=True, id="everywhere")
+                yield Tick("for use in every folder", not Path("presets").is_dir(), compact=True, id="everywhere")
             yield Static(id="verdict")
             yield Static(
                 "\n[b]Enter[/b] go on   [b]Tab[/b] next   [b]Space[/b] tick   [b]Esc[/b] cancel", classes="keys"
@@ -75,7 +74,7 @@ class NamePreset(Dialog[NewPreset | None]):
         if not name:
             return None, ""
         try:
-            path = place_of(name, for_user=self._is_ticked("#everywhere"))
+            path = place_of(name, for_user=any(box.value for box in self.query("#everywhere").results(Checkbox)))
         except PresetError as error:
             return None, error.problems[0].message
         return path, f"{shown(path)} exists already: choose another name" if os.path.lexists(path) else ""
@@ -86,8 +85,4 @@ class NamePreset(Dialog[NewPreset | None]):
         if path is None or problem:
             self.app.bell()
             return
-        self.dismiss(NewPreset(path, self._is_ticked("#extends")))
-
-    def _is_ticked(self, name: str) -> bool:
-        """Whether there is such a box, and it is ticked."""
-        return any(box.value for box in self.query(name).results(Checkbox))
+        self.dismiss(NewPreset(path, any(box.value for box in self.query("#extends").results(Checkbox))))

@@ -29,7 +29,7 @@ from rbp_tui.dashboard.screen_base import TYPING_PAUSE_S, TopBar
 from rbp_tui.dashboard.session import Session
 from rbp_tui.dashboard.text_line import Line
 from rbp_tui.dashboard.verbs import Verb
-from rbp_tui.dashboard.view_state import NEWEST_FIRST
+from rbp_tui.dashboard.view_state import ViewState
 from rbp_tui.hosts.records import host_of
 from rbp_tui.text.format import counted
 from rbp_tui.text.run_text import STYLES, named
@@ -334,7 +334,7 @@ class RunsScreen(RunScreen):
 
     def action_step(self, by: int) -> None:
         """Sort by the column beside the one that the table is sorted by; before the first, the newest run is first."""
-        sorts = [NEWEST_FIRST, *(place.column.sort for place in self.rows.placed if place.column.sort)]
+        sorts = [ViewState.sort, *(place.column.sort for place in self.rows.placed if place.column.sort)]
         now = next((number for number, sort in enumerate(sorts) if self._sorted_by(sort)), -1 if by > 0 else 0)
         self._sort_by(sorts[(now + by) % len(sorts)])
 

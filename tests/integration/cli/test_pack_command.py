@@ -27,11 +27,12 @@ def test_a_trained_run_passes_all_checks_of_an_archive_of_anybodys(there, rbp_he
 
 
 def test_several_runs_go_into_a_folder_and_one_that_is_there_is_not_replaced(there, tmp_path):
-    (found,) = there.json("runs", "pack", "mine", "-o", str(tmp_path), "--weights", "none")
-    assert (found["id"], found["weights"], found["file"]) == ("mine", "none", str(tmp_path / "mine.zip"))
-    assert found["size"] == (tmp_path / "mine.zip").stat().st_size
-    assert "is there already" in there("runs", "pack", "mine", "-o", str(tmp_path), code=2).stderr
-    refused = there("runs", "unpack", str(tmp_path / "mine.zip"), code=2).stderr
+    folder = tmp_path / "new" / "backup"
+    (found,) = there.json("runs", "pack", "mine", "-o", str(folder), "--weights", "none")
+    assert (found["id"], found["weights"], found["file"]) == ("mine", "none", str(folder / "mine.zip"))
+    assert found["size"] == (folder / "mine.zip").stat().st_size
+    assert "is there already" in there("runs", "pack", "mine", "-o", str(folder), code=2).stderr
+    refused = there("runs", "unpack", str(folder / "mine.zip"), code=2).stderr
     assert "a run mine exists already" in refused and "--as" in refused
 
 
