@@ -23,7 +23,7 @@ def experiment_hash(preset: "Preset", own_code: Mapping[str, str] | None = None)
     """
     kept = [key for key, info in settings().items() if info.role == "result" and key != "run.seed"]
     values = values_of(preset)
-    if preset.method.name not in RATE_METHODS:
+    if is_ignored(LOSS_SCALE, preset.method.name):
         values[LOSS_SCALE] = settings()[LOSS_SCALE].default
     chosen = {key: _canonical(values[key]) for key in kept}
     for key, digest in (own_code or {}).items():
@@ -32,6 +32,11 @@ def experiment_hash(preset: "Preset", own_code: Mapping[str, str] | None = None)
             chosen[key] = digest if own_file(named) is None else [inside_a_run(named), digest]
     text = json.dumps(chosen, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def is_ignored(key: str, method: str) -> bool:
+    """Whether a training method ignores a setting, which then makes no other experiment of it."""
+    return key == LOSS_SCALE and method not in RATE_METHODS
 
 
 def _canonical(value: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from rbp_engine.preset import PresetError, read_resolved
 from rbp_engine.preset.contradictions import RATE_METHODS
-from rbp_engine.preset.experiment import LOSS_SCALE
+from rbp_engine.preset.experiment import LOSS_SCALE, is_ignored
 from rbp_engine.printable import one_line
 from rbp_engine.report import names
 from rbp_engine.report.settings import SEED, settings
@@ -173,7 +173,7 @@ def label_words(label: Mapping[str, Any]) -> list[str]:
 
 def means_nothing(key: str, table: dict[str, Any]) -> bool:
     """Whether a setting that differs elsewhere says nothing about this experiment."""
-    return (key == ORIGIN and key not in table) or (key == LOSS_SCALE and table.get("method.name") not in RATE_METHODS)
+    return (key == ORIGIN and key not in table) or is_ignored(key, table.get("method.name", ""))
 
 
 def completed(one: RunRecord) -> bool:
