@@ -356,7 +356,7 @@ class Dashboard(KeysInTurn):
         if record is not None and (path := await preset_of_run(self, record)) is not None:
             await self.switch_mode("presets")
             if isinstance(self.screen, PresetsScreen):
-                await self.screen.edit(path)
+                await self.screen.edit(path, new=True)
 
 
 def _has_runs(runs: Path) -> bool:

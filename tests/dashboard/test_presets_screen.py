@@ -355,6 +355,9 @@ async def test_a_clone_keeps_comments_and_a_new_preset_extends_the_selected_one(
         await give_name(dashboard, pilot, until, "fresh")
         await until(pilot, lambda: isinstance(dashboard.screen, EditorScreen))
         assert 'extends = "digits"' in mine.with_name("fresh.toml").read_text()
+        await pilot.press("number_sign", "escape")
+        await answer(dashboard, pilot, until, Choice, "down", "down", "enter")  # throw it away
+        await until(pilot, lambda: not mine.with_name("fresh.toml").exists())
 
 
 async def test_a_preset_with_a_broken_parent_can_still_be_edited(shown, dashboard, mine, until):

@@ -18,10 +18,14 @@ LINE_END = re.compile("\r\n|[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
 
 @dataclass
 class PresetEdit:
-    """An edit of the file `path`; `saved` is the file's text when the edit began or was last saved."""
+    """An edit of the file `path`; `saved` is the file's text when the edit began or was last saved.
+
+    A `new` file was made for this edit, in which nothing has been saved yet.
+    """
 
     path: Path
     saved: str
+    new: bool = False
 
     @property
     def changed_on_disk(self) -> bool:
@@ -41,8 +45,14 @@ class PresetEdit:
     def write(self, text: str) -> None:
         """Write the text to the file atomically, and drop the draft. Raises OSError."""
         write_settings(self.path, text.encode())
-        self.saved = text
+        self.saved, self.new = text, False
         drop_draft(self.path)
+
+    def drop(self) -> None:
+        """Throw the text away, and the file if it was made for it."""
+        drop_draft(self.path)
+        if self.new:
+            self.path.unlink(missing_ok=True)
 
     def read_again(self) -> str:
         """Start again with the content of the file. Raises `PresetError` as `begin_edit` does."""

@@ -204,7 +204,7 @@ class EditorScreen(Answered[Path]):
             if answer is None or (answer == "save" and not await self._save()):
                 return
             if answer == "drop":
-                drop_draft(self.edit.path)
+                self.edit.drop()
         self.dismiss(self.edit.path)
 
     @work(exclusive=True, group="save")

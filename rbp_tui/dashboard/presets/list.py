@@ -1,6 +1,5 @@
 """The list of presets: the user's own, those whose data is here, and the others by data set."""
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
@@ -12,7 +11,8 @@ from textual.widgets.option_list import Option
 from rbp_engine.data.catalog import CATALOG
 from rbp_engine.disk import changed_ns
 from rbp_engine.preset import PresetEntry, list_presets
-from rbp_engine.preset.search import bundled_folder, preset_files, search_folders
+from rbp_engine.preset.author import is_bundled
+from rbp_engine.preset.search import preset_files, search_folders
 from rbp_engine.printable import one_line
 from rbp_tui.dashboard.presets.drafts import read_draft
 from rbp_tui.dashboard.presets.summary import data_here
@@ -113,14 +113,9 @@ class PresetList(OptionList):
         return [entry for entry in self.entries if all(word in _searched(entry) for word in words)]
 
 
-def is_own(entry: PresetEntry) -> bool:
-    """Whether a preset is the user's own, not one that comes with rbp."""
-    return os.path.realpath(entry.path.parent) != os.path.realpath(bundled_folder())
-
-
 def group_of(entry: PresetEntry, here: Mapping[str, bool | None]) -> str:
     """The heading above a preset; `here` says which data sets are here."""
-    if is_own(entry):
+    if not is_bundled(entry.path):
         return MINE
     return HERE if here[entry.group] else _data_set(entry)
 
@@ -144,7 +139,8 @@ def _in_groups(entries: Sequence[PresetEntry], here: Mapping[str, bool | None]) 
 
 
 def _searched(entry: PresetEntry) -> str:
-    return f"{entry.name} {entry.title} {entry.group} {_data_set(entry)}{' mine' if is_own(entry) else ''}".lower()
+    mine = () if is_bundled(entry.path) else ("mine",)
+    return " ".join((entry.name, entry.title, entry.group, _data_set(entry), *mine)).lower()
 
 
 def _stamp() -> Stamp:

@@ -20,7 +20,7 @@ from rbp_engine.preset import (
     load_preset,
     resolved_toml,
 )
-from rbp_engine.preset.author import copy_preset, create_from_run, create_preset
+from rbp_engine.preset.author import copy_preset, create_from_run, create_preset, is_bundled
 from rbp_engine.preset.search import reference, shown
 from rbp_engine.printable import one_line, visible
 from rbp_engine.run import trust
@@ -33,7 +33,7 @@ from rbp_tui.dashboard.presets.changes import changes_of
 from rbp_tui.dashboard.presets.drafts import drop_draft, read_draft
 from rbp_tui.dashboard.presets.edit_session import PresetEdit, begin_edit, lines_of
 from rbp_tui.dashboard.presets.editor import EditorScreen
-from rbp_tui.dashboard.presets.list import PresetList, is_own
+from rbp_tui.dashboard.presets.list import PresetList
 from rbp_tui.dashboard.presets.name_dialog import NamePreset
 from rbp_tui.dashboard.presets.summary import of_experiment, summary_of
 from rbp_tui.dashboard.presets.toml_area import TomlArea
@@ -99,11 +99,12 @@ class PresetsScreen(DashboardScreen):
         if self.current is not None:
             await self.edit(self.current.path)
 
-    async def edit(self, path: Path) -> None:
-        """Show a preset and edit it, continuing an earlier draft if the user wants."""
+    async def edit(self, path: Path, *, new: bool = False) -> None:
+        """Show a preset and edit it, continuing an earlier draft if the user wants; a `new` one was just made."""
         self._show_preset(path)
         begun = await self._begin(path)
         if begun is not None:
+            begun[0].new = new
             self._show_preset(await self.app.push_screen_wait(EditorScreen(*begun)))
 
     async def _begin(self, path: Path) -> tuple[PresetEdit, str] | None:
@@ -134,7 +135,7 @@ class PresetsScreen(DashboardScreen):
             return
         source = reference(parent.path, parent.name) if parent is not None and new_preset.extends else None
         create_preset(new_preset.path, source)
-        await self.edit(new_preset.path.absolute())
+        await self.edit(new_preset.path.absolute(), new=True)
 
     @work(exclusive=True, group="preset")
     async def action_again(self) -> None:
@@ -146,7 +147,7 @@ class PresetsScreen(DashboardScreen):
         new_preset = await self.app.push_screen_wait(dialog)
         if new_preset is not None:
             copy_preset(new_preset.path, entry.path)
-            await self.edit(new_preset.path.absolute())
+            await self.edit(new_preset.path.absolute(), new=True)
 
     def _show_preset(self, path: Path) -> None:
         self.reload()
@@ -235,7 +236,7 @@ class PresetsScreen(DashboardScreen):
         if entry is None:
             return Text("No preset fits the filter." if self.presets.words else "There is no preset.", style="dim")
         text = Text(one_line(entry.title or entry.name), style="bold")
-        return text.append(f"  {shown(entry.path)}", style="not bold dim") if is_own(entry) else text
+        return text if is_bundled(entry.path) else text.append(f"  {shown(entry.path)}", style="not bold dim")
 
     def _show_toml(self, entry: PresetEntry | None, problems: tuple[Problem, ...]) -> None:
         area = self.query_one("#toml_pane", TomlArea)
