@@ -62,7 +62,7 @@ VERBS = (
     Verb("resume", "r", "resume", "from the last checkpoint, or for more epochs", _may_resume, shown=True),
     Verb("again", "C", "copy", "into the launch form", has_settings),
     Verb("compare", "c", "compare", may=_always, shown=True),
-    Verb("pin", "b", "baseline", "for the others; press again to undo", _always),
+    Verb("pin", "b", "baseline", "for the others, marked ◆; press again to undo", _always),
     Verb("sweep", "w", "sweep", "of this run, as a table", _always),
     Verb("tag", "t", "tags", may=_always),
     Verb("note", "n", "note", may=_always),

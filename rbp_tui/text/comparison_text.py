@@ -13,6 +13,8 @@ from rbp_engine.report.names import value_text
 from rbp_engine.report.spread import Spread
 from rbp_tui.text.comparison_columns import ComparedColumn, columns_of, fitting
 
+BASELINE = "◆"
+
 
 @dataclass(frozen=True)
 class ComparisonText:
@@ -76,7 +78,7 @@ def group_signs(comparison: Comparison) -> list[str]:
     """The short name of each group: its number, with a diamond for the baseline."""
     length = len(str(len(comparison.groups)))
     return [
-        f"{number:>{length}}{'◆' if group.is_baseline else ' '}"
+        f"{number:>{length}}{BASELINE if group.is_baseline else ' '}"
         for number, group in enumerate(comparison.groups, start=1)
     ]
 

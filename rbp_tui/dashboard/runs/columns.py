@@ -55,7 +55,7 @@ class TableCell:
 class RunView:
     """What a row shows beside the record: its mark, its line and the scale of that, and whether a title is above it."""
 
-    marked: bool
+    mark: str
     trend: Trend
     scale: Scale
     member: bool = False
@@ -151,7 +151,7 @@ def fitting(
 def run_cells(record: RunRecord, view: RunView, placed: Sequence[PlacedColumn]) -> tuple[TableCell, ...]:
     """One row of the table: mark, sign, then each column with the gap before it."""
     status = record.verdict.shown_status
-    mark = TableCell("●" if view.marked else " ", "bold yellow")
+    mark = TableCell(view.mark, "bold yellow")
     sign = TableCell(SIGNS.get(status, "✗"), STYLES.get(status, ""))
     texts = fitted_row([_text(place.column, record, view) for place in placed], placed)
     return (mark, sign, *(TableCell(text, CURVE_STYLE if place.column.name == CURVE and view.trend.values else "")

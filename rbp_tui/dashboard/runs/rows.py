@@ -1,7 +1,6 @@
 """The rows of the table of runs as text: filtered, sorted and grouped. Independent of the screen."""
 
 from collections.abc import Callable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import TypeAlias, TypeVar
 
@@ -66,9 +65,9 @@ class RowMaker:
         self._settings: dict[str, tuple[frozenset[str], tuple[dict[str, int], ...]]] = {}
 
     def rows(
-        self, records: Sequence[RunRecord], view: TableView, marked: AbstractSet[str], trends: Mapping[str, Trend]
+        self, records: Sequence[RunRecord], view: TableView, marks: Mapping[str, str], trends: Mapping[str, Trend]
     ) -> Rows:
-        """The rows of all runs, given oldest first."""
+        """The rows of all runs, given oldest first; `marks` has the sign before a run, by its id."""
         query, problem = self._parse_query(view.query, records)
         shown = _sorted([record for record in reversed(records) if query.lists(record)], view.sort)
         if view.sort == NEWEST_FIRST:  # nobody asked for another order, and what trains now is looked for most
@@ -81,7 +80,7 @@ class RowMaker:
         def row(record: RunRecord, *, member: bool = False) -> Cells:
             trend = trends.get(record.run.id, NO_TREND)
             scale = scales.get(trend.metric, (0.0, 1.0))
-            beside = RunView(record.run.id in marked, trend, scale, member)
+            beside = RunView(marks.get(record.run.id, " "), trend, scale, member)
             return _made(self._runs, record.run.id, (record, beside), lambda of: run_cells(*of, placed))
 
         groups: dict[str, list[RunRecord]] = {}

@@ -31,6 +31,7 @@ from rbp_tui.dashboard.text_line import Line
 from rbp_tui.dashboard.verbs import Verb
 from rbp_tui.dashboard.view_state import ViewState
 from rbp_tui.hosts.records import host_of
+from rbp_tui.text.comparison_text import BASELINE
 from rbp_tui.text.format import counted
 from rbp_tui.text.run_text import STYLES, named
 from rbp_tui.text.words import explained
@@ -39,7 +40,7 @@ HOSTS_SHOWN_EVERY_S = 1.0
 # Sign, mark and scroll bar beside the columns.
 EDGE = 3
 #: Actions beside the verbs of runs that do nothing without rows.
-OF_ROWS = frozenset({"mark", "move", "turn", "step", "mark_all", "preset", "to_front", "to_end"})
+OF_ROWS = frozenset({"mark", "move", "turn", "step", "mark_all", "to_front", "to_end"})
 
 
 class RunsScreen(RunScreen):
@@ -55,7 +56,7 @@ class RunsScreen(RunScreen):
         Binding("shift+down", "move(True)", "later", id="later", show=False, tooltip="in the queue"),
     ]
     PALETTE: ClassVar[dict[str, str]] = {
-        "Make a preset of the run": "preset",
+        **RunScreen.PALETTE,
         "Move waiting runs to the front of the queue": "to_front",
         "Move waiting runs to the end of the queue": "to_end",
         "Pause the whole queue, or let it go on": "pause_all",
@@ -215,8 +216,9 @@ class RunsScreen(RunScreen):
     async def _show(self) -> None:
         session, state, before = self.session, self.session.state, self.rows
         view = TableView(self.session.query, state.sort, state.grouped, self.size.width - EDGE)
+        marks = {state.baseline: BASELINE} | dict.fromkeys(self.marked, "●")
         self.rows = await asyncio.to_thread(
-            self._maker.rows, (*session.records, *session.elsewhere), view, frozenset(self.marked), dict(session.trends)
+            self._maker.rows, (*session.records, *session.elsewhere), view, marks, dict(session.trends)
         )
         table = self.query_one(RunTable)
         table.show(self.rows, self.session.state.sort, onto=self._take_row_to_select())

@@ -41,7 +41,7 @@ def records(tmp_path_factory, write_run):
 def rows(records, marked=(), trends=None, columns=(), **view):
     """The rows; of `columns`, if some are named, these cells only."""
     made = RowMaker().rows(
-        records, TableView(**({"width": 200} if columns else {}) | view), frozenset(marked), trends or {}
+        records, TableView(**({"width": 200} if columns else {}) | view), dict.fromkeys(marked, "●"), trends or {}
     )
     places = [number for number, place in enumerate(made.placed, 2) if not columns or place.column.name in columns]
     return replace(made, cells={key: tuple(cells[at] for at in (0, 1, *places)) for key, cells in made.cells.items()})
@@ -76,8 +76,8 @@ def test_unknown_values_come_last_in_either_order(records, sort, first):
 
 def test_a_query_filters_and_a_wrong_one_keeps_the_previous_rows(records):
     maker = RowMaker()
-    right = maker.rows(records, TableView(query="method:rate"), set(), {})
-    wrong = maker.rows(records, TableView(query="method:rate acc>much"), set(), {})
+    right = maker.rows(records, TableView(query="method:rate"), {}, {})
+    wrong = maker.rows(records, TableView(query="method:rate acc>much"), {}, {})
     assert list(right.cells) == list(wrong.cells) == ["b-0004", "a-0002"]
     assert right.problem == "" and "expected a number" in wrong.problem
 
@@ -114,11 +114,11 @@ def test_a_seed_with_two_runs_counts_once_as_in_a_report(tmp_path, write_run):
 def test_only_changed_rows_are_made_again(records):
     maker = RowMaker()
     view = TableView(width=120)
-    before = maker.rows(records, view, set(), {}).cells
+    before = maker.rows(records, view, {}, {}).cells
     trends = {"a-0002": Trend("top1", (10.0, 20.0), (0.1, 0.2))}
-    after = maker.rows(records, view, {"a-0001"}, trends).cells
+    after = maker.rows(records, view, {"a-0001": "●"}, trends).cells
     assert [key for key in before if after[key] is not before[key]] == ["a-0002", "a-0001"]
-    assert "▁▁▁▁▁▁▇▇▇▇▇▇" in texts(maker.rows(records, view, set(), trends), "a-0002")
+    assert "▁▁▁▁▁▁▇▇▇▇▇▇" in texts(maker.rows(records, view, {}, trends), "a-0002")
 
 
 def test_every_column_is_sorted_by_a_query_field_but_the_curve_and_the_id_of_which_only_a_part_is_shown():
