@@ -1,6 +1,7 @@
 """The verbs of runs: what a screen does with the runs that are chosen on it."""
 
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 from textual import work
 
@@ -31,6 +32,8 @@ ACTING = "acting"
 class RunScreen(DashboardScreen):
     """A screen with the verbs of `verbs.py`. They act on the `targets`; those that need a single run, on `one`."""
 
+    PALETTE: ClassVar[dict[str, str]] = {"Make a preset of the run": "preset"}
+
     @property
     def targets(self) -> list[RunRecord]:
         """The runs that a verb acts on."""
@@ -44,7 +47,7 @@ class RunScreen(DashboardScreen):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer a verb only if it can be done."""
         verb = BY_NAME.get(action)
-        offered = super().check_action(action, parameters)
+        offered = super().check_action(action, parameters) and (action != "preset" or bool(self.targets))
         return self.may(verb) if offered and verb is not None and verb.may is not None else offered
 
     def may(self, verb: Verb) -> bool:
@@ -98,9 +101,13 @@ class RunScreen(DashboardScreen):
             f"{whose} completed {epochs} epochs. How many shall it be in all? The learning rate then follows the "
             "schedule of that length, so the result is not exactly that of a run of so many epochs."
         )
-        answer = await self.app.push_screen_wait(Ask(question, str(2 * epochs), verb="go on"))
-        if answer is not None and answer.strip():
-            changes = [f"epochs={answer.strip()}"]
+        answer: str | None = str(2 * epochs)
+        while (answer := await self.app.push_screen_wait(Ask(question, answer or "", verb="go on"))) is not None:
+            if answer.strip().isdecimal() and int(answer) > epochs:
+                break
+            self.notify(f"needed: a whole number above {epochs}", severity="warning", markup=False)
+        if answer is not None:
+            changes = [f"epochs={int(answer)}"]
             self.act_on(runs, lambda run: start.resume(run, changes), lambda which: f"{which} goes on to {changes[0]}")
 
     def action_again(self) -> None:

@@ -5,11 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from rbp_engine.run.files.annotations import read_annotations
 from rbp_engine.run.files.events import FiringRates
+from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.status import status
 from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.charts.layer_table import LayerTable
+from rbp_tui.dashboard.dialogs import Ask
 from rbp_tui.dashboard.network.screen import TABS, NetworkScreen
 from rbp_tui.dashboard.opened import state_text
 from rbp_tui.dashboard.text_line import Line
@@ -182,3 +185,16 @@ async def test_every_tab_opens_by_key_and_click_and_is_remembered(dashboard, hom
             await pilot.pause()
             assert isinstance(dashboard.screen.tab, tab)
             assert dashboard.screen.focused is None or tab in map(type, dashboard.screen.focused.ancestors)
+
+
+@pytest.mark.asyncio
+async def test_the_keys_of_runs_act_on_the_run_that_is_shown(dashboard, home, end_run, until):
+    run = end_run(home / "runs", "deep", curve=CURVE, layers=3)
+    async with dashboard.run_test(size=(80, 24)) as pilot:
+        await open_network(dashboard, pilot, until)
+        await pilot.press("b", "t")
+        await until(pilot, lambda: isinstance(dashboard.screen, Ask))
+        await pilot.press(*"wide", "enter")
+        await until(pilot, lambda: "wide" in read_annotations(run).tags(read_summary(run)))
+        await pilot.press("2")
+        await until(pilot, lambda: [cells[0].text for cells in dashboard.screen.rows.cells.values()] == ["◆"])

@@ -260,8 +260,10 @@ async def test_resume_of_a_completed_run_asks_for_how_many_epochs(opened, three,
         assert f"{IDS[1]} has completed 20 epochs. How many shall it be in all?" in app.screen.question
         assert app.screen.value == "40"
         await pilot.press("backspace", "backspace", "5", "enter")
-        refused = f"{IDS[1]} is made for 20 epochs, and cannot become shorter: rbp train --like {IDS[1]} epochs=5"
-        await until(pilot, lambda: refused in notices(app))
+        await until(pilot, lambda: "needed: a whole number above 20" in notices(app))
+        await until(pilot, lambda: isinstance(app.screen, Ask) and app.screen.value == "5")
+        await pilot.press("5", "0", "enter")
+        await until(pilot, lambda: any("has no checkpoint" in said for said in notices(app)))
 
 
 async def test_several_runs_are_stopped_or_killed_at_once_after_a_question(opened, three, until, write_run):

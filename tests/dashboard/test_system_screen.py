@@ -10,6 +10,8 @@ from textual.widgets import Static
 
 from rbp_engine import os_process
 from rbp_engine.run.status import processes
+from rbp_tui.dashboard.command_palette import commands_of_keys
+from rbp_tui.dashboard.dialogs import Confirm
 from rbp_tui.dashboard.monitor.screen import MonitorScreen
 from rbp_tui.dashboard.reading import machine_watch
 from rbp_tui.dashboard.system.screen import UseTable
@@ -85,6 +87,19 @@ async def test_the_cursor_stays_on_its_run_and_enter_opens_it(dashboard, until, 
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(dashboard.screen, MonitorScreen))
         assert dashboard.session.opened == second.id
+
+
+async def test_the_keys_of_runs_and_the_palette_act_on_the_run_under_the_cursor(dashboard, until, live_run):
+    run = live_run(1)[0]
+    async with dashboard.run_test(size=(120, 40)) as pilot:
+        await pilot.press("5")
+        await until(pilot, lambda: row_of(dashboard, run) and dashboard.screen.targets)
+        commands = [command.title for command in commands_of_keys(dashboard, dashboard.screen)]
+        assert {"Stop: after saving", "Tags", "Make a preset of the run"} <= set(commands)
+        await pilot.press("s")
+        await until(pilot, lambda: isinstance(dashboard.screen, Confirm))
+        await pilot.press("enter")
+        await until(pilot, run.stop_request.exists)
 
 
 async def test_it_says_when_no_run_is_live_and_reads_only_while_shown(dashboard, until, monkeypatch):

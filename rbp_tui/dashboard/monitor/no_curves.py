@@ -58,9 +58,7 @@ def _traceback(failure: Event) -> tuple[str, ...]:
 class NoCurves(Vertical):
     """A sentence in the middle; or a traceback below its heading, scrolled to the end."""
 
-    def __init__(self, id: str | None = None) -> None:  # noqa: A002  # Textual's own name
-        super().__init__(id=id)
-        self._shown: Notice | None = None
+    _shown: Notice | None = None
 
     def compose(self) -> ComposeResult:
         yield Line(id="no_curves_sentence", wraps=True)

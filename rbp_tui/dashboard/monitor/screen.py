@@ -2,7 +2,6 @@
 
 import asyncio
 import functools
-from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -17,7 +16,6 @@ from textual.widgets import Footer
 
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status.history import History
-from rbp_engine.run.store.store import RunRecord
 from rbp_tui.charts.palette import SeriesColours
 from rbp_tui.charts.run_curves import LOSS, TOP1
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
@@ -32,9 +30,7 @@ from rbp_tui.dashboard.monitor.run_chart import MemoryChart, RunChart
 from rbp_tui.dashboard.opened.head import Head
 from rbp_tui.dashboard.opened.screen import OpenedRunScreen
 from rbp_tui.dashboard.reading.reader import Sight
-from rbp_tui.dashboard.run_screen import RunScreen
 from rbp_tui.dashboard.screen_base import TopBar
-from rbp_tui.dashboard.session import Session
 from rbp_tui.dashboard.text_line import Line, TextPanel
 from rbp_tui.text.live_text import busy_text, cost_text, firing_text, memory_text, speed_text
 from rbp_tui.text.words import explained
@@ -43,7 +39,7 @@ AXES = ("epoch", "step", "time")
 GAUGES = {name for name, _, _ in (*run_chart.SPEED, *run_chart.STEP_TIME, *run_chart.RATE)} | {"memory"}
 
 
-class MonitorScreen(RunScreen, OpenedRunScreen):
+class MonitorScreen(OpenedRunScreen):
     """Follows the run opened last; shows why a run is stale, lost, failed or gone."""
 
     HELP = explained("rate_M", "rate_S", "silent", "saturated")
@@ -53,19 +49,10 @@ class MonitorScreen(RunScreen, OpenedRunScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("T", "traceback", "traceback", id="monitor.traceback"),
     ]
-    PALETTE: ClassVar[dict[str, str]] = {"Make a preset of the run": "preset"}
 
-    def __init__(self, session: Session) -> None:
-        super().__init__(session)
-        self.traceback_shown = False  # in the place of the curves
-        self.process = ""  # shows its memory and log: a rank, "launcher", or empty for the fullest rank
-        self._card: tuple[object, ...] = ()  # what the card was last read for
-
-    @property
-    def targets(self) -> list[RunRecord]:
-        """The run that is shown, while it is there, with the status that is shown: the list of runs may be behind."""
-        record = self.session.record_of(self.session.opened)
-        return [] if record is None or self.seen is None else [replace(record, verdict=self.seen.verdict)]
+    traceback_shown = False  # in the place of the curves
+    process = ""  # shows its memory and log: a rank, "launcher", or empty for the fullest rank
+    _card: tuple[object, ...] = ()  # what the card was last read for
 
     @property
     def live(self) -> bool:
@@ -86,7 +73,7 @@ class MonitorScreen(RunScreen, OpenedRunScreen):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer a key only if it does something."""
         match action:
-            case "find" | "axis" | "preset":
+            case "find" | "axis":
                 return bool(self.targets)
             case "traceback":
                 failure = self.seen.history.failure if self.seen else None
@@ -95,15 +82,6 @@ class MonitorScreen(RunScreen, OpenedRunScreen):
             case "view":
                 return len(self.processes()) > 1
         return super().check_action(action, parameters)
-
-    def action_compare(self) -> None:
-        """Show the run beside the baseline, or beside the runs of its experiment."""
-        own = [record.run.id for record in self.targets]
-        experiments = [record.summary.experiment for record in self.targets]
-        seeds = [one.run.id for one in self.session.records if one.summary.experiment in experiments and not one.hidden]
-        baseline = self.session.state.baseline
-        others = [baseline] if baseline else seeds
-        self.session.screens.compare(list(dict.fromkeys([*others, *own])))
 
     def action_find(self) -> None:
         """Find something in the log."""

@@ -26,9 +26,7 @@ class EvaluationTab(NetworkTab):
     TITLE = "Evaluation"
     HELP = explained("synaptic operation", "AC", "MAC", "b-bit ANN")
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._drawn: tuple[object, ...] = ()
+    _drawn: tuple[object, ...] = ()
 
     def panes(self) -> Iterable[Widget]:
         yield Line("evaluation_state", wraps=True)

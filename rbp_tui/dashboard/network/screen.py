@@ -25,7 +25,6 @@ from rbp_tui.dashboard.opened.head import Head
 from rbp_tui.dashboard.opened.screen import OpenedRunScreen
 from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.dashboard.screen_base import TopBar
-from rbp_tui.dashboard.session import Session
 from rbp_tui.dashboard.text_line import Line
 from rbp_tui.text import format as fmt
 from rbp_tui.text.live_text import LONGEST_BAR, SHORTEST_BAR
@@ -69,9 +68,7 @@ class NetworkScreen(OpenedRunScreen):
         Binding("right", "sample(1)", "forth", id="network.forth", tooltip="by one sample"),
     ]
 
-    def __init__(self, session: Session) -> None:
-        super().__init__(session)
-        self._drawn: tuple[NetworkTab, Sight | None, float | None] | None = None
+    _drawn: tuple[NetworkTab, Sight | None, float | None] | None = None
 
     def compose(self) -> ComposeResult:
         yield TopBar()

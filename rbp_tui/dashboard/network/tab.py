@@ -115,10 +115,7 @@ class SampledTab(NetworkTab, Generic[H]):
 
     #: What it is in a history.
     PROBE: ClassVar[str] = ""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._shown: tuple[H, int] | None = None  # the samples and the number of the one that is shown
+    _shown: tuple[H, int] | None = None  # the samples and the number of the one that is shown
 
     def samples(self, sight: Sight) -> H | None:
         """The samples of the run; None if there are none."""

@@ -2,35 +2,35 @@
 
 import functools
 import time
+from dataclasses import replace
 from typing import ClassVar
 
 from rich.text import Text
 
 from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.opened.head import Head, why_text
 from rbp_tui.dashboard.opened.state_text import RunState, run_state
 from rbp_tui.dashboard.reading.reader import Sight
+from rbp_tui.dashboard.run_screen import RunScreen
 from rbp_tui.dashboard.screen_base import ChartScreen
-from rbp_tui.dashboard.session import Session
 from rbp_tui.text.live_text import progress_text, title_text
 
 OLD = ("stale", "lost", "gone")  # the data of such a run may be out of date
 
 
-class OpenedRunScreen(ChartScreen):
+class OpenedRunScreen(RunScreen, ChartScreen):
     """Shows the opened run. `seen` has its newest data, even once its folder is gone."""
 
     CLOCK_S: ClassVar[float] = 1.0
 
-    def __init__(self, session: Session) -> None:
-        super().__init__(session)
-        self.watched: str | None = None
-        self.seen: Sight | None = None
-        self.run_state = RunState("")
-        self._keys: tuple[object, ...] = ()  # what the available keys depend on
-        self._last_sign: tuple[RunDirectory, float] | None = None  # the run and its newest sign of life
-        self._last_sign_at = 0.0  # its time by the monotonic clock
+    watched: str | None = None
+    seen: Sight | None = None
+    run_state = RunState("")
+    _keys: tuple[object, ...] = ()  # what the available keys depend on
+    _last_sign: tuple[RunDirectory, float] | None = None  # the run and its newest sign of life
+    _last_sign_at = 0.0  # its time by the monotonic clock
 
     # What the screens do with the run
 
@@ -109,6 +109,12 @@ class OpenedRunScreen(ChartScreen):
 
     # Keys
 
+    @property
+    def targets(self) -> list[RunRecord]:
+        """The run that is shown, while it is there, with the status that is shown: the list of runs may be behind."""
+        record = self.session.record_of(self.session.opened)
+        return [] if record is None or self.seen is None else [replace(record, verdict=self.seen.verdict)]
+
     def keys(self) -> dict[str, str]:
         """The user's keys for the actions that do something now, by name; it asks all of them, which takes long."""
         active = reversed(self.active_bindings.values())  # of several keys, the first is shown
@@ -117,6 +123,15 @@ class OpenedRunScreen(ChartScreen):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer to go through runs if there are several."""
         return super().check_action(action, parameters) and (action != "step" or len(self.neighbours) > 1)
+
+    def action_compare(self) -> None:
+        """Show the run beside the baseline, or beside the runs of its experiment."""
+        own = [record.run.id for record in self.targets]
+        experiments = [record.summary.experiment for record in self.targets]
+        seeds = [one.run.id for one in self.session.records if one.summary.experiment in experiments and not one.hidden]
+        baseline = self.session.state.baseline
+        others = [baseline] if baseline else seeds
+        self.session.screens.compare(list(dict.fromkeys([*others, *own])))
 
     def action_step(self, by: int) -> None:
         """The run before or after this one, of those that the filter of Runs shows; after the last the first."""

@@ -51,7 +51,7 @@ class SweepScreen(RunScreen):
         yield TopBar()
         yield Line(id="about")
         yield Line(id="standings")
-        yield SweepTable()
+        yield SweepTable(cursor_type="row")
         yield Static(id="empty", markup=False)
         yield Line(id="detail", wraps=True)
         yield Footer(compact=True)

@@ -20,10 +20,8 @@ EDGE = 5
 class SweepTable(RowTable[Text]):
     """Shows a `SweepBoard`; the cursor stays on its row."""
 
-    def __init__(self) -> None:
-        super().__init__(cursor_type="row")
-        #: Settings without room for a column: the last ones.
-        self.left_out: tuple[str, ...] = ()
+    #: Settings without room for a column: the last ones.
+    left_out: tuple[str, ...] = ()
 
     @property
     def current(self) -> int | None:

@@ -12,7 +12,8 @@ from rbp_engine.printable import one_line
 from rbp_engine.run.files.layout import short_id
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.reading.machine_watch import CardReading, MachineReading, Use
-from rbp_tui.dashboard.screen_base import DashboardScreen, TopBar
+from rbp_tui.dashboard.run_screen import RunScreen
+from rbp_tui.dashboard.screen_base import TopBar
 from rbp_tui.dashboard.table import RowTable
 from rbp_tui.dashboard.text_line import Line
 from rbp_tui.text import format as fmt
@@ -125,7 +126,7 @@ def _numbers(use: Use, cards: Sequence[CardReading]) -> Cells:
     )
 
 
-class SystemScreen(DashboardScreen):
+class SystemScreen(RunScreen):
     """Shows what the thread of the machine reads, which reads only while it is shown."""
 
     NAME = "system"
@@ -150,6 +151,7 @@ class SystemScreen(DashboardScreen):
         self.session.machine.look_at(self.session.records)
         self.session.queue.look_closely(True)
         self._show()
+        self.refresh_bindings()
 
     def _show(self) -> None:
         watch = self.session.machine
@@ -165,12 +167,20 @@ class SystemScreen(DashboardScreen):
         none = "" if rows else why or "No run is live, and no process of one is here. Launch one from the presets (1)."
         self.show_table_or(none, self.query_one(UseTable))
 
+    @property
+    def targets(self) -> list[RunRecord]:
+        """The run under the cursor, unless it is of another runs directory."""
+        folder = self.query_one(UseTable).current_key
+        return [record for record in self.session.records if str(record.run.path) == folder]
+
+    @on(DataTable.RowHighlighted)
+    def _offer(self) -> None:
+        self.refresh_bindings()
+
     @on(DataTable.RowSelected)
     def _open(self, event: DataTable.RowSelected) -> None:
-        known = {str(record.run.path): record.run.id for record in self.session.records}
-        run_id = known.get(event.row_key.value or "")
-        if run_id is None:
-            folder = Path(event.row_key.value or "")
-            self.notify(f"{folder.name} is in another runs directory: {folder.parent}", timeout=10, markup=False)
+        folder = Path(event.row_key.value or "")
+        if self.targets:
+            self.session.screens.open_run(self.targets[0].run.id)
         else:
-            self.session.screens.open_run(run_id)
+            self.notify(f"{folder.name} is in another runs directory: {folder.parent}", timeout=10, markup=False)
