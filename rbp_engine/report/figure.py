@@ -233,7 +233,7 @@ def _draw_panel(axes: "Axes", panel: Panel) -> None:
         if panel.from_zero and highest > 0:
             axes.set_ylim(0, 1.1 * panel.scale * highest)
     else:
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.margins(x=0.02)
 
 

@@ -174,6 +174,13 @@ def test_limits_are_those_of_the_first_panel_and_log_axes_leave_out_accuracies(f
     assert top1.get_xlim()[0] == loss.get_xlim()[0] == 2
 
 
+def test_a_curve_of_one_epoch_has_no_ticks_between_epochs(finish_run, runs):
+    finish_run("digits", curve=(0.5,))
+    top1 = compose(panels.curves(entries_of(runs))).axes[0]
+    low, high = top1.get_xlim()
+    assert [tick for tick in top1.get_xticks() if low <= tick <= high] == [1]
+
+
 def test_lines_with_the_colour_of_another_have_markers_and_all_are_translucent(finish_run, runs):
     for number in range(9):
         finish_run("digits", f"lr={(number + 1) / 100}", curve=(0.5, 0.6))
