@@ -1,6 +1,8 @@
 """Data sets as tensors in memory, and how they are split."""
 
+import math
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import torch
@@ -8,6 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rbp_engine.data.stratified import stratified_indices
+
+#: Divided by less, pixels would be no numbers of float32, or infinite.
+LEAST_DEVIATION: Final = 1e-6
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,10 @@ def check_splits(splits: DataSplits) -> list[str]:
             problems.append(f"{side}.labels must be from 0 to {splits.classes - 1}, with at least one image")
     if not len(splits.mean) == len(splits.deviation) == splits.channels:
         problems.append(f"mean and deviation need a number for each of the {splits.channels} channels")
+    if not (
+        all(map(math.isfinite, splits.mean)) and all(LEAST_DEVIATION <= one < math.inf for one in splits.deviation)
+    ):
+        problems.append(f"mean and deviation must be finite, and each deviation at least {LEAST_DEVIATION}")
     if splits.class_names and len(splits.class_names) != splits.classes:
         problems.append(f"class_names has {len(splits.class_names)} names for {splits.classes} classes")
     return problems

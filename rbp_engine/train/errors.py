@@ -7,10 +7,6 @@ class NonFiniteLoss(Exception):
     """The loss, a gradient or a weight has become NaN or infinite; the message names the step."""
 
 
-class NonFiniteImages(NonFiniteLoss):
-    """The images contained NaN or infinity; the message names the step and its batch."""
-
-
 class Superseded(Exception):
     """The run has been started again since: it is another process's now, and this one may write nothing more to it."""
 

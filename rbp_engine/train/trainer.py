@@ -53,7 +53,7 @@ def train(
                 at = Progress(at.step + 1, at.epoch, at.position + 1)
                 if state.average is not None:
                     state.average.update(at.step, step.guard.skipping)
-                recorder.step(at, out, images, labels, lr)
+                recorder.step(at, out, labels, lr)
                 if recorder.probes.measure(at.step):
                     recorder.measured()
                 if at.position < len(batches):

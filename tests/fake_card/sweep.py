@@ -207,7 +207,7 @@ def _take_in_loop(step: OptimizerStep, images: Tensor, labels: Tensor) -> None:
                 set_learning_rate(step.state.optimizer, 0.1 / number)
                 out = step(images, labels, BATCH)
                 average.update(number, step.guard.skipping)
-                recorder.step(Progress(number), out, images, labels, 0.1)
+                recorder.step(Progress(number), out, labels, 0.1)
         finally:
             journal.end("failed", "")
 

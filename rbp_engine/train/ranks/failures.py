@@ -13,8 +13,8 @@ from rbp_engine.errors import DataError, LoaderLost, OwnCodeError, SettingsError
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.status import error_texts
 from rbp_engine.settings.problems import PresetError
-from rbp_engine.train.errors import CheckpointError, NonFiniteImages, NonFiniteLoss
-from rbp_engine.user_code import is_from_library, is_from_own_code, is_own, place_in_own_code
+from rbp_engine.train.errors import CheckpointError, NonFiniteLoss
+from rbp_engine.user_code import is_from_library, is_from_own_code, place_in_own_code
 
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
@@ -44,10 +44,6 @@ def explain(error: BaseException, preset: "Preset | None" = None, *, code: Path,
     `preset` is the run's, if it could be read; `code` is the folder with the user's own code in the run.
     """
     name, text = type(error).__name__, str(error).strip()
-    if isinstance(error, NonFiniteImages):
-        own = preset is not None and is_own(preset.data.name)
-        advice = "look at the data set and at how it is normalised, a lower optim.lr does not help"
-        return Failure(Cause.OWN_CODE if own else Cause.DATA, f"{error}; {advice}")
     if isinstance(error, NonFiniteLoss):
         advice = "any checkpoint is from before that. Start again with a lower optim.lr, or with a warm-up"
         return Failure(Cause.NON_FINITE, f"{error}; {advice}")

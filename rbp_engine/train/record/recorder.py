@@ -15,7 +15,7 @@ from rbp_engine.probes.step_probe import Probes
 from rbp_engine.run.files.events import Metrics, Scores, Validation
 from rbp_engine.run.phase import Phase
 from rbp_engine.train.checkpoints.checkpoint import Progress
-from rbp_engine.train.errors import NonFiniteImages, NonFiniteLoss
+from rbp_engine.train.errors import NonFiniteLoss
 from rbp_engine.train.memory import MemoryGauge
 from rbp_engine.train.ranks.distributed import Ranks
 from rbp_engine.train.record.journal import Journal
@@ -26,15 +26,11 @@ DRAIN_EVERY_S = 0.5
 
 @dataclass
 class _Step:
-    """A step of this rank, whose results may still be being computed.
-
-    The sum of its images is finite if all of them are.
-    """
+    """A step of this rank, whose results may still be being computed."""
 
     progress: Progress
     lr: float
     out: StepOutput
-    images_sum: Tensor
     labels: Tensor
     seconds: float
     fetching_s: float
@@ -89,8 +85,8 @@ class Recorder:
     """Turns steps and evaluations into events and the summary.
 
     One `metrics` event covers `log_every` steps, however long they take; a run with fewer has one for all steps.
-    `drain` raises NonFiniteLoss if a step since the last call had a loss or gradients that were not finite, and
-    NonFiniteImages if its images were not; it is called before every checkpoint, so that the newest one is good.
+    `drain` raises NonFiniteLoss if a step since the last call had a loss or gradients that were not finite; it is
+    called before every checkpoint, so that the newest one is good.
 
     All ranks drain at the same step: their sums are added, rank 0 writes metrics and evaluations, and a non-finite
     loss on one of them ends all. Each rank writes its own `system` events.
@@ -120,7 +116,6 @@ class Recorder:
         self._window = _Window()
         self._since_system = _Times()
         self._first_bad_step = 0
-        self._first_bad_images = Progress()
         self._compiles = compiles
         self.early_stop = early_stop or EarlyStop()
         self._begun = self._fetching = self._fetched = self._drained = time.perf_counter()
@@ -139,17 +134,16 @@ class Recorder:
         else:
             self.journal.summary.phase = Phase.TRAINING
 
-    def step(self, progress: Progress, out: StepOutput, images: Tensor, labels: Tensor, lr: float) -> None:
-        """Record an optimizer step with images, labels and outputs of this rank; does not wait for the device.
+    def step(self, progress: Progress, out: StepOutput, labels: Tensor, lr: float) -> None:
+        """Record an optimizer step with labels and outputs of this rank; does not wait for the device.
 
         Of probabilities of classes, [B, C], the largest counts as the right class.
         """
         now = time.perf_counter()
         self.reached = progress
         labels = labels if labels.ndim == 1 else labels.argmax(1)
-        images_sum = images.sum(dtype=out.loss.dtype)
         times = now - self._begun, self._fetched - self._fetching
-        self._steps.append(_Step(progress, lr, out, images_sum, labels, *times))
+        self._steps.append(_Step(progress, lr, out, labels, *times))
         self.journal.summary.trained_s += now - self._begun
         self.journal.progress()
         self.journal.summary.step = progress.step
@@ -178,25 +172,15 @@ class Recorder:
         steps, self._steps = self._steps, []
         full = self._full_windows(steps)
         own = [number for _, window in full for number in (*window.sums(), window.samples_here)]
-        images = self._first_bad_images
-        by_rank = self.ranks.gather([*own, self._first_bad_step, images.step, images.epoch, images.position])
-        for (last, window), sums in zip(full, by_rank[:, :-4].sum(0).view(-1, 4).tolist(), strict=True):
+        by_rank = self.ranks.gather([*own, self._first_bad_step])
+        for (last, window), sums in zip(full, by_rank[:, :-1].sum(0).view(-1, 4).tolist(), strict=True):
             self._write_metrics(last, window.times, *sums)
         for step, sample in self.probes.take():
             self.journal.write(sample, step)
         self._write_system()
         self.journal.update()
         self._fetching = time.perf_counter()
-        bad_steps = [int(step) for step in by_rank[:, -4] if step]
-        bad_images = [Progress(*map(int, place)) for place in by_rank[:, -3:].tolist() if place[0]]
-        first = min(bad_images, key=lambda place: place.step, default=None)
-        # Images that are not finite make the loss of the same step non-finite.
-        if first is not None and first.step <= min(bad_steps, default=first.step):
-            raise NonFiniteImages(
-                f"there is NaN or infinity in the images of step {first.step}: batch {first.position} of epoch "
-                f"{first.epoch + 1}"
-            )
-        if bad_steps:
+        if bad_steps := [int(step) for step in by_rank[:, -1] if step]:
             raise NonFiniteLoss(f"the loss or its gradient is not finite at step {min(bad_steps)}")
 
     def end_epoch(self) -> None:
@@ -212,15 +196,12 @@ class Recorder:
         correct = [(step.out.logits.argmax(1) == step.labels).sum(dtype=losses[0].dtype) for step in steps]
         full = []
         window_steps = min(self.log_every, self.journal.summary.steps or self.log_every)
-        sums = [step.images_sum for step in steps]
         asked = time.perf_counter()
-        fetched = torch.stack([*losses, *correct, *sums]).view(3, -1).tolist()
+        fetched = torch.stack([*losses, *correct]).view(2, -1).tolist()
         self._book(time.perf_counter() - asked, steps)
-        for step, loss, right, images_sum in zip(steps, *fetched, strict=True):
+        for step, loss, right in zip(steps, *fetched, strict=True):
             if not math.isfinite(loss) and not self._first_bad_step:
                 self._first_bad_step = step.progress.step
-            if not math.isfinite(images_sum) and not self._first_bad_images.step:
-                self._first_bad_images = step.progress
             self._window.add(step, loss, right)
             self._since_system.add(step)
             if step.progress.step % window_steps == 0:

@@ -88,6 +88,8 @@ def test_a_set_whose_samples_are_no_images_in_memory_is_not_loaded():
         ({"test": Images(torch.zeros(4, 2, 2, dtype=torch.uint8), torch.zeros(4, dtype=torch.int64))}, "test.pixels"),
         ({"classes": 1}, "labels must be from 0 to 0"),
         ({"mean": (0.5, 0.5)}, "each of the 1 channels"),
+        ({"deviation": (0.0,)}, "each deviation at least"),
+        ({"mean": (float("nan"),)}, "must be finite"),
     ],
 )
 def test_a_users_data_set_is_checked_before_training(change, problem):

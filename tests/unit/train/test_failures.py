@@ -20,7 +20,7 @@ from rbp_engine.preset.schema import Preset
 from rbp_engine.run.cause import Cause
 from rbp_engine.settings.problems import PresetError
 from rbp_engine.train.device import DeviceError
-from rbp_engine.train.errors import CheckpointError, NonFiniteImages, NonFiniteLoss
+from rbp_engine.train.errors import CheckpointError, NonFiniteLoss
 from rbp_engine.train.ranks.failures import Failure, explain, is_about_others
 
 CODE = Path("/runs/a/code")
@@ -112,7 +112,6 @@ def test_a_killed_loader_process_is_explained_with_a_remedy(error):
     ("error", "cause"),
     [
         (NonFiniteLoss("the loss is not finite at step 3"), Cause.NON_FINITE),
-        (NonFiniteImages("there is NaN in the images of step 3"), Cause.DATA),
         (DataMissing(Presence("cifar10", False, None, [], "fetch it")), Cause.DATA),
         (DataError("x.png cannot be read as an image"), Cause.DATA),
         (CheckpointError("step-00000001 does not fit this run"), Cause.CHECKPOINT),
@@ -133,10 +132,8 @@ def test_the_type_of_an_error_decides_its_cause_and_whether_it_is_about_other_pr
     assert is_about_others(error) == (cause is Cause.LOST_PROCESS)
 
 
-def test_the_cause_depends_on_whether_there_are_other_processes_and_on_whose_data_it_is():
+def test_the_cause_depends_on_whether_there_are_other_processes():
     assert explain(RuntimeError("no gloo here"), preset(), code=CODE).cause is Cause.ERROR
-    mine = preset(data={"name": "sets.py:mine"})
-    assert explain(NonFiniteImages("there is NaN in the images"), mine, code=CODE).cause is Cause.OWN_CODE
 
 
 @given(st.sampled_from([ValueError, RuntimeError, KeyError, OSError, MemoryError, KeyboardInterrupt]), st.text())

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from rbp_engine.data.loading.memory import MemorySource
 from rbp_engine.data.loading.shares import Cut
-from rbp_engine.data.loading.source import EvaluationBatches, TrainingBatches
+from rbp_engine.data.loading.source import EvaluationBatches
 from rbp_engine.data.preprocess import NormalisePixels, Pixels
 from rbp_engine.data.splits import DataSplits, Images
 from rbp_engine.guard.early_stop import EarlyStop
@@ -46,12 +46,11 @@ from rbp_engine.train.checkpoints import checkpoint
 from rbp_engine.train.checkpoints.checkpoint import Progress
 from rbp_engine.train.checkpoints.checkpointer import Checkpointer
 from rbp_engine.train.checkpoints.state import State
-from rbp_engine.train.errors import NonFiniteImages, NonFiniteLoss
+from rbp_engine.train.errors import NonFiniteLoss
 from rbp_engine.train.limits import Limits, worked_s
 from rbp_engine.train.memory import MemoryGauge
 from rbp_engine.train.optimisation import add_branches, create_optimizer
 from rbp_engine.train.ranks.distributed import Ranks
-from rbp_engine.train.ranks.failures import explain
 from rbp_engine.train.ranks.process import RankProcess
 from rbp_engine.train.ranks.seeding import seed_everything
 from rbp_engine.train.ranks.signals import OUT_OF_BUDGET, StopFlag
@@ -114,7 +113,6 @@ class Attempt:
             "compiles": False,
         } | settings  # fmt: skip
         self.run = run
-        self.spoil_images: float | None = None
         self.ranks = ranks = ranks or Ranks()
         self.settings = settings
         seed_everything(1)
@@ -174,7 +172,7 @@ class Attempt:
             batches = MemorySource(self.data.train, pixels, CPU, AUGMENTED).training(Cut(batch_size=4, seed=1, **share))
             return train(
                 self.step,
-                SpoiledBatches(batches, 2, self.spoil_images) if self.spoil_images is not None else batches,
+                batches,
                 self.settings["validation"] or evaluation(self.data, batch_size=6, **share),
                 self.settings["schedule"] or (lambda now: self.settings["lr"]),
                 self.recorder,
@@ -282,7 +280,7 @@ def test_system_events_cover_all_steps_since_the_last_one(run):
     recorder.begin()
     for number in range(1, 5):
         time.sleep(0.1 if number < 3 else 0.0)
-        recorder.step(Progress(number, 0, number), out, torch.zeros(2), labels, 0.1)
+        recorder.step(Progress(number, 0, number), out, labels, 0.1)
         if number == 4:
             recorder.gauge._read = 0.0
         recorder.drain()
@@ -323,7 +321,7 @@ def timed(run: RunDirectory, patch: pytest.MonkeyPatch, steps: int, loss: Tensor
         recorder.fetched()
         clock.now += 2.0
         out, labels = StepOutput(loss, torch.zeros(2, 4)), torch.zeros(2, dtype=torch.long)
-        recorder.step(Progress(number, 0, number), out, torch.zeros(2, 1, 8, 8), labels, 0.1)
+        recorder.step(Progress(number, 0, number), out, labels, 0.1)
         recorder.journal.summary.progressed = 0.0
         clock.now += probe_s
         if probe_s:
@@ -556,42 +554,6 @@ def test_checkpoints_are_saved_every_third_epoch_after_improvements_and_at_the_e
 def test_a_checkpoint_by_time_is_saved_between_steps(run):
     assert Attempt(run, 1, epochs=1, every=("seconds", 1e-9)).go() == "completed"
     assert [event.step for event in events_of(run, CheckpointSaved)] == [1, 2, 3, 4]
-
-
-class SpoiledBatches(TrainingBatches):
-    """One pixel of a batch of the second epoch is not finite."""
-
-    def __init__(self, batches: TrainingBatches, position: int, value: float) -> None:
-        vars(self).update(vars(batches))
-        self.spoilt, self.value = position, value
-
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        for position, (images, labels) in enumerate(super().epoch(epoch, start), start):
-            if (epoch, position) == (1, self.spoilt):
-                images[0, 0, 0, 0] = self.value
-            yield images, labels
-
-
-def check_spoiled_images(run: RunDirectory, precision: str, value: float, ranks: Ranks) -> tuple[str, str]:
-    """The messages for a programmer and for a user when, on the last rank, one pixel of a batch is not finite."""
-    attempt = Attempt(run, 1, ranks, precision=precision, every=("seconds", 3600.0), lr=0.01)
-    attempt.spoil_images = value if ranks.rank == ranks.size - 1 else None
-    with pytest.raises(NonFiniteImages) as error:
-        attempt.go()
-    return str(error.value), explain(error.value, code=run.code).reason
-
-
-@pytest.mark.parametrize(("value", "precision"), [(float("nan"), "fp32"), (float("-inf"), "fp16")])
-def test_non_finite_images_end_training_with_their_batch_without_blaming_the_learning_rate(run, value, precision):
-    message, told_of = check_spoiled_images(run, precision, value, Ranks())
-    assert message == f"there is NaN or infinity in the images of step {STEPS + 3}: batch 3 of epoch 2"
-    assert "data set" in told_of and "lower optim.lr does not help" in told_of
-
-
-def test_non_finite_images_on_one_rank_end_both_with_the_same_message(tmp_path, two_ranks):
-    run = new_run(tmp_path / "job")
-    first, second = two_ranks(lambda ranks: check_spoiled_images(run, "fp32", float("nan"), ranks)[0])
-    assert first == second == f"there is NaN or infinity in the images of step {STEPS + 3}: batch 3 of epoch 2"
 
 
 @pytest.mark.parametrize(
