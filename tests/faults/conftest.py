@@ -32,8 +32,7 @@ from rbp_tui.cli import app
 from tests.run_files import story
 from tests.waiting import PATIENCE_S, wait_for
 
-# `make faults` sets it to 50: the number of kills and resumes; there are twice as many kills in saves, and four times
-# as many damaged files.
+# `make faults` sets it to 50: the number of kills and resumes; there are four times as many damaged files.
 TRIALS = int(os.environ.get("RBP_FAULT_TRIALS", "5"))
 PRESET = """
 [data]

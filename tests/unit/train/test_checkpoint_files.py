@@ -1,4 +1,6 @@
 import errno
+import functools
+import itertools
 import json
 import os
 import pickle
@@ -23,6 +25,7 @@ from rbp_engine.train.checkpoints.state import State
 from rbp_engine.train.errors import CheckpointError
 from tests.bomb import Bomb
 from tests.full_disk import files_of_at_most
+from tests.limits import survives
 
 
 def network(width: int = 3) -> nn.Sequential:
@@ -148,18 +151,30 @@ def test_best_is_a_hard_linked_copy_that_pruning_does_not_touch(tmp_path):
     assert bool(model[0].weight.any())
 
 
-def test_there_is_always_a_best_during_its_replacement(tmp_path):
-    """A kill came between removing the old one and putting the new one in place, and another in the next attempt."""
-    first, second = save(tmp_path, 10, 20)
-    checkpoint.keep_as_best(first)
-    (tmp_path / "best").rename(tmp_path / "best.old")
-    found = checkpoint.find_best(tmp_path)
-    assert found.progress.step == 10
-    shutil.rmtree(second.path)
-    with pytest.raises(OSError):
-        checkpoint.keep_as_best(second)
-    found = checkpoint.find_best(tmp_path)
-    assert found.progress.step == 10
+def start_again_and_save(folder: Path, progress: Progress) -> None:
+    checkpoint.remove_leftovers(folder)
+    checkpoint.save(folder, state(network()), progress, {}, experiment="e", best=True)
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["the next step", "the same step"])
+def test_after_a_kill_at_any_call_of_a_save_the_next_start_has_the_newest_and_the_best(tmp_path, again):
+    """Each save meets what the kill of the one before has left, and replaces the best."""
+    [newest] = save(tmp_path, 10)
+    checkpoint.keep_as_best(newest)
+    for calls in itertools.count():
+        step = newest.progress.step + (not again)
+        act = functools.partial(start_again_and_save, tmp_path, Progress(step, step, calls))
+        if survives(act, calls, "fsync", "mkdir", "link", "rename", "unlink", "rmdir"):
+            break
+        best_now = checkpoint.find_best(tmp_path)
+        checkpoint.remove_leftovers(tmp_path)
+        found, skipped = checkpoint.find_newest(tmp_path)
+        assert skipped == [] and best_now is not None and newest.progress.step <= found.progress.step <= step
+        for path in tmp_path.glob("step-*"):
+            checkpoint.verify(path)  # none is partly written or pruned
+        newest = found
+    assert calls > 20, "nothing was killed"
+    assert checkpoint.find_best(tmp_path).progress == Progress(step, step, calls)
 
 
 def test_a_new_best_is_synced_before_its_renaming_and_that_before_the_old_one_is_removed(tmp_path, disk_order):
@@ -298,14 +313,6 @@ def test_a_second_checkpoint_of_the_same_step_replaces_the_first(tmp_path):
     assert names(tmp_path) == ["step-00000010"]
     found, _ = checkpoint.find_newest(tmp_path)
     assert found.progress == Progress(10, 1, 0)
-
-
-def test_a_checkpoint_whose_replacement_was_interrupted_by_a_kill_is_restored(tmp_path):
-    [saved] = save(tmp_path, 10)
-    saved.path.rename(tmp_path / "step-00000010.old.tmp")
-    checkpoint.remove_leftovers(tmp_path)
-    found, _ = checkpoint.find_newest(tmp_path)
-    assert found == saved and names(tmp_path) == ["step-00000010"]
 
 
 def test_another_network_and_another_optimizer_are_an_error_that_names_the_checkpoint(tmp_path):
