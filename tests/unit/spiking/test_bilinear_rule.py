@@ -68,20 +68,6 @@ def test_a_product_is_that_of_each_step_with_the_gradient_of_the_product_of_the_
     check(product, shapes, tensors(constant_shapes, 10))
 
 
-class Gated(nn.Module):
-    """Neurons, squeeze and excite, and neurons again."""
-
-    def __init__(self):
-        super().__init__()
-        self.into, self.squeeze, self.head = nn.Conv2d(2, 4, 3), nn.Linear(4, 4), nn.Linear(4, 3)
-        self.neurons = nn.ModuleList(LIF(threshold=0.4) for _ in range(3))
-
-    def forward(self, x):
-        x = self.neurons[0](self.into(x))
-        gate = self.neurons[1](self.squeeze(x.mean((2, 3))))
-        return self.head(self.neurons[2](x * gate.reshape(len(x), 4, 1, 1)).mean((2, 3)))
-
-
 @pytest.mark.parametrize("name", ["mul", "matmul", "einsum"])
 def test_until_the_backward_the_graph_of_rate_m_keeps_means_and_no_sequences(name):
     shapes, _, product = PRODUCTS[name]
@@ -96,32 +82,10 @@ def test_until_the_backward_the_graph_of_rate_m_keeps_means_and_no_sequences(nam
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_matrix_in_low_precision_has_the_type_of_the_activation(method):
-    class Projected(Gated):
+    class Projected(nn.Sequential):
         def forward(self, x):
             return super().forward(x) @ torch.eye(3)
 
-    torch.manual_seed(0)
-    out = create_method(method, T, precision="bf16").step(Projected(), torch.rand(B, 2, 6, 6), torch.tensor([0, 1]))
+    model = Projected(nn.Linear(6, 4), LIF(threshold=0.1), nn.Linear(4, 3))
+    out = create_method(method, T, precision="bf16").step(model, torch.rand(B, 6), torch.tensor([0, 1]))
     assert out.logits.isfinite().all()
-
-
-def test_ottts_weights_behind_a_product_have_no_trace():
-    """Their gradient is that of SLTT: the trace of a product is not the product of the traces."""
-
-    class Product(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.fire, self.head = LIF(decay=0.5, threshold=0.4), nn.Linear(6, 3)
-
-        def forward(self, x):
-            spikes = self.fire(x.flatten(1))
-            return self.head(spikes[:, :6] * spikes[:, 6:])
-
-    model, images = Product().double(), random(T, B, 3, 2, 2)
-    found = {}
-    for method in ("sltt", "ottt"):
-        model.zero_grad()
-        create_method(method, T).step(model, images, torch.tensor([0, 2]))
-        found[method] = model.head.weight.grad.clone()
-    assert found["sltt"].abs().max() > 0
-    assert torch.equal(found["sltt"], found["ottt"])

@@ -5,8 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from rbp_engine.methods import METHODS, create_method
-from rbp_engine.spiking import LIF, RateTensor, SequenceTensor, UnsupportedOperation
+from rbp_engine.spiking import RateTensor, SequenceTensor, UnsupportedOperation
 
 T, B = 4, 3
 LAYERS = {"dropout": nn.Dropout, "dropout1d": nn.Dropout1d, "dropout2d": nn.Dropout2d}
@@ -62,25 +61,3 @@ def test_a_view_that_in_place_dropout_does_not_reach_is_refused(kind):
     F.dropout(x, 0.5, inplace=True)
     with pytest.raises(UnsupportedOperation, match="was changed by 'dropout'"):
         view + 1.0
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_what_a_step_uses_after_in_place_dropout_is_what_it_left(method):
-    class Network(nn.Module):
-        def __init__(self, kept):
-            super().__init__()
-            self.layer, self.fire, self.head = nn.Linear(6, 8), LIF(threshold=0.2), nn.Linear(8, 3)
-            self.drop, self.kept = nn.Dropout(0.5, inplace=kept), kept
-
-        def forward(self, x):
-            x = self.fire(self.layer(x))
-            dropped = self.drop(x)
-            return self.head(x if self.kept else dropped)
-
-    outputs = []
-    for kept in (False, True):
-        torch.manual_seed(0)
-        model = Network(kept)
-        out = create_method(method, T).step(model, torch.rand(B, 6), torch.arange(B))
-        outputs.append([out.logits, *(parameter.grad for parameter in model.parameters())])
-    assert all(map(torch.equal, *outputs))

@@ -10,17 +10,12 @@ from typing import Any
 
 import pytest
 import torch
-import torchvision
 from torch import nn
 from torch.nn import functional
 from torch.nn import functional as F
 
 from rbp_engine.methods import create_method, reset_state
-from rbp_engine.spiking import LIF, make_spiking
-
-
-def neurons(network):
-    return {name: module for name, module in network.named_modules() if isinstance(module, LIF)}
+from rbp_engine.spiking import make_spiking
 
 
 class Functional(nn.Module):
@@ -257,10 +252,3 @@ def test_a_rewritten_class_inside_a_function_is_refused_by_pickle(unusual):
     network, _ = make_spiking(unusual.made())
     with pytest.raises((pickle.PicklingError, AttributeError), match=r"made\.<locals>\.Closed"):
         pickle.dumps(network)
-
-
-def test_torchs_own_way_of_saving_takes_a_rewritten_network_of_torchvision(tmp_path):
-    network, _ = make_spiking(torchvision.models.densenet121(num_classes=3))
-    torch.save(network, tmp_path / "network.pt")
-    loaded = torch.load(tmp_path / "network.pt", weights_only=False)
-    assert list(neurons(loaded)) == list(neurons(network))

@@ -45,25 +45,6 @@ def test_the_gradient_of_the_large_weight_comes_last(name):
     assert arrived[-1] == "large.weight"
 
 
-@pytest.mark.parametrize("name", ["rate_m", "rate_s"])
-def test_a_layer_used_twice_gets_the_sum_of_both_gradients(name):
-    class Twice(Network):
-        def __init__(self, other=None):
-            super().__init__()
-            self.again = other or self.large
-
-        def forward(self, x):
-            x = self.neurons[0](self.first(x) * 3)
-            return self.last(self.neurons[1]((self.large(x) + self.again(x * 0.5)) * 3)).flatten(1)
-
-    shared, apart = Twice(), Twice(nn.Conv2d(8, 32, 6))
-    apart.again.load_state_dict(apart.large.state_dict())
-    for model in (shared, apart):
-        METHODS[name](timesteps=2).step(model, IMAGES, LABELS)
-    torch.testing.assert_close(shared.large.weight.grad, apart.large.weight.grad + apart.again.weight.grad)
-    assert shared.large.weight.grad.abs().max() > 0
-
-
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("name", ["rate_m", "rate_s", "ottt"])
 def test_computing_it_late_changes_no_bit_of_any_gradient(name, precision, monkeypatch):

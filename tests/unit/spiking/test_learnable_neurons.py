@@ -11,7 +11,6 @@ from torch import nn
 
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.spiking import IF, LIF, PLIF, RateTensor, SequenceTensor
-from rbp_engine.spiking.carriers.single_step import StepState, TraceTensor
 from rbp_engine.spiking.fusion import Current
 from tests.unit.spiking.method_checks import RESETS
 
@@ -86,24 +85,6 @@ def test_a_state_dict_gives_parameters_by_channel_their_shape():
     fresh.load_state_dict(torch.load(file))
     assert torch.equal(fresh[1].decay_logit, trained[1].decay_logit)
     assert torch.equal(copy.deepcopy(fresh)[1].decay, trained[1].decay)
-
-
-def test_only_the_channel_that_a_loss_depends_on_has_a_gradient():
-    neuron = LIF(0.4, 0.5, learn=BOTH, learn_by="channel")
-    rates = neuron(RateTensor(SequenceTensor(torch.rand(4, 2, 3, 5, 5), 4))).rate()
-    rates[:, 1].sum().backward()
-    assert neuron.decay_logit.grad.ne(0).tolist() == neuron.log_threshold.grad.ne(0).tolist() == [False, True, False]
-
-
-def test_the_trace_of_ottt_has_the_learnt_decay_and_no_graph():
-    neuron, state = LIF(0.2, learn=("decay",)), StepState(2)
-    with torch.no_grad():
-        neuron.decay_logit.fill_(0.0)
-    for _ in range(2):
-        state.next_pass()
-        out = neuron(TraceTensor(torch.full((1, 3), 2.0, requires_grad=True), state))
-    assert not out.trace.requires_grad
-    assert out.trace.tolist() == [[1.5] * 3]
 
 
 @pytest.mark.parametrize("channels", [1, 4])

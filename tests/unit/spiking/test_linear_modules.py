@@ -92,33 +92,3 @@ def test_lazy_modules_are_made_by_the_first_step(name):
         (3,),
     ]
     assert all(parameter.grad.abs().sum() > 0 for parameter in model.parameters() if parameter.ndim > 1)
-
-
-class Patches(nn.Module):
-    """A transformer's ends: patches, a token and a position, by einops or by torch."""
-
-    def __init__(self, by_einops):
-        super().__init__()
-        torch.manual_seed(1)
-        self.by_einops = by_einops
-        self.token, self.position = nn.Parameter(torch.randn(1, 1, 8)), nn.Parameter(torch.randn(1, 10, 8))
-        self.inner, self.fire = nn.Linear(8, 8), cell()
-        self.back = nn.ConvTranspose2d(8, 4, 2, stride=2)
-
-    def forward(self, x):
-        if self.by_einops:
-            x = einops.rearrange(x, "b c (h p) (w q) -> b (h w) (c p q)", p=2, q=2)[..., :8]
-            token = einops.repeat(self.token, "1 1 c -> b 1 c", b=x.shape[0])
-        else:
-            x = x.unflatten(2, (3, 2)).unflatten(4, (3, 2)).permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)[:, :, :8]
-            token = self.token.expand(x.shape[0], -1, -1)
-        x = torch.cat([token, x], 1) + self.position
-        x = self.fire(self.inner(x))
-        x = x[:, 1:] - x[:, :1]
-        x = einops.rearrange(x, "b (h w) c -> b c h w", h=3) if self.by_einops else x.mT.unflatten(2, (3, 3))
-        return self.back(F.interpolate(x, scale_factor=2, mode="bilinear")[..., ::2, ::2])
-
-
-@pytest.mark.parametrize("name", METHODS)
-def test_einops_moves_spikes_as_torch_does(name):
-    close(stepped(network(Patches(True)), name), stepped(network(Patches(False)), name))

@@ -43,7 +43,8 @@ NORMS = {
     "rms_norm": (lambda x, w: F.rms_norm(x, (5,), w, EPS), [(5,)]),
     "rms_norm of the sample": (lambda x: F.rms_norm(x, (C, 3, 5), eps=EPS), []),
 }
-# Functions of the numbers of a row, and of one number: their slopes are averaged over time.
+# Functions of the numbers of a row, and of one number, one for each way to write them: their slopes are averaged over
+# time. tests/fuzz has each by its name.
 SLOPED = {
     "norm": lambda x: x.norm(p=2, dim=(2, 3), keepdim=True),
     "norm of one dimension": lambda x: torch.norm(x, 2, 1),
@@ -54,43 +55,14 @@ SLOPED = {
     "logsumexp": lambda x: x.logsumexp(1),
     "product": lambda x: x.prod(-1),
     "relu": F.relu,
-    "relu6": nn.ReLU6(),
-    "leaky_relu": nn.LeakyReLU(0.2),
-    "elu": nn.ELU(0.7),
-    "gelu": F.gelu,
     "gelu by tanh": nn.GELU("tanh"),
-    "silu": F.silu,
-    "mish": F.mish,
-    "sigmoid": torch.sigmoid,
-    "tanh": torch.tanh,
-    "hardtanh": nn.Hardtanh(-0.4, 0.8),
-    "hardswish": F.hardswish,
-    "hardsigmoid": F.hardsigmoid,
     "clamp": lambda x: x.clamp(-0.3, 0.9),
     "clamp from below": lambda x: torch.clamp(x, min=0.1),
-    "clamp_min": lambda x: x.clamp_min(0.1),
-    "clamp_max": lambda x: x.clamp_max(0.1),
-    "clip": lambda x: x.clip(-0.1, 0.5),
-    "selu": F.selu,
-    "celu": F.celu,
-    "softplus": F.softplus,
-    "softsign": F.softsign,
-    "logsigmoid": F.logsigmoid,
     "abs": abs,
     "exp": torch.exp,
-    "expm1": torch.expm1,
-    "log": lambda x: (x + 9).log(),
-    "log1p": lambda x: (x + 9).log1p(),
-    "sqrt": lambda x: (x + 9).sqrt(),
-    "rsqrt": lambda x: (x + 9).rsqrt(),
-    "square": torch.square,
-    "reciprocal": lambda x: (x + 9).reciprocal(),
     "number divided by it": lambda x: 2 / (x + 9),
     "power": lambda x: x**3,
     "power of a number": lambda x: 1.5**x,
-    "sin": torch.sin,
-    "cos": torch.cos,
-    "erf": torch.erf,
 }
 CASES = [pytest.param(*case, id=name) for name, case in NORMS.items()]
 CASES += [pytest.param(function, [], id=name) for name, function in SLOPED.items()]

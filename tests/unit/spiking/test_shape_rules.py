@@ -7,7 +7,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from rbp_engine.methods import METHODS, create_method
 from rbp_engine.spiking import LIF, RateTensor, SequenceTensor, UnsupportedOperation
 
 T, B = 3, 2
@@ -131,27 +130,12 @@ def test_what_a_copy_was_made_of_can_be_used_after_the_copy_was_changed_in_place
     assert torch.equal(values(x * 2.0), values(carrier(kind)) * 2.0)
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_a_parameter_as_large_as_the_spikes_is_trained(method):
-    class Scaled(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.first, self.fire, self.head = nn.Linear(4, 6), LIF(0.5, 0.5), nn.Linear(6, 2)
-            self.factor = nn.Parameter(torch.ones(6))
-
-        def forward(self, x):
-            x = self.fire(self.first(x))
-            return self.head(self.factor.expand_as(x) * x)
-
-    found = []
-    for network in (Scaled(), Scaled()):
-        network.double().load_state_dict({name: torch.ones_like(p) for name, p in network.state_dict().items()})
-        if found:
-            network.forward = lambda x, net=network: net.head(net.factor * net.fire(net.first(x)))
-        images = torch.randn(3, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-        create_method(method, T).step(network, images, torch.tensor([0, 1, 1]))
-        found.append(network.factor.grad)
-    torch.testing.assert_close(*found)
+@KINDS
+def test_a_parameter_as_large_as_the_spikes_has_the_gradient_of_their_product(kind):
+    x, factor = carrier(kind), torch.ones(4, dtype=torch.float64, requires_grad=True)
+    out = factor.expand_as(x) * x
+    (out.rate() if kind == "rate" else out.time_mean()).sum().backward()
+    torch.testing.assert_close(factor.grad, values(x).mean(0).sum(0))
 
 
 @KINDS

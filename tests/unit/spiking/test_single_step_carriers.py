@@ -67,28 +67,6 @@ def test_what_an_operation_draws_at_random_is_the_same_at_all_steps_and_in_the_r
         torch.testing.assert_close(second_phase(Drawing(DRAWN[name]), x, state), out.mean(0))
 
 
-@pytest.mark.parametrize("carrier", CARRIERS)
-def test_each_training_step_draws_a_new_mask(carrier):
-    x = random(T, B, 20, 5)
-    assert not torch.equal(run(nn.Dropout(0.5), x, carrier)[0], run(nn.Dropout(0.5), x, carrier)[0])
-
-
-def test_the_trace_decays_like_the_membrane_and_passes_through_the_same_operations_as_spikes():
-    x = 2.0 * random(T, B, 4, 6, 6) - 1.0
-    neuron, pool = LIF(decay=0.5), nn.Sequential(nn.AvgPool2d(2), nn.Flatten())
-    state, trace = StepState(T), torch.zeros(B, 4, 6, 6, dtype=x.dtype)
-    for x_t in x:
-        state.next_pass()
-        out = neuron(TraceTensor(x_t, state))
-        trace = 0.5 * trace + out.values()
-        assert torch.equal(out.trace, trace)
-        torch.testing.assert_close(pool(out).trace, pool(trace))
-        torch.testing.assert_close((out + out).trace, 2 * trace)
-        assert nn.Linear(6, 2).double()(out).trace is None
-        assert nn.BatchNorm2d(4).double()(out).trace is None
-        assert not out.trace.requires_grad
-
-
 def test_before_the_first_neuron_a_static_image_is_computed_once():
     torch.manual_seed(0)
     stem = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.MaxPool2d(2))

@@ -12,7 +12,6 @@ from tests.unit.spiking.rule_checks import (
     check_rate_with_mean_slopes,
     check_sequence,
     check_static_image,
-    close,
     random,
     tensors,
 )
@@ -101,21 +100,3 @@ def test_what_stays_refused_says_what_to_do(case):
     operation, message = REFUSED[case]
     with pytest.raises(UnsupportedOperation, match=message):
         operation(SequenceTensor(random(T, *SHAPE), T))
-
-
-AXES = {
-    "mean": lambda x: x.mean(axis=1),
-    "sum": lambda x: x.sum(axis=(1, -1), keepdims=True),
-    "softmax": lambda x: torch.softmax(x, axis=1),
-    "log_softmax": lambda x: x.log_softmax(axis=1),
-    "amax": lambda x: x.amax(axis=(1, 2)),
-    "max": lambda x: x.max(axis=1).values,
-    "topk": lambda x: x.topk(2, axis=1).values,
-    "var": lambda x: x.var(axis=1),
-}
-
-
-@pytest.mark.parametrize("name", AXES)
-def test_axis_is_another_word_for_dim_as_in_torch(name):
-    x = random(T, *SHAPE)
-    close(AXES[name](SequenceTensor(x, T)).values(), torch.stack([AXES[name](x_t) for x_t in x]))
