@@ -41,7 +41,7 @@ fuzz: $(VENV)/.installed-dev
 	RBP_FUZZ_NETWORKS=2000 RBP_FUZZ_WRAPPED=200 RBP_FUZZ_HOSTILE=3400 $(BIN)/python -m pytest -n 2 --dist loadgroup tests/fuzz
 	RBP_EVERY_CASE=1 $(BIN)/python -m pytest -n 2 --dist loadgroup tests/unit/spiking tests/unit/models
 
-# The rate gradient of ten networks of torchvision and timm against two plain passes, in a minute. CI takes two.
+# The rate gradient of ten networks of torchvision and timm against its definition, in a minute. CI takes two.
 zoo: $(VENV)/.installed-dev
 	RBP_ZOO=1 $(BIN)/python -m pytest -n 2 --dist loadgroup tests/zoo
 
