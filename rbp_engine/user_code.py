@@ -69,11 +69,8 @@ def is_installed(place: Path) -> bool:
 class _Loader(SourceFileLoader):
     """Executes the file itself: a compiled one beside it could hold other code."""
 
-    source = b""
-
     def get_code(self, fullname: str) -> CodeType:
-        self.source = self.get_data(self.path)
-        return self.source_to_code(self.source, self.path)
+        return self.source_to_code(self.get_data(self.path), self.path)
 
     def get_data(self, path: str) -> bytes:
         return read_untrusted(path, TEXT_LIMIT)
@@ -182,25 +179,13 @@ def load_own(name: str, folder: Path) -> Callable[..., Any]:
 
 
 def _package(folder: Path) -> str:
-    """The name of the package of a folder, which is imported, anew if a file of it has changed."""
+    """The name of the package of a folder, which is imported, once in a process as every module of Python."""
     name = f"own_{hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]}"
-    loaded = {key: module for key, module in sys.modules.items() if key.partition(".")[0] == name}
-    if any(map(_has_changed, loaded.values())):
-        for key in loaded:
-            del sys.modules[key]
     _folders[name] = folder
     if _Finder not in sys.meta_path:
         sys.meta_path.insert(0, _Finder)
     importlib.import_module(name)
     return name
-
-
-def _has_changed(module: ModuleType) -> bool:
-    loader = module.__spec__.loader if module.__spec__ else None
-    try:
-        return isinstance(loader, _Loader) and loader.get_data(loader.path) != loader.source
-    except OSError:
-        return True
 
 
 def _module(path: Path, package: str) -> ModuleType:

@@ -223,13 +223,6 @@ def test_files_of_a_folder_import_each_other_and_none_of_another_folder_or_inste
     assert random.choice  # Python's
 
 
-def test_a_file_that_has_changed_is_loaded_anew_with_all_that_import_it(tmp_path):
-    folder = package(tmp_path / "one", 1)
-    assert call_own("nets.py:net", folder)[0] == 1
-    (folder / "blocks" / "conv.py").write_text("width = 3\n")
-    assert call_own("nets.py:net", folder)[0] == 3
-
-
 def test_a_package_is_loaded_by_its_init(tmp_path):
     (tmp_path / "__init__.py").write_text("size = 3\nfrom .net import net\n")
     (tmp_path / "net.py").write_text("from . import size\ndef net(): return size\n")

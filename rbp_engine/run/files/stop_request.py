@@ -2,15 +2,12 @@
 
 from dataclasses import dataclass, replace
 
-from rbp_engine.codec import decode
 from rbp_engine.printable import NO_TEXT, Line, one_line
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files import inside
-from rbp_engine.run.files.layout import RunDirectory, json_text
-from rbp_engine.untrusted_files import read_untrusted
+from rbp_engine.run.files.layout import RunDirectory, json_text, read_record
 
 LONGEST_REASON = 300
-LARGEST = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -41,10 +38,6 @@ def write_stop_request(run: RunDirectory, request: StopRequest) -> None:
 
 def read_stop_request(run: RunDirectory) -> StopRequest:
     """The request as it was written; the plain one if the file is empty, as that of a shell, or not valid."""
-    try:
-        written = decode(StopRequest, read_untrusted(run.stop_request, LARGEST))
-    except (OSError, ValueError):
-        return PLAIN
-    if not written.cause.can_be_asked_for:
-        return PLAIN
-    return replace(written, reason=one_line(written.reason, LONGEST_REASON))
+    written = read_record(StopRequest, run.stop_request, PLAIN)
+    reason = one_line(written.reason, LONGEST_REASON)
+    return replace(written, reason=reason) if written.cause.can_be_asked_for else PLAIN
