@@ -58,34 +58,40 @@ def is_fused() -> bool:
 
 @dataclass(frozen=True)
 class Term:
-    """One term of a sum, and the batch norm that is still to be applied to it; what is static in time has none."""
+    """One term of a sum, and the batch norm that is still to be applied to it; what is static in time has none.
+
+    `with_graph` is False where the sum was formed under `torch.no_grad`, wherever it is carried out.
+    """
 
     steps: Steps
     normalisation: Normalisation | None = None
+    with_graph: bool = True
 
-    @property
-    def parameters(self) -> tuple[Tensor | None, Tensor | None]:
-        """Weight γ and bias β of its batch norm, where it has them."""
-        return (self.normalisation.norm.weight, self.normalisation.norm.bias) if self.normalisation else (None, None)
+    def sources(self, values: Tensor | None) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """What gets its gradient: these values, or a proxy of them, and weight γ and bias β of its batch norm."""
+        known, values = (self.normalisation, values) if self.with_graph else (None, None)
+        return values, known.norm.weight if known else None, known.norm.bias if known else None
 
     def compute(self) -> Tensor:
         """The term as it stands in the sum, with its graph: [T, B, …], or [B, …] if static."""
         values = self.steps.values()
         if self.normalisation is not None:
             values = self.normalisation(values.flatten(0, 1)).unflatten(0, values.shape[:2])
-        return values
+        return values if self.with_graph else values.detach()
 
     def rate(self) -> Tensor:
         """The time mean [B, …] of the term, with its gradient."""
         rate = self.steps.rate()
-        return rate if self.normalisation is None else self.normalisation(rate)
+        rate = rate if self.normalisation is None else self.normalisation(rate)
+        return rate if self.with_graph else rate.detach()
 
 
 class Current:
     """A sum of terms over T timesteps, which never changes."""
 
     def __init__(self, terms: Sequence[Term], timesteps: int) -> None:
-        self.terms = tuple(terms)
+        formed_now = terms if torch.is_grad_enabled() else (replace(term, with_graph=False) for term in terms)
+        self.terms = tuple(formed_now)
         self.timesteps = timesteps
 
     @staticmethod
@@ -273,7 +279,7 @@ def rate_proxy(
     others are ∂r/∂θ [B, …] for each θ that is `learnt`: ∂L/∂θ = Σ ∂L/∂r ⊙ ∂r/∂θ. `means` [B, …] are those of the terms
     that a batch norm is applied to, before it.
     """
-    inputs = [x for term in terms for x in (term.steps.grad_proxy, *term.parameters)]
+    inputs = [x for term in terms for x in term.sources(term.steps.grad_proxy)]
     return FiringRate.apply(terms, means, derivatives, *learnt, *inputs)
 
 
@@ -317,7 +323,7 @@ class FiringRate(torch.autograd.Function):
 
 def spikes_through_time(current: Current, neurons: Neurons) -> Tensor:
     """Spikes [T, B, …] from rest, with the graph of BPTT where anything of it has one."""
-    inputs = [x for term in current.terms for x in (term.steps.values(), *term.parameters)]
+    inputs = [x for term in current.terms for x in term.sources(term.steps.values())]
     return FireThroughTime.apply(current, neurons, *neurons.learnt, *inputs)
 
 

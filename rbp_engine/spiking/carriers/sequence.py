@@ -42,12 +42,11 @@ class DeferredSum(TensorLike):
         return ((t, reader.at(t)) for t in range(self.current.timesteps))
 
     def resolve(self) -> Steps:
-        """Carry out what is deferred, once: the carrier keeps the result."""
-        if not self.current.deferred:
-            return self.current.terms[0].steps
-        steps = self._compute()
-        self.current = Current([Term(steps)], self.current.timesteps)
-        return steps
+        """Carry out what is deferred, once: the carrier keeps the result, with the graph that it was deferred with."""
+        if self.current.deferred:
+            with torch.set_grad_enabled(any(term.with_graph for term in self.current.terms)):
+                self.current = Current([Term(self._compute())], self.current.timesteps)
+        return self.current.terms[0].steps
 
     def left_to_neurons(self) -> Self:
         """This carrier, whose batch norm the next neuron layer carries out; without fusion it is done at once."""
@@ -85,12 +84,9 @@ class SequenceTensor(DeferredSum):
             values = Current([Term(TimeConstant(values) if static else Dense(values))], timesteps)
         self.current = values
         self.timesteps = timesteps
-        # What is computed later has a graph if it would have had one now.
-        self._with_graph = torch.is_grad_enabled()
 
     def _compute(self) -> Steps:
-        with torch.set_grad_enabled(self._with_graph):
-            return Dense(self.current.compute())
+        return Dense(self.current.compute())
 
     def values(self) -> Tensor:
         """[T, B, …], or [B, …] if static."""
@@ -161,8 +157,7 @@ class RateTensor(DeferredSum):
 
     def _compute(self) -> Steps:
         rate = self.current.rate()
-        with torch.no_grad():
-            return Dense(self.current.compute(), rate.detach(), grad_proxy=rate)
+        return Dense(self.current.compute().detach(), rate.detach(), grad_proxy=rate)
 
     def rate(self) -> Tensor:
         """The time mean [B, …] with its gradient."""
