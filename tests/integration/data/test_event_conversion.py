@@ -130,7 +130,7 @@ def test_the_command_answers_with_the_manifest_and_says_how_far_it_is(sources, t
     assert done is not None and done.train.counts.shape == (10, 4, 2, 16, 16) and verify(done.folder) == []
     assert done.train.scale == pytest.approx(1 / 255)
     code, answer, _ = run(tmp_path / "nowhere", tmp_path / "cache", timesteps=4)
-    assert code == 1 and "is no folder" in answer["problem"]
+    assert code == 1 and "holds no CIFAR10-DVS" in answer["problem"]
 
 
 def copied(sources, layout, tmp_path):

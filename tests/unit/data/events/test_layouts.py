@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 from rbp_engine.data.events.plan import index_hash
-from rbp_engine.data.readers.cifar10_dvs import find_layout, list_recordings, split_recordings
 from rbp_engine.data.sets.cifar import CIFAR10_CLASSES as CLASSES
-from rbp_engine.data.sets.cifar10_dvs import CIFAR10_DVS
+from rbp_engine.data.sets.cifar10_dvs import CIFAR10_DVS, list_recordings, split_recordings
 from rbp_engine.errors import DataError
 
 
@@ -30,38 +29,29 @@ def by_class(folder: str, suffix: str, numbers: range) -> list[str]:
 )
 def test_each_layout_is_recognised(tmp_path, folder, suffix, layout):
     touch(tmp_path / folder, f"cat/cifar10_cat_7.{suffix}")
-    assert find_layout(tmp_path) == (layout, tmp_path / folder)
+    assert CIFAR10_DVS.place(tmp_path) == (layout, [tmp_path / folder])
     assert CIFAR10_DVS.missing(tmp_path) == []
 
 
 def test_of_two_layouts_the_events_of_spikingjelly_are_read_unless_they_are_unfinished(tmp_path):
     touch(tmp_path, "extract/cat/cifar10_cat_7.aedat", "events_np/cat/cifar10_cat_7.npz")
-    assert find_layout(tmp_path)[0] == "events"
+    assert CIFAR10_DVS.place(tmp_path)[0] == "events"
     touch(tmp_path, "events_np.building")
-    assert find_layout(tmp_path)[0] == "aedat"
-
-
-def test_what_is_no_folder_is_named(tmp_path):
-    [problem] = CIFAR10_DVS.missing(tmp_path / "elsewhere")
-    assert "elsewhere is no folder: name the one that holds CIFAR10-DVS" in problem
+    assert CIFAR10_DVS.place(tmp_path)[0] == "aedat"
 
 
 @pytest.mark.parametrize(
-    ("names", "message"),
+    "names",
     [
-        (["airplane.zip", "bird.zip"], r"still zipped: unpack it with .*unzip"),
-        (["download/cat.zip"], r"download holds CIFAR10-DVS still zipped"),
-        (["airplane/cifar10_airplane_0.aedat4"], r"AEDAT 4 \(tonic's\).*events_np/CLASS/cifar10_CLASS_NUMBER\.npz"),
-        (["CIFAR10DVS.zip"], r"AEDAT 4"),
-        (["events_np/cat/cifar10_cat_0.npz", "events_np.building"], r"events_np is unfinished.*delete both"),
-        (["train/0.pt", "test/0.pt"], r"published code .* not read: take the AEDAT 2.0 files"),
-        (["frames_number_10_split_by_number/cat/cifar10_cat_0.npz"], r"or SpikingJelly stores .*or events_np"),
-        (["train/a/b.JPEG", "test/a/b.JPEG"], r"holds no CIFAR10-DVS"),
-        (["readme.txt"], r"holds no CIFAR10-DVS: looked for .*figshare"),
+        ["airplane.zip", "bird.zip"],
+        ["airplane/cifar10_airplane_0.aedat4"],
+        ["events_np/cat/cifar10_cat_0.npz", "events_np.building"],
+        [],
     ],
 )
-def test_an_unreadable_folder_gives_one_message_with_a_remedy(tmp_path, names, message):
+def test_an_unreadable_folder_gives_one_message_with_a_remedy(tmp_path, names):
     [problem] = CIFAR10_DVS.missing(touch(tmp_path, *names))
+    message = r"holds no CIFAR10-DVS: looked for .*AEDAT 2.0.*without events_np.building; get it .*figshare.*; unpack"
     assert re.search(message, problem) and str(tmp_path) in problem and "\n" not in problem
 
 
@@ -85,8 +75,8 @@ def test_the_hash_of_a_split_does_not_depend_on_the_layout(tmp_path):
     aedat = touch(tmp_path / "a", *by_class("", "aedat", range(890, 910)))
     npz = touch(tmp_path / "b", *by_class("events_np/", "npz", range(890, 910)))
     hashes = {
-        index_hash(split_recordings(list_recordings(*find_layout(root))[0], "last100"), CLASSES)
-        for root in (aedat, npz)
+        index_hash(split_recordings(list_recordings(layout, folder)[0], "last100"), CLASSES)
+        for layout, [folder] in map(CIFAR10_DVS.place, (aedat, npz))
     }
     assert len(hashes) == 1
 
