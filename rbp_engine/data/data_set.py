@@ -61,14 +61,6 @@ class DataMissing(UserError):
         )
 
 
-class FetchError(Exception):
-    """A data set could not be downloaded; the message says why, and what to do."""
-
-
-class NotFetchable(FetchError):
-    """A data set must be fetched by hand, or does not exist."""
-
-
 @dataclass(frozen=True)
 class DataShape:
     """`image` is (C, H, W) of one timestep; with `frames`, every timestep has its own. Sizes count samples."""
@@ -91,8 +83,9 @@ class DataSet:
     `data.size` is 0, itself 0 if all have one size.
 
     A set of files has a `folder` (inside its root) with `files`, pairs of name and md5 (of a packed file that of its
-    content: archives are packed anew by others); `download` is what fetches it, or `by_hand` says how. Debian's package
-    `debian`, if there is one, puts the files into `debian_folder` of a folder in `$XDG_DATA_DIRS`. A set that comes in
+    content: archives are packed anew by others); `download` is the name of torchvision's class that downloads it, ""
+    if none does. Debian's package `debian`, if there is one, puts the files into `debian_folder` of a folder in
+    `$XDG_DATA_DIRS`. A set that comes in
     a Python package has `package` (to install) and `module` (to import).
     """
 
@@ -118,7 +111,6 @@ class DataSet:
     folder: str = ""
     files: tuple[tuple[str, str], ...] = ()
     download: str = ""
-    by_hand: str = ""
     debian: str = ""
     debian_folder: str = ""
     package: str = ""
@@ -191,13 +183,6 @@ class DataSet:
             return self.problems(found.path)
         except OSError as error:
             return [described(error)]
-
-    def fetch(self, root: Path) -> Path:
-        """Download the set into `root` and return its folder there; does nothing if that exists. Raises FetchError."""
-        raise NotFetchable(
-            f"'{self.name}' cannot be downloaded from here: get it from {self.by_hand}, then "
-            f"`rbp data add {self.name} DIR`"
-        )
 
     def roots(self) -> list[Path]:
         """The folders in which the set is searched for, in order.

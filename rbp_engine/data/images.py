@@ -104,9 +104,3 @@ class PublishedImages(ImagesInMemory):
     def problems(self, folder: Path | None) -> list[str]:
         there = [(unpacked((folder or Path()) / name), md5) for name, md5 in self.files]
         return problems_of(partial(read_published, path, md5, self.largest) for path, md5 in there)
-
-    def fetch(self, root: Path) -> Path:
-        # torchvision takes seconds to import.
-        from rbp_engine.data.fetch import download
-
-        return download(self.name, self.download, Path(self.folder).parts[0], root)

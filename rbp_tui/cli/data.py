@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -90,14 +91,18 @@ def fetch(
 ) -> None:
     """Download a data set into the cache; no other command downloads anything."""
     _refuse_unknown(name)
-    if catalogued(name).find().found:
-        say("{} is here already: {}", name, catalogued(name).find().path or catalogued(name).origin)
+    here = catalogued(name).find()
+    if here.found:
+        say("{} is here already: {}", name, here.path or catalogued(name).origin)
         return
-    command = module_command("rbp_engine.data.fetch", name, str(made_cache_directory() / "data"))
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if not catalogued(name).download:
+        raise typer.Exit(fail(f"'{name}' cannot be downloaded from here: {here.remedy}", 2))
+    root = made_cache_directory() / "data"
+    # What torchvision prints is progress.
+    done = subprocess.run(module_command("rbp_engine.data.fetch", name, str(root)), stdout=sys.stderr, check=False)
     if done.returncode:
         raise typer.Exit(done.returncode)
-    say("{} is here: {}", name, json.loads(done.stdout)["path"])
+    say("{} is here: {}", name, catalogued(name).find([root]).path)
 
 
 def convert(

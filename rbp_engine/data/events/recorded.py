@@ -25,12 +25,14 @@ if TYPE_CHECKING:
 class RecordedSet(DataSet):
     """Recordings of an event camera; `image_size` is the sensor's.
 
-    `layouts` are those in which people have it: the name of each, and what it has for each part, as paths in the root.
+    `by_hand` is where to get it, and what to do then. `layouts` are those in which people have it: the name of each,
+    and what it has for each part, as paths in the root.
     """
 
     kind: ClassVar[Kind] = "recordings"
     in_memory: ClassVar[bool] = False
     takes: tuple[str, ...] = ("roll", "size", "frames_by")
+    by_hand: str
     layouts: tuple[tuple[str, str, str], ...] = ()
 
     def plan(self, root: Path, wanted: FrameSettings) -> Plan:

@@ -55,8 +55,6 @@ DATA_SETS = (
         origin="https://image-net.org/download.php, by hand after registration",
         layout="train/ and val/ with a folder of images for each class",
         takes=("size",),
-        by_hand="https://image-net.org/download.php (ILSVRC2012, after registration); unpack it into "
-        "train/<class>/ and val/<class>/ as https://github.com/pytorch/examples/tree/main/imagenet shows",
         folder="imagenet",
     ),
 )

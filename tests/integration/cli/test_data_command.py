@@ -74,6 +74,12 @@ def test_a_named_set_that_is_not_here_gives_exit_code_3(rbp):
     assert "✓ digits is whole" in done.stdout
 
 
+def test_a_set_that_is_not_downloaded_is_named_with_its_page(rbp):
+    done = rbp("fetch", "imagenet")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "https://" in done.stderr and "rbp data add imagenet DIR" in done.stderr
+
+
 def test_an_unknown_set_is_refused_with_the_nearest_name(rbp):
     done = rbp("check", "digits", "cifar1O")
     assert (done.returncode, done.stdout) == (2, "")
