@@ -3,10 +3,8 @@
 Augmentation is a function of seed, epoch and position alone.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +14,7 @@ from rbp_engine.data.events.cache import Samples
 from rbp_engine.data.feed import Feed
 from rbp_engine.data.loading.batch_loader import Batch, BatchLoader, Read
 from rbp_engine.data.loading.prefetch import moved
-from rbp_engine.data.loading.source import Finish, Index, Source, Wanted, permutation
+from rbp_engine.data.loading.source import Finish, Index, Source, Wanted
 from rbp_engine.data.opening import Opening
 from rbp_engine.data.preprocess import Frames
 
@@ -38,23 +36,15 @@ class EventSource(Source):
     def labels(self) -> Index:
         return self.samples.labels
 
-    def augmented(self, index: Index, seed: int) -> tuple[Read, Finish, Callable[[int], Any]]:
-        read, plain = self.plain()
-
+    def reading(self, seed: int | None) -> tuple[Read, Finish]:
         def finish(wanted: Wanted, counts: Tensor, labels: Tensor) -> Batch:
-            if self.flip or self.roll:
+            if seed is not None and (self.flip or self.roll):
                 share = wanted.share
                 # Drawn on the host, to be the same on every device.
                 random = np.random.default_rng((seed, wanted.epoch, 1 + wanted.position))
                 flipped = random.random(share.total)[share.places] < (0.5 if self.flip else 0.0)
                 shifts = random.integers(-self.roll, self.roll + 1, (share.total, 2))[share.places]
                 counts = mirror_and_roll(counts, torch.from_numpy(flipped), torch.from_numpy(shifts))
-            return plain(wanted, counts, labels)
-
-        return read, finish, permutation(index, seed)
-
-    def plain(self) -> tuple[Read, Finish]:
-        def finish(_: Wanted, counts: Tensor, labels: Tensor) -> Batch:
             frames = counts.transpose(0, 1).contiguous().float()
             return frames if self.samples.scale == 1.0 else frames * self.samples.scale, labels
 

@@ -1,9 +1,9 @@
 """Images in memory; nothing is drawn from torch's global generator."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -45,21 +45,29 @@ class MemorySource(Source):
         """The images, once for all batches of them."""
         return self.images.to(self.device)
 
-    def augmented(self, index: Index, seed: int) -> tuple[Read, Finish, Callable[[int], Any]]:
+    def order(self, index: Index, seed: int) -> Callable[[int], Index]:
         if self.by_pil is not None:
-            return self._by_pil(self.by_pil).augmented(index, seed)
-        places = torch.from_numpy(index).to(self.device)
-        generator, normalise, policy = torch.Generator(self.device), self._normalise(), None
-        data = self.data
-        if data.auto_augment:
+            return super().order(index, seed)
+
+        def order(epoch: int) -> Index:
+            generator = torch.Generator().manual_seed(_mix(seed, epoch, 0))
+            drawn: Index = torch.randperm(len(index), generator=generator).numpy()
+            return index[drawn]
+
+        return order
+
+    def reading(self, seed: int | None) -> tuple[Read, Finish]:
+        if self.by_pil is not None and seed is not None:
+            return self._by_pil(self.by_pil).reading(seed)
+        data, policy = self.data, None
+        generator, normalise = torch.Generator(self.device), self._normalise()
+        if data.auto_augment and seed is not None:
             height, width = self.images.pixels.shape[-2:]
             policy = AutoAugment(height, width, self.device)
 
-        def order(epoch: int) -> Tensor:
-            drawn = torch.randperm(len(places), generator=torch.Generator().manual_seed(_mix(seed, epoch, 0)))
-            return places[drawn.to(self.device)]
-
         def finish(wanted: Wanted, pixels: Tensor, labels: Tensor) -> Batch:
+            if seed is None:
+                return normalise(pixels), labels
             mixed, share = _mix(seed, wanted.epoch, 1 + wanted.position), wanted.share
             generator.manual_seed(mixed)
             if data.crop_padding:
@@ -72,18 +80,12 @@ class MemorySource(Source):
             finished = normalise(pixels)
             return augmentation.cutout(finished, data.cutout, generator, share) if data.cutout else finished, labels
 
-        return lambda plan: self._at(wanted.indices for wanted in plan), finish, order
+        return self._read, finish
 
-    def plain(self) -> tuple[Read, Finish]:
-        normalise = self._normalise()
-
-        def finish(_: Wanted, pixels: Tensor, labels: Tensor) -> Batch:
-            return normalise(pixels), labels
-
-        def read(plan: Sequence[Wanted]) -> Iterator[Batch]:
-            return self._at(self._places(wanted.indices) for wanted in plan)
-
-        return read, finish
+    def _read(self, plan: Sequence[Wanted]) -> Iterator[Batch]:
+        images = self.on_device
+        for places in (self._places(wanted.indices) for wanted in plan):
+            yield images.pixels[places], images.labels[places]
 
     def _places(self, indices: Index) -> slice | Tensor:
         """Neighbours as a slice, which copies nothing and for which a card need not wait."""
@@ -91,10 +93,6 @@ class MemorySource(Source):
         if np.array_equal(indices, np.arange(first, first + len(indices))):
             return slice(first, first + len(indices))
         return moved(torch.from_numpy(indices), self.device)
-
-    def _at(self, indices: Iterable[slice | Tensor]) -> Iterator[Batch]:
-        images = self.on_device
-        return ((images.pixels[places], images.labels[places]) for places in indices)
 
     def _by_pil(self, loader: BatchLoader) -> Source:
         # torchvision takes seconds to import.

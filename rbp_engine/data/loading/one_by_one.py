@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from rbp_engine.data.feed import Feed
 from rbp_engine.data.loading.batch_loader import Batch, BatchLoader, Read
-from rbp_engine.data.loading.source import Finish, Index, Source, Wanted, permutation
+from rbp_engine.data.loading.source import Finish, Index, Source, Wanted
 from rbp_engine.data.opening import Opening
 from rbp_engine.data.preprocess import NormalisePixels, Pixels
 from rbp_engine.data.readers.image_files import square
@@ -44,13 +43,7 @@ class OneByOne(Source):
     def labels(self) -> Index:
         return self.classes
 
-    def augmented(self, index: Index, seed: int) -> tuple[Read, Finish, Callable[[int], Any]]:
-        return *self._reading(seed), permutation(index, seed)
-
-    def plain(self) -> tuple[Read, Finish]:
-        return self._reading(None)
-
-    def _reading(self, seed: int | None) -> tuple[Read, Finish]:
+    def reading(self, seed: int | None) -> tuple[Read, Finish]:
         def finish(_: Wanted, pixels: Tensor, labels: Tensor, mirrored: Tensor) -> Batch:
             if self.flip and seed is not None:
                 pixels = torch.where(mirrored.view(-1, 1, 1, 1), pixels.flip(-1), pixels)

@@ -31,13 +31,8 @@ class Wanted:
     epoch: int
     position: int
     first: int
-    indices: Any
+    indices: Index
     share: Share
-
-
-def permutation(index: Index, seed: int) -> Callable[[int], Any]:
-    """The samples at `index` in the order of each epoch."""
-    return lambda epoch: index[np.random.default_rng((seed, epoch, 0)).permutation(len(index))]
 
 
 class TrainingBatches:
@@ -47,7 +42,7 @@ class TrainingBatches:
     one with fewer samples than processes.
     """
 
-    def __init__(self, read: Read, finish: Finish, order: Callable[[int], Any], count: int, cut: Cut) -> None:
+    def __init__(self, read: Read, finish: Finish, order: Callable[[int], Index], count: int, cut: Cut) -> None:
         self.read, self.finish, self.order, self.count, self.cut = read, finish, order, count, cut
         if len(self) == 0:
             raise SettingsError(
@@ -73,7 +68,7 @@ class TrainingBatches:
         for wanted, read in zip(plan, self.read(plan), strict=True):
             yield self.finish(wanted, *read)
 
-    def _wanted(self, epoch: int, position: int, order: Any) -> Wanted:
+    def _wanted(self, epoch: int, position: int, order: Index) -> Wanted:
         share = Share.part(self.size(position), self.cut.rank, self.cut.world_size)
         start = position * self.cut.batch_size
         return Wanted(epoch, position, start + share.first, order[start + share.first : start + share.end], share)
@@ -109,12 +104,12 @@ class Source(ABC):
         """The class of each sample, a tensor or an array [N] of integers."""
 
     @abstractmethod
-    def augmented(self, index: Index, seed: int) -> tuple[Read, Finish, Callable[[int], Any]]:
-        """For training: how samples are read and finished, and in which order those at `index` come in each epoch."""
+    def reading(self, seed: int | None) -> tuple[Read, Finish]:
+        """How samples are read and finished: augmented by this seed, or plain without one, for an evaluation."""
 
-    @abstractmethod
-    def plain(self) -> tuple[Read, Finish]:
-        """For an evaluation: how samples are read and finished."""
+    def order(self, index: Index, seed: int) -> Callable[[int], Index]:
+        """The samples at `index` in the order of each epoch."""
+        return lambda epoch: index[np.random.default_rng((seed, epoch, 0)).permutation(len(index))]
 
     def training(self, cut: Cut, index: Index | None = None) -> TrainingBatches:
         """Shuffled, augmented batches of (images [B, …] or [T, B, …], labels [B]).
@@ -122,11 +117,11 @@ class Source(ABC):
         Raises SettingsError for batches that cannot be filled.
         """
         index = self._all() if index is None else index
-        return TrainingBatches(*self.augmented(index, cut.seed), len(index), cut)
+        return TrainingBatches(*self.reading(cut.seed), self.order(index, cut.seed), len(index), cut)
 
     def evaluation(self, cut: Cut, split: str = "test", index: Index | None = None) -> EvaluationBatches:
         """The samples in order, as the batches of a split."""
-        return EvaluationBatches(*self.plain(), self._all() if index is None else index, cut, split)
+        return EvaluationBatches(*self.reading(None), self._all() if index is None else index, cut, split)
 
     def _all(self) -> Index:
         return np.arange(len(self.labels))
