@@ -1,4 +1,4 @@
-"""CIFAR10-DVS from files with the bytes of each layout, with two short recordings per class."""
+"""The conversion of CIFAR10-DVS, of two short recordings per class, by its command and in this process."""
 
 import json
 import os
@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -19,62 +19,14 @@ from rbp_engine.data.events.cache import load, verify
 from rbp_engine.data.events.conversion import Unreadable
 from rbp_engine.data.events.plan import FrameSettings
 from rbp_engine.data.open_feed import open_feed
-from rbp_engine.data.sets.cifar import CIFAR10_CLASSES as CLASSES
 from rbp_engine.data.sets.cifar10_dvs import CIFAR10_DVS
 from rbp_engine.lease import LeaseHeld, taken
 from rbp_engine.preset.sections.data import DataSection
+from tests.recorded_sets import drawn, frames_of, write_cifar10_dvs
 
-LAYOUTS = {1: "aedat", 3: "events"}
-NUMBERS = (0, 900)
-T = 10
+LAYOUTS = ("aedat", "npz")
+T, EVENTS = 10, 1234
 MODULE = "rbp_engine.data.events.convert"
-
-
-@dataclass(frozen=True)
-class Raw:
-    """Events as the sensor records them: time in µs, x, y, and polarity, 1 for on."""
-
-    t: np.ndarray
-    x: np.ndarray
-    y: np.ndarray
-    p: np.ndarray
-
-
-def recording(label, number, events=1234):
-    random = np.random.default_rng([label, number])
-    times = np.sort(random.integers(0, 1_000_000, events))
-    # Asymmetric on purpose: every wrong orientation gives different frames.
-    x, y = random.integers(0, 90, events), random.integers(40, 128, events)
-    return Raw(times, x, y, (random.random(events) < 0.3).astype(np.int64))
-
-
-def frames_of(raw, rows, columns):
-    frames = np.zeros((T, 2, 128, 128), np.int64)
-    share = len(raw.t) // T
-    for step in range(T):
-        part = slice(step * share, (step + 1) * share if step < T - 1 else None)
-        np.add.at(frames[step], (raw.p[part], rows[part], columns[part]), 1)
-    return frames
-
-
-def write_aedat(path, raw):
-    header = b"#!AER-DAT2.0\r\n# This is a raw AE data file - do not edit\r\n# Timestamps tick is 1 us\r\n"
-    words = np.stack([(raw.x << 1) | (raw.y << 8) | (1 - raw.p), raw.t], axis=1).astype(">u4")
-    path.write_bytes(header + words.tobytes())
-
-
-def write(root, layout, events=1234, numbers=NUMBERS):
-    """Write the recordings in a layout."""
-    inside = "events_np/" if layout == 3 else ""
-    for label, name in enumerate(CLASSES):
-        for number in numbers:
-            raw, stem = recording(label, number, events), root / f"{inside}{name}/cifar10_{name}_{number}"
-            stem.parent.mkdir(parents=True, exist_ok=True)
-            if layout == 1:
-                write_aedat(stem.with_suffix(".aedat"), raw)
-            else:
-                np.savez(stem.with_suffix(".npz"), t=raw.t, x=127 - raw.y, y=127 - raw.x, p=raw.p)
-    return root
 
 
 def convert(root, cache, *, progress=None, **wanted):
@@ -84,7 +36,9 @@ def convert(root, cache, *, progress=None, **wanted):
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sets")
-    return {layout: write(folder / str(layout), layout) for layout in LAYOUTS}
+    for layout in LAYOUTS:
+        write_cifar10_dvs(folder / layout, layout, EVENTS)
+    return {layout: folder / layout for layout in LAYOUTS}
 
 
 def command(root, cache, **wanted):
@@ -99,31 +53,21 @@ def run(root, cache, **wanted):
     return done.returncode, answer, [one["doing"] for one in progress]
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_recording_gives_the_same_frames_from_every_layout(sources, tmp_path, layout):
-    done = convert(sources[layout], tmp_path, timesteps=T, size=128)
-    assert done.manifest["layout"] == LAYOUTS[layout]
-    for part, number in ((done.train, 0), (done.test, 900)):
-        raws = [recording(label, number) for label in range(10)]
-        expected = np.stack([frames_of(raw, 127 - raw.x, 127 - raw.y) for raw in raws])
-        assert np.array_equal(part.counts, expected) and part.labels.tolist() == list(range(10))
-        assert part.counts.dtype == np.uint8 and isinstance(part.counts, np.memmap)
-
-
 def test_resized_counts_are_fractions_in_a_wider_type(sources, tmp_path):
-    assert convert(sources[3], tmp_path, timesteps=T).manifest["types"] == {"train": "float16", "test": "float16"}
+    assert convert(sources["npz"], tmp_path, timesteps=T).manifest["types"] == {"train": "float16", "test": "float16"}
 
 
 def test_with_orientation_stored_the_frames_stay_as_in_the_layout(sources, tmp_path):
-    done = convert(sources[1], tmp_path, timesteps=T, size=128, orientation="stored")
-    raw = recording(3, 0)
-    assert np.array_equal(done.train.counts[3], frames_of(raw, raw.y, raw.x))
+    done = convert(sources["aedat"], tmp_path, timesteps=T, size=128, orientation="stored")
+    t, x, y, p = drawn(3, 0, count=EVENTS)
+    assert np.array_equal(done.train.counts[3], frames_of((t, 127 - y, 127 - x, p), T, 128))
+    assert done.train.counts.dtype == np.uint8 and isinstance(done.train.counts, np.memmap)
     assert done.manifest["orientation"] == "row y, column x, as stored"
 
 
 def test_the_command_answers_with_the_manifest_and_says_how_far_it_is(sources, tmp_path):
     wanted = {"timesteps": 4, "frames_by": "time", "split": "first100", "resize": "legacy_pil", "size": 16}
-    code, answer, progress = run(sources[1], tmp_path / "cache", **wanted)
+    code, answer, progress = run(sources["aedat"], tmp_path / "cache", **wanted)
     assert code == 0 and progress[-1] == "20/20 recordings"
     assert answer.items() >= (wanted | {"layout": "aedat", "finished": True}).items()
     done = load(Path(answer["folder"]))
@@ -141,7 +85,7 @@ def truncate(path):
     os.truncate(path, path.stat().st_size - 501)
 
 
-@pytest.mark.parametrize("layout", [1, 3])
+@pytest.mark.parametrize("layout", LAYOUTS)
 def test_each_file_that_cannot_be_read_is_named_with_its_reason_after_all_have_been_tried(sources, tmp_path, layout):
     root = copied(sources, layout, tmp_path)
     files = sorted(path for path in root.rglob("*") if path.is_file())
@@ -163,7 +107,7 @@ def test_each_file_that_cannot_be_read_is_named_with_its_reason_after_all_have_b
 
 
 def test_a_second_conversion_reads_no_recording(sources, tmp_path):
-    root = copied(sources, 1, tmp_path)
+    root = copied(sources, "aedat", tmp_path)
     first = convert(root, tmp_path / "cache", timesteps=T)
     for path in root.rglob("*.aedat"):
         known = path.stat()
@@ -174,9 +118,10 @@ def test_a_second_conversion_reads_no_recording(sources, tmp_path):
 
 
 def test_recordings_that_replace_others_under_the_same_names_are_converted_again(tmp_path):
-    root = write(tmp_path / "set", 1)
+    root = tmp_path / "set"
+    write_cifar10_dvs(root, "aedat")
     before = convert(root, tmp_path / "cache", timesteps=T)
-    write(root, 1, events=2345)
+    write_cifar10_dvs(root, "aedat", 2345)
     after = convert(root, tmp_path / "cache", timesteps=T)
     fresh = convert(root, tmp_path / "empty", timesteps=T)
     assert np.array_equal(after.train.counts, fresh.train.counts)
@@ -184,32 +129,33 @@ def test_recordings_that_replace_others_under_the_same_names_are_converted_again
 
 
 def test_a_recording_of_another_time_is_taken_for_another_one(tmp_path):
-    root = write(tmp_path / "set", 1)
+    root = tmp_path / "set"
+    write_cifar10_dvs(root, "aedat")
     before = convert(root, tmp_path / "cache", timesteps=T)
     os.utime(root / "cat" / "cifar10_cat_900.aedat", (0, 0))
     assert convert(root, tmp_path / "cache", timesteps=T).folder != before.folder
 
 
 def test_a_damaged_cache_does_not_load_and_is_built_again(sources, tmp_path):
-    first = convert(sources[1], tmp_path, timesteps=T)
+    first = convert(sources["aedat"], tmp_path, timesteps=T)
     content = (first.folder / "train.npy").read_bytes()
     truncate(first.folder / "train.npy")
     assert load(first.folder) is None
-    again = convert(sources[1], tmp_path, timesteps=T)
+    again = convert(sources["aedat"], tmp_path, timesteps=T)
     assert (again.folder / "train.npy").read_bytes() == content
     (again.folder / "train.npy").write_bytes(content[:-1] + b"\x7f")
     assert "train.npy is damaged" in verify(again.folder)[0]
 
 
 def test_a_conversion_in_progress_refuses_another(sources, tmp_path):
-    done = convert(sources[1], tmp_path, timesteps=T)
+    done = convert(sources["aedat"], tmp_path, timesteps=T)
     shutil.rmtree(done.folder)
     with taken(done.folder.with_suffix(".lock")), pytest.raises(LeaseHeld, match=f"process {os.getpid()}"):
-        convert(sources[1], tmp_path, timesteps=T)
+        convert(sources["aedat"], tmp_path, timesteps=T)
 
 
 def test_a_feed_has_batches_from_the_cache(sources, tmp_path, monkeypatch):
-    (tmp_path / "machine.toml").write_text(f"cache = '{tmp_path}'\n[data]\ncifar10_dvs = '{sources[1]}'\n")
+    (tmp_path / "machine.toml").write_text(f'cache = "{tmp_path}"\n[data]\ncifar10_dvs = "{sources["aedat"]}"\n')
     monkeypatch.setenv("RBP_CONFIG", str(tmp_path))
     data = DataSection(name="cifar10_dvs", batch_size=4, flip=True, roll=5)
     feed = open_feed(data, timesteps=5, seed=1, held_out=0.0, device=torch.device("cpu"))
@@ -222,7 +168,8 @@ def test_a_feed_has_batches_from_the_cache(sources, tmp_path, monkeypatch):
 def many(tmp_path_factory):
     """A set whose conversion takes about a second, and the expected result."""
     folder = tmp_path_factory.mktemp("many")
-    root = write(folder / "set", 1, events=60, numbers=(*range(9), *range(900, 903)))
+    root = folder / "set"
+    write_cifar10_dvs(root, "aedat", 60, (*range(9), *range(900, 903)))
     return root, convert(root, folder / "whole", timesteps=8, size=32)
 
 
