@@ -57,12 +57,9 @@ def listing(as_json: Json = False) -> None:
     if as_json:
         print_json([_as_json(catalogued(name), here) for name, here in found.items()])
         return
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table.grid(padding=(0, 1))
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
+    table = Table.grid(Column(no_wrap=True), Column(no_wrap=True), Column(overflow="fold"), padding=(0, 1))
     for name, here in found.items():
         sign = styled("[green]✓[/]" if here.found else "[yellow]✗[/]")
         table.add_row(sign, styled("[bold]{}[/]", name), _describe(catalogued(name), here))
@@ -86,9 +83,7 @@ def add(
     say("{} is here; recorded in {}", name, written)
 
 
-def fetch(
-    name: Name,
-) -> None:
+def fetch(name: Name) -> None:
     """Download a data set into the cache; no other command downloads anything."""
     _refuse_unknown(name)
     here = catalogued(name).find()
@@ -195,7 +190,6 @@ def _describe(data_set: "DataSet", here: "Presence") -> "Text":
 
 
 def _refuse_unknown(name: str) -> None:
-
     if is_catalogued(name):
         return
     there_are = f"There are: {', '.join(CATALOG)}, and folder:NAME for images in your own folders"

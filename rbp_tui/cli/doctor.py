@@ -67,13 +67,10 @@ def terminal() -> "Finding":
 
 
 def _print_finding(finding: "Finding") -> None:
-    from rich.table import Table
+    from rich.table import Column, Table
     from rich.text import Text
 
-    row = Table.grid(padding=(0, 1))
-    row.add_column(width=1)
-    row.add_column(width=13, no_wrap=True)
-    row.add_column(overflow="fold")
+    row = Table.grid(Column(width=1), Column(width=13, no_wrap=True), Column(overflow="fold"), padding=(0, 1))
     text = paragraph(finding.text)
     if finding.remedy:
         text.append_text(styled("\n[bold]try:[/] {}", paragraph(finding.remedy)))
