@@ -82,10 +82,10 @@ def test_accuracy_and_loss_of_a_network_with_a_silent_layer_are_its_consequences
     assert found == [("loss", "", 10), ("silent", "b", 50)]
 
 
-def test_a_loss_that_has_come_down_again_is_named_while_nothing_is_learned() -> None:
+def test_a_loss_that_has_come_down_again_is_named_while_little_is_learned() -> None:
     """Where a cosine ends, the loss of weights that were driven away is little above that of guessing."""
-    came_down = curve(np.where(np.arange(SAMPLES) < SAMPLES / 2, 20.0, 2.4))
-    for top1, rules in ((0.1, ["loss"]), (0.5, [])):
+    for last, top1, rules in ((2.4, 0.1, ["loss"]), (2.1, 0.2, ["loss"]), (1.0, 0.7, [])):
+        came_down = curve(np.where(np.arange(SAMPLES) < SAMPLES / 2, 20.0, last))
         curves = {"train/top1": curve(np.full(SAMPLES, top1)), "train/loss": came_down}
         assert [rule for rule, _, _ in named(History(curves=curves, classes=10))] == rules
 
@@ -142,7 +142,7 @@ def test_a_run_that_still_learns_needs_epochs_and_is_not_advised_fewer_timesteps
         assert [finding.rule for finding in found] == rules
 
 
-@pytest.mark.parametrize(("epochs", "advice"), [(1, "train it for longer: epochs=2"), (9, "resume it")])
+@pytest.mark.parametrize(("epochs", "advice"), [(1, "train it for longer (epochs=2)"), (9, "let it go on to its end")])
 def test_a_run_that_still_learned_where_it_was_stopped_is_to_be_resumed_as_it_is(epochs: int, advice: str) -> None:
     attempt = Attempt(1, Mark(0.0, 0), 0.0, RunStart(epochs=epochs))
     [found] = findings(History(curves={"validation/top1": curve(np.array([0.5, 0.7]))}, attempts=(attempt,)))

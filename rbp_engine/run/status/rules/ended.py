@@ -85,7 +85,7 @@ def unfinished(history: History) -> Iterator[Alarm]:
             f"it ended after {done:.0f} of {attempt.begun.epochs} epochs, "
             f"with {percent(share)} of its largest learning rate",
             "the accuracy of a schedule comes at its end, when the learning rate is small",
-            f"resume it, or train one of train.epochs={done:.0f}, whose schedule ends there",
+            f"let it go on to its end, or train one of train.epochs={done:.0f}, whose schedule ends there",
         )
     elif done == attempt.begun.epochs == 1 and len(lr) > 1 and share == 1.0:
         yield alarm(
@@ -113,7 +113,7 @@ def improving(history: History) -> Iterator[Alarm]:
             len(scores) - 1,
             f"it was still learning: its last evaluation is {100 * gain:.1f} points better than all before it",
             f"it ended after {done:.0f} of {epochs} epochs" if done < epochs else "it had too few epochs",
-            "resume it" if done < epochs else f"train it for longer: epochs={2 * done:.0f}",
+            "let it go on to its end" if done < epochs else f"train it for longer (epochs={2 * done:.0f})",
         )
 
 

@@ -241,13 +241,13 @@ def chance_limit(classes: int) -> float:
 
 
 def loss(history: History) -> Iterator[Alarm]:
-    """The training loss is far above that of guessing, or has been and the network has learned nothing since."""
+    """The training loss is far above that of guessing, or has been and is not yet half of that."""
     curve, classes = history.curves.get("train/loss"), history.classes
     if curve is None or classes < 2:
         return
     guessing = math.log(classes)
     far = curve.value > LARGEST_LOSS * guessing
-    if np.count_nonzero(far) >= SUSTAINED and next(chance(history), None) is not None:
+    if np.count_nonzero(far) >= SUSTAINED and curve.value[-1] > guessing / 2:
         far = np.logical_or.accumulate(far)
     if (first := since(far)) is not None:
         last, largest = curve.value[-1], np.nanmax(curve.value[first:])
