@@ -130,7 +130,8 @@ def import_runs(
 
 
 def _import(files: list[Path], runs: Path, name: str, tags: list[str], *, percent: bool) -> Imported | RunError:
-    called = name or (files[0].parent if _EVENTS in files[0].name else files[0]).absolute().stem
+    first = files[0].absolute()
+    called = name or (first.parent.name if _EVENTS in first.name else first.stem)
     try:
         return _write(_read(files), runs, one_line(called), tags, files[0], percent=percent)
     except OSError as error:
@@ -307,6 +308,8 @@ def _write(table: _Table, runs: Path, name: str, tags: list[str], path: Path, *,
     identity = table.identity
     run = RunDirectory(runs / f"imported-{identity[:8]}-{identity[8:12]}")
     places, scales, notes = _places(table, percent=percent)
+    if not any(table.epochs.values()) and any(part in (Part.HELD_OUT, Part.TEST) for part, _ in places.values()):
+        notes.append("it says no epochs: its evaluations are counted as such")
     notes = [*table.notes, *notes]
     count = sum(map(len, table.curves.values()))
     result = Imported(run, name, len(places), count, not run.run_json.is_file(), tuple(notes))

@@ -67,7 +67,7 @@ def rows_of(one: Imported, *columns: str) -> list[tuple[str, ...]]:
 
 def test_curves_of_tensorboard_are_those_of_the_run_to_the_last_digit(tmp_path):
     one = only(import_runs(write_events(tmp_path / "resnet"), tmp_path / "runs", tags=["theirs"]))
-    assert one.new and one.curves == 4 and one.notes == ()
+    assert one.new and one.curves == 4 and one.notes == ("it says no epochs: its evaluations are counted as such",)
     metrics = events_of(one, Metrics)
     assert [(event.t, event.step, event.body.loss) for event in metrics] == [
         (1.7e9 + step, step, THIRDS[step]) for step in range(8)
@@ -90,6 +90,13 @@ def test_curves_of_tensorboard_are_those_of_the_run_to_the_last_digit(tmp_path):
     described = read_run_json(one.run)
     assert (described.host, described.python, described.packages, described.git) == ("", "", {}, None)
     assert [record.run.id for record in list_runs(tmp_path / "runs")] == [one.run.id]
+
+
+def test_a_run_is_called_as_its_folder_or_its_table_also_with_a_dot_in_it(tmp_path):
+    (tmp_path / "lr0.01.csv").write_text("step,loss\n1,0.5\n")
+    for path in (write_events(tmp_path / "lr0.1"), tmp_path / "lr0.01.csv"):
+        one = only(import_runs(path, tmp_path / "runs"))
+        assert load_summary(one.run).name == path.name.removesuffix(".csv")
 
 
 def test_what_a_resumed_run_has_trained_again_counts_once(tmp_path):
