@@ -160,11 +160,23 @@ def _skip_space(text: str, position: int) -> int:
 def select_runs(runs: Path, words: Sequence[str], *, archived: bool = False) -> list[RunDirectory]:
     """The selected runs, each once: all words of queries are one query, as `is_query` knows them, others a run each.
 
-    A query finds runs in the archive only if it asks for them, or with `archived`.
+    Beside a query, a word that names no run is a term of it, as in lists. A query finds runs in the archive only if it
+    asks for them, or with `archived`.
     Raises RunError for a reference that fits no run or several, and for a query that is invalid or fits none.
     """
-    chosen = dict.fromkeys(find_run(runs, word) for word in words if not is_query(word))
-    if query := " ".join(filter(is_query, words)):
+    chosen: dict[RunDirectory, None] = {}
+    terms = []
+    for word in words:
+        if is_query(word):
+            terms.append(word)
+            continue
+        try:
+            chosen[find_run(runs, word)] = None
+        except RunError:
+            if not any(map(is_query, words)):
+                raise
+            terms.append(word)
+    if query := " ".join(terms):
         found = fitting_runs(runs, query, archived=archived)
         if not found:
             raise RunError(f"no run in {runs} fits {query!r}{all_must_hold(query)}")

@@ -121,23 +121,24 @@ def find_run(runs: Path, reference: str, listed_by: str = "rbp ls") -> RunDirect
     if ID.fullmatch(reference) and (runs / reference / "run.json").is_file():
         return RunDirectory(runs / reference)
     known = list(run_directories(runs)) if reference else []
-    for key, fitting in (
-        ("id", [run for run in known if run.id.startswith(reference)]),
-        ("id", [run for run in known if is_called(run.id, reference)]),
-        ("name", [run for run in known if (summary := read_summary(run)) is not None and summary.name == reference]),
+    summaries = {run: summary for run in known if (summary := read_summary(run)) is not None}
+    all_of = ""
+    if any(reference.lower() in summary.name.lower() for summary in summaries.values()):
+        all_of = f"name:{reference} takes all with it in their name"
+    if any(summary.preset == reference for summary in summaries.values()):
+        all_of = f"preset={reference} takes all of that preset"
+    for fitting in (
+        [run for run in known if run.id.startswith(reference)],
+        [run for run in known if is_called(run.id, reference)],
+        [run for run, summary in summaries.items() if summary.name == reference],
     ):
         if len(fitting) == 1:
             return fitting[0]
         if fitting:
             listed = "\n  ".join(run.id for run in fitting[-10:])
-            raise RunError(f"{reference!r} fits {len(fitting)} runs, and {key}:{reference} all of them:\n  {listed}")
-    hint = f"{listed_by} shows what is there"
-    summaries = [summary for run in known if (summary := read_summary(run)) is not None]
-    if any(reference.lower() in summary.name.lower() for summary in summaries):
-        hint = f"name:{reference} names all with it in their name"
-    if any(summary.preset == reference for summary in summaries):
-        hint = f"preset={reference} names all of that preset"
-    raise NoSuchRun(f"no run {reference!r} in {runs} ({hint})")
+            all_of = all_of or f"id:{reference} takes all with it in their id"
+            raise RunError(f"{reference!r} may be any of {len(fitting)} runs; {all_of}:\n  {listed}")
+    raise NoSuchRun(f"no run {reference!r} in {runs} ({all_of or f'{listed_by} shows what is there'})")
 
 
 def refuse_live(run: RunDirectory) -> None:

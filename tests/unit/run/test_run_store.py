@@ -38,7 +38,7 @@ def test_an_ambiguous_reference_lists_the_candidates(runs, reference, fitting):
     with pytest.raises(RunError) as caught:
         find_run(runs, reference)
     message = str(caught.value)
-    assert "fits 2 runs" in message and [run for run in (FIRST, SECOND, THIRD) if run in message] == fitting
+    assert "may be any of 2 runs" in message and [run for run in (FIRST, SECOND, THIRD) if run in message] == fitting
 
 
 @pytest.mark.parametrize(
@@ -50,12 +50,19 @@ def test_a_reference_to_no_run_or_with_a_path_is_refused(runs, reference):
 
 
 def test_a_word_in_names_of_runs_and_terms_that_no_run_fits_say_how_to_find_them(runs):
-    with pytest.raises(RunError, match="name:wic names all with it in their name"):
+    with pytest.raises(RunError, match="name:wic takes all with it in their name"):
         find_run(runs, "wic")
     with pytest.raises(RunError, match="fits 'name:twice T=77': a run must fit all of it; 'or' between terms"):
         select_runs(runs, ["name:twice", "T=77"])
     with pytest.raises(RunError, match=r"fits 'T=77'$"):
         select_runs(runs, ["T=77"])
+
+
+def test_beside_a_query_a_word_that_names_no_run_is_a_term_of_it(runs):
+    assert [run.id for run in select_runs(runs, ["twice", "T=4"])] == [FIRST, SECOND]
+    assert [run.id for run in select_runs(runs, [THIRD, "twice", "T=4"])] == [THIRD, FIRST, SECOND]
+    with pytest.raises(RunError, match="may be any of 2 runs; name:twice takes all"):
+        select_runs(runs, ["twice"])
 
 
 def test_a_missing_runs_directory_has_no_runs(tmp_path):
