@@ -98,10 +98,10 @@ def _suggestion(written: str, known: dict[str, FieldInfo]) -> str:
     inside = [key for key in known if key.startswith(f"{written}.")]
     if inside:
         return f" '{written}' is a section; name one of its fields: {', '.join(inside)}"
-    last = nearest(written, {*SHORT_NAMES, *(key.rpartition(".")[2] for key in known)})
+    last = nearest(written, {*SHORT_NAMES, *_OF_OTHERS, *(key.rpartition(".")[2] for key in known)})
     leaves = [key for key in known if last is not None and key.rpartition(".")[2] == last]
     exists = any(key.rpartition(".")[2] == written for key in known)
-    if not exists and (key := key_of_others(written)):
+    if not exists and (key := key_of_others(written) or key_of_others(last or "")):
         return f" Did you mean '{short_name(key)}'?"
     if "." not in written and len(leaves) == 1:
         return f" Did you mean '{leaves[0]}'?"

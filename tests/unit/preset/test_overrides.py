@@ -63,6 +63,7 @@ def test_values_are_toml_and_strings_and_lists_of_strings_need_no_quotes(word, v
         ("optim.lrr=4", "Did you mean 'optim.lr'?"),
         ("learning_rate=0.1", "Did you mean 'lr'?"),
         ("learningrate=0.1", "Did you mean 'lr'?"),
+        ("lernrate=0.1", "Did you mean 'lr'?"),
         ("optim=4", "'optim' is a section; name one of its fields: optim.name, optim.lr"),
         ("=4", "unknown key"),
         ("extends=digits", "unknown key"),
