@@ -147,7 +147,7 @@ class Experiment(Generic[AnyRun]):
         first = summaries[0]
         if first.origin:
             yield (
-                f"made for {first.origin_epochs} epochs and trained on to {first.epochs}: its learning rates are of "
+                f"goes on from a run for {first.origin_epochs} epochs to {first.epochs}: its learning rates are of "
                 f"neither schedule, and it is no run of {first.epochs} epochs"
             )
         early = [one for one in summaries if one.status == "completed" and one.cause == Cause.EARLY_STOP]

@@ -116,7 +116,7 @@ def _write(run: RunDirectory, fork: RunDirectory, described: dict[str, Any]) -> 
     _bring(run, [*_files_in(run.code), *_files_in(run.tensorboard)], fork)
     _bring(run, [*_files_in(checkpoint), *_files_in(run.best), run.teacher], fork, link=True)
     if number:
-        reason = f"trained for {described['origin_epochs']} epochs, goes on to {described['epochs']}"
+        reason = "made for {origin_epochs} epochs, goes on from step {origin_step} to {epochs}".format(**described)
         ended = Ended("stopped", Cause.REQUEST, visible(reason), described["created"])
         write_json(fork.attempt(number), asdict(replace(load_attempt(fork, number), ended=ended)))
     write_summary(fork, fold(fork))

@@ -258,7 +258,7 @@ def refuse_unless_ended(run: RunDirectory, *, begun: bool = True) -> None:
     if begun and verdict.live and verdict.status != "queued":
         raise NothingToStart(f"{run.id} is {verdict.status} already: rbp watch {run.id}")
     if verdict.status == "completed":
-        raise NothingToStart(f"{run.id} is complete; there is nothing to resume")
+        raise NothingToStart(f"{run.id} is complete: rbp resume {run.id} epochs=N trains it for longer")
 
 
 def _starter_of(record: AttemptRecord) -> str:

@@ -72,7 +72,7 @@ def test_a_fork_has_what_the_run_has_reached_and_the_run_stays_as_it_was(complet
     assert read_resolved(fork.preset_toml).train.epochs == preset_in_force(fork).train.epochs == 30
     assert summary.called == "own · 10→30 epochs" and summary.created > load_summary(completed).created
     verdict = judge(fork)
-    assert verdict.resumable and verdict.reason == "trained for 10 epochs, goes on to 30"
+    assert verdict.resumable and verdict.reason == "made for 10 epochs, goes on from step 80 to 30"
     assert fork.events().read_bytes() == completed.events().read_bytes()
     assert fork.events().stat().st_ino != completed.events().stat().st_ino  # a copy: it will be appended to
     assert load_attempt(fork, 1).process == load_attempt(completed, 1).process

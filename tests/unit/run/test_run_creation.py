@@ -172,7 +172,7 @@ def test_what_is_being_started_lives_or_is_complete_is_not_started(make_run, end
     assert [path.name for path in run.attempts.iterdir()] == ["1.json"]
     with pytest.raises(RunError, match="is running already"):
         launch.start(make_run("live"))
-    with pytest.raises(RunError, match="complete; there is nothing to resume"):
+    with pytest.raises(RunError, match="is complete: rbp resume done epochs=N trains it for longer"):
         launch.start(make_run("done", status="completed", attempt={"pid": ended_pid}))
 
 
