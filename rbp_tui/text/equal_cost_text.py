@@ -9,6 +9,7 @@ from rich.text import Text
 
 from rbp_engine.report.compare import Comparison
 from rbp_engine.report.equal_cost import SAME_MEMORY, EqualCost, Reached
+from rbp_engine.report.spread import Spread
 from rbp_tui.text import format as fmt
 from rbp_tui.text.comparison_columns import (
     TELLS_APART,
@@ -28,10 +29,10 @@ def equal_cost_columns(comparison: Comparison, equal: EqualCost) -> list[Compare
     """What tells the groups apart, and for each kind of cost, the top-1 reached and its difference to the baseline."""
     difference = single_difference_text if comparison.each_run else difference_text
     columns = [*identity_columns(comparison)]
+    # A slow experiment may have no validation yet by the time that the fastest took.
+    reached_by = zip(equal.after_epochs, equal.in_time, strict=True)
+    counts = [max((one.top1.count for one in both if one.top1), default=0) for both in reached_by]
     if not comparison.each_run:
-        # A slow experiment may have no validation yet by the time that the fastest took.
-        reached_by = zip(equal.after_epochs, equal.in_time, strict=True)
-        counts = [max((one.top1.count for one in both if one.top1), default=0) for both in reached_by]
         columns.append(numbers_column("n", counts, str, TELLS_APART))
     needed = [_needed_text(*both) for both in zip(equal.in_memory, equal.memory_needed, strict=True)]
     for budget, reached, cells, ranks in (
@@ -41,13 +42,20 @@ def equal_cost_columns(comparison: Comparison, equal: EqualCost) -> list[Compare
     ):
         if not budget:
             continue
-        tops = [one.top1 and one.top1.mean for one in reached]
-        column = numbers_column(f"{budget} %", tops, fmt.percent, ranks[0])
+        tops = [_top1_text(one.top1, count) for one, count in zip(reached, counts, strict=True)]
+        column = numbers_column(f"{budget} %", tops, str, ranks[0])
         columns += [
             column if cells is None else replace(column, cells=tuple(cells)),
             spreads_column("Δ", [one.difference for one in reached], difference, "95 %", ranks[1]),
         ]
     return columns
+
+
+def _top1_text(top1: Spread | None, seeds: int) -> str | None:
+    """The mean; of fewer than all `seeds` that have reached something, with how many they are."""
+    if top1 is None:
+        return None
+    return fmt.percent(top1.mean) + (f" n={top1.count}" if top1.count < seeds else "")
 
 
 def equal_cost_text(comparison: Comparison, equal: EqualCost, width: int) -> ComparisonText:

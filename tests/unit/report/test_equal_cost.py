@@ -128,6 +128,8 @@ def test_the_table_fits_says_what_the_budgets_are(found):
     comparison, equal = found
     (counted,) = [column for column in equal_cost_columns(comparison, equal) if column.heading == "n"]
     assert list(counted.cells) == ["2", "2", "2"]  # also of T=8, whose seed 2 has nothing after 4 s
+    (timed,) = [column for column in equal_cost_columns(comparison, equal) if column.heading.startswith("4s")]
+    assert list(timed.cells) == ["55.00", "81.00", "30.00 n=1"]
 
 
 def test_json_has_budgets_and_what_is_reached_in_the_order_of_the_groups(found):
