@@ -13,7 +13,22 @@ from rbp_tui.charts.axis import Axis
 from rbp_tui.charts.legend import LegendEntry, legend_row
 from rbp_tui.charts.look import Look
 from rbp_tui.charts.model import ChartModel
-from rbp_tui.charts.plot import AXIS, CURSOR, GRID, KEYS, MARK, NOBODY, STAR, STAR_SIGN, TICK, Canvas, Cells, plot, read
+from rbp_tui.charts.plot import (
+    AXIS,
+    CURSOR,
+    GRID,
+    KEYS,
+    MARK,
+    NOBODY,
+    POINT,
+    STAR,
+    STAR_SIGN,
+    TICK,
+    Canvas,
+    Cells,
+    plot,
+    read,
+)
 from rbp_tui.charts.raster import BRAILLE_COLUMNS, BRAILLE_ROWS
 from rbp_tui.charts.series import ChartCurve, XMark
 from rbp_tui.charts.ticks import XUnit, place, short, tick_labels, ticks
@@ -81,22 +96,23 @@ def _title_row(
     layout: ChartLayout,
     flags: str,
 ) -> Row:
+    cursor = "" if model.cursor is None or x_axis is None else f"@{place(model.cursor, options.x_unit)}"
     entries = []
     for number, curve in enumerate(model.curves):
-        alone = len(model.curves) == 1
+        alone, points = len(model.curves) == 1, curve.series.points
         index = curve.known[-1] if len(curve.known) else None
         if model.cursor is not None and x_axis is not None:
             index = read(curve, model.cursor, x_axis, layout.columns)
+        value = "–" if index is None else _value(float(curve.line[index]), options)
         entries.append(
             LegendEntry(
-                key="" if alone else KEYS[look.strokes[number]],
+                key="" if alone else POINT if points else KEYS[look.strokes[number]],
                 label="" if alone else curve.series.label,
-                value="–" if index is None else _value(float(curve.line[index]), options),
+                value="" if points and not cursor else value,  # none of the points is the newest
                 best=_best(curve, options),
                 style=look.curves[number],
             )
         )
-    cursor = "" if model.cursor is None or x_axis is None else f"@{place(model.cursor, options.x_unit)}"
     row = legend_row(layout.width, options.title, cursor, entries, flags, look)
     missing = layout.width - sum(segment.cell_length for segment in row)
     return [*row, Segment(" " * missing, look.base)] if missing > 0 else row

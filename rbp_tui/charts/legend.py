@@ -57,7 +57,7 @@ def _entry(entry: LegendEntry, look: Look, *, label: bool = False, value: bool =
     parts = [Segment(entry.key, entry.style)] if entry.key else []
     if label and entry.label:
         parts.append(Segment(f" {entry.label}" if entry.key else entry.label, look.label))
-    if value:
+    if value and entry.value:
         parts.append(Segment(f" {entry.value}" if parts and label else entry.value, look.base))
     if best and entry.best:
         parts.append(Segment(f" {entry.best}", look.star))
