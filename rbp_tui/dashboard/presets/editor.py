@@ -77,6 +77,8 @@ class EditorScreen(Answered[Path]):
 
     def on_mount(self) -> None:
         self.area.focus()
+        if self.edit.new:
+            self.area.action_go_to_line(len(self.area.text))
         self.set_interval(LOOK_EVERY_S, self._check_file)
         self._check()
 
@@ -153,7 +155,7 @@ class EditorScreen(Answered[Path]):
             self._go_to((after or lines)[0])
 
     def _go_to(self, line: int) -> None:
-        self.area.go_to_line(line)
+        self.area.action_go_to_line(line)
         self.set_focus(self.area)
 
     @work(exclusive=True, group="save")

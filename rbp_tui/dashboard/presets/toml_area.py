@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from rich.style import Style
 from rich.text import Text
+from textual.binding import Binding, BindingType
 from textual.theme import Theme
 from textual.widgets import TextArea
 from textual.widgets.text_area import TextAreaTheme
@@ -20,6 +21,10 @@ class TomlArea(TextArea):
     """If read only, printable keys go to the screen. Tab leaves it."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"toml-area--problem"}
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+home", "go_to_line(1)", "first line", id="editor.first", show=False),
+        Binding("ctrl+end", "go_to_line(1_000_000)", "last line", id="editor.last", show=False),
+    ]
 
     def __init__(self, text: str = "", *, read_only: bool = False, id: str | None = None) -> None:  # noqa: A002
         super().__init__(
@@ -59,8 +64,8 @@ class TomlArea(TextArea):
             line.stylize(self.get_component_rich_style("toml-area--problem", partial=True))
         return line
 
-    def go_to_line(self, line: int) -> None:
-        """Put the cursor on the first character of a line, counted from 1."""
+    def action_go_to_line(self, line: int) -> None:
+        """Put the cursor on the first character of a line, counted from 1, or of the last line."""
         row = min(line, self.document.line_count) - 1
         text = self.document.get_line(row)
         self.move_cursor((row, len(text) - len(text.lstrip())), center=True)
