@@ -12,15 +12,15 @@ from typing import Any
 from rbp_engine.bench.measure.interleave import OURS, MeasuredSide, StepMeasurement, measure
 from rbp_engine.bench.measure.measurement import temporary_run
 from rbp_engine.child import ChildError, Progress, no_progress, stage
+from rbp_engine.errors import UserError
 from rbp_engine.preset import LoadedPreset, load_preset
 from rbp_engine.report import names
 from rbp_engine.run.files.run_json import packages
 
 BPTT, FLOOR = "spikingjelly", "ann"
-MEMOPT = "memopt"
 TITLES = {
     BPTT: "SpikingJelly",
-    MEMOPT: "memopt",
+    "memopt": "memopt",
     "checkpoint": "torch checkpoint",
     FLOOR: "ANN floor",
 }
@@ -80,9 +80,9 @@ def in_words(name: str) -> str:
 
 
 def baselines(names: Sequence[str]) -> list[str]:
-    """The baselines called so; `all` is every one. Raises ValueError for a name that there is not."""
+    """The baselines called so; `all` is every one. Raises UserError for a name that there is not."""
     if unknown := [name for name in names if name not in (*BASELINES, ALL)]:
-        raise ValueError(f"no baseline is called '{unknown[0]}': one of {', '.join(BASELINES)}, or {ALL}")
+        raise UserError(f"no baseline is called '{unknown[0]}': one of {', '.join(BASELINES)}, or {ALL}")
     return list(BASELINES) if ALL in names else list(names)
 
 

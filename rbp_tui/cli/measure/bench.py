@@ -152,6 +152,7 @@ def bench(
         _check(path)
     from rbp_engine.bench.results import comparison
 
+    baselines = (extent.against if against is None else against).replace(",", " ").split()
     methods, timesteps, precisions, kernels = (
         [value for value in typed.get(key, getattr(extent, name)) if value] for key, name in VARIED.items()
     )
@@ -162,7 +163,7 @@ def bench(
         timesteps=_numbers(timesteps),
         precisions=precisions,
         kernels=kernels,
-        against=_baselines(extent.against if against is None else against),
+        against=comparison.baselines(baselines),
     )
     if not wanted:
         missing = "a method (method=rate_m) or a baseline (--against)" if timesteps else "a number of timesteps (T=4)"
@@ -175,7 +176,6 @@ def bench(
     else:
         print_rich(_table(rows, latency=latency))
         _say_how_sure(rows)
-        _say_what_memopt_lacks(rows)
         if not (full or latency or typed or named):
             say("[dim]more:[/] rbp bench T=4,8 batch=32  ·  rbp bench --full  ·  -h")
     # After what was measured has been printed: a disk may be full by now.
@@ -186,16 +186,6 @@ def bench(
         if row.problem:
             fail(f"{row.method}, T = {row.timesteps}: {row.problem}", 1)
     raise typer.Exit(0 if all(written) and not any(row.problem for row in rows) else 1)
-
-
-def _baselines(text: str) -> list[str]:
-    """The names of baselines with commas between them, or `all`."""
-    from rbp_engine.bench.results.comparison import baselines
-
-    try:
-        return baselines([word.strip() for word in text.split(",") if word.strip()])
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
 
 
 def _numbers(words: Sequence[str]) -> list[int]:
@@ -243,14 +233,6 @@ def _say_how_sure(rows: "Sequence[ComparisonRow]") -> None:
         rounds = fmt.counted(most, "round") if fewest == most else f"{fewest} to {most} rounds"
         apart = f"{100 * max(one.spread for one in measured):.0f}"
         say("[dim]step: median of {}, which are up to {} % of it apart[/]", rounds, apart)
-
-
-def _say_what_memopt_lacks(rows: "Sequence[ComparisonRow]") -> None:
-    """Why memopt stops at a level, if it does."""
-    from rbp_engine.bench.results.comparison import MEMOPT
-
-    if any(row.method == MEMOPT and row.measured and row.measured.setting == "level 1" for row in rows):
-        say("[dim]memopt, level 1: levels 2 to 4 search by measurements of CUDA's memory and need a card[/]")
 
 
 def _write(path: Path, rows: "Sequence[ComparisonRow]", document: Any) -> bool:

@@ -17,7 +17,7 @@ def test_methods_are_measured_against_a_baseline_and_drawn(rbp):
     words = ["digits", "batch=8", "run.device=cpu", "method=rate_m", "T=2", "--repeats", "1"]
     done = rbp("bench", *words, "--against", "spikingjelly,memopt", "-o", "rows.json", "-o", "cost.svg")
     assert "T = 2" in done.stdout and "rate_M fp32" in done.stdout
-    assert "memopt, level 1" in done.stdout and "levels 2 to 4 search by measurements of CUDA's memory" in done.stderr
+    assert "memopt, level 1" in done.stdout
     assert "3 variants, 1 round, in 6 processes one after the other: about " in done.stderr
     assert "median of 1 round, which are up to 0 % of it apart" in done.stderr
     assert (rbp.folder / "cost.svg").read_text().startswith("<?xml")

@@ -6,6 +6,7 @@ from rbp_engine.bench import baselines as made
 from rbp_engine.bench.measure.interleave import MeasuredSide, Record
 from rbp_engine.bench.measure.measurement import environment, temporary_run
 from rbp_engine.bench.results.comparison import BASELINES, baselines, candidates, compare
+from rbp_engine.errors import UserError
 from rbp_engine.preset import load_preset
 
 TALKS = """\
@@ -55,5 +56,5 @@ def test_ctrl_c_leaves_the_rounds_that_were_measured_before_it():
 def test_named_baselines_keep_their_order_all_are_those_that_can_be_made_and_an_unknown_one_is_refused():
     assert baselines(["ann", "memopt"]) == ["ann", "memopt"]
     assert baselines(["all"]) == list(made.BASELINES) == list(BASELINES)
-    with pytest.raises(ValueError, match=r"no baseline is called 'torch': one of spikingjelly, memopt, .*, or all"):
+    with pytest.raises(UserError, match=r"no baseline is called 'torch': one of spikingjelly, memopt, .*, or all"):
         baselines(["memopt", "torch"])
