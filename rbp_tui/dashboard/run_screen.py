@@ -69,7 +69,9 @@ class RunScreen(DashboardScreen):
         """Ask the runs to save and end, after a question."""
         if runs := self.fitting("stop"):
             they, them = ("It", "it") if len(runs) == 1 else ("They", "them")
-            text = f"Stop {named(runs)}? {they} will save a checkpoint and end; r resumes {them}."
+            end = f"{they} will save a checkpoint and end; r resumes {them}."
+            foreign = any(record.summary.program for record in self.targets)
+            text = f"Stop {named(runs)}? {'Another program ends where it logs next.' if foreign else end}"
             if await self.app.push_screen_wait(Confirm(text, "stop")):
                 self.act_on(runs, control.request_stop, lambda which: f"asked {which} to stop")
 

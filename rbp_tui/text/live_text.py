@@ -138,10 +138,9 @@ def busy_text(processes: Sequence[RankProgress]) -> Text:
     return Text(f" GPU {'≥ ' if len(busy) > 1 else ''}{100 * min(busy):.0f} %" if busy else "")
 
 
-def cost_text(history: History, summary: Summary) -> Text:
+def cost_text(summary: Summary) -> Text:
     """What an ended run needed, in one line: peak memory of the worst rank, and its mean speed; empty if unknown."""
-    peaks = [one.system.mem_peak for one in history.processes if one.system and one.system.mem_peak is not None]
-    parts = [f"{fmt.size(max(peaks))} peak memory"] if peaks else []
+    parts = [f"{fmt.size(summary.mem_peak)} peak memory"] if summary.mem_peak else []
     if summary.samples_per_s is not None:
         parts.append(f"{fmt.thousands(summary.samples_per_s)} samples/s")
         parts.append(f"{fmt.number(summary.step_ms, 1)} ms per step")

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from rich.console import RenderableType
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from rbp_engine.run.files.attempts import read_attempts
@@ -18,6 +18,7 @@ from rbp_engine.run.status.history import History
 from rbp_engine.run.status.history_reader import read_alarms, read_findings, read_history, read_judged
 from rbp_engine.run.status.rules.rule import Alarm
 from rbp_engine.run.status.rules.table import RULES, alarms, findings, unchecked
+from rbp_engine.run.status.status import ENDED
 from rbp_engine.run.store.store import RunRecord, record
 from rbp_tui.cli.output import cell, print_rich, print_styled, say, say_next
 from rbp_tui.cli.runs.choice import as_plain
@@ -35,9 +36,7 @@ def describe_run(run: RunDirectory, record: RunRecord, origin: RunJson, alarms: 
 
     `alarms` are those of a live run, and the findings about one that has ended.
     """
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
+    table = Table.grid(Column(style="dim", no_wrap=True), Column(overflow="fold"), padding=(0, 2))
     table.add_row("run", Text(cell(run.id), style="bold"))
     for name, text in _state(record):
         table.add_row(name, cell(text) if isinstance(text, str) else text)
@@ -74,7 +73,8 @@ def _state(record: RunRecord) -> list[tuple[str, str | Text]]:
         return [status]
     steps = next_steps(record.run, summary, verdict) if verdict.resumable else []
     following = [("next", "  ·  ".join(steps))] if steps else []
-    speed = f"{fmt.thousands(summary.samples_per_s)} samples/s, {fmt.number(summary.step_ms, 1)} ms a step"
+    trained = f"{fmt.duration(summary.trained_s or None)}, {'' if summary.status in ENDED else 'lately '}"
+    trained += f"{fmt.thousands(summary.samples_per_s)} samples/s, {fmt.number(summary.step_ms, 1)} ms a step"
     rows: list[tuple[str, str | Text]] = [
         status,
         *cause,
@@ -94,7 +94,7 @@ def _state(record: RunRecord) -> list[tuple[str, str | Text]]:
             f"{summary.timesteps_needed} of {summary.timesteps} {give} an accuracy within 0.5 points of that of all"
         )
         rows.append(("timesteps", needed))
-    rows += [("trained", f"{fmt.duration(summary.trained_s)}, {speed}"), ("memory", fmt.size(summary.mem_peak))]
+    rows += [("trained", trained), ("memory", fmt.size(summary.mem_peak))]
     if summary.name or record.tags:
         rows.append(("name, tags", f"{summary.name} {' '.join(record.tags)}".strip()))
     if record.annotations.note:

@@ -37,7 +37,7 @@ def card_text(run: RunDirectory, baseline: RunDirectory | None) -> Text:
             rows = [("preset", one_line(str(error)))]
     text = Text()
     for label, value in (*rows, *_origin(run, origin)):
-        text.append(f"{label:<10}", style="dim").append(f"{value}\n")
+        text.append(f"{label:<9} ", style="dim").append(f"{value}\n")
     found = [] if other is None else differences(preset, other)
     differing = [one for one in found if one.role != "place" and one.key != "run.seed"]
     if differing:

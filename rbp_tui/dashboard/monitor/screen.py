@@ -237,7 +237,7 @@ class MonitorScreen(OpenedRunScreen):
         memory, speed = Text(), Text()
         # Where the charts of memory and speed have room, they say it.
         if not self.has_class("-tall") or self.has_class("-narrow"):
-            memory, speed = cost_text(history, sight.summary), Text()
+            memory, speed = cost_text(sight.summary), Text()
             if self.live:
                 memory = memory_text(history.curves, history.processes, rank, width)
                 speed = speed_text(history, width)

@@ -43,13 +43,12 @@ def history(*bodies: Body, ranks: tuple[int, ...] = (0,)) -> History:
 def test_what_has_not_been_measured_has_no_line() -> None:
     assert not memory_text({}, [], None, 20)
     assert not speed_text(History(processes=(RankProgress(0),)), 20)
-    assert not cost_text(History(processes=(RankProgress(0),)), Summary("a", "digits", "e", "rate_m", 4, 1))
+    assert not cost_text(Summary("a", "digits", "e", "rate_m", 4, 1))
 
 
 def test_an_ended_run_has_one_line_of_what_it_needed() -> None:
-    found = history(System(rss=3 * GIB, mem_peak=4 * GIB))
-    summary = Summary("a", "digits", "e", "rate_m", 4, 1, samples_per_s=4812.0, step_ms=26.6)
-    assert cost_text(found, summary).plain == " 4.0 GiB peak memory   4\u202f812 samples/s   26.6 ms per step"
+    summary = Summary("a", "digits", "e", "rate_m", 4, 1, mem_peak=4 * GIB, samples_per_s=4812.0, step_ms=26.6)
+    assert cost_text(summary).plain == " 4.0 GiB peak memory   4\u202f812 samples/s   26.6 ms per step"
 
 
 def test_speed_shows_the_share_of_data_and_the_least_busy_gpu() -> None:
