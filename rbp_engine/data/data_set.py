@@ -16,9 +16,8 @@ from rbp_engine.untrusted_files import described
 if TYPE_CHECKING:
     from rbp_engine.data.events.plan import FrameSettings
     from rbp_engine.data.feed import Feed
-    from rbp_engine.data.opening import Opening
+    from rbp_engine.data.opening import DataSettings, Opening
     from rbp_engine.data.splits import DataSplits
-    from rbp_engine.preset.sections.data import DataSection
 
 #: Settings of `[data]` that have an effect on images in memory alone.
 FOR_IMAGES: Final = ("crop_padding", "cutout", "augment_backend", "auto_augment")
@@ -132,13 +131,13 @@ class DataSet:
         """What is wrong with `data.args`, each as its key and a message; only for a set that takes arguments."""
         return []
 
-    def shape(self, data: "DataSection") -> DataShape | None:
+    def shape(self, data: "DataSettings") -> DataShape | None:
         """The shape of the samples that these settings give, without opening any; None if it is not known."""
         height, width = (data.size or self.default_size,) * 2 if self.default_size else self.image_size
         image = (self.channels, height, width)
         return DataShape(image, self.kind != "images", self.classes, self.train_size, self.test_size)
 
-    def wanted(self, data: "DataSection", timesteps: int) -> "FrameSettings | None":
+    def wanted(self, data: "DataSettings", timesteps: int) -> "FrameSettings | None":
         """The frames that these settings ask for, of recordings that are decoded first; None for any other set."""
         return None
 

@@ -1,28 +1,23 @@
-"""The batches of a run: the preset's data set with its split and augmentation; and what is known of it before."""
+"""The batches of a run: the preset's data set with its split and augmentation."""
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
 from rbp_engine.data.augment.mixing import mixed
 from rbp_engine.data.catalog import catalogued
-from rbp_engine.data.data_set import DataShape
 from rbp_engine.data.feed import Feed
 from rbp_engine.data.loading.memory import images_in_memory
 from rbp_engine.data.loading.shares import Cut
-from rbp_engine.data.opening import Opening
+from rbp_engine.data.opening import DataSettings, Opening
 from rbp_engine.data.splits import DataSplits, check_splits
 from rbp_engine.errors import OwnCodeError
 from rbp_engine.user_code import call_own, is_own
 
-if TYPE_CHECKING:
-    from rbp_engine.preset.sections.data import DataSection
-
 
 def open_feed(
-    data: "DataSection",
+    data: DataSettings,
     *,
     timesteps: int,
     seed: int,
@@ -48,23 +43,10 @@ def open_feed(
     return replace(feed, train=mixed(feed.train, feed.classes, data.mixup, data.cutmix, seed))
 
 
-def _own_splits(data: "DataSection", own_code: Path) -> DataSplits:
+def _own_splits(data: DataSettings, own_code: Path) -> DataSplits:
     splits = call_own(data.name, own_code, **data.args)
     if not isinstance(splits, DataSplits):
         raise OwnCodeError(f"{data.name} gave {type(splits).__name__}, not rbp_engine.data.splits.DataSplits")
     if problems := check_splits(splits):
         raise OwnCodeError(f"{data.name}: {'; '.join(problems)}")
     return splits
-
-
-def known_shape(data: "DataSection") -> DataShape | None:
-    """The shape of a preset's data, without opening it; None for a user's own data set, by code or in folders."""
-    return None if is_own(data.name) else catalogued(data.name).shape(data)
-
-
-def is_here(data: "DataSection") -> bool:
-    """Whether the data can be opened quickly. Recordings may first need a conversion, which takes minutes."""
-    if is_own(data.name):
-        return True
-    data_set = catalogued(data.name)
-    return data_set.kind != "recordings" and data_set.find().found

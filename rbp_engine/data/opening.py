@@ -1,15 +1,37 @@
 """What a run asks of its data set."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from rbp_engine.data.loading.shares import Cut
 from rbp_engine.data.loading.workers import cores_of_a_rank, reading_processes
+from rbp_engine.vocabulary import FramesBy, Orientation, Resize, SplitName
 
 if TYPE_CHECKING:
     import torch
 
-    from rbp_engine.preset.sections.data import DataSection
+
+class DataSettings(Protocol):
+    """The settings of `[data]` that decide what is read, and how; a preset says what each of them means."""
+
+    name: str
+    args: dict[str, Any]
+    batch_size: int
+    crop_padding: int
+    flip: bool
+    auto_augment: bool
+    augment_backend: Literal["batched", "pil"]
+    cutout: int
+    mixup: float
+    cutmix: float
+    size: int
+    roll: int
+    frames_by: FramesBy
+    split: SplitName
+    resize: Resize
+    orientation: Orientation
+    workers: int | Literal["auto"]
+    drop_last: bool
 
 
 @dataclass(frozen=True)
@@ -19,7 +41,7 @@ class Opening:
     `held_out` is the fraction of the training set to validate on.
     """
 
-    data: "DataSection"
+    data: DataSettings
     timesteps: int
     held_out: float
     device: "torch.device"

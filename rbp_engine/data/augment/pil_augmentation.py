@@ -4,7 +4,7 @@ Slow, for parity with the paper. Worker processes run it.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,10 +13,8 @@ from torchvision import transforms
 
 from rbp_engine.data.augment import augmentation
 from rbp_engine.data.loading.shares import Share
+from rbp_engine.data.opening import DataSettings
 from rbp_engine.data.preprocess import Pixels
-
-if TYPE_CHECKING:
-    from rbp_engine.preset.sections.data import DataSection
 
 
 class PilImages:
@@ -26,7 +24,7 @@ class PilImages:
     normalise, cutout of `cutout` pixels.
     """
 
-    def __init__(self, pixels: Tensor, normalised: Pixels, data: "DataSection") -> None:
+    def __init__(self, pixels: Tensor, normalised: Pixels, data: DataSettings) -> None:
         self.pixels = pixels
         self.cutout = data.cutout
         steps: list[Callable[[Any], Any]] = [transforms.ToPILImage()]

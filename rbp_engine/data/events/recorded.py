@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from rbp_engine.data.events.cache import Cache
     from rbp_engine.data.events.conversion import Progress
     from rbp_engine.data.feed import Feed
-    from rbp_engine.data.opening import Opening
-    from rbp_engine.preset.sections.data import DataSection
+    from rbp_engine.data.opening import DataSettings, Opening
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +77,7 @@ class RecordedSet(DataSet):
         reads = (partial(plan.read, one) for one in (*plan.train, *plan.test))
         return [*plan.gaps, *problems_of(reads), *of_caches]
 
-    def wanted(self, data: "DataSection", timesteps: int) -> FrameSettings:
+    def wanted(self, data: "DataSettings", timesteps: int) -> FrameSettings:
         """The frames that a preset's settings ask for."""
         size = data.size or self.default_size
         return FrameSettings(timesteps, data.frames_by, data.split, data.resize, size, data.orientation)

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,12 +14,9 @@ from rbp_engine.data.feed import Feed
 from rbp_engine.data.loading.batch_loader import Batch, BatchLoader, Read
 from rbp_engine.data.loading.prefetch import moved
 from rbp_engine.data.loading.source import Finish, Index, Source, Wanted
-from rbp_engine.data.opening import Opening
+from rbp_engine.data.opening import DataSettings, Opening
 from rbp_engine.data.preprocess import NormalisePixels, Pixels
 from rbp_engine.data.splits import DataSplits, Images
-
-if TYPE_CHECKING:
-    from rbp_engine.preset.sections.data import DataSection
 
 
 @dataclass(frozen=True)
@@ -33,7 +29,7 @@ class MemorySource(Source):
     images: Images
     pixels: Pixels
     device: torch.device
-    data: "DataSection"
+    data: DataSettings
     by_pil: BatchLoader | None = None
 
     @property

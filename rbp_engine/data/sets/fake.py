@@ -10,9 +10,8 @@ from rbp_engine.settings.spelling import describe_value, did_you_mean, is_count
 if TYPE_CHECKING:
     from rbp_engine.data.events.cache import Samples
     from rbp_engine.data.feed import Feed
-    from rbp_engine.data.opening import Opening
+    from rbp_engine.data.opening import DataSettings, Opening
     from rbp_engine.data.splits import DataSplits
-    from rbp_engine.preset.sections.data import DataSection
 
 #: What `data.args` has, in words.
 ARGUMENTS: Final[Mapping[str, str]] = {
@@ -30,7 +29,7 @@ class Fake(DataSet):
 
     kind: ClassVar[Kind] = "random"
 
-    def shape(self, data: "DataSection") -> DataShape | None:
+    def shape(self, data: "DataSettings") -> DataShape | None:
         made = arguments_of(data.args, data.size)
         channels, height, width = made["shape"]
         sizes = made["classes"], made["train_size"], made["test_size"]

@@ -12,8 +12,7 @@ from rbp_engine.settings.machine import read_machine
 
 if TYPE_CHECKING:
     from rbp_engine.data.feed import Feed
-    from rbp_engine.data.opening import Opening
-    from rbp_engine.preset.sections.data import DataSection
+    from rbp_engine.data.opening import DataSettings, Opening
 
 #: Sets of this kind are in no list: their names are those in machine.toml.
 DATA_SETS = ()
@@ -45,7 +44,7 @@ class FolderSet(DataSet):
     def taken(self, size: object) -> tuple[str, ...]:
         return ("size",) if size else self.takes
 
-    def shape(self, data: "DataSection") -> DataShape | None:
+    def shape(self, data: "DataSettings") -> DataShape | None:
         return None
 
     def open(self, opening: "Opening") -> "Feed":
