@@ -84,7 +84,9 @@ class TimestepCarrier(TensorLike):
         return tensor if tensor.requires_grad else kept  # each pass builds the graph of its own
 
     def cast_weight(self, weight: Tensor) -> Tensor:
-        return self.state.place(Tensor, lambda: weight.to(self.dtype))
+        kept = self.state.place(Tensor, lambda: weight.to(self.dtype))
+        # One that was computed, as a parametrised one, has a new graph at each timestep; sltt has used up the others.
+        return kept if weight.is_leaf else weight.to(self.dtype)
 
 
 @dataclass

@@ -3,9 +3,11 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
 
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.models import create_model
+from rbp_engine.spiking import LIF
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 # Membranes near the threshold end up on its other side, the more so the fewer bits a current has.
@@ -65,3 +67,22 @@ def test_a_scaled_loss_keeps_gradients_that_fp16_would_lose():
     lost, kept = train_once("rate_m", "fp16", weight=1e-7)[1], train_once("rate_m", "fp16", weight=1e-7 * 2**16)[1]
     first = next(iter(lost.parameters())).grad, next(iter(kept.parameters())).grad
     assert (first[0] == 0).float().mean() > (first[1] == 0).float().mean() + 0.2
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_parametrised_weights_are_trained_in_low_precision(method):
+    """Each timestep has a weight with a graph of its own, which sltt and ottt propagate back at once."""
+    found = []
+    for precision in ("bf16", "fp32"):
+        torch.manual_seed(0)
+        model = nn.Sequential(
+            weight_norm(nn.Conv2d(2, 8, 3)),
+            LIF(),
+            weight_norm(nn.Conv2d(8, 8, 3)),
+            LIF(),
+            nn.Flatten(),
+            nn.Linear(32, 4),
+        )
+        create_method(method, T, precision=precision).step(model, 3 * torch.rand(B, 2, 6, 6), torch.arange(B) % 4)
+        found.append(torch.cat([parameter.grad.flatten() for parameter in model.parameters()]))
+    assert torch.cosine_similarity(*found, dim=0) > LEAST_COSINE["bf16"]
