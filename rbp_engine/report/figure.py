@@ -223,7 +223,7 @@ def _draw_panel(axes: "Axes", panel: Panel) -> None:
 
     for number, line in enumerate(panel.lines):
         if line.points:
-            (_draw_points if panel.timesteps else _draw_band)(axes, line, panel.scale, number)
+            _draw_line(axes, line, panel, number)
     axes.set_xlabel(panel.xlabel.replace("Timesteps T", "Timesteps $T$"))
     axes.set_ylabel(escaped(panel.ylabel))
     if panel.timesteps:
@@ -252,48 +252,33 @@ def _limit(axes: "Axes", panel: Panel, view: FigureView, *, first: bool) -> None
         raise RunError("these limits leave nothing to show: all values lie beyond them")
 
 
-def _draw_points(axes: "Axes", line: PanelLine, scale: float, number: int) -> None:
-    x = list(line.points)
-    y = [scale * point.mean for point in line.points.values()]
-    # A single run has no deviation; matplotlib omits a NaN bar.
-    bars = [math.nan if point.std is None else scale * point.std for point in line.points.values()]
-    axes.errorbar(
-        x,
-        y,
-        yerr=bars,
-        label=_label(line.label),
-        color=line.colour,
-        linestyle=DASHES[line.number % len(DASHES)],
-        marker=MARKERS[number % len(MARKERS)],
-        capsize=2,
-        elinewidth=0.8,
-        alpha=OPACITY,
-    )
-
-
-def _draw_band(axes: "Axes", line: PanelLine, scale: float, number: int) -> None:
-    x = list(line.points)
-    y = [scale * point.mean for point in line.points.values()]
-    dash = DASHES[line.number % len(DASHES)]
-    # Of lines with one colour all but the first have markers; and a single epoch gives no line.
-    marker = MARKERS[number % len(MARKERS)] if line.number or len(x) == 1 else ""
-    # Markers of different lines are not at the same epochs. Lines lie over all bands, and show what they cross.
-    every = max(1, len(x) // MARKED)
+def _draw_line(axes: "Axes", line: PanelLine, panel: Panel, number: int) -> None:
+    """Draw a line with its spread: bars at a few timesteps, else a band."""
+    points = list(line.points.values())
+    x, y = list(line.points), [panel.scale * point.mean for point in points]
+    # Of curves with one colour all but the first have markers; and a single epoch gives no line.
+    marked = panel.timesteps or line.number or len(x) == 1
+    # Markers of different curves are not at the same epochs. Lines lie over all bands, and show what they cross.
+    every = 1 if panel.timesteps else max(1, len(x) // MARKED)
     axes.plot(
         x,
         y,
         label=_label(line.label),
         color=line.colour,
-        linestyle=dash,
-        marker=marker,
+        linestyle=DASHES[line.number % len(DASHES)],
+        marker=MARKERS[number % len(MARKERS)] if marked else "",
         markevery=(number % every, every),
         alpha=OPACITY,
         zorder=3,
     )
-    deviations = [scale * (point.std or 0.0) for point in line.points.values()]
-    if any(deviations):
-        low = [middle - deviation for middle, deviation in zip(y, deviations, strict=True)]
-        high = [middle + deviation for middle, deviation in zip(y, deviations, strict=True)]
+    deviations = [panel.scale * (point.std or 0.0) for point in points]
+    if not any(deviations):
+        return
+    if panel.timesteps:
+        bars = [one or math.nan for one in deviations]  # a single run has no deviation; no bar is drawn for NaN
+        axes.errorbar(x, y, bars, fmt="none", ecolor=line.colour, capsize=2, elinewidth=0.8, alpha=OPACITY)
+    else:
+        low, high = np.subtract(y, deviations), np.add(y, deviations)
         axes.fill_between(x, low, high, color=line.colour, alpha=0.15, linewidth=0, zorder=2)
 
 

@@ -1,15 +1,15 @@
 """The contents of the figures as plain numbers: the lines of each panel, their labels and colours."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
 from rbp_engine.printable import one_line
-from rbp_engine.report.cells import SHOWN, Cell, distinguish, make_cells
+from rbp_engine.report.cells import Cell, make_cells
 from rbp_engine.report.collect import ReportedRun
 from rbp_engine.report.conditions import device, run_start
 from rbp_engine.report.seed_statistics import by_epoch, by_step, by_timesteps, over_seeds
@@ -82,10 +82,8 @@ def curves(entries: Sequence[ReportedRun]) -> list[list[Panel]]:
         loss = [over_seeds([placed(seed.get("train/loss")) for seed in seeds]) for seeds in read]
         panels.append(
             [
-                Panel(
-                    "Epoch", f"{place}{_measured_on(cells)} (%)", 100.0, False, _lines_by_colour(titles, methods, top1)
-                ),
-                Panel(axis, "Training loss", 1.0, False, _lines_by_colour(titles, methods, loss)),
+                Panel("Epoch", f"{place}{_measured_on(cells)} (%)", 100.0, False, lines_of(titles, methods, top1)),
+                Panel(axis, "Training loss", 1.0, False, lines_of(titles, methods, loss)),
             ]
         )
     return panels
@@ -109,11 +107,8 @@ def accuracy(entries: Sequence[ReportedRun]) -> list[list[Panel]]:
     """Last top-1 against T; a panel per data set and network, a line per method. Runs without a T are left out."""
     panels = []
     for place, cells in _places(make_cells(entry for entry in entries if entry.summary.timesteps)):
-        families = _families(cells)
-        points = [{cell.timesteps: cell.last for cell in family} for family in families]
-        panels.append(
-            Panel("Timesteps T", f"{place}Test top-1 (%)", 100.0, True, _lines_by_method(*_titles(families), points))
-        )
+        lines = _by_timesteps(cells, lambda family: {cell.timesteps: cell.last for cell in family})
+        panels.append(Panel("Timesteps T", f"{place}Test top-1 (%)", 100.0, True, lines))
     return [panels[start : start + 2] for start in range(0, len(panels), 2)]
 
 
@@ -122,29 +117,24 @@ def costs(entries: Sequence[ReportedRun]) -> list[list[Panel]]:
 
     Runs without a T are left out.
     """
-    machines: defaultdict[str, list[ReportedRun]] = defaultdict(list)
-    for entry in (one for one in entries if one.summary.timesteps):
-        machines[_machine(entry)].append(entry)
-    found: defaultdict[str, list[tuple[str, list[Cell]]]] = defaultdict(list)
-    for machine, group in sorted(machines.items()):
-        for place, cells in _places(make_cells(group), always=True):
-            found[place].append((machine, cells))
-    return [_cost_panels(place if len(found) > 1 else "", found[place]) for place in sorted(found)]
+    # As a setting the machine tells experiments apart.
+    known = [
+        replace(entry, settings=entry.settings | {"machine": _machine(entry)})
+        for entry in entries
+        if entry.summary.timesteps
+    ]
+    return [
+        memory_and_time(
+            _by_timesteps(cells, lambda family: _costs(family, "mem_peak")),
+            _by_timesteps(cells, lambda family: _costs(family, "step_ms")),
+            place,
+        )
+        for place, cells in _places(make_cells(known))
+    ]
 
 
-def _cost_panels(place: str, by_machine: Sequence[tuple[str, list[Cell]]]) -> list[Panel]:
-    pairs = [(machine, family) for machine, cells in by_machine for family in _families(cells)]
-    machines = [machine for machine, _ in pairs]
-    titles, methods = _titles([family for _, family in pairs], machines)
-    if len(by_machine) > 1:
-        titles = [f"{title}, {machine}" for title, machine in zip(titles, machines, strict=True)]
-    memory: list[Points] = []
-    times: list[Points] = []
-    for _, family in pairs:
-        known = [(cell.timesteps, entry.summary) for cell in family for entry in cell.runs]
-        memory.append(by_timesteps((timesteps, summary.mem_peak) for timesteps, summary in known))
-        times.append(by_timesteps((timesteps, summary.step_ms) for timesteps, summary in known))
-    return memory_and_time(_lines_by_method(titles, methods, memory), _lines_by_method(titles, methods, times), place)
+def _costs(family: Sequence[Cell], figure: str) -> Points:
+    return by_timesteps((cell.timesteps, getattr(run.summary, figure)) for cell in family for run in cell.runs)
 
 
 def memory_and_time(memory: tuple[PanelLine, ...], times: tuple[PanelLine, ...], place: str = "") -> list[Panel]:
@@ -164,10 +154,10 @@ FIGURES: dict[str, Callable[[Sequence[ReportedRun]], list[list[Panel]]]] = {
 }
 
 
-def _places(cells: Iterable[Cell], *, always: bool = False) -> list[tuple[str, list[Cell]]]:
-    """The cells by data set and network, with a title that names these if there are several, or with `always`."""
+def _places(cells: Iterable[Cell]) -> list[tuple[str, list[Cell]]]:
+    """The cells by data set and network, with a title that names these if there are several."""
     groups = [list(group) for _, group in groupby(cells, key=lambda cell: (cell.data, cell.network))]
-    named = always or len(groups) > 1
+    named = len(groups) > 1
     return [(f"{', '.join(group[0].words('data', 'network'))}\n" if named else "", group) for group in groups]
 
 
@@ -178,30 +168,13 @@ def _measured_on(cells: Sequence[Cell]) -> str:
     return "Held-out top-1" if kinds == {True} else "Test top-1"
 
 
-def _families(cells: Sequence[Cell]) -> list[list[Cell]]:
-    """Group cells whose settings differ only in T; two experiments with the same T are never in one family."""
-    found: dict[tuple[str, int], list[Cell]] = {}
+def _by_timesteps(cells: Sequence[Cell], points: Callable[[Sequence[Cell]], Points]) -> tuple[PanelLine, ...]:
+    """A line for each family of cells that differ only in T, through these points of it."""
+    families: defaultdict[tuple[str, str], list[Cell]] = defaultdict(list)
     for cell in cells:
-        settings, number = repr(sorted(_without_timesteps(cell).items())), 0
-        while any(other.timesteps == cell.timesteps for other in found.get((settings, number), [])):
-            number += 1
-        found.setdefault((settings, number), []).append(cell)
-    return list(found.values())
-
-
-def _titles(families: Sequence[Sequence[Cell]], machines: Sequence[str] = ()) -> tuple[list[str], list[str]]:
-    """Titles and methods of the families; `machines`, one for each family, are not part of the titles."""
-    firsts = [family[0] for family in families]
-    methods = [cell.method for cell in firsts]
-    places = machines or [""] * len(firsts)
-    tables = [_without_timesteps(cell) | {"machine": place} for cell, place in zip(firsts, places, strict=True)]
-    labels = distinguish(tables, [cell.experiment for cell in firsts], shown=(*SHOWN, "machine"))
-    named = [replace(cell, label=label).words("method", "label") for cell, label in zip(firsts, labels, strict=True)]
-    return [", ".join(words) for words in named], methods
-
-
-def _without_timesteps(cell: Cell) -> dict[str, Any]:
-    return {key: value for key, value in cell.runs[0].settings.items() if key != "method.timesteps"}
+        families[", ".join(cell.words("method", "label")), cell.runs[0].summary.program].append(cell)
+    titles, methods = [title for title, _ in families], [family[0].method for family in families.values()]
+    return lines_of(titles, methods, list(map(points, families.values())))
 
 
 def _machine(entry: ReportedRun) -> str:
@@ -212,26 +185,19 @@ def _machine(entry: ReportedRun) -> str:
     return one_line(", ".join(words))
 
 
-def _lines_by_method(titles: Sequence[str], methods: Sequence[str], points: Sequence[Points]) -> tuple[PanelLine, ...]:
-    """Lines in which each method has the same colour in every figure; lines of a method differ in dash and marker."""
-    others = [method for method in dict.fromkeys(methods) if method not in METHOD_COLOURS]
-    colours = METHOD_COLOURS | {method: (ORANGE, BLACK)[number % 2] for number, method in enumerate(others)}
-    return tuple(
-        PanelLine(title, colours[method], methods[:number].count(method), values)
-        for number, (title, method, values) in enumerate(zip(titles, methods, points, strict=True))
-    )
-
-
-def _lines_by_colour(titles: Sequence[str], methods: Sequence[str], points: Sequence[Points]) -> tuple[PanelLine, ...]:
-    """Lines with different colours as long as there are any; the first line of a method has the method's colour."""
-    firsts = {METHOD_COLOURS[method]: methods.index(method) for method in methods if method in METHOD_COLOURS}
+def lines_of(
+    titles: Sequence[str],
+    methods: Sequence[str],
+    points: Sequence[Points],
+    colours: Mapping[str, str] = METHOD_COLOURS,
+) -> tuple[PanelLine, ...]:
+    """Lines with different colours as long as there are any; the first line of a method has its own of `colours`."""
+    firsts = {colours[method]: methods.index(method) for method in methods if method in colours}
     free = [colour for colour in COLOURS if colour not in firsts]
     lines: list[PanelLine] = []
     for number, (title, method, values) in enumerate(zip(titles, methods, points, strict=True)):
-        own = METHOD_COLOURS.get(method)
-        if own is not None and firsts[own] == number:
-            colour = own
-        else:
+        colour = colours.get(method)
+        if colour is None or firsts[colour] != number:
             colour = free.pop(0) if free else COLOURS[number % len(COLOURS)]
         lines.append(PanelLine(title, colour, sum(line.colour == colour for line in lines), values))
     return tuple(lines)

@@ -6,7 +6,7 @@ from pathlib import Path
 from rbp_engine.bench.measure.interleave import StepMeasurement
 from rbp_engine.bench.results.comparison import ComparisonRow, in_words
 from rbp_engine.report import figure
-from rbp_engine.report.panels import BLACK, GREEN, METHOD_COLOURS, PURPLE, Panel, PanelLine, memory_and_time
+from rbp_engine.report.panels import BLACK, GREEN, METHOD_COLOURS, PURPLE, Panel, PanelLine, lines_of, memory_and_time
 from rbp_engine.report.spread import Spread
 
 GREY = "#999999"
@@ -29,21 +29,16 @@ def draw(rows: Sequence[ComparisonRow], path: Path) -> None:
 
 
 def panels(rows: Sequence[ComparisonRow]) -> list[Panel]:
-    """Panels of memory and time; a line per way to train, with the same colour for lines of one method."""
+    """Panels of memory and time; a line per way to train."""
     memory = _lines(rows, lambda measured: measured.peak)
     times = _lines(rows, lambda measured: 1000 * measured.seconds)
     return memory_and_time(memory, times)
 
 
 def _lines(rows: Sequence[ComparisonRow], value: Callable[[StepMeasurement], float | None]) -> tuple[PanelLine, ...]:
-    points: dict[str, dict[int, Spread]] = {}
-    methods: dict[str, str] = {}
+    methods = {title(row): row.method for row in rows}
+    points: dict[str, dict[int, Spread]] = {name: {} for name in methods}
     for row in rows:
-        methods[title(row)] = row.method
         if row.measured is not None and (known := value(row.measured)) is not None:
-            points.setdefault(title(row), {})[row.timesteps] = Spread(known, None, 1)
-    drawn = list(methods.values())
-    return tuple(
-        PanelLine(name, COLOURS.get(method, BLACK), drawn[:number].count(method), points.get(name, {}))
-        for number, (name, method) in enumerate(methods.items())
-    )
+            points[title(row)][row.timesteps] = Spread(known, None, 1)
+    return lines_of(list(methods), list(methods.values()), list(points.values()), COLOURS)

@@ -94,7 +94,7 @@ def test_cost_is_the_peak_and_the_time_of_a_step_by_machine(finish_run, runs):
     finish_run("digits", "T=2", "seed=2", device="NVIDIA X (cuda:1)", mem_peak=GIB, step_ms=1.0)
     ((memory, time),) = panels.costs(entries_of(runs))
     assert (memory.ylabel, time.ylabel) == ("Peak memory (GiB)", "Time per step (ms)")
-    assert labels(memory) == ["rate_M, NVIDIA X on here", "rate_M, cpu on here"]
+    assert labels(memory) == ["rate_M, machine = NVIDIA X on here", "rate_M, machine = cpu on here"]
     assert [means(line.points) for line in memory.lines] == [{2: GIB}, {2: 2 * GIB, 4: 4 * GIB}]
     assert [means(line.points) for line in time.lines] == [{2: 1.0}, {2: 20.0, 4: 40.0}]
 
