@@ -117,29 +117,21 @@ def built(
     try:
         return build_model(run, preset, feed, device, told)
     except TypeError as error:
-        if place_in_own_code(error, run.code):
+        if place_in_own_code(error, run.code) or not is_own(preset.model.name):
             raise
-        raise ValueError(_keywords_refused(run, preset) or str(error)) from error
+        raise ValueError(_keywords_refused(run, preset, error)) from error
 
 
-def _keywords_refused(run: RunDirectory, preset: Preset) -> str:
-    """A message if the user's class or function does not accept the keywords that it is called with, else ""."""
-    keywords = dict.fromkeys([*KEYWORDS, *preset.model.args])
+def _keywords_refused(run: RunDirectory, preset: Preset, error: TypeError) -> str:
+    """The message if the user's class or function does not accept the keywords that it is called with."""
     own = load_own(preset.model.name, run.code)
     if inspect.isclass(own) and issubclass(own, OwnNeuron):
         return f"{preset.model.name} is a neuron and no network: try it with --neuron"
-    signature = inspect.signature(own)
-    try:
-        signature.bind(**keywords)
-    except TypeError as error:
-        takes_any = any(each.kind is each.VAR_KEYWORD for each in signature.parameters.values())
-        unknown = [] if takes_any else [word for word in keywords if word not in signature.parameters]
-        why = f"it does not take {', '.join(unknown)}" if unknown else str(error)
-        return (
-            f"{preset.model.name} is called with the keywords {', '.join(keywords)}, but {why}. Its signature is "
-            f"{signature}; neuron() makes a layer of neurons; rbp try --example writes a network to begin with"
-        )
-    return ""
+    keywords = ", ".join(dict.fromkeys([*KEYWORDS, *preset.model.args]))
+    return (
+        f"{preset.model.name} is called with the keywords {keywords}, but {error}. Its signature is "
+        f"{inspect.signature(own)}; neuron() makes a layer of neurons; rbp try --example writes a network to begin with"
+    )
 
 
 @torch.no_grad()

@@ -123,7 +123,8 @@ def _measured(
         part = min(affordable_batch(first, base, limit), max(1, batch // 2)) if seconds else batch
         points = trial.small_points(part)
     say("an evaluation and the end of an epoch", 0.8)
-    steps, evaluations = _count(trial) if shape is None else stand_in.batches(preset, shape)
+    feed = trial.feed
+    steps, evaluations = stand_in.batches(preset, shape) if shape else (len(feed.train), len(feed.validation))
     evaluated, evaluating = points[-1].batch if points else batch, EVALUATION * seconds
     return {
         "steps": steps,
@@ -142,16 +143,6 @@ def _measured(
 def _age_s() -> float:
     """Seconds since this process began."""
     return time.time() - psutil.Process().create_time()
-
-
-def _count(trial: Trial) -> tuple[int, int]:
-    """The numbers of steps in an epoch and of batches in an evaluation, without reading files."""
-    steps = len(trial.feed.train)
-    shape = known_shape(trial.preset.data)
-    if shape is not None and stand_in.is_read_by_batch(trial.preset.data.name):
-        usual_steps, usual_evaluations = stand_in.batches(trial.preset, shape)
-        return steps, max(1, round(steps * usual_evaluations / usual_steps))
-    return steps, sum(1 for _ in trial.feed.validation)
 
 
 def _unless_memory_is_full(measuring: Callable[[], dict[str, float]]) -> dict[str, float] | None:

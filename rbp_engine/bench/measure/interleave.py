@@ -43,9 +43,9 @@ class MeasuredSide:
 
 @dataclass(frozen=True)
 class StepMeasurement:
-    """Medians over `rounds`: seconds of a step, processor seconds of all threads, peak memory above the base in bytes.
+    """Medians over `rounds`: seconds of a step, peak memory above the base in bytes.
 
-    `fastest` and `slowest` are the seconds of a step in the extreme rounds. `saved` are bytes kept for the backward
+    `spread` is how far the rounds are apart, as a fraction of the median. `saved` are bytes kept for the backward
     pass, `units` the operations as a multiple of one forward pass of the batch at one timestep. What an interrupt has
     prevented is None. `setting` is what a baseline has chosen by itself on this machine. `predict_seconds`, of a
     prediction, is None where it was not asked for.
@@ -54,19 +54,12 @@ class StepMeasurement:
     device: str
     rounds: int
     seconds: float
-    fastest: float
-    slowest: float
-    cpu_seconds: float
+    spread: float
     peak: int | None
     saved: int | None
     units: float | None
     setting: str = ""
     predict_seconds: float | None = None
-
-    @property
-    def spread(self) -> float:
-        """How far the rounds are apart, as a fraction of the median."""
-        return (self.slowest - self.fastest) / self.seconds
 
 
 class Record:
@@ -111,15 +104,14 @@ class Record:
         if not self.turns:
             return ChildError("not measured: interrupted")
         seconds = [turn["seconds"] for turn in self.turns]
+        middle = statistics.median(seconds)
         # On a CPU, the peak of a turn contains the holes that the worker's environment leaves.
         peaks = self.peaks or ([] if self.device == "cpu" else [turn["peak"] for turn in self.turns])
         return StepMeasurement(
             self.device,
             len(self.turns),
-            statistics.median(seconds),
-            min(seconds),
-            max(seconds),
-            statistics.median(turn["cpu_seconds"] for turn in self.turns),
+            middle,
+            (max(seconds) - min(seconds)) / middle,
             int(statistics.median(peaks)) if peaks else None,
             int(self.counted["saved"]) if self.counted else None,
             self.counted.get("units"),

@@ -3,15 +3,10 @@
 import math
 from typing import Any
 
-from rbp_engine.data.catalog import CATALOG
+from rbp_engine.data.catalog import catalogued
 from rbp_engine.data.data_set import DataShape
 from rbp_engine.preset.schema import Preset
 from rbp_engine.train.build import is_long
-
-
-def is_read_by_batch(name: str) -> bool:
-    """Whether a data set is read batch by batch, and not in memory as a whole."""
-    return name in CATALOG and not CATALOG[name].in_memory
 
 
 def with_stand_in(preset: Preset, shape: DataShape | None) -> Preset:
@@ -42,7 +37,7 @@ def batches(preset: Preset, shape: DataShape) -> tuple[int, int]:
 
 def bytes_in_memory(preset: Preset, shape: DataShape) -> int:
     """The memory that the whole data set takes beyond that of the random images."""
-    if is_read_by_batch(preset.data.name):
+    if not catalogued(preset.data.name).in_memory:
         return 0
     samples = shape.train_size + shape.test_size - 6 * preset.data.batch_size
     return max(0, samples) * math.prod(shape.image) * (preset.method.timesteps if shape.frames else 1)

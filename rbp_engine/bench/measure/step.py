@@ -1,14 +1,13 @@
 """Take training steps in one way, in a separate process: `python -m rbp_engine.bench.measure.step RUN SIDE`.
 
 SIDE is "ours", the method of the run's preset, or one of `rbp_engine.bench.baselines`. It prints a line of JSON when it
-is ready, and one for every line on stdin: for a number, it takes that many training steps (mean seconds, processor
-seconds of all threads, and peak memory above that before the first step, in bytes); for `predict` and a number, it
-evaluates the batch so often (mean seconds); for `count`, the saved bytes and
-operations of a step. A step is everything: gradients to None, forward, backward and the optimizer, on one batch.
+is ready, and one for every line on stdin: for a number, it takes that many training steps (mean seconds, and peak
+memory above that before the first step, in bytes); for `predict` and a number, it evaluates the batch so often (mean
+seconds); for `count`, the saved bytes and operations of a step. A step is everything: gradients to None, forward,
+backward and the optimizer, on one batch.
 """
 
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -47,10 +46,8 @@ class Side:
         self.way = _ours(self.trial) if side == "ours" else _baseline(self.trial, preset, side, self.images)
 
     def take(self, steps: int) -> dict[str, float]:
-        """Mean seconds and processor seconds of a step."""
-        before = time.process_time()
-        seconds, _ = self.trial.timed(self._step_again, least=steps)
-        return {"seconds": seconds, "cpu_seconds": (time.process_time() - before) / steps}
+        """Mean seconds of a step."""
+        return {"seconds": self.trial.timed(self._step_again, least=steps)[0]}
 
     def predict(self, times: int) -> dict[str, float]:
         """Mean seconds of a prediction for the batch."""

@@ -105,12 +105,12 @@ def test_all_operations_without_a_rule_are_found_at_once_and_the_rule_table_is_u
         ("Mapped", r"for 4 images the network returns \[4, 5, 6, 6\], not logits \[4, 5\]"),
         (
             "without_neuron",
-            r"is called with the keywords num_classes, in_channels, neuron, but it does not take neuron\. "
+            r"called with the keywords num_classes, in_channels, neuron, but .*unexpected keyword argument 'neuron'\. "
             r"Its signature is \(num_classes=10, in_channels=3\); .*rbp try --example",
         ),
         (
             "wants_width",
-            r"missing a required (keyword-only )?argument: 'width'\. Its signature is \(\*, width, \*\*keywords\)",
+            r"missing 1 required keyword-only argument: 'width'\. Its signature is \(\*, width, \*\*keywords\)",
         ),
         ("number", r"^nets\.py:number gave int, not a torch\.nn\.Module$"),
         (
