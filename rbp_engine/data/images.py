@@ -66,26 +66,19 @@ class PackagedImages(ImagesInMemory):
         from rbp_engine.data.readers.packaged import read_packaged
         from rbp_engine.data.splits import Images, stratified_split
 
-        table = read_packaged(self.module, self.file)
+        table, (height, width) = read_packaged(self.module, self.file), self.image_size
+        expected = (self.train_size + self.test_size, height * width + 1)
+        if table.shape != expected or set(table[:, -1].tolist()) != set(range(self.classes)):
+            raise DataError(
+                f"{self.layout}: images and labels have the shape {table.shape}, expected {expected} and labels from 0 "
+                f"to {self.classes - 1}: install another version of it"
+            )
         pixels = np.rint(table[:, :-1].reshape(-1, 1, *self.image_size) * (255 / self.brightest)).astype(np.uint8)
         whole = Images(torch.from_numpy(pixels), torch.from_numpy(table[:, -1].astype(np.int64)))
         return stratified_split(whole, self.test_size)
 
     def problems(self, folder: Path | None) -> list[str]:
-        from rbp_engine.data.readers.packaged import read_packaged
-
-        try:
-            table = read_packaged(self.module, self.file)
-        except DataError as error:
-            return [str(error)]
-        height, width = self.image_size
-        expected = (self.train_size + self.test_size, height * width + 1)
-        problems: list[str] = []
-        if table.shape != expected:
-            problems.append(f"{self.layout}: images and labels have the shape {table.shape}, expected {expected}")
-        if sorted(set(table[:, -1].tolist())) != list(range(self.classes)):
-            problems.append(f"{self.layout}: labels are not 0 to {self.classes - 1}")
-        return problems
+        return problems_of([partial(self.images, Path())])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,13 +2,14 @@
 
 import math
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from rbp_engine.child import Progress, no_progress
 from rbp_engine.data.events import resize as resizing
 from rbp_engine.data.events.cache import Cache, key_of, load, seal
 from rbp_engine.data.events.narrow_array import write_narrowly
@@ -16,9 +17,6 @@ from rbp_engine.data.events.plan import PARTS, FrameSettings, Plan, fingerprint
 from rbp_engine.data.files import attempted
 from rbp_engine.errors import DataError
 from rbp_engine.lease import taken, try_take
-
-# Called with the number of finished recordings and their total number.
-Progress = Callable[[int, int], None]
 
 
 class Unreadable(DataError):
@@ -39,7 +37,7 @@ def cached(
     cache: Path,
     *,
     wait: bool = False,
-    progress: Progress | None = None,
+    on_progress: Progress = no_progress,
 ) -> Cache:
     """The frames of a plan of the data set of this name, built in the folder `cache` if they do not exist yet.
 
@@ -66,7 +64,7 @@ def cached(
         shutil.rmtree(building, ignore_errors=True)
         building.mkdir()
         try:
-            made = _build(building, plan, wanted, progress)
+            made = _build(building, plan, wanted, on_progress)
             seal(building, settings | {"name": name, "classes": classes} | made)
             # An existing folder did not load.
             shutil.rmtree(folder, ignore_errors=True)
@@ -87,7 +85,7 @@ def remove_leftovers(cache: Path) -> None:
             lease.release()
 
 
-def _build(folder: Path, plan: Plan, wanted: FrameSettings, progress: Progress | None) -> dict[str, Any]:
+def _build(folder: Path, plan: Plan, wanted: FrameSettings, on_progress: Progress) -> dict[str, Any]:
     """Write the arrays of both parts; returns what the manifest says of them.
 
     Raises Unreadable, with all recordings that cannot be read, after all have been tried.
@@ -100,8 +98,7 @@ def _build(folder: Path, plan: Plan, wanted: FrameSettings, progress: Progress |
     def frames(first: int, place: int) -> Any:
         number = first + place
         found: Any = attempted(partial(plan.read, recordings[number]), problems)
-        if progress is not None:
-            progress(number + 1, len(recordings))
+        on_progress(f"{number + 1}/{len(recordings)} recordings", (number + 1) / len(recordings))
         # A set without some of its recordings would be another one, so the rest is only tried.
         return None if problems else (resizing.legacy_pil if legacy else resizing.exact)(found, wanted.size)
 

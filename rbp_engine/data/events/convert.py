@@ -23,12 +23,8 @@ def convert(words: Sequence[str], say: Progress) -> dict[str, Any]:
     name, root, cache, wanted = words
     data_set = CATALOG[name]
     assert isinstance(data_set, RecordedSet)
-
-    def report(done: int, total: int) -> None:
-        say(f"{done}/{total} recordings", done / total)
-
     try:
-        done = data_set.convert(Path(root), Path(cache), FrameSettings(**json.loads(wanted)), progress=report)
+        done = data_set.convert(Path(root), Path(cache), FrameSettings(**json.loads(wanted)), on_progress=say)
     except Unreadable as error:
         return {"message": str(error), "unreadable": error.problems}
     return done.manifest | {"folder": str(done.folder)}

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from rbp_engine.child import Progress, no_progress
 from rbp_engine.data.data_set import DataSet, Kind
 from rbp_engine.data.events.plan import FrameSettings, Plan, Recording, index_hash
 from rbp_engine.data.files import problems_of
@@ -15,7 +16,6 @@ from rbp_engine.settings.machine import cache_directory, made_cache_directory
 
 if TYPE_CHECKING:
     from rbp_engine.data.events.cache import Cache
-    from rbp_engine.data.events.conversion import Progress
     from rbp_engine.data.feed import Feed
     from rbp_engine.data.opening import DataSettings, Opening
 
@@ -126,7 +126,7 @@ class RecordedSet(DataSet):
         wanted: FrameSettings,
         *,
         wait: bool = False,
-        progress: "Progress | None" = None,
+        on_progress: Progress = no_progress,
     ) -> "Cache":
         """The frames of the recordings in `root`, from the folder `cache`, or decoded into it: see `cached`."""
         from rbp_engine.data.events.conversion import cached
@@ -137,7 +137,7 @@ class RecordedSet(DataSet):
                 f"T = {wanted.timesteps} and size = {wanted.size}: expected T ≥ 1 and a size of 1 to {side} pixels"
             )
         plan = self.plan(root.resolve(), wanted)
-        return cached(self.name, self.classes, plan, wanted, cache, wait=wait, progress=progress)
+        return cached(self.name, self.classes, plan, wanted, cache, wait=wait, on_progress=on_progress)
 
     def open(self, opening: "Opening") -> "Feed":
         """Converts the recordings if there is no cache yet, which takes minutes; of several processes one does."""

@@ -145,4 +145,4 @@ def test_a_package_without_the_file_or_with_a_damaged_one_is_named(tmp_path, mon
     (package / "digits.csv").write_text("1,x\n")
     assert [f"{package}/digits.csv is damaged" in problem for problem in entry.check()] == [True]
     (package / "digits.csv").write_text("1,2,3\n")
-    assert ["the shape (1, 3), expected (1797, 65)" in problem for problem in entry.check()] == [True, False]
+    assert ["the shape (1, 3), expected (1797, 65)" in problem for problem in entry.check()] == [True]
