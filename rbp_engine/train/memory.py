@@ -4,7 +4,6 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import torch
@@ -24,7 +23,6 @@ class MemoryGauge:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self._card = _nvml_handle(device)
         self._read = 0.0
         self._peak = 0
 
@@ -38,14 +36,13 @@ class MemoryGauge:
         if self.device.type != "cuda":
             self._peak = max(self._peak, rss, most)
             return System(rss=rss, mem_peak=self._peak)
-        utilisation, power = _load(self._card)
         return System(
             mem_allocated=torch.cuda.memory_allocated(self.device),
             mem_reserved=torch.cuda.memory_reserved(self.device),
             mem_peak=torch.cuda.max_memory_allocated(self.device),
             rss=rss,
-            gpu_util=utilisation,
-            power=power,
+            gpu_util=_query(lambda: torch.cuda.utilization(self.device) / 100.0),
+            power=_query(lambda: torch.cuda.power_draw(self.device) / 1000.0),
         )
 
 
@@ -76,33 +73,8 @@ def limits_in_groups(own: Path, root: Path) -> Iterator[Path]:
                 yield from (folder / name for folder in (group, *group.parents))
 
 
-def _nvml_handle(device: torch.device) -> Any:
-    """The card by its UUID: NVML and CUDA may count in different orders."""
-    if device.type != "cuda":
-        return None
-    with contextlib.suppress(Exception):  # without NVML there are no figures, and training does not need them
-        import pynvml
-
-        pynvml.nvmlInit()
-        uuid = str(torch.cuda.get_device_properties(device).uuid)
-        return pynvml.nvmlDeviceGetHandleByUUID(uuid if uuid.startswith("GPU-") else f"GPU-{uuid}")
-    return None
-
-
-def _load(card: Any) -> tuple[float | None, float | None]:
-    """Utilisation as a fraction, power in watts."""
-    if card is None:
-        return None, None
-    import pynvml
-
-    return (
-        _query(lambda: pynvml.nvmlDeviceGetUtilizationRates(card).gpu / 100.0),
-        _query(lambda: pynvml.nvmlDeviceGetPowerUsage(card) / 1000.0),
-    )
-
-
 def _query(read: Callable[[], float]) -> float | None:
-    """The answer; None if the card has none: some do not report their power, some not their utilisation."""
-    with contextlib.suppress(Exception):
+    """The answer of NVML; None without it, or if the card has none: some do not report their power or utilisation."""
+    with contextlib.suppress(Exception):  # training does not need these figures
         return read()
     return None

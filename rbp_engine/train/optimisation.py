@@ -40,23 +40,11 @@ def create_optimizer(
     parameter, by its path in the network; of several the longest path counts. Raises SettingsError for a path of none.
     """
     factors = _Factors(lr_factors or {})
-    # By the factor of the rate and by whether they decay; the decaying ones come first.
-    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
-    of_neurons = {weight for module in model.modules() if isinstance(module, NEURONS) for weight in module.parameters()}
-    seen = set[nn.Parameter]()
-    for path, module in model.named_modules():
-        for key, parameter in module.named_parameters(recurse=False):
-            if parameter in seen:  # two modules share it
-                continue
-            seen.add(parameter)
-            decays = (decay_norms or not _is_spared(key, module)) and parameter not in of_neurons
-            groups.setdefault((factors.of(f"{path}.{key}" if path else key), not decays), []).append(parameter)
-    factors.check(model)
     parameters = [
-        {"params": params, "weight_decay": 0.0 if exempt else weight_decay}
-        | ({"lr": lr * factor, FACTOR: factor} if factor != 1.0 else {})
-        for (factor, exempt), params in sorted(groups.items(), key=lambda item: (item[0][0] != 1.0, *item[0]))
+        group | ({"lr": lr * group[FACTOR]} if FACTOR in group else {})
+        for group in _groups(model, factors, weight_decay, decay_norms=decay_norms)
     ]
+    factors.check(model)
     if name == "sgd":
         # On a CPU the fused step first copies every channels-last gradient; the unfused one takes 0.6 of its time.
         fused = next(model.parameters()).device.type != "cpu"
@@ -72,17 +60,28 @@ def add_branches(
     optimizer: torch.optim.Optimizer, branches: nn.Module, *, weight_decay: float = 0.0, decay_norms: bool = False
 ) -> None:
     """Train branches by the optimizer of their network, at its learning rate and with its rule of weight decay."""
-    groups: dict[bool, list[nn.Parameter]] = {False: [], True: []}
-    for module in branches.modules():
+    for group in _groups(branches, _Factors({}), weight_decay, decay_norms=decay_norms):
+        optimizer.add_param_group(group)
+
+
+def _groups(model: nn.Module, factors: "_Factors", weight_decay: float, *, decay_norms: bool) -> list[dict[str, Any]]:
+    """The parameters by the factor of their rate and by whether they decay; the decaying ones come first."""
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    of_neurons = {weight for module in model.modules() if isinstance(module, NEURONS) for weight in module.parameters()}
+    seen = set[nn.Parameter]()
+    for path, module in model.named_modules():
         for key, parameter in module.named_parameters(recurse=False):
-            groups[_is_spared(key, module)].append(parameter)
-    optimizer.add_param_group({"params": groups[False], "weight_decay": weight_decay})
-    optimizer.add_param_group({"params": groups[True], "weight_decay": weight_decay if decay_norms else 0.0})
-
-
-def _is_spared(key: str, module: nn.Module) -> bool:
-    """Whether a parameter of a module is a bias or of a norm, which decay with `decay_norms` only."""
-    return key == "bias" or isinstance(module, NORMS)
+            if parameter in seen:  # two modules share it
+                continue
+            seen.add(parameter)
+            spared = not decay_norms and (key == "bias" or isinstance(module, NORMS))
+            factor = factors.of(f"{path}.{key}" if path else key)
+            groups.setdefault((factor, spared or parameter in of_neurons), []).append(parameter)
+    return [
+        {"params": params, "weight_decay": 0.0 if exempt else weight_decay}
+        | ({FACTOR: factor} if factor != 1.0 else {})
+        for (factor, exempt), params in sorted(groups.items(), key=lambda item: (item[0][0] != 1.0, *item[0]))
+    ]
 
 
 class _Factors:
