@@ -57,21 +57,14 @@ class EqualCost:
     memory_needed: tuple[float | None, ...]
 
 
-@dataclass(frozen=True)
-class Trail:
-    """The validations of a run in their order: epochs, seconds of training and top-1, all [N], N > 0."""
+def at_epoch(top1: Curve, epoch: float) -> float | None:
+    """The top-1 after this epoch; None if it was not validated."""
+    return _last(top1.value[top1.epoch == epoch])
 
-    epoch: Floats
-    seconds: Floats
-    top1: Floats
 
-    def at_epoch(self, epoch: float) -> float | None:
-        """The top-1 after this epoch; None if it was not validated."""
-        return _last(self.top1[self.epoch == epoch])
-
-    def by(self, seconds: float) -> float | None:
-        """The top-1 of the newest validation by this time; None if there was none yet."""
-        return _last(self.top1[self.seconds <= seconds])
+def by_time(top1: Curve, seconds: float) -> float | None:
+    """The top-1 of the newest validation by this time; None if there was none yet."""
+    return _last(top1.value[top1.seconds <= seconds])
 
 
 def read_top1(run: RunDirectory) -> Curve | None:
@@ -91,18 +84,18 @@ def _read(run: RunDirectory, kinds: Collection[type[Body]]) -> History:
 def equal_cost(comparison: Comparison, curve_of: CurveOf) -> EqualCost:
     """What the groups reach at equal cost, given their curves."""
     groups = comparison.groups
-    trails = [_trails(group.counting, curve_of) for group in groups]
+    curves = [_curves(group.counting, curve_of) for group in groups]
     theirs = Experiment.of(one for group in groups if group.is_baseline for one in group.counting)
-    baseline = _trails(theirs.runs, curve_of)
-    epochs, seconds = budgets(baseline, trails)
+    baseline = _curves(theirs.runs, curve_of)
+    epochs, seconds = budgets(baseline, curves)
     memory = max((group.mem_peak for group in groups if group.is_baseline and group.mem_peak), default=None)
     needed = tuple(group.mem_peak / memory if memory and group.mem_peak else None for group in groups)
     return EqualCost(
         epochs=_range(list(epochs.values())),
         seconds=_range(list(seconds.values())),
         memory=memory,
-        after_epochs=_reached(groups, trails, baseline, epochs, Trail.at_epoch),
-        in_time=_reached(groups, trails, baseline, seconds, Trail.by),
+        after_epochs=_reached(groups, curves, baseline, epochs, at_epoch),
+        in_time=_reached(groups, curves, baseline, seconds, by_time),
         in_memory=tuple(
             Reached(group.last, group.last_difference) if share is not None and share <= SAME_MEMORY else Reached()
             for group, share in zip(groups, needed, strict=True)
@@ -112,9 +105,9 @@ def equal_cost(comparison: Comparison, curve_of: CurveOf) -> EqualCost:
 
 
 def budgets(
-    baseline: dict[int | None, Trail], groups: Sequence[dict[int | None, Trail]]
+    baseline: dict[int | None, Curve], groups: Sequence[dict[int | None, Curve]]
 ) -> tuple[dict[int | None, float], dict[int | None, float]]:
-    """The equal epochs and the equal time of each seed; `groups` has the trails of all, the baseline's too, by seed.
+    """The equal epochs and the equal time of each seed; `groups` has the curves of all, the baseline's too, by seed.
 
     A seed has no equal epochs if its runs have validated no epoch in common.
     """
@@ -123,37 +116,38 @@ def budgets(
         beside = [known[seed] for known in groups if seed in known]
         if len(beside) < 2:
             continue
-        seconds[seed] = min(float(trail.seconds[-1]) for trail in beside)
-        if common := set.intersection(*(set(trail.epoch.tolist()) for trail in beside)):
+        seconds[seed] = min(float(curve.seconds[-1]) for curve in beside)
+        if common := set.intersection(*(set(curve.epoch.tolist()) for curve in beside)):
             epochs[seed] = max(common)
     return epochs, seconds
 
 
 def _reached(
     groups: Sequence[Group],
-    trails: Sequence[dict[int | None, Trail]],
-    baseline: dict[int | None, Trail],
+    curves: Sequence[dict[int | None, Curve]],
+    baseline: dict[int | None, Curve],
     budget_of: dict[int | None, float],
-    top1_at: Callable[[Trail, float], float | None],
+    top1_at: Callable[[Curve, float], float | None],
 ) -> tuple[Reached, ...]:
     """What each group has reached within the budget of each seed."""
     theirs = {seed: top1_at(baseline[seed], budget) for seed, budget in budget_of.items()}
     found = []
-    for group, known in zip(groups, trails, strict=True):
+    for group, known in zip(groups, curves, strict=True):
         ours = {seed: top1_at(known[seed], budget) for seed, budget in budget_of.items() if seed in known}
         difference = None if group.is_baseline else paired(ours, theirs)
         found.append(Reached(spread_of_known(ours.values()), difference))
     return tuple(found)
 
 
-def _trails(runs: Sequence[RecordedRun], curve_of: CurveOf) -> dict[int | None, Trail]:
-    """The trail of each seed that has validations."""
+def _curves(runs: Sequence[RecordedRun], curve_of: CurveOf) -> dict[int | None, Curve]:
+    """The curve of each seed that has validations, without what has no epoch or value."""
     found = {}
     for one in runs:
         curve = curve_of(one.run.id)
         known = np.isfinite(curve.value) & np.isfinite(curve.epoch) if curve is not None else np.empty(0, dtype=bool)
         if curve is not None and known.any():
-            found[one.summary.seed] = Trail(curve.epoch[known], curve.seconds[known], curve.value[known])
+            places = (curve.step, curve.epoch, curve.seconds, curve.value)
+            found[one.summary.seed] = Curve(*(values[known] for values in places))
     return found
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rbp_engine.report.compare import compare
-from rbp_engine.report.equal_cost import Trail, budgets, equal_cost, read_top1
+from rbp_engine.report.equal_cost import at_epoch, budgets, by_time, equal_cost, read_top1
 from rbp_engine.run.files.events import Metrics, RunStart, Validation
 from rbp_engine.run.files.summary import read_summary, write_summary
 from rbp_engine.run.status.curves import Curve
@@ -19,22 +19,23 @@ from rbp_tui.text.equal_cost_text import equal_cost_columns, equal_cost_plain, e
 GIB = 2**30
 
 
-def trail(epochs: Sequence[float], seconds: Sequence[float], top1: Sequence[float] | None = None) -> Trail:
-    return Trail(np.array(epochs, float), np.array(seconds, float), np.array(epochs if top1 is None else top1, float))
+def curve(epochs: Sequence[float], seconds: Sequence[float], top1: Sequence[float] | None = None) -> Curve:
+    places = np.array(epochs, float)
+    return Curve(20 * places, places, np.array(seconds, float), places if top1 is None else np.array(top1, float))
 
 
 @st.composite
-def trails(draw: st.DrawFn) -> dict[int, Trail]:
+def curves(draw: st.DrawFn) -> dict[int, Curve]:
     """The runs of an experiment: of some seeds, each with some epochs and how long they took."""
     found = {}
     for seed in draw(st.sets(st.integers(1, 4))):
         epochs = sorted(draw(st.sets(st.integers(1, 6), min_size=1)))
         pace = draw(st.floats(0.5, 9.0))
-        found[seed] = trail(epochs, [pace * epoch for epoch in epochs])
+        found[seed] = curve(epochs, [pace * epoch for epoch in epochs])
     return found
 
 
-@given(trails(), st.lists(trails(), max_size=3))
+@given(curves(), st.lists(curves(), max_size=3))
 def test_a_budget_is_the_largest_that_all_runs_of_the_seed_can_meet(baseline, others):
     groups = [baseline, *others]
     epochs, seconds = budgets(baseline, groups)
@@ -44,21 +45,16 @@ def test_a_budget_is_the_largest_that_all_runs_of_the_seed_can_meet(baseline, ot
         beside = [known[seed] for known in groups if seed in known]
         done = [one for one in beside if one.seconds[-1] <= budget]
         assert done and all(one.seconds[-1] >= budget for one in beside)
-        assert all(one.by(budget) == one.top1[-1] for one in done)
-        met = [epoch for epoch in range(1, 7) if all(one.at_epoch(epoch) is not None for one in beside)]
+        assert all(by_time(one, budget) == one.value[-1] for one in done)
+        met = [epoch for epoch in range(1, 7) if all(at_epoch(one, epoch) is not None for one in beside)]
         assert epochs.get(seed) == (met[-1] if met else None)
 
 
-@given(trails(), st.floats(0, 60))
+@given(curves(), st.floats(0, 60))
 def test_what_is_reached_by_a_time_is_the_newest_validation_not_after_it(known, time):
     for one in known.values():
-        before = [top1 for second, top1 in zip(one.seconds, one.top1, strict=True) if second <= time]
-        assert one.by(time) == (before[-1] if before else None)
-
-
-def curve(epochs: Sequence[float], seconds: Sequence[float], top1: Sequence[float]) -> Curve:
-    known = trail(epochs, seconds, top1)
-    return Curve(20 * known.epoch, known.epoch, known.seconds, known.top1)
+        before = [top1 for second, top1 in zip(one.seconds, one.value, strict=True) if second <= time]
+        assert by_time(one, time) == (before[-1] if before else None)
 
 
 BPTT, RATE, LONG = ("method=bptt",), ("method=rate_m",), ("method=bptt", "T=8")
