@@ -102,15 +102,14 @@ def _run_attempt(
     )
     inexact = _why_inexact(found, ranks, device, journal.summary) if found else []
     warnings += inexact
+    reached = ReachedSoFar()
     if found:
-        recorder.restore(checkpoint.load(found, state, ranks.rank), at)
+        reached = recorder.restore(checkpoint.load(found, state, ranks.rank))
         # A kill or a power loss may have left it incomplete.
-        if first and (best := journal.summary.best.epoch) is not None:
+        if first and (best := reached.best.epoch) is not None:
             warnings += filter(None, [checkpoint.repair_best(run.checkpoints, best)])
-    else:
-        if (lost := journal.summary.step) and not os.environ.get(FROM_SCRATCH):
-            warnings.append(f"starts again at epoch 1: no checkpoint was saved in the {lost} steps before")
-        recorder.reset()
+    elif (lost := journal.summary.step) and not os.environ.get(FROM_SCRATCH):
+        warnings.append(f"starts again at epoch 1: no checkpoint was saved in the {lost} steps before")
     sample_every = min(preset.train.log_every, len(feed.train) * preset.train.epochs)
     gap_from = find_gap(run, at, sample_every) if first else None
     if gap_from is not None:
@@ -118,7 +117,7 @@ def _run_attempt(
             f"events between step {gap_from} and the checkpoint of step {at.step} are lost: curves have a gap there"
         )
     limits = read_limits(run, preset.guard, early_stop, first=first)
-    _write_start(session, journal, process, found, gap_from, exact=not inexact)
+    _write_start(session, journal, process, found, gap_from, reached, exact=not inexact)
     if first:
         journal.alerts = AlertWatch([parse_alert(text) for text in preset.guard.alerts], memory_of(device))
     for warning in warnings if first else ():
@@ -239,10 +238,11 @@ def _write_start(
     process: RankProcess,
     found: Checkpoint | None,
     gap_from: int | None,
+    reached: ReachedSoFar,
     *,
     exact: bool,
 ) -> None:
-    at, preset, feed = journal.summary, session.preset, session.feed
+    at, preset, feed = found.progress if found else Progress(), session.preset, session.feed
     device, model = session.device, session.state.model
     journal.write(
         RunStart(
@@ -253,7 +253,7 @@ def _write_start(
             host=one_line(socket.gethostname()),
             steps_per_epoch=len(feed.train),
             epochs=preset.train.epochs,
-            epoch=found.progress.epoch if found else 0,
+            epoch=at.epoch,
             logs=one_line(str(process.logs.relative_to(session.run.path))),
             gap_from=gap_from,
             neuron_layers=list(map(one_line, names_for_people(model, neuron_layers(model)).values())),
@@ -262,7 +262,8 @@ def _write_start(
             classes=feed.classes,
             memory=memory_of(device),
             split=one_line(feed.validation.split),
-            reached=ReachedSoFar(at.last, at.best, at.train, at.timesteps_needed, at.trained_s),
-        )
+            reached=reached,
+        ),
+        at.step,
     )
     journal.say(f"{f'resumed from {found.path.name}' if found else 'started'} on {describe_device(device)}")

@@ -12,7 +12,7 @@ from rbp_engine.guard.early_stop import EarlyStop
 from rbp_engine.methods import StepOutput
 from rbp_engine.printable import one_line
 from rbp_engine.probes.step_probe import Probes
-from rbp_engine.run.files.events import Metrics, Scores, Validation
+from rbp_engine.run.files.events import Metrics, ReachedSoFar, Scores, Validation
 from rbp_engine.run.phase import Phase
 from rbp_engine.train.checkpoints.checkpoint import Progress
 from rbp_engine.train.errors import NonFiniteLoss
@@ -267,8 +267,7 @@ class Recorder:
         self, epoch: int, step: int | None, result: dict[str, Any], weights: str, ema: float | None = None
     ) -> None:
         """Write an evaluation as an event, and to TensorBoard if a step is given."""
-        fields = {name: result[name] for name in ("loss", "top1", "top5", "samples", "split", "top1_by_step")}
-        self.journal.write_first(Validation(epoch=epoch, weights=one_line(weights), ema_top1=ema, **fields))
+        self.journal.write_first(Validation(epoch=epoch, weights=one_line(weights), ema_top1=ema, **result))
         if self.ranks.rank != 0:
             return
         self.journal.say(
@@ -301,24 +300,10 @@ class Recorder:
         """Drop the sums of the steps that are not in a `metrics` event yet."""
         self._steps, self._window = [], _Window()
 
-    def reset(self) -> None:
-        """Start from step 0, even if an earlier attempt made progress but saved no checkpoint."""
-        nothing = Scores()
-        self.journal.update(
-            step=0, epoch=0, last=nothing, best=nothing, train=nothing, timesteps_needed=None, trained_s=0.0
-        )
-
-    def restore(self, state: dict[str, Any], progress: Progress) -> None:
-        """Continue from what `state` returned."""
+    def restore(self, state: dict[str, Any]) -> ReachedSoFar:
+        """Continue from what `state` returned; gives what was reached there, for the start of the attempt to record."""
         if self.ranks.rank == 0:  # the sums are over all ranks
             self._window = _Window(*state["sums"].tolist())
         self.early_stop.restore(state["early_stop"])
-        self.journal.update(
-            step=progress.step,
-            epoch=progress.epoch,
-            last=Scores(**state["last"]),
-            best=Scores(**state["best"]),
-            train=Scores(**state["train"]),
-            timesteps_needed=state["timesteps_needed"],
-            trained_s=state["trained_s"],
-        )
+        last, best, train = (Scores(**state[name]) for name in ("last", "best", "train"))
+        return ReachedSoFar(last, best, train, state["timesteps_needed"], state["trained_s"])

@@ -33,6 +33,7 @@ from rbp_engine.run.files.events import (
     GradientFidelity,
     Heartbeat,
     Metrics,
+    ReachedSoFar,
     RunEnd,
     RunStart,
     System,
@@ -159,13 +160,12 @@ class Attempt:
         found, skipped = self.ranks.from_first(lambda: checkpoint.find_newest(self.run.checkpoints))
         assert skipped == []
         at = found.progress if found else Progress()
+        reached = ReachedSoFar()
         if found:
-            self.recorder.restore(checkpoint.load(found, self.state, self.ranks.rank), at)
-        else:
-            self.recorder.reset()
-        resumed_from = found.path.name if found else None
-        epochs = self.settings["epochs"]
-        self.journal.write(RunStart(resumed_from=resumed_from, epoch=at.epoch, epochs=epochs, steps_per_epoch=STEPS))
+            reached = self.recorder.restore(checkpoint.load(found, self.state, self.ranks.rank))
+        told = {"epochs": self.settings["epochs"], "steps_per_epoch": STEPS, "reached": reached}
+        start = RunStart(resumed_from=found.path.name if found else None, epoch=at.epoch, **told)
+        self.journal.write(start, at.step)
         pixels = Pixels(self.data.mean, self.data.deviation)
         share = {"rank": self.ranks.rank, "world_size": self.ranks.size}
         try:
