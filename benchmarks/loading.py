@@ -21,10 +21,10 @@ import torch
 from PIL import Image
 
 from rbp_engine.bench.measure.trial import endless
+from rbp_engine.data.feed import Opening
 from rbp_engine.data.loading.one_by_one import images_in_files
 from rbp_engine.data.loading.shares import Cut
 from rbp_engine.data.open_feed import open_feed
-from rbp_engine.data.opening import Opening
 from rbp_engine.data.readers.image_folders import list_image_folders
 from rbp_engine.preset import load_preset
 from rbp_engine.preset.sections.data import DataSection

@@ -18,7 +18,7 @@ from rbp_engine.bench.measure.measurement import answer
 from rbp_engine.bench.neuron_trial import check_neurons, shapes_of_inputs
 from rbp_engine.child import Progress
 from rbp_engine.data.feed import Feed
-from rbp_engine.data.known_shape import known_shape
+from rbp_engine.data.open_feed import known_shape
 from rbp_engine.methods import create_method
 from rbp_engine.methods.loss import CROSS_ENTROPY, StepLoss, logits_of
 from rbp_engine.methods.protocol import Input, check_images, is_static

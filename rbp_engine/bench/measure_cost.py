@@ -22,7 +22,7 @@ from rbp_engine.bench.measure.measurement import answer
 from rbp_engine.bench.measure.trial import FIRST_BATCH, Point, Trial, affordable_batch
 from rbp_engine.child import Progress
 from rbp_engine.data.data_set import DataShape
-from rbp_engine.data.known_shape import is_here, known_shape
+from rbp_engine.data.open_feed import is_here, known_shape
 from rbp_engine.preset import read_resolved
 from rbp_engine.preset.schema import Preset
 from rbp_engine.run.files.layout import RunDirectory

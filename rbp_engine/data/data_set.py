@@ -15,8 +15,7 @@ from rbp_engine.untrusted_files import described
 
 if TYPE_CHECKING:
     from rbp_engine.data.events.plan import FrameSettings
-    from rbp_engine.data.feed import Feed
-    from rbp_engine.data.opening import DataSettings, Opening
+    from rbp_engine.data.feed import DataSettings, Feed, Opening
     from rbp_engine.data.splits import DataSplits
 
 #: Settings of `[data]` that have an effect on images in memory alone.

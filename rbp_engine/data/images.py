@@ -11,8 +11,7 @@ from rbp_engine.errors import DataError
 from rbp_engine.untrusted_files import MIB
 
 if TYPE_CHECKING:
-    from rbp_engine.data.feed import Feed
-    from rbp_engine.data.opening import Opening
+    from rbp_engine.data.feed import Feed, Opening
     from rbp_engine.data.splits import DataSplits, Images
 
 

@@ -1,4 +1,4 @@
-"""The batches of a run: the preset's data set with its split and augmentation."""
+"""The batches of a run: the preset's data set with its split and augmentation; and what is known of it before."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,10 +7,10 @@ import torch
 
 from rbp_engine.data.augment.mixing import mixed
 from rbp_engine.data.catalog import catalogued
-from rbp_engine.data.feed import Feed
+from rbp_engine.data.data_set import DataShape
+from rbp_engine.data.feed import DataSettings, Feed, Opening
 from rbp_engine.data.loading.memory import images_in_memory
 from rbp_engine.data.loading.shares import Cut
-from rbp_engine.data.opening import DataSettings, Opening
 from rbp_engine.data.splits import DataSplits, check_splits
 from rbp_engine.errors import OwnCodeError
 from rbp_engine.user_code import call_own, is_own
@@ -50,3 +50,16 @@ def _own_splits(data: DataSettings, own_code: Path) -> DataSplits:
     if problems := check_splits(splits):
         raise OwnCodeError(f"{data.name}: {'; '.join(problems)}")
     return splits
+
+
+def known_shape(data: DataSettings) -> DataShape | None:
+    """The shape of a preset's data, without opening it; None for a user's own data set, by code or in folders."""
+    return None if is_own(data.name) else catalogued(data.name).shape(data)
+
+
+def is_here(data: DataSettings) -> bool:
+    """Whether the data can be opened quickly. Recordings may first need a conversion, which takes minutes."""
+    if is_own(data.name):
+        return True
+    data_set = catalogued(data.name)
+    return data_set.kind != "recordings" and data_set.find().found

@@ -19,7 +19,7 @@ from rbp_engine.bench.baselines import BASELINES, Baseline
 from rbp_engine.bench.measure import counts, memory, stand_in
 from rbp_engine.bench.measure.trial import Trial
 from rbp_engine.child import answer_each
-from rbp_engine.data.known_shape import known_shape
+from rbp_engine.data.open_feed import known_shape
 from rbp_engine.errors import SettingsError
 from rbp_engine.methods.protocol import predict
 from rbp_engine.preset import read_resolved

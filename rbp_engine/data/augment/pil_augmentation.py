@@ -12,8 +12,8 @@ from torch import Tensor
 from torchvision import transforms
 
 from rbp_engine.data.augment import augmentation
+from rbp_engine.data.feed import DataSettings
 from rbp_engine.data.loading.shares import Share
-from rbp_engine.data.opening import DataSettings
 from rbp_engine.data.preprocess import Pixels
 
 

@@ -11,11 +11,10 @@ import torch
 from torch import Tensor
 
 from rbp_engine.data.events.cache import Samples
-from rbp_engine.data.feed import Feed
+from rbp_engine.data.feed import Feed, Opening
 from rbp_engine.data.loading.batch_loader import Batch, BatchLoader, Read
 from rbp_engine.data.loading.prefetch import moved
 from rbp_engine.data.loading.source import Finish, Index, Source, Wanted
-from rbp_engine.data.opening import Opening
 from rbp_engine.data.preprocess import Frames
 
 

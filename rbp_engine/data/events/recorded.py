@@ -16,8 +16,7 @@ from rbp_engine.settings.machine import cache_directory, made_cache_directory
 
 if TYPE_CHECKING:
     from rbp_engine.data.events.cache import Cache
-    from rbp_engine.data.feed import Feed
-    from rbp_engine.data.opening import DataSettings, Opening
+    from rbp_engine.data.feed import DataSettings, Feed, Opening
 
 
 @dataclass(frozen=True, kw_only=True)

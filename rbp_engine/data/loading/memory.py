@@ -10,11 +10,10 @@ from torch import Tensor
 
 from rbp_engine.data.augment import augmentation
 from rbp_engine.data.augment.autoaugment import AutoAugment
-from rbp_engine.data.feed import Feed
+from rbp_engine.data.feed import DataSettings, Feed, Opening
 from rbp_engine.data.loading.batch_loader import Batch, BatchLoader, Read
 from rbp_engine.data.loading.prefetch import moved
 from rbp_engine.data.loading.source import Finish, Index, Source, Wanted
-from rbp_engine.data.opening import DataSettings, Opening
 from rbp_engine.data.preprocess import NormalisePixels, Pixels
 from rbp_engine.data.splits import DataSplits, Images
 

@@ -8,10 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rbp_engine.data.feed import Feed
+from rbp_engine.data.feed import Feed, Opening
 from rbp_engine.data.loading.batch_loader import Batch, BatchLoader, Read
 from rbp_engine.data.loading.source import Finish, Index, Source, Wanted
-from rbp_engine.data.opening import Opening
 from rbp_engine.data.preprocess import NormalisePixels, Pixels
 from rbp_engine.data.readers.image_files import square
 from rbp_engine.data.readers.image_folders import ImageFolders

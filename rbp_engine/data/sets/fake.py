@@ -9,8 +9,7 @@ from rbp_engine.settings.spelling import describe_value, did_you_mean, is_count
 
 if TYPE_CHECKING:
     from rbp_engine.data.events.cache import Samples
-    from rbp_engine.data.feed import Feed
-    from rbp_engine.data.opening import DataSettings, Opening
+    from rbp_engine.data.feed import DataSettings, Feed, Opening
     from rbp_engine.data.splits import DataSplits
 
 #: What `data.args` has, in words.

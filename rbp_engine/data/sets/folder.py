@@ -11,8 +11,7 @@ from rbp_engine.errors import DataError
 from rbp_engine.settings.machine import read_machine
 
 if TYPE_CHECKING:
-    from rbp_engine.data.feed import Feed
-    from rbp_engine.data.opening import DataSettings, Opening
+    from rbp_engine.data.feed import DataSettings, Feed, Opening
 
 #: Sets of this kind are in no list: their names are those in machine.toml.
 DATA_SETS = ()

@@ -9,8 +9,7 @@ from rbp_engine.data.files import SIDES
 from rbp_engine.settings.machine import made_cache_directory
 
 if TYPE_CHECKING:
-    from rbp_engine.data.feed import Feed
-    from rbp_engine.data.opening import Opening
+    from rbp_engine.data.feed import Feed, Opening
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,7 @@ from rbp_engine.data.data_set import DataSet, Kind
 from rbp_engine.data.sets.digits import DIGITS
 
 if TYPE_CHECKING:
-    from rbp_engine.data.feed import Feed
-    from rbp_engine.data.opening import Opening
+    from rbp_engine.data.feed import Feed, Opening
 
 _ORIGIN: Final = "made from scikit-learn's digits"
 

@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 from torchvision import transforms
 
+from rbp_engine.data.feed import Opening
 from rbp_engine.data.loading.batch_loader import BatchLoader
 from rbp_engine.data.loading.one_by_one import DEVIATION, MEAN, OneByOne, images_in_files
 from rbp_engine.data.loading.shares import Cut
-from rbp_engine.data.opening import Opening
 from rbp_engine.data.readers import image_files, image_folders
 from rbp_engine.data.readers.image_files import random_box, read_image
 from rbp_engine.data.readers.image_folders import check_image_folders, list_image_folders

@@ -6,8 +6,7 @@ import torch
 from rbp_engine.bench.measure.measurement import temporary_run
 from rbp_engine.bench.measure.stand_in import batches, with_stand_in
 from rbp_engine.bench.measure.step import Side
-from rbp_engine.data.known_shape import known_shape
-from rbp_engine.data.open_feed import open_feed
+from rbp_engine.data.open_feed import known_shape, open_feed
 from rbp_engine.errors import SettingsError
 from rbp_engine.preset import load_preset
 from rbp_engine.preset.schema import Preset

@@ -1,6 +1,6 @@
 """The shape of data that nobody has opened."""
 
-from rbp_engine.data.known_shape import known_shape
+from rbp_engine.data.open_feed import known_shape
 from rbp_engine.preset import list_presets, load_preset
 
 
