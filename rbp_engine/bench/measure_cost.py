@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import torch
 
-from rbp_engine.bench.measure import epoch, memory, stand_in
+from rbp_engine.bench.measure import stand_in
 from rbp_engine.bench.measure.measurement import answer
 from rbp_engine.bench.measure.trial import FIRST_BATCH, Point, Trial, affordable_batch
 from rbp_engine.child import Progress
@@ -26,6 +26,7 @@ from rbp_engine.data.open_feed import is_here, known_shape
 from rbp_engine.preset import read_resolved
 from rbp_engine.preset.schema import Preset
 from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.train import memory
 from rbp_engine.train.device import choose_device, describe_device
 
 # A preset that needs this many times the memory does not fit, however inaccurate the estimate.
@@ -115,7 +116,7 @@ def _measured(
     whole, full = None, False
     if first.seconds * batch / first.batch < seconds and base + (first.peak - base) * batch / first.batch < limit:
         say("whole training steps", 0.5)
-        whole = _unless_memory_is_full(partial(epoch.training, trial, seconds))
+        whole = _unless_memory_is_full(partial(trial.training, seconds))
         full = whole is None
     points: list[Point] = []
     if whole is None:
@@ -133,9 +134,9 @@ def _measured(
         "whole": whole,
         "memory_was_full": full,
         "points": [dataclasses.asdict(point) for point in points],
-        "fetching_s": growth * epoch.fetching_s(trial, evaluating) if points else None,
-        "evaluation_s": growth * epoch.evaluation_s(trial, evaluated, evaluating),
-        "end_s": epoch.end_s(trial),
+        "fetching_s": growth * trial.fetching_s(evaluating) if points else None,
+        "evaluation_s": growth * trial.evaluation_s(evaluated, evaluating),
+        "end_s": trial.end_s(),
         "peak": memory.peak(trial.device),
     }
 

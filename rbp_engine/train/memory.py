@@ -1,6 +1,11 @@
-"""Memory of this process and its GPU, read at most every two seconds."""
+"""Memory of this process and its GPU: what it uses, its peak, and what it may use.
+
+On a CPU the peak is that of its resident set, on a GPU of what torch has allocated there.
+"""
 
 import contextlib
+import ctypes
+import gc
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +17,9 @@ from rbp_engine.os_process import resident
 from rbp_engine.run.files.events import System
 
 READ_EVERY_S = 2.0
-GROUPS = Path("/sys/fs/cgroup")
+OWN_GROUP, GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+# A fraction of a GPU's free memory; the rest is lost to fragmentation.
+USABLE = 0.95
 
 
 class MemoryGauge:
@@ -46,11 +53,44 @@ class MemoryGauge:
         )
 
 
+def reset_peak(device: torch.device) -> int:
+    """Release free memory and reset the peak, if the system can (Linux); returns the bytes now in use."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+        return torch.cuda.memory_allocated(device)
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")
+    except (OSError, AttributeError):
+        return peak(device)
+    return resident()[0]
+
+
+def peak(device: torch.device) -> int:
+    """The largest number of bytes in use since `reset_peak`."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resident()[1]
+
+
+def limit(device: torch.device) -> int:
+    """The bytes that this process can use: what it already has, plus what is free."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return int(USABLE * (free + torch.cuda.memory_reserved(device)))
+    # A container or a scheduler's job may have less memory than the machine.
+    free = min([psutil.virtual_memory().available, *free_in_groups(OWN_GROUP, GROUPS)])
+    return psutil.Process().memory_info().rss + max(0, free)
+
+
 def memory_of(device: torch.device) -> int:
     """The bytes of memory of the card; without one, what this process may use of the host's."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
-    return min([psutil.virtual_memory().total, *limits_of_groups(Path("/proc/self/cgroup"), GROUPS)])
+    return min([psutil.virtual_memory().total, *limits_of_groups(OWN_GROUP, GROUPS)])
 
 
 def limits_of_groups(own: Path, root: Path) -> list[int]:
@@ -60,6 +100,21 @@ def limits_of_groups(own: Path, root: Path) -> list[int]:
         with contextlib.suppress(OSError, ValueError):  # there is no group, or it has no limit
             limits.append(int(limit.read_text()))
     return limits
+
+
+def free_in_groups(own: Path, root: Path) -> list[int]:
+    """The free bytes in this process's control group and its parents that have a limit (version 2, on Linux).
+
+    The inactive file cache counts as used there, but is freed on demand, so here it counts as free.
+    """
+    found = []
+    for most in limits_in_groups(own, root):
+        if most.name == "memory.max":
+            with contextlib.suppress(OSError, ValueError, KeyError):  # it has no limit, or is not a control group
+                statistics = dict(line.split() for line in (most.parent / "memory.stat").read_text().splitlines())
+                used = int((most.parent / "memory.current").read_text()) - int(statistics["inactive_file"])
+                found.append(int(most.read_text()) - used)
+    return found
 
 
 def limits_in_groups(own: Path, root: Path) -> Iterator[Path]:

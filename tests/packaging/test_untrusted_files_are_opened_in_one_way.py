@@ -18,7 +18,7 @@ ALLOWED = {
     ("rbp_engine/untrusted_files.py", "open_untrusted"): "the one way",
     ("rbp_engine/compile_cache.py", "_processor"): KERNEL,
     ("rbp_engine/train/memory.py", "limits_in_groups"): KERNEL,
-    ("rbp_engine/bench/measure/memory.py", "free_in_groups"): KERNEL,
+    ("rbp_engine/train/memory.py", "free_in_groups"): KERNEL,
     ("rbp_engine/train/memory.py", "limits_of_groups"): KERNEL,
     ("rbp_engine/child.py", "answer_each"): "/dev/null",
     ("rbp_engine/data/events/archives.py", "_array"): MEMBER,

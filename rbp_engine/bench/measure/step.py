@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from rbp_engine.bench.baselines import BASELINES, Baseline
-from rbp_engine.bench.measure import counts, memory, stand_in
+from rbp_engine.bench.measure import counts, stand_in
 from rbp_engine.bench.measure.trial import Trial
 from rbp_engine.child import answer_each
 from rbp_engine.data.open_feed import known_shape
@@ -26,6 +26,7 @@ from rbp_engine.preset import read_resolved
 from rbp_engine.preset.schema import Preset
 from rbp_engine.probes.gradient_fidelity import first_samples
 from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.train import memory
 from rbp_engine.train.build import build_optimizer
 from rbp_engine.train.checkpoints.state import State
 from rbp_engine.train.device import choose_device, describe_device

@@ -1,22 +1,26 @@
-"""Build what a worker trains with and measure steps: whole, or with fewer images and timesteps."""
+"""Build what a worker trains with and measure it: steps, whole or with fewer images and timesteps, and other parts of
+an epoch."""
 
 import dataclasses
 import functools
 import itertools
 import time
 from collections.abc import Callable, Generator
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
 
-from rbp_engine.bench.measure import memory
 from rbp_engine.data.loading.batch_loader import Batch
 from rbp_engine.data.loading.source import TrainingBatches
 from rbp_engine.methods import StepOutput
 from rbp_engine.preset.schema import Preset
 from rbp_engine.probes.gradient_fidelity import first_samples
 from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.train import memory
 from rbp_engine.train.build import build_feed
+from rbp_engine.train.checkpoints import checkpoint
+from rbp_engine.train.checkpoints.checkpoint import Progress
 from rbp_engine.train.optimisation import set_learning_rate
 from rbp_engine.train.ranks.seeding import seed_everything
 from rbp_engine.train.session import TrainingSession
@@ -24,6 +28,7 @@ from rbp_engine.train.session import TrainingSession
 # The approximate duration of a small step, in seconds.
 SMALL_STEP_S = 2.0
 FIRST_BATCH = 4
+WARM_UP, MEASURED = 2, 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,6 +108,60 @@ class Trial(TrainingSession):
         half = max(2, batch // 2) if batch > 2 else 1
         wanted = [(half, timesteps), (batch, max(1, timesteps // 2)), (batch, timesteps)]
         return [self.point(*each) for each in dict.fromkeys(wanted)]
+
+    def training(self, seconds: float) -> dict[str, float]:
+        """Mean seconds of a step with its probes and the fetch of its batch, and of the fetch alone."""
+        batches, probes, numbers = endless(self.feed.train), self.probes(), itertools.count(1)
+        fetching: list[float] = []
+
+        def step() -> None:
+            asked = time.perf_counter()
+            images, labels = next(batches)
+            fetching.append(time.perf_counter() - asked)
+            number = next(numbers)
+            with probes.watch(number):
+                self.take(images, labels)
+            if probes.measure(number):
+                probes.take()
+
+        for _ in range(WARM_UP):
+            step()
+        mean_s, steps = self.timed(step, seconds, MEASURED)
+        return {"seconds": mean_s, "data_seconds": sum(fetching[-steps:]) / steps, "steps": steps}
+
+    def fetching_s(self, seconds: float) -> float:
+        """Mean seconds of fetching a batch, without training."""
+        batches = endless(self.feed.train)
+        next(batches)
+        return self.timed(lambda: next(batches), seconds)[0]
+
+    def evaluation_s(self, batch: int, seconds: float) -> float:
+        """Mean seconds of evaluating a batch of the preset's size, extrapolated from `batch` images.
+
+        If there is an average of the weights, it is in their place, as in the second evaluation of such a run.
+        """
+        average, model, method = self.state.average, self.state.model, self.method()
+        batches = itertools.chain.from_iterable(itertools.repeat(self.feed.validation))
+
+        def predict() -> None:
+            images, _ = first_samples(*next(batches), batch)
+            method.predict(model, images)
+
+        with nullcontext() if average is None else average.applied():
+            predict()
+            return self.timed(predict, seconds)[0] * self.preset.data.batch_size / batch
+
+    def end_s(self) -> float:
+        """Seconds for saving a best checkpoint, measured the second time."""
+        epochs = itertools.count(1)
+
+        def save() -> None:
+            epoch = next(epochs)
+            at = Progress(epoch, epoch)
+            checkpoint.save(self.run.checkpoints, self.state, at, {}, experiment="", best=True)
+
+        save()
+        return self.timed(save)[0]
 
 
 def endless(source: TrainingBatches) -> Generator[Batch]:

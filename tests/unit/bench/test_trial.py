@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor, nn
 
-from rbp_engine.bench.measure import epoch
 from rbp_engine.bench.measure.measurement import temporary_run
 from rbp_engine.bench.measure.trial import Trial
 from rbp_engine.preset import load_preset
@@ -23,14 +22,14 @@ def test_the_average_of_the_weights_is_kept_evaluated_and_saved_as_in_the_run():
         trial = Trial(run, loaded.preset, torch.device("cpu"))
         norm = next(module for module in trial.state.model.modules() if isinstance(module, nn.BatchNorm2d))
         begun = norm.running_mean.clone()
-        epoch.training(trial, 0.0)
+        trial.training(0.0)
         with trial.state.average.applied():
             averaged = norm.running_mean.clone()
         assert not averaged.equal(begun) and not averaged.equal(norm.running_mean)
         seen: list[Tensor] = []
         trial.state.model.register_forward_pre_hook(lambda *_: seen.append(norm.running_mean.clone()))
-        epoch.evaluation_s(trial, 8, 0.0)
+        trial.evaluation_s(8, 0.0)
         assert seen and all(mean.equal(averaged) for mean in seen)
-        epoch.end_s(trial)
+        trial.end_s()
         newest = max(run.checkpoints.glob("step-*"))
         assert (newest / "ema.safetensors").is_file()

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from rbp_engine.bench.measure.memory import free_in_groups, limit
+from rbp_engine.train.memory import free_in_groups, limit
 
 
 @pytest.fixture
