@@ -5,10 +5,13 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 
+from rbp_engine.data.loading.source import EvaluationBatches
 from rbp_engine.data.loading.workers import cores_of_a_rank, too_many, unused
 from rbp_engine.guard.alert_rule import parse_alert
 from rbp_engine.guard.early_stop import EarlyStop
@@ -17,8 +20,9 @@ from rbp_engine.printable import one_line, visible
 from rbp_engine.probes.layers import names_for_people, neuron_layers, weight_layers
 from rbp_engine.probes.step_probe import Probes
 from rbp_engine.run.files import inside
-from rbp_engine.run.files.event_reader import announced_checkpoint
-from rbp_engine.run.files.events import ReachedSoFar, RunStart, WarningRaised
+from rbp_engine.run.files.energy import write_energy
+from rbp_engine.run.files.event_reader import announced_checkpoint, read_events, read_last_events
+from rbp_engine.run.files.events import Metrics, ReachedSoFar, RunStart, Validation, WarningRaised
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary
 from rbp_engine.run.phase import Phase
@@ -29,16 +33,15 @@ from rbp_engine.train.checkpoints.checkpointer import Checkpointer
 from rbp_engine.train.checkpoints.recipe import Recipe
 from rbp_engine.train.device import choose_device, describe_device
 from rbp_engine.train.errors import CheckpointError, Superseded
-from rbp_engine.train.limits import Ending, ending, read_limits
+from rbp_engine.train.limits import ending, read_limits
 from rbp_engine.train.memory import MemoryGauge, memory_of
 from rbp_engine.train.ranks.distributed import Ranks, join
+from rbp_engine.train.ranks.failures import Ending
 from rbp_engine.train.ranks.process import RankProcess
 from rbp_engine.train.ranks.seeding import seed_everything, seed_rank
 from rbp_engine.train.ranks.signals import StopFlag
 from rbp_engine.train.record.alert_watch import AlertWatch
-from rbp_engine.train.record.energy import record_energy
 from rbp_engine.train.record.journal import Journal
-from rbp_engine.train.record.lost_events import find_gap
 from rbp_engine.train.record.recorder import Recorder
 from rbp_engine.train.record.tensorboard import TensorBoardLog
 from rbp_engine.train.session import TrainingSession
@@ -163,6 +166,39 @@ def _judge(session: TrainingSession, journal: Journal, recorder: Recorder) -> No
         journal.update(phase=Phase.EVALUATING)
         best = ranks.from_first(lambda: checkpoint.find_best(run.checkpoints))
         report_test(session.step, feed.test, recorder, best)
+
+
+def record_energy(
+    run: RunDirectory, journal: Journal, model: nn.Module, images: EvaluationBatches, timesteps: int
+) -> None:
+    """Write `energy.json`, from the first images; whatever keeps it from being measured is a warning."""
+    try:
+        from rbp_engine.probes.energy import measure_energy  # its counters take seconds to import
+
+        batch = next(iter(images), None)
+        if batch is not None:
+            write_energy(run, replace(measure_energy(model, batch[0], timesteps), step=journal.summary.step))
+    except Exception as error:  # the run is complete, and own networks may do anything
+        what = f"the energy of the network was not measured: {type(error).__name__}: {error}"
+        journal.write(WarningRaised(visible(what)))
+        journal.say(what)
+
+
+def find_gap(run: RunDirectory, at: Progress, window_steps: int) -> int | None:
+    """The step after which events of rank 0 up to `at` are missing; None if none are.
+
+    A power loss takes what had not reached the disk. There are metrics once every `window_steps` steps, and an
+    evaluation after every epoch.
+    """
+    step = 0
+    for read in (read_last_events, read_events):  # events beyond `at` may fill the end of the file
+        events = read(run.events())
+        steps = [event.step for event in events if isinstance(event.body, Metrics) and event.step <= at.step]
+        epochs = [event.body.epoch for event in events if isinstance(event.body, Validation)]
+        step = max(steps, default=0)
+        if step >= at.step - at.step % window_steps and (not at.epoch or at.epoch in epochs):
+            return None
+    return step
 
 
 def _newest_checkpoint(run: RunDirectory, told: Callable[[str], None]) -> tuple[Checkpoint | None, list[str]]:

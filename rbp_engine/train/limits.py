@@ -2,7 +2,6 @@
 
 import contextlib
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rbp_engine.guard.early_stop import EarlyStop
@@ -13,19 +12,11 @@ from rbp_engine.run.files.events import Heartbeat, RunEnd, RunStart
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status.status import LOST_AFTER_S
 from rbp_engine.train.checkpoints.checkpoint import Progress
+from rbp_engine.train.ranks.failures import Ending
 from rbp_engine.train.ranks.signals import ENDS, OUT_OF_BUDGET, StopFlag
 
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import GuardSection
-
-
-@dataclass(frozen=True)
-class Ending:
-    """How training has ended: the status, and why if it is not after the last epoch."""
-
-    status: str
-    cause: Cause = Cause.UNKNOWN
-    reason: str = ""
 
 
 class Limits:

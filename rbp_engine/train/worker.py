@@ -13,7 +13,7 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.phase import Phase
 from rbp_engine.train.errors import Superseded
-from rbp_engine.train.ranks.failures import Failure, explain, is_about_others
+from rbp_engine.train.ranks.failures import Ending, explain, is_about_others
 from rbp_engine.train.ranks.process import RankProcess, end_with_parent
 from rbp_engine.train.ranks.signals import StopFlag
 from rbp_engine.train.record.journal import Journal
@@ -63,13 +63,13 @@ def main(folder: str) -> int:
         if _is_superseded(journal, error):
             journal.abandon()
             return EXIT_CODES["stopped"] if process.world_size == 1 else 0
-        failure = explain(error, preset, code=run.code, world_size=process.world_size)
+        ending = explain(error, preset, code=run.code, world_size=process.world_size)
         trace = traceback.format_exc()
         with contextlib.suppress(OSError, Superseded):
             if process.world_size > 1:
-                _end_rank(journal, error, failure, trace)
+                _end_rank(journal, error, ending, trace)
             else:
-                journal.end("failed", failure.reason, failure.cause, trace)
+                journal.end(ending.status, ending.reason, ending.cause, trace)
         with contextlib.suppress(OSError):  # a full disk may have no room for both
             sys.stderr.write(trace)
         return EXIT_CODES["failed"]
@@ -88,12 +88,12 @@ def _is_superseded(journal: Journal, error: BaseException) -> bool:
     return False
 
 
-def _end_rank(journal: Journal, error: BaseException, failure: Failure, trace: str) -> None:
+def _end_rank(journal: Journal, error: BaseException, ending: Ending, trace: str) -> None:
     """Record an error of this process; one about other processes they explain themselves."""
     if is_about_others(error):
-        journal.leave(f"lost the other processes: {failure.reason.splitlines()[0]}", trace)
+        journal.leave(f"lost the other processes: {ending.reason.splitlines()[0]}", trace)
         return
-    journal.end("failed", failure.reason, failure.cause, trace)
+    journal.end(ending.status, ending.reason, ending.cause, trace)
     from torch.distributed.elastic.multiprocessing.errors import ErrorHandler
 
     ErrorHandler().record_exception(error)  # for the launcher's log

@@ -31,33 +31,34 @@ _CAUSES: tuple[tuple[type[Exception], Cause], ...] = (
 
 
 @dataclass(frozen=True)
-class Failure:
-    """The cause of a failed attempt, and the message for the user."""
+class Ending:
+    """How an attempt has ended: the status, and why if it is not after the last epoch, in words for the user."""
 
-    cause: Cause
-    reason: str
+    status: str
+    cause: Cause = Cause.UNKNOWN
+    reason: str = ""
 
 
-def explain(error: BaseException, preset: "Preset | None" = None, *, code: Path, world_size: int = 1) -> Failure:
-    """The failure that an exception of a worker means.
+def explain(error: BaseException, preset: "Preset | None" = None, *, code: Path, world_size: int = 1) -> Ending:
+    """How an exception of a worker ends its attempt.
 
     `preset` is the run's, if it could be read; `code` is the folder with the user's own code in the run.
     """
     name, text = type(error).__name__, str(error).strip()
     if isinstance(error, NonFiniteLoss):
         advice = "any checkpoint is from before that. Start again with a lower optim.lr, or with a warm-up"
-        return Failure(Cause.NON_FINITE, f"{error}; {advice}")
+        return Ending("failed", Cause.NON_FINITE, f"{error}; {advice}")
     if reason := _disk(error):
-        return Failure(Cause.DISK, reason)
+        return Ending("failed", Cause.DISK, reason)
     if is_out_of_memory(error):
         reason = _out_of_memory(preset, world_size) if preset is not None else f"{name}: {text}" if text else name
-        return Failure(Cause.OUT_OF_MEMORY, reason)
+        return Ending("failed", Cause.OUT_OF_MEMORY, reason)
     if isinstance(error, LoaderLost) or text.startswith(error_texts.LOST_LOADER):
         reason = (
             "a process that reads images was killed, or ended without a word (out of memory?); "
             "resume, if need be after a new start with fewer data.workers"
         )
-        return Failure(Cause.LOST_PROCESS, reason)
+        return Ending("failed", Cause.LOST_PROCESS, reason)
     if error_texts.IN_LOADER in text:  # the text is a traceback, with the original message last
         reason = f"{text.splitlines()[-1]} (in a process that reads images)"
     elif isinstance(error, tuple(kind for kind, _ in _CAUSES)):  # its message is already for the user
@@ -68,8 +69,8 @@ def explain(error: BaseException, preset: "Preset | None" = None, *, code: Path,
     if cause is Cause.ERROR and preset is not None and is_from_library(error) and not error_texts.OF_CUDA.search(text):
         unfit = f"{preset.model.name} cannot be trained on {preset.data.name}: {reason}"
         advice = "." if "has no rule" in text else ". Take other images, another network, or model.args that fit"
-        return Failure(Cause.SETTINGS, unfit.rstrip(".!") + advice)
-    return Failure(cause, reason)
+        return Ending("failed", Cause.SETTINGS, unfit.rstrip(".!") + advice)
+    return Ending("failed", cause, reason)
 
 
 def is_about_others(error: BaseException) -> bool:

@@ -10,7 +10,7 @@ from rbp_engine.run.files.event_reader import read_events
 from rbp_engine.run.files.events import WarningRaised
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary
-from rbp_engine.train.record.energy import record_energy
+from rbp_engine.train.attempt import record_energy
 from rbp_engine.train.record.journal import Journal
 
 

@@ -21,7 +21,7 @@ from rbp_engine.run.cause import Cause
 from rbp_engine.settings.problems import PresetError
 from rbp_engine.train.device import DeviceError
 from rbp_engine.train.errors import CheckpointError, NonFiniteLoss
-from rbp_engine.train.ranks.failures import Failure, explain, is_about_others
+from rbp_engine.train.ranks.failures import Ending, explain, is_about_others
 
 CODE = Path("/runs/a/code")
 
@@ -82,21 +82,23 @@ def test_no_more_parts_are_proposed_than_a_process_has_images(batch, parts, proc
 
 
 def test_other_errors_keep_their_message():
-    assert explain(ValueError("no such file"), preset(), code=CODE) == Failure(Cause.ERROR, "ValueError: no such file")
-    assert explain(KeyboardInterrupt(), None, code=CODE) == Failure(Cause.ERROR, "KeyboardInterrupt")
+    assert explain(ValueError("no such file"), preset(), code=CODE) == Ending(
+        "failed", Cause.ERROR, "ValueError: no such file"
+    )
+    assert explain(KeyboardInterrupt(), None, code=CODE) == Ending("failed", Cause.ERROR, "KeyboardInterrupt")
     no_preset = explain(MemoryError(), None, code=CODE)  # the preset could not even be read
-    assert no_preset == Failure(Cause.OUT_OF_MEMORY, "MemoryError")
+    assert no_preset == Ending("failed", Cause.OUT_OF_MEMORY, "MemoryError")
 
 
 @pytest.mark.parametrize("path", ["/runs/a/summary.json", b"/runs/a/summary.json"])
 def test_an_unwritable_disk_has_to_be_repaired_before_a_resume(path):
     failure = explain(OSError(errno.EROFS, "Read-only file system", path), preset(), code=CODE)
     text = "Read-only file system: /runs/a/summary.json; make it writable again, then resume"
-    assert failure == Failure(Cause.DISK, text)
+    assert failure == Ending("failed", Cause.DISK, text)
     full = explain(OSError(errno.ENOSPC, "No space left on device"), preset(), code=CODE)
     assert full.cause is Cause.DISK and "make room, then resume" in full.reason
     uncompiled = explain(CompileCacheError("cannot write: make room"), preset(), code=CODE)
-    assert uncompiled == Failure(Cause.DISK, "cannot write: make room")
+    assert uncompiled == Ending("failed", Cause.DISK, "cannot write: make room")
 
 
 @pytest.mark.parametrize(
@@ -195,7 +197,7 @@ def test_an_error_in_another_process_is_in_own_code_if_its_traceback_names_the_f
         '  File "{}/sets.py", line 15, in __getitem__\nRuntimeError: page 7 is missing'
     )
     own = explain(RuntimeError(text.format(CODE)), preset(), code=CODE)
-    assert own == Failure(Cause.OWN_CODE, "RuntimeError: page 7 is missing (in a process that reads images)")
+    assert own == Ending("failed", Cause.OWN_CODE, "RuntimeError: page 7 is missing (in a process that reads images)")
     assert explain(RuntimeError(text.format("/torch")), preset(), code=CODE).cause is Cause.ERROR
 
 
