@@ -1,10 +1,8 @@
 """Real runs of one and two processes with loader workers and augmentation, and what must hold however they end."""
 
 import contextlib
-import json
 import os
 import random
-import select
 import signal
 import subprocess
 import sys
@@ -29,6 +27,7 @@ from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import judge
 from rbp_engine.train.checkpoints import checkpoint
 from rbp_tui.cli import app
+from tests.real.warm_python import COMMAND
 from tests.run_files import story
 from tests.waiting import PATIENCE_S, wait_for
 
@@ -250,45 +249,16 @@ def draw(request):
     return random.Random(request.node.name)
 
 
-class Talk:
-    """A script in this folder that answers JSON with JSON, line by line."""
-
-    def __init__(self, script, *words):
-        command = [sys.executable, str(Path(__file__).with_name(script)), *words]
-        environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True
-        )
-        self.greeting = self.answer()
-
-    def tell(self, request):
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
-
-    def answer(self):
-        assert self._process.stdout is not None
-        return json.loads(self._process.stdout.readline())
-
-    def ask(self, *request):
-        self.tell(request)
-        return self.answer()
-
-    def has_answered(self):
-        return bool(select.select([self._process.stdout], [], [], 0)[0])
-
-    def close(self):
-        self._process.communicate(timeout=60)
+def start(*words, without=()):
+    """Start `rbp`, with its output and errors in one stream; see without.py."""
+    code = f"from tests.faults.without import leave_out; leave_out(*{without}); " if without else ""
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    return subprocess.Popen(
+        [sys.executable, "-c", code + COMMAND, *words],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment,
+    )  # fmt: skip
 
 
-@pytest.fixture(scope="session")
-def talk_to():
-    return Talk
-
-
-@pytest.fixture(scope="session")
-def warm():
-    """Runs `rbp` in children of a process that has imported everything."""
-    started = Talk("warm_rbp.py")
-    yield started
-    started.close()
+@pytest.fixture(name="start", scope="session")
+def start_fixture():
+    return start

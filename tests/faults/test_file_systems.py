@@ -2,6 +2,7 @@
 resume does where a folder does not show the checkpoints that were saved in it."""
 
 import contextlib
+import functools
 import os
 import shutil
 import signal
@@ -25,8 +26,6 @@ from rbp_engine.train.checkpoints import checkpoint
 from rbp_engine.train.errors import CheckpointError
 from tests.faults.test_power_loss import DATA, FILE_SYSTEMS, mounted
 
-# One process starts what `warm` forks from.
-pytestmark = pytest.mark.xdist_group("warm rbp")
 SFTP_SERVER = Path("/usr/lib/openssh/sftp-server")
 NETWORK = """
 from torch import nn
@@ -151,26 +150,19 @@ def test_a_lease_is_one_machine_s_though_sshfs_shows_others_no_locks(tmp_path):
         theirs.release()
 
 
-class Rbp:
-    """Runs `rbp` about one run."""
+def until_saved(command, run, count, how):
+    """The exit code and the output of a command whose worker is ended by a signal when it has saved so many more."""
+    before = len(saved(run))
+    while len(saved(run)) < before + count:
+        check_goes_on(command)
+    os.kill(last_attempt(run).process.pid, how)
+    output, _ = command.communicate()
+    return command.returncode, output
 
-    def __init__(self, warm, run):
-        self.warm = warm
-        self.run = run
 
-    def tell(self, *words):
-        self.warm.tell({"words": [*words, "--runs-dir", str(self.run.path.parent)], "without": []})
-
-    def until_saved(self, count, how, *words):
-        """The same of a command whose worker is ended by a signal when it has saved so many checkpoints."""
-        before = len(saved(self.run))
-        self.tell(*words)
-        while len(saved(self.run)) < before + count:
-            assert not self.warm.has_answered(), self.warm.answer()
-            time.sleep(0.01)
-        os.kill(last_attempt(self.run).process.pid, how)
-        answer = self.warm.answer()
-        return answer["code"], answer["output"]
+def check_goes_on(command):
+    assert command.poll() is None, command.communicate()
+    time.sleep(0.01)
 
 
 def saved(run):
@@ -178,14 +170,22 @@ def saved(run):
     return [event.body.name for event in EventReader(run.events()).poll() if isinstance(event.body, CheckpointSaved)]
 
 
-def killed(warm, place, folder):
-    """A run that was killed when it had saved three checkpoints."""
+@pytest.fixture
+def killed(start, settings, tmp_path):
+    return functools.partial(make_killed, start, folder=tmp_path)
+
+
+def make_killed(start, place, folder):
+    """A run that was killed when it had saved three checkpoints, and what starts a command about it."""
     preset, run = folder / "own.toml", RunDirectory(place / "runs" / "story")
     preset.write_text(PRESET)
     (folder / "nets.py").write_text(NETWORK)
-    rbp = Rbp(warm, run)
-    rbp.until_saved(3, signal.SIGKILL, "train", str(preset), "--id", run.id)
-    return rbp
+
+    def rbp(*words):
+        return start(*words, "--runs-dir", str(run.path.parent))
+
+    until_saved(rbp("train", str(preset), "--id", run.id), run, 3, signal.SIGKILL)
+    return run, rbp
 
 
 def starts(run):
@@ -194,11 +194,11 @@ def starts(run):
     return [(body.resumed_from, body.exact) for body in bodies if isinstance(body, RunStart)]
 
 
-def test_a_run_is_killed_resumed_pruned_and_evaluated_and_its_code_is_looked_at(place, warm, settings, tmp_path):
-    rbp = killed(warm, place, tmp_path)
-    run, newest = rbp.run, saved(rbp.run)[-1]
+def test_a_run_is_killed_resumed_pruned_and_evaluated_and_its_code_is_looked_at(place, killed):
+    run, rbp = killed(place)
+    newest = saved(run)[-1]
 
-    code, output = rbp.until_saved(1, signal.SIGTERM, "resume", run.id)
+    code, output = until_saved(rbp("resume", run.id), run, 1, signal.SIGTERM)
     assert code == 5, output
     assert starts(run) == [(None, True), (newest, True)]
     found, skipped = checkpoint.find_newest(run.checkpoints)
@@ -213,31 +213,29 @@ def test_a_run_is_killed_resumed_pruned_and_evaluated_and_its_code_is_looked_at(
         load(run.path)
 
 
-def test_a_checkpoint_that_was_saved_and_is_not_seen_is_waited_for(warm, settings, tmp_path):
+def test_a_checkpoint_that_was_saved_and_is_not_seen_is_waited_for(killed, tmp_path):
     """As on another node, whose cache of the folder is older than the checkpoint."""
-    rbp = killed(warm, tmp_path, tmp_path)
-    run, newest = rbp.run, saved(rbp.run)[-1]
+    run, rbp = killed(tmp_path)
+    newest = saved(run)[-1]
     (run.checkpoints / newest).rename(tmp_path / newest)
-    rbp.tell("resume", run.id)
+    command = rbp("resume", run.id)
     while f"waiting for {newest}" not in run.stdout().read_text():
-        assert not warm.has_answered(), warm.answer()
-        time.sleep(0.01)
+        check_goes_on(command)
     assert len(starts(run)) == 1
     (tmp_path / newest).rename(run.checkpoints / newest)
     while len(starts(run)) == 1:
-        assert not warm.has_answered(), warm.answer()
-        time.sleep(0.01)
+        check_goes_on(command)
     os.kill(last_attempt(run).process.pid, signal.SIGKILL)
-    warm.answer()
+    command.communicate()
     assert starts(run) == [(None, True), (newest, True)]
 
 
 def test_a_run_whose_checkpoints_are_lost_or_damaged_starts_over_only_if_that_is_asked_for(
-    warm, settings, tmp_path, monkeypatch
+    killed, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(attempt, "SEEN_WITHIN_S", 0.0)
-    rbp = killed(warm, tmp_path, tmp_path)
-    run, (*_, older, newest) = rbp.run, [path.name for path in rbp.run.saved_checkpoints()]
+    run, rbp = killed(tmp_path)
+    *_, older, newest = [path.name for path in run.saved_checkpoints()]
     (run.checkpoints / newest).rename(tmp_path / newest)
     with pytest.raises(CheckpointError, match=f"{newest} was saved and is not in .* it resumes from {older}"):
         attempt._newest_checkpoint(run, print)
@@ -249,10 +247,9 @@ def test_a_run_whose_checkpoints_are_lost_or_damaged_starts_over_only_if_that_is
     (tmp_path / newest).rename(run.checkpoints / newest)
     for name in (older, newest):
         (run.checkpoints / name / "optimizer.pt").write_bytes(b"")
-    rbp.tell("resume", run.id)
-    refused = warm.answer()
-    assert refused["code"] == 1 and len(starts(run)) == 1, refused
+    refused = rbp("resume", run.id)
+    assert refused.wait() == 1 and len(starts(run)) == 1, refused.communicate()
     reason = judge(run).reason
     assert older in reason and newest in reason and "--from-scratch, which starts over at epoch 1" in reason
-    code, output = rbp.until_saved(1, signal.SIGTERM, "resume", run.id, "--from-scratch")
+    code, output = until_saved(rbp("resume", run.id, "--from-scratch"), run, 1, signal.SIGTERM)
     assert code == 5 and starts(run) == [(None, True), (None, True)], output

@@ -110,18 +110,18 @@ def test_a_read_only_directory_refuses_new_runs_and_changes_with_a_message(new_j
     remount(disk, "rw")
 
 
-def test_a_run_whose_folder_is_removed_is_reported_by_the_command_that_follows_it(warm, settings, tmp_path):
+def test_a_run_whose_folder_is_removed_is_reported_by_the_command_that_follows_it(start, settings, tmp_path):
     words = ["train", str(settings / "preset.toml"), "epochs=5000", *IDLE, "data.workers=0", "--id", "gone"]
     run = RunDirectory(tmp_path / "gone")
-    warm.tell({"words": [*words, "--runs-dir", str(tmp_path)], "without": []})
+    command = start(*words, "--runs-dir", str(tmp_path))
     while not read_events(run.events()):
-        assert not warm.has_answered()
+        assert command.poll() is None
         time.sleep(0.01)
     while run.path.exists():
         shutil.rmtree(run.path, ignore_errors=True)  # the run may be writing at this moment
-    ended = warm.answer()
-    assert ended["code"] == 1, ended["output"]
-    assert f"lost gone: its folder {run.path} is gone" in " ".join(ended["output"].split())
+    output, _ = command.communicate()
+    assert command.returncode == 1, output
+    assert f"lost gone: its folder {run.path} is gone" in " ".join(output.split())
 
 
 def test_a_run_whose_directory_is_removed_ends_by_itself_and_does_not_recreate_it(new_job, rbp):

@@ -19,7 +19,6 @@ from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import judge
 
 LONG = ("epochs=5000", "train.checkpoint_every=1 h", *IDLE)
-COMMAND = [sys.executable, "-c", "from rbp_tui.cli import main; main()"]
 # Waits for a signal before it acts, so that several can act at the same moment.
 AT_ONCE = """
 import sys, time
@@ -60,11 +59,9 @@ Dashboard(run.path.parent).run()
 """
 
 
-def rbp(job, *words):
-    return subprocess.Popen(
-        [*COMMAND, *words, "--runs-dir", str(job.run.path.parent)],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+@pytest.fixture
+def rbp(start):
+    return lambda job, *words: start(*words, "--runs-dir", str(job.run.path.parent))
 
 
 def at_once(job, *acts):
@@ -90,7 +87,7 @@ def starts(job):
 
 
 @pytest.mark.xdist_group("reference of two")
-def test_after_its_starter_is_killed_other_commands_stop_watch_and_resume_a_run_of_two_processes(new_job, reference):
+def test_after_its_starter_is_killed_other_commands_stop_watch_and_resume_a_run_of_two(new_job, reference, rbp):
     """The stop returns within a step, a save and 5 s, with the checkpoint written, while loader workers are busy."""
     job = new_job(2)
     first = rbp(job, "resume", job.run.id)  # the first start of a run that exists already
@@ -109,7 +106,7 @@ def test_after_its_starter_is_killed_other_commands_stop_watch_and_resume_a_run_
     for rank in ranks:
         rank.resume()
     assert judge(job.run).status in ("stopping", "stopped")
-    _, output = stopper.communicate(timeout=120)
+    output, _ = stopper.communicate(timeout=120)
     took = time.time() - job.run.stop_request.stat().st_mtime
     assert job.saved_step == job.summary.step > 0, "the checkpoint is there when the command returns"
     job.check_stop_took(took)
@@ -117,7 +114,7 @@ def test_after_its_starter_is_killed_other_commands_stop_watch_and_resume_a_run_
     verdict = job.check_end("stopped")
     assert job.saved_step == job.summary.step > 0 and f"saved at step {job.saved_step}" in verdict.reason
     print(f"rbp stop returned {took:.2f} s after it had asked")
-    _, output = watcher.communicate(timeout=60)
+    output, _ = watcher.communicate(timeout=60)
     assert watcher.returncode == 4 and f"rbp resume {job.run.id[-4:]}" in output, output
 
     resumed = rbp(job, "resume", job.run.id)
@@ -161,7 +158,7 @@ def test_simultaneous_resumes_start_one_attempt_and_simultaneous_stops_and_kills
     assert job.saved_step >= saved and starts(job) == sorted(set(starts(job)))
 
 
-def test_a_run_survives_the_kill_of_its_dashboard_and_can_be_found_again(new_job, tmp_path):
+def test_a_run_survives_the_kill_of_its_dashboard_and_can_be_found_again(new_job, rbp, tmp_path):
     """A thread of the dashboard started the run, as its launch form does, and the terminal disappears with it."""
     job = new_job(1, *LONG)
     master, slave = pty.openpty()

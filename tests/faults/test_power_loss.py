@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -31,8 +32,7 @@ from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.status.history_reader import read_history
 from rbp_engine.train.checkpoints import checkpoint
 
-# One process starts what `warm` forks from, and keeps what was recorded.
-pytestmark = pytest.mark.xdist_group("warm rbp")
+pytestmark = pytest.mark.xdist_group("power loss")  # one process keeps what was recorded
 MIB = 2**20
 SECTOR = 512
 FILE_SYSTEMS = {
@@ -67,12 +67,22 @@ PREEMPTED_AT = 5  # steps: in the second of six epochs of four steps
 RUN = "power"
 
 
-@dataclass(frozen=True)
 class Disks:
-    """Disks that record their writes, as files in a folder."""
+    """Disks that record their writes, as files in a folder; see recording_disk.py."""
 
-    server: Any
-    folder: Path
+    def __init__(self, folder):
+        self.folder = folder
+        command = [sys.executable, str(Path(__file__).with_name("recording_disk.py")), str(folder)]
+        self._server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.problem = json.loads(self._server.stdout.readline())["problem"]
+
+    def ask(self, *request):
+        self._server.stdin.write(json.dumps(request) + "\n")
+        self._server.stdin.flush()
+        return json.loads(self._server.stdout.readline())
+
+    def close(self):
+        self._server.communicate(timeout=60)
 
 
 @dataclass(frozen=True)
@@ -141,31 +151,29 @@ def weights(run):
 
 
 @pytest.fixture(scope="module")
-def disk(talk_to, tmp_path_factory):
-    """Disks that record their writes, as files in a folder."""
-    folder = tmp_path_factory.mktemp("disks")
-    disks = talk_to("recording_disk.py", str(folder))
-    if disks.greeting["problem"]:
-        pytest.skip(f"not reached: these tests may not mount a file system ({disks.greeting['problem']})")
-    yield Disks(disks, folder)
+def disk(tmp_path_factory):
+    disks = Disks(tmp_path_factory.mktemp("disks"))
+    if disks.problem:
+        pytest.skip(f"not reached: these tests may not mount a file system ({disks.problem})")
+    yield disks
     disks.close()
 
 
 @pytest.fixture(scope="module")
-def record(disk, warm, settings, tmp_path_factory):
+def record(disk, start, settings, tmp_path_factory):
     """Record a run on a file system, `without` some function of the engine; each combination once."""
     made = {}
 
     def get(file_system, *without):
         if (file_system, without) not in made:
             folder = tmp_path_factory.mktemp(file_system)
-            made[file_system, without] = record_run(disk, warm, settings, folder, file_system, without)
+            made[file_system, without] = record_run(disk, start, settings, folder, file_system, without)
         return made[file_system, without]
 
     return get
 
 
-def record_run(disk, warm, settings, folder, file_system, without):
+def record_run(disk, start, settings, folder, file_system, without):
     name = f"{folder.name}-run"
     load_empty(disk, folder, file_system, name, f"{name}-base", f"{name}-tried")
     try:
@@ -176,11 +184,11 @@ def record_run(disk, warm, settings, folder, file_system, without):
     recording = Recording(file_system, disk, name)
     with mounted(disk.folder / name, file_system, folder / "mounted") as top:
         run = RunDirectory(top / "runs" / RUN)
-        request = {"words": train_words(settings, run.path.parent), "without": without}
+        words = train_words(settings, run.path.parent)
         events = EventReader(run.events())
-        while (code := record_attempt(recording, warm, request, run, events)) != 0:
+        while (code := record_attempt(recording, start(*words, without=without), run, events)) != 0:
             assert code == 5, "preempted, as asked"
-        recording.length = disk.server.ask("length", name)
+        recording.length = disk.ask("length", name)
         recording.events, recording.weights = story(run), weights(run)
     return recording
 
@@ -196,18 +204,17 @@ def load_empty(disk, folder, file_system, *names):
     os.truncate(empty, size)
     subprocess.run([*make, str(empty)], check=True, env=os.environ | {"PATH": path}, timeout=60)
     for name in names:
-        disk.server.ask("load", name, str(empty))
+        disk.ask("load", name, str(empty))
 
 
-def record_attempt(recording, warm, request, run, events):
-    """Run the command, preempt its first attempt, and note the checkpoints that it announces; returns the exit code."""
-    warm.tell(request)
+def record_attempt(recording, command, run, events):
+    """Follow the command, preempt its first attempt, and note the checkpoints that it announces; its exit code."""
     preempted = done = False
     while not done:
-        done = warm.has_answered()
+        done = command.poll() is not None
         for event in events.poll():
             if isinstance(event.body, CheckpointSaved):
-                length = recording.disk.server.ask("length", recording.name)
+                length = recording.disk.ask("length", recording.name)
                 best = event.step if event.body.best else recording.known_at(length).best
                 recording.announced.append(Announced(length, event.step, best))
             elif (
@@ -217,7 +224,8 @@ def record_attempt(recording, warm, request, run, events):
                 with contextlib.suppress(ProcessLookupError):  # it has already ended
                     os.kill(last_attempt(run).process.pid, signal.SIGTERM)
         time.sleep(0.002)
-    return warm.answer()["code"]
+    command.communicate()
+    return command.returncode
 
 
 @dataclass(frozen=True)
@@ -272,12 +280,11 @@ def broken_promises(recording, known, run):
     return broken
 
 
-def broken_after_resume(recording, warm, words, run):
+def broken_after_resume(recording, command, run):
     """The broken promises after `--resume-or-start`."""
-    warm.tell({"words": words, "without": []})
-    ended = warm.answer()
-    if ended["code"]:
-        return [f"--resume-or-start ended with {ended['code']}: {ended['output'][-600:]}"]
+    output, _ = command.communicate()
+    if command.returncode:
+        return [f"--resume-or-start ended with {command.returncode}: {output[-600:]}"]
     broken = []
     if story(run) != recording.events:
         broken.append("the resumed run has another story")
@@ -293,31 +300,31 @@ def broken_after_resume(recording, warm, words, run):
     return broken
 
 
-def replay(recording, warm, settings, folder, losses, resume_every):
+def replay(recording, start, settings, folder, losses, resume_every):
     """The broken promises after these power losses."""
-    server = recording.disk.server
+    disk = recording.disk
     for number, loss in enumerate(losses):
         state = f"{recording.name}-{number}"
-        server.ask("crash", recording.name, f"{recording.name}-base", loss.at, loss.kept, state)
-        with mounted(recording.disk.folder / state, recording.file_system, folder / "mounted") as top:
+        disk.ask("crash", recording.name, f"{recording.name}-base", loss.at, loss.kept, state)
+        with mounted(disk.folder / state, recording.file_system, folder / "mounted") as top:
             run = RunDirectory(top / "runs" / RUN)
             broken = broken_promises(recording, recording.known_at(loss.at), run)
             if number % resume_every == 0:
-                broken += broken_after_resume(recording, warm, train_words(settings, run.path.parent), run)
-        server.ask("remove", state)
+                broken += broken_after_resume(recording, start(*train_words(settings, run.path.parent)), run)
+        disk.ask("remove", state)
         yield from (f"{loss.at} of {recording.length}, {loss.how}: {text}" for text in broken)
 
 
-def test_a_resume_without_the_last_events_and_the_best_reports_the_gap_and_restores_the_best(warm, settings, tmp_path):
+def test_a_resume_without_the_last_events_and_the_best_reports_the_gap_and_restores_the_best(start, settings, tmp_path):
     """As on a disk that reported writes as done before they were: the events of half an epoch are lost."""
     run, words = RunDirectory(tmp_path / RUN), [*train_words(settings, tmp_path), *IDLE]  # slow enough to be preempted
-    warm.tell({"words": words, "without": []})
+    command = start(*words)
     events = EventReader(run.events())
     while not any(isinstance(event.body, Metrics) and event.step >= PREEMPTED_AT for event in events.poll()):
-        assert not warm.has_answered()
+        assert command.poll() is None
         time.sleep(0.002)
     os.kill(last_attempt(run).process.pid, signal.SIGTERM)
-    assert warm.answer()["code"] == 5
+    assert command.wait() == 5
     stopped = checkpoint.find_newest(run.checkpoints)[0]
     assert stopped is not None
     lines = run.events().read_bytes().splitlines(keepends=True)
@@ -330,14 +337,12 @@ def test_a_resume_without_the_last_events_and_the_best_reports_the_gap_and_resto
         shutil.copytree(best.path, source)
     (best.path / "optimizer.pt").unlink()
 
-    warm.tell({"words": words, "without": []})
-    ended = warm.answer()
-    assert ended["code"] == 0, ended["output"]
+    command = start(*words)
+    output, _ = command.communicate()
+    assert command.returncode == 0, output
     step = stopped.progress.step
-    assert (
-        f"events between step 2 and the checkpoint of step {step} are lost: curves have a gap there" in ended["output"]
-    )
-    assert f"made again from {source.name}" in ended["output"]
+    assert f"events between step 2 and the checkpoint of step {step} are lost: curves have a gap there" in output
+    assert f"made again from {source.name}" in output
     best, summary = checkpoint.find_best(run.checkpoints), read_summary(run)
     assert best is not None and summary is not None and best.progress.epoch == summary.best.epoch
     curve = read_history(run).curves["train/loss"]
@@ -349,18 +354,18 @@ HOWS = ("none", "all", "random", "torn")
 
 
 def draw_losses(recording, draw, count):
-    log = recording.disk.server.ask("log", recording.name)
+    log = recording.disk.ask("log", recording.name)
     return (draw_loss(recording, log, draw, HOWS[number % len(HOWS)]) for number in range(count))
 
 
 @pytest.mark.parametrize("file_system", FILE_SYSTEMS if WHOLE else ["ext4"])
 def test_after_a_power_loss_everything_announced_is_there_and_the_run_goes_on(
-    file_system, record, warm, settings, tmp_path, draw, trials
+    file_system, record, start, settings, tmp_path, draw, trials
 ):
     """With few trials only every fifth run is resumed, because resuming takes longer than everything else."""
     recording = record(file_system)
     losses = draw_losses(recording, draw, 2 * trials)
-    broken = list(replay(recording, warm, settings, tmp_path, losses, resume_every=1 if WHOLE else 5))
+    broken = list(replay(recording, start, settings, tmp_path, losses, resume_every=1 if WHOLE else 5))
     assert not broken, "\n".join(broken)
     print(
         f"{file_system}: {2 * trials} power losses among {recording.length} writes and flushes, and nothing is missing"
@@ -368,8 +373,8 @@ def test_after_a_power_loss_everything_announced_is_there_and_the_run_goes_on(
 
 
 @pytest.mark.parametrize(("file_system", "left_out", "harm"), CONTROLS if WHOLE else CONTROLS[:1])
-def test_one_forgotten_sync_is_found(file_system, left_out, harm, record, warm, settings, tmp_path, draw):
+def test_one_forgotten_sync_is_found(file_system, left_out, harm, record, start, settings, tmp_path, draw):
     """The control: finding nothing means something only if the replay would find this."""
     recording = record(file_system, left_out)
-    found = replay(recording, warm, settings, tmp_path, draw_losses(recording, draw, 100), resume_every=1)
+    found = replay(recording, start, settings, tmp_path, draw_losses(recording, draw, 100), resume_every=1)
     assert any(harm in text for text in found)

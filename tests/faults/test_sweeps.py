@@ -4,8 +4,6 @@ import json
 import os
 import signal
 import statistics
-import subprocess
-import sys
 import time
 from collections import Counter
 
@@ -22,7 +20,6 @@ from rbp_engine.run.status.status import judge
 from rbp_engine.run.store.store import run_directories
 from tests.waiting import wait_for
 
-COMMAND = [sys.executable, "-c", "from rbp_tui.cli import main; main()"]
 WHOLE = ("method=bptt,rate_m", "T=1,2,3", "epochs=3", "batch=64", "--seeds", "1,2")
 # Two runs that sleep: they are long enough to be killed, and leave the cores to other tests.
 SMALL = ("lr=0.1,0.2", "T=1", "epochs=6", "batch=256", *IDLE)
@@ -65,7 +62,8 @@ def kill_a_worker(runs, draw):
 class Shell:
     """Terminals in which the same command is typed, again and again."""
 
-    def __init__(self, words):
+    def __init__(self, start, words):
+        self.start = start
         self.words = words
         self.live = []
         self.said = []
@@ -74,12 +72,7 @@ class Shell:
     def type(self):
         self.typed += 1
         assert self.typed <= MOST_COMMANDS, self.said
-        self.live.append(
-            subprocess.Popen(
-                [*COMMAND, *self.words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                text=True,
-            )
-        )  # fmt: skip
+        self.live.append(self.start(*self.words))
 
     def ended(self):
         """The exit codes of the commands that have just ended."""
@@ -89,10 +82,10 @@ class Shell:
         return [command.returncode for command in ended]
 
 
-def test_a_sweep_that_is_killed_in_every_place_is_completed_by_the_same_command(machine, trials, draw, rbp):
+def test_a_sweep_that_is_killed_in_every_place_is_completed_by_the_same_command(machine, trials, draw, rbp, start):
     whole = trials >= 50
     count, kills = (12, [*WHOLE_KILLS]) if whole else (2, [*SMALL_KILLS])
-    shell = Shell(["sweep", "digits", *(WHOLE if whole else SMALL), "--no-cost"])
+    shell = Shell(start, ["sweep", "digits", *(WHOLE if whole else SMALL), "--no-cost"])
 
     def kill(kind):
         if kind == "command":

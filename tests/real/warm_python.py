@@ -150,7 +150,7 @@ def _started(words: list[str]) -> tuple[str, str] | None:
         return None
     how, what, *_ = [word for word in words[1:4] if word not in ("-P", "-u")] + ["", ""]
     ours = what.startswith(("rbp_engine.", "rbp_tui", TORCHRUN)) and not what.startswith(COLD)
-    return (how, what) if (how == "-m" and ours) or (how == "-c" and what == COMMAND) else None
+    return (how, what) if (how == "-m" and ours) or (how == "-c" and what.endswith(COMMAND)) else None
 
 
 def connect() -> socket.socket | None:
