@@ -81,17 +81,6 @@ def test_a_broken_file_shows_all_its_problems():
 
 
 @pytest.mark.parametrize(
-    ("text", "problem"),
-    [("[data\n", "line 1  is not TOML"), ("data = 1\n", "data (line 1)  expected a table, got the integer 1")],
-)
-def test_a_file_that_is_not_a_machine_file_is_refused(text, problem):
-    write(text)
-    with pytest.raises(MachineError) as caught:
-        read_machine()
-    assert problem in str(caught.value)
-
-
-@pytest.mark.parametrize(
     ("make", "reason"),
     [
         (Path.mkdir, "a directory, not a file"),

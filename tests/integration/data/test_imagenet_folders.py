@@ -257,13 +257,6 @@ def test_each_rank_has_its_contiguous_share_of_each_batch(made):
     assert same(whole, joined)
 
 
-def test_a_last_batch_of_fewer_images_than_ranks_is_an_error_with_both_numbers(made):
-    message = r"last batch of an epoch = 3 is less than the 4 processes: use data\.drop_last = true"
-    with pytest.raises(ValueError, match=message):
-        feed(made, world_size=4)
-    assert len(feed(made, world_size=4, drop_last=True).train) == 4
-
-
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("damage", [lambda content: content[: len(content) // 2], lambda content: b"", None])
 def test_a_damaged_or_missing_image_gives_one_message_that_names_it(root, workers, damage):
@@ -277,34 +270,6 @@ def test_a_damaged_or_missing_image_gives_one_message_that_names_it(root, worker
     message = str(caught.value)
     assert message.startswith(f"{file} cannot be read as an image") and "copy or unpack it again" in message
     assert "\n" not in message and "worker process" not in message
-
-
-# Evaluation
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-def test_an_evaluation_has_every_image_once_in_order_and_is_split_without_padding(made, workers):
-    whole = feed(made, workers=workers).test
-    assert whole.split == "test"
-    images, labels = (torch.cat(parts) for parts in zip(*whole, strict=True))
-    assert labels.tolist() == [label for label in range(3) for _ in range(VAL)]
-    shares = [list(feed(made, drop_last=True, world_size=2, rank=rank).test) for rank in (0, 1)]
-    assert [sum(len(labels) for _, labels in share) for share in shares] == [7, 8]
-    assert torch.equal(torch.cat([images for share in shares for images, _ in share]), images)
-
-
-def test_held_out_images_are_of_every_class_and_are_not_trained_on(made):
-    source = feed(made, held_out=1 / 3, batch_size=50)
-    assert source.validation.split == "held-out"
-    [(_, held)], [(_, trained)] = list(source.validation), epoch(source)
-    assert held.bincount().tolist() == [3, 3, 3] and trained.bincount().tolist() == [6, 6, 6]
-
-
-def test_a_rank_without_images_has_no_batches():
-    one = np.zeros(1, dtype=np.int64)
-    source = OneByOne(lambda index, draw: torch.zeros(1, 2, 2), one, lambda x: x, BatchLoader(0, CPU))
-    shares = [list(source.evaluation(Cut(batch_size=4, rank=rank, world_size=2))) for rank in (0, 1)]
-    assert [len(share) for share in shares] == [0, 1]
 
 
 # Worker processes

@@ -198,18 +198,6 @@ def test_a_run_that_diverges_fails_names_the_step_and_keeps_a_good_checkpoint(ne
     assert [entry.step for entry in shown] == recorded and recorded[-1] >= named
 
 
-def test_missing_data_fails_the_run_with_the_searched_folders_and_a_remedy(new_run, look, tmp_path, monkeypatch):
-    monkeypatch.setenv("RBP_DATA", str(tmp_path / "data"))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    run = new_run("data=cifar10")
-    launch.start(run)
-    assert look.end(run).cause is Cause.DATA
-    summary = read_summary(run)
-    assert summary is not None and (summary.status, summary.cause) == ("failed", "data")
-    for words in ("cifar10", "cifar-10-batches-py", str(tmp_path / "data"), "rbp data fetch cifar10"):
-        assert words in summary.reason
-
-
 def test_a_damaged_preset_fails_the_run_with_its_file_and_line(new_run, look):
     run = new_run()
     run.preset_toml.write_text("title = 'x'\n[data]\nname = 'digitz'\n")

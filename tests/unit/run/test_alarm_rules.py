@@ -75,6 +75,8 @@ def test_few_neurons_that_fire_are_no_alarm_where_it_was_so_from_the_start():
 def test_accuracy_and_loss_of_a_network_with_a_silent_layer_are_its_consequences_unless_they_came_before():
     lost = {"train/top1": curve(np.full(100, 0.1)), "train/loss": curve(np.full(100, 9.0))}
     assert [rule for rule, _, _ in named(History(curves=lost, classes=10))] == ["loss"]
+    for classes in (0, 1):  # the run does not say how many there are
+        assert named(History(curves=lost, classes=classes)) == []
     found = named(History(curves=lost, classes=10, firing=silence(firing(), 1, 0)))
     assert found == [("silent", "b", 10)]
     early = {"train/loss": curve(np.full(SAMPLES, 9.0))}
@@ -98,23 +100,19 @@ def test_a_loss_that_grows_in_a_run_with_uneven_rates_is_no_consequence_of_them(
     assert found == [("uneven", "c", 10), ("loss", "", 70)]
 
 
-@pytest.mark.parametrize("classes", [0, 1])
-def test_chance_is_not_judged_in_a_run_that_does_not_say_how_many_classes_there_are(classes):
-    lost = {"train/top1": curve(np.full(100, 0.1)), "train/loss": curve(np.full(100, 9.0))}
-    assert named(History(curves=lost, classes=classes)) == []
-
-
-@pytest.mark.parametrize(("classes", "accuracy", "alarm"), [(2, 0.53, True), (2, 0.6, False), (1000, 0.0012, True)])
-def test_chance_depends_on_the_number_of_classes(classes, accuracy, alarm):
-    found = named(History(curves={"train/top1": curve(np.full(100, accuracy))}, classes=classes))
+@pytest.mark.parametrize(
+    ("classes", "accuracy", "samples", "alarm"),
+    [
+        (2, 0.53, 100, True),
+        (2, 0.6, 100, False),
+        (1000, 0.0012, 100, True),
+        (10, 0.1, 8, True),
+        (10, 0.1, 7, False),  # not yet three epochs
+    ],
+)
+def test_chance_depends_on_the_number_of_classes_and_is_judged_after_three_epochs(classes, accuracy, samples, alarm):
+    found = named(History(curves={"train/top1": curve(np.full(samples, accuracy))}, classes=classes))
     assert [rule for rule, _, _ in found] == ["chance"] * alarm
-
-
-def test_chance_is_judged_after_three_epochs():
-    accuracy = curve(np.full(8, 0.1))
-    assert accuracy.epoch[-3] == 3.0
-    assert [rule for rule, _, _ in named(History(curves={"train/top1": accuracy}, classes=10))] == ["chance"]
-    assert named(History(curves={"train/top1": curve(np.full(7, 0.1))}, classes=10)) == []
 
 
 def evaluated(by_step: Floats) -> AccuracyHistory:

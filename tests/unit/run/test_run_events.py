@@ -3,7 +3,6 @@ import math
 import os
 import tempfile
 import threading
-import tracemalloc
 from dataclasses import fields
 from pathlib import Path
 from types import NoneType, UnionType
@@ -222,21 +221,6 @@ def test_a_reader_with_a_small_buffer_reads_the_same_and_leaves_out_long_lines(w
             found += reader.poll_some()
         assert found == expected
         assert reader.skipped_lines == len(lines) - len(expected)
-
-
-def test_a_line_of_100_mb_is_skipped_without_loading_it(tmp_path):
-    good = to_json(Event(0, 1.0, 1, 0, 5, Heartbeat())).encode() + b"\n"
-    path = write_lines(tmp_path / "events", good)
-    os.truncate(path, 100 * 2**20)
-    with path.open("ab") as file:
-        file.write(b"\n" + good)
-    tracemalloc.start()
-    reader = EventReader(path)
-    found = reader.poll()
-    _, most = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert (len(found), reader.skipped_lines) == (2, 1)
-    assert most < 20 * 2**20
 
 
 def test_the_line_after_a_cut_off_long_line_is_read(tmp_path):

@@ -1,4 +1,3 @@
-import os
 import threading
 import time
 from pathlib import Path
@@ -19,11 +18,6 @@ from rbp_engine.run.files.layout import check_run_id, new_run_id, read_json, wri
 def test_an_id_that_is_not_a_plain_folder_name_is_refused(run_id):
     with pytest.raises(RunError, match="cannot be the id of a run"):
         check_run_id(run_id)
-
-
-@pytest.mark.parametrize("run_id", ["a", "7", "x" * 120, "job.1_a-b"])
-def test_a_plain_id_is_accepted(run_id):
-    check_run_id(run_id)
 
 
 @given(st.text())
@@ -84,9 +78,3 @@ def test_a_damaged_json_file_reads_as_empty(tmp_path, content):
     (tmp_path / "file").write_bytes(content)
     assert read_json(tmp_path / "file") == {}
     assert read_json(tmp_path / "missing") == {}
-
-
-@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
-def test_anything_but_a_regular_file_reads_as_empty_without_blocking(tmp_path, make):
-    make(tmp_path / "summary.json")
-    assert read_json(tmp_path / "summary.json") == {}

@@ -126,15 +126,6 @@ def test_a_weight_that_two_modules_share_is_saved_and_loaded(tmp_path):
     assert other[1].weight is other[0].weight
 
 
-def test_a_checkpoint_has_weights_optimizer_generators_and_a_manifest(tmp_path):
-    [saved] = save(tmp_path, 23)
-    assert names(saved.path) == ["manifest.json", "model.safetensors", "optimizer.pt", "rng-rank0.pt"]
-    manifest = manifest_of(saved.path)
-    assert (manifest["step"], manifest["epoch"], manifest["position"]) == (23, 2, 3)
-    assert sorted(manifest["files"]) == ["model.safetensors", "optimizer.pt", "rng-rank0.pt"]
-    assert manifest["files"]["optimizer.pt"]["size"] == (saved.path / "optimizer.pt").stat().st_size
-
-
 def test_best_is_a_hard_linked_copy_that_pruning_does_not_touch(tmp_path):
     model = network()
     [first] = save(tmp_path, 10, model=model)
@@ -303,16 +294,6 @@ def test_steps_of_more_than_eight_digits_come_last(tmp_path):
     assert checkpoint.find_newest(run.checkpoints) == (saved, [])
     assert [path.name for path in run.saved_checkpoints()] == ["step-99999998", "step-99999999", "step-100000000"]
     assert weights_problem("checkpoints/step-100000000/model.safetensors", saved.path / "model.safetensors") == ""
-
-
-def test_a_second_checkpoint_of_the_same_step_replaces_the_first(tmp_path):
-    """A stop during an evaluation saves before it; the resumed run saves the same step again after the evaluation."""
-    model = network()
-    for progress in (Progress(10, 0, 10), Progress(10, 1, 0)):
-        checkpoint.save(tmp_path, state(model), progress, {}, experiment="e")
-    assert names(tmp_path) == ["step-00000010"]
-    found, _ = checkpoint.find_newest(tmp_path)
-    assert found.progress == Progress(10, 1, 0)
 
 
 def test_another_network_and_another_optimizer_are_an_error_that_names_the_checkpoint(tmp_path):

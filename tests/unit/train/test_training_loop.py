@@ -758,19 +758,3 @@ def test_gradients_compared_while_training_change_no_bit_of_a_checkpoint(run, tm
     assert len(generators(run)) > 2 and generators(run) == generators(plain)
     for step in (8, 12):
         check_same_weights(run, plain, step)
-
-
-def test_the_first_of_two_ranks_compares_gradients_by_itself(tmp_path, two_ranks):
-    def work(ranks: Ranks) -> list[list[Tensor]]:
-        trained = []
-        for gradients in (0, 3):
-            run = RunDirectory(tmp_path / str(gradients))
-            run.control.mkdir(parents=True, exist_ok=True)
-            attempt = Attempt(run, 1, ranks, gradients=gradients)
-            attempt.go()
-            trained.append(weights(attempt))
-        return trained
-
-    for plain, probed in two_ranks(work):
-        assert same(plain, probed)
-    assert [event.rank for event in events_of(RunDirectory(tmp_path / "3"), GradientFidelity)] == [0] * 4
