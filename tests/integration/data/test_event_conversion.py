@@ -1,14 +1,13 @@
 """The conversion of CIFAR10-DVS, of two short recordings per class, by its command and in this process."""
 
+import itertools
 import json
 import os
-import random
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +22,7 @@ from rbp_engine.data.open_feed import open_feed
 from rbp_engine.data.sets.cifar10_dvs import CIFAR10_DVS
 from rbp_engine.lease import LeaseHeld, taken
 from rbp_engine.preset.sections.data import DataSection
+from tests.limits import survives
 from tests.recorded_sets import drawn, frames_of, write_cifar10_dvs
 
 LAYOUTS = ("aedat", "npz")
@@ -165,45 +165,26 @@ def test_a_feed_has_batches_from_the_cache(sources, tmp_path, monkeypatch):
     assert torch.cat([part for _, part in feed.test]).tolist() == list(range(10))
 
 
-@pytest.fixture(scope="module")
-def many(tmp_path_factory):
-    """A set whose conversion takes about a second, and the expected result."""
-    folder = tmp_path_factory.mktemp("many")
-    root = folder / "set"
-    write_cifar10_dvs(root, "aedat", 60, (*range(9), *range(900, 903)))
-    return root, convert(root, folder / "whole", timesteps=8, size=32)
+def test_a_conversion_killed_at_any_point_leaves_the_whole_cache_or_nothing_that_loads(sources, tmp_path):
+    """The next one, of other settings too, removes what it has left."""
 
+    def build(cache, size=32):
+        def every_tenth(done, total):
+            if done % 10 == 0:
+                os.getppid()
 
-@pytest.mark.parametrize("trial", range(3))
-def test_a_killed_conversion_leaves_the_whole_cache_or_nothing_that_loads(many, tmp_path, trial):
-    root, expected = many
-    converting = subprocess.Popen(
-        command(root, tmp_path, timesteps=8, size=32), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
-    assert converting.stdout is not None
-    converting.stdout.readline()
-    time.sleep(random.Random(trial).uniform(0.0, 0.6))
-    converting.send_signal(signal.SIGKILL)
-    converting.wait()
-    converting.stdout.close()
-    folder = tmp_path / expected.folder.name
-    left = load(folder)
-    assert left is None or verify(folder) == []
-    built = convert(root, tmp_path, timesteps=8, size=32)
-    assert [path for path in tmp_path.iterdir() if path.is_dir()] == [folder]
-    for name in ("train.npy", "test.npy", "train_labels.npy", "test_labels.npy"):
-        assert (folder / name).read_bytes() == (expected.folder / name).read_bytes()
-    assert np.array_equal(built.train.counts, expected.train.counts)
+        return convert(sources["aedat"], cache, timesteps=4, size=size, progress=every_tenth)
 
-
-def test_leftovers_of_a_killed_conversion_are_removed_by_one_with_other_settings(many, tmp_path):
-    root, expected = many
-    converting = subprocess.Popen(command(root, tmp_path, timesteps=8, size=64), stdout=subprocess.PIPE)
-    assert converting.stdout is not None
-    converting.stdout.readline()
-    converting.kill()
-    converting.wait()
-    converting.stdout.close()
-    assert any(path.suffix == ".building" for path in tmp_path.iterdir())
-    convert(root, tmp_path, timesteps=8, size=32)
-    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == [expected.folder.name]
+    whole = build(tmp_path / "whole").folder
+    for calls in itertools.count():
+        cache = tmp_path / str(calls)
+        if survives(partial(build, cache), calls, "getppid", "mkdir", "rename", "rmdir", "unlink", "fsync"):
+            break
+        left = load(cache / whole.name)
+        assert left is None or verify(left.folder) == []
+        kept = {build(cache, size=16).folder.name} | ({whole.name} if left else set())
+        assert {path.name for path in cache.iterdir() if path.is_dir()} == kept
+        build(cache)
+        for name in ("train.npy", "test.npy", "train_labels.npy", "test_labels.npy"):
+            assert (cache / whole.name / name).read_bytes() == (whole / name).read_bytes()
+    assert calls > 5, "nothing was killed"
