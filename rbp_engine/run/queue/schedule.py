@@ -1,7 +1,7 @@
 """What the dispatcher does next: from a picture of the world to actions, each of them in steps.
 
 Nothing here reads or writes anything. A dispatcher may be killed between any two steps, so each action can be begun
-again: what the next dispatcher sees then leads to the same end, as `tests/races/test_simulated_schedules.py` simulates.
+again: what the next dispatcher sees then leads to the same end, as `tests/unit/run/test_queue.py` tries for each step.
 """
 
 from collections.abc import Iterable, Mapping

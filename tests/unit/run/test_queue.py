@@ -1,21 +1,25 @@
 """The queue: a run has all of its devices or none, nobody overtakes, and a long queue costs little."""
 
+import itertools
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rbp_engine import os_process
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.files.attempts import Asked
+from rbp_engine.run.files.attempts import Asked, newest_attempt, read_attempts
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import Dispatch, Resources
 from rbp_engine.run.files.summary import write_status
@@ -27,9 +31,11 @@ from rbp_engine.run.queue.hooks import MODULE as HOOKS
 from rbp_engine.run.queue.hooks import run_hooks
 from rbp_engine.run.queue.observe import device_uses, queued_runs
 from rbp_engine.run.queue.schedule import QueuedJob, World, decide
-from rbp_engine.run.status.status import Verdict
+from rbp_engine.run.status import processes
+from rbp_engine.run.status.status import Verdict, judge
 from rbp_tui.text.run_text import where_queued
 from tests.full_disk import files_of_at_most
+from tests.run_files import change_summary, write_attempt
 
 SLOTS = (Device("cpu-0"), Device("cpu-1"))
 
@@ -241,6 +247,91 @@ def test_no_job_gets_a_device_that_one_before_it_waits_for(jobs, busy, paused):
             assert not action.steps
             waited_for |= set(action.job.devices) if action.blocked else set()
     assert len(given_out) == len(set(given_out)) and not set(given_out) & busy
+
+
+class Dies(BaseException):
+    """A dispatcher is killed."""
+
+
+#: What becomes of a run each time that it is started, with one retry, and its status in the end.
+FATES = {
+    "good": (["completed"], "completed"),
+    "bad": (["failed"], "failed"),
+    "again": (["lost", "completed"], "completed"),
+    "lost": (["lost", "lost"], "lost"),
+    "never": (["never began", "completed"], "completed"),
+    "refused": (["could not begin"], "failed"),
+    "claimed": (["completed"], "completed"),
+    "withdrawn": ([], "stopped"),
+}
+
+
+@pytest.fixture
+def play(queue, ended_pid, monkeypatch):
+    """Let dispatchers, the first of which dies before a step, empty a queue of all FATES: what comes of each run.
+
+    That is its status, how often it is started, how its attempts have ended, and its hooks; last, the number of steps.
+    """
+    monkeypatch.setattr(dispatcher, "RETRY_AFTER_S", 0.0)
+    monkeypatch.setattr(processes, "processes_by_run", dict)  # to look at all of this machine takes a while
+    take = Dispatcher._take
+
+    def begin(run: RunDirectory, fate: str) -> None:
+        number = newest_attempt(run) + 1
+        if fate == "never began":
+            change_summary(run, status="starting", attempt=number, updated=0.0)
+        elif fate == "could not begin":
+            write_status(run, "failed", fate)
+        else:
+            write_attempt(run, number, process=asdict(os_process.of(ended_pid)))
+            write_status(run, "running" if fate == "lost" else fate, attempt=number)
+
+    def play_it(dies: int | None) -> Any:
+        steps, began, hooks = itertools.count(), Counter[str](), set[tuple[str, str]]()
+
+        def helper(entry: Entry, module: str, *words: str, held: Any = ()) -> Any:
+            name = entry.run.id.partition("-")[2]
+            if module == HOOKS:
+                hooks.add((name, words[1]))
+            else:
+                begin(entry.run, FATES[name][0][began[name]])
+                began[name] += 1
+            return SimpleNamespace(poll=lambda: 0)
+
+        def take_or_die(self: Dispatcher, *step: Any) -> None:
+            if next(steps) == dies:
+                raise Dies
+            take(self, *step)
+
+        monkeypatch.setattr(dispatcher, "_helper", helper)
+        monkeypatch.setattr(Dispatcher, "_take", take_or_die)
+        runs = {name: queue(f"{dies}-{name}", dispatch=Dispatch("none", 1)) for name in FATES}
+        write_entry(replace(entry_of(runs["claimed"]), claimed=SLOTS[:1]))
+        write_status(runs["withdrawn"], "stopped")
+        arrange.set_paused(True)
+        looking = Dispatcher()
+        for _ in range(100):
+            if not entries():
+                break
+            try:
+                looking.look()
+            except Dies:
+                looking = Dispatcher()
+            arrange.set_paused(False)
+        ends = {name: [one.ended and one.ended.status for one in read_attempts(run)] for name, run in runs.items()}
+        return {name: judge(run).status for name, run in runs.items()}, dict(began), ends, hooks, next(steps)
+
+    return play_it
+
+
+def test_whichever_step_a_dispatcher_dies_before_each_run_comes_to_the_same_end(play):
+    statuses, began, ends, hooks, steps = play(None)
+    assert began == {name: len(fates) for name, (fates, _) in FATES.items() if fates}
+    assert statuses == {name: status for name, (_, status) in FATES.items()} and entries() == []
+    assert (ends["again"], ends["lost"]) == ([None, "lost", None], [None, "lost", None])
+    assert hooks == {(name, status) for name, status in statuses.items() if name != "withdrawn"}
+    for dies in range(steps):
+        assert play(dies)[:-1] == (statuses, began, ends, hooks) and entries() == [], dies
 
 
 _opened: list[str] = []
