@@ -31,7 +31,7 @@ from tests.real.warm_python import COMMAND
 from tests.run_files import story
 from tests.waiting import PATIENCE_S, wait_for
 
-# `make faults` sets it to 50: the number of kills and resumes; there are four times as many damaged files.
+# `make faults` sets it to 50: the number of kills and resumes.
 TRIALS = int(os.environ.get("RBP_FAULT_TRIALS", "5"))
 PRESET = """
 [data]

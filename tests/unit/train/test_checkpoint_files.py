@@ -1,3 +1,4 @@
+import contextlib
 import errno
 import functools
 import itertools
@@ -23,6 +24,7 @@ from rbp_engine.train.checkpoints import checkpoint
 from rbp_engine.train.checkpoints.checkpoint import Checkpoint, Progress
 from rbp_engine.train.checkpoints.state import State
 from rbp_engine.train.errors import CheckpointError
+from tests import damaged_files
 from tests.bomb import Bomb
 from tests.full_disk import files_of_at_most
 from tests.limits import survives
@@ -236,12 +238,6 @@ def truncate(path: Path) -> None:
     os.truncate(path / "model.safetensors", (path / "model.safetensors").stat().st_size // 2)
 
 
-def flip_a_bit(path: Path) -> None:
-    content = bytearray((path / "optimizer.pt").read_bytes())
-    content[len(content) // 2] ^= 1
-    (path / "optimizer.pt").write_bytes(content)
-
-
 def rewrite_manifest(**changes: Any) -> Callable[[Path], None]:
     def rewrite(path: Path) -> None:
         (path / "manifest.json").write_text(json.dumps(manifest_of(path) | changes))
@@ -249,27 +245,78 @@ def rewrite_manifest(**changes: Any) -> Callable[[Path], None]:
     return rewrite
 
 
-DAMAGES = {
-    "truncated": truncate,
-    "bit flipped": flip_a_bit,
-    "file missing": lambda path: (path / "rng-rank0.pt").unlink(),
-    "file is a folder": lambda path: ((path / "rng-rank0.pt").unlink(), (path / "rng-rank0.pt").mkdir()),
-    "manifest missing": lambda path: (path / "manifest.json").unlink(),
-    "manifest empty": lambda path: (path / "manifest.json").write_text(""),
-    "manifest of a later version": rewrite_manifest(schema=checkpoint.SCHEMA + 1),
-    "manifest without a step": rewrite_manifest(step=None),
-    "manifest of no files": rewrite_manifest(files={}),
-}
+FILES = ("model.safetensors", "optimizer.pt", "rng-rank0.pt", "manifest.json")
+ABSURD = (-1, 0, 2**31, 2**63, 10**400, 1e308, float("nan"), float("inf"), "7", None, True, [], {}, [[1]], "\udcff")
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_checkpoint_is_skipped_and_named(tmp_path, damage):
-    older, newer = save(tmp_path, 10, 20)
-    DAMAGES[damage](newer.path)
-    found, [skipped] = checkpoint.find_newest(tmp_path)
-    assert found == older and "step-00000020" in skipped
-    DAMAGES[damage](older.path)
-    assert checkpoint.find_newest(tmp_path)[0] is None and len(checkpoint.find_newest(tmp_path)[1]) == 2
+def bomb(path: Path, draw: random.Random) -> None:
+    content = {"optimizer": Bomb(path.parents[1] / "boom"), "extra": {}}
+    if draw.random() < 0.5:
+        path.write_bytes(pickle.dumps(content, protocol=draw.choice([0, 2, 4])))
+    else:
+        torch.save(content, path, _use_new_zipfile_serialization=draw.random() < 0.5)
+
+
+def other_values(path: Path, draw: random.Random) -> None:
+    """What torch loads without complaint but was not saved there, and what no manifest says."""
+    if path.suffix == ".json":
+        rewrite_manifest(**{draw.choice(sorted(manifest_of(path.parent))): draw.choice(ABSURD)})(path.parent)
+        return
+    known = torch.load(path, weights_only=True) if path.suffix == ".pt" else {}
+    if known:
+        key = draw.choice(sorted(known))
+        rest = {other: value for other, value in known.items() if other != key}
+        known = draw.choice([{**known, key: draw.choice(ABSURD[:-1])}, rest, []])
+    torch.save(known, path)
+
+
+def match_manifest(path: Path) -> None:
+    """Make the checksums right again: an attacker who can send a checkpoint can compute a sha256."""
+    with contextlib.suppress(OSError):
+        rewrite_manifest(files={name: checkpoint._describe(path / name) for name in FILES[:-1]})(path)
+
+
+DAMAGES = (
+    damaged_files.truncate, damaged_files.flip_bits, damaged_files.zero_a_block, damaged_files.swap,
+    damaged_files.garbage, damaged_files.nest, damaged_files.remove, bomb, other_values,
+)  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("name", FILES)
+def test_of_a_damaged_checkpoint_comes_a_message_or_the_one_before_and_no_foreign_code_runs(tmp_path, name):
+    save(tmp_path / "pristine", 10, 20)
+    passed_over = refused = harmless = 0
+    for trial, damage in enumerate(DAMAGES * 4):
+        draw, folder, case = random.Random(trial), tmp_path / str(trial), f"trial {trial}: {damage.__name__}"
+        newer = Path(shutil.copytree(tmp_path / "pristine", folder)) / "step-00000020"
+        damage(newer / name, draw)
+        if name != "manifest.json" and trial % 2:
+            match_manifest(newer)
+        found, skipped = checkpoint.find_newest(folder)
+        try:
+            checkpoint.load(found, state(network()))
+        except CheckpointError as error:
+            assert found.path.name == "step-00000020" and "step-00000020" in str(error), case
+            refused += 1
+        else:
+            harmless += found.path.name == "step-00000020"
+        if found.path.name == "step-00000010":
+            assert len(skipped) == 1 and "step-00000020" in skipped[0] and len(skipped[0]) < 300, case
+            passed_over += 1
+        assert not (folder / "boom").exists(), case
+    assert passed_over and (refused or name == "manifest.json")
+    pickle.loads(pickle.dumps(Bomb(tmp_path / "control")))
+    assert (tmp_path / "control").exists(), "the bomb is none"
+    assert harmless < len(DAMAGES), "most damages must do harm, or they show nothing"
+
+
+@pytest.mark.parametrize("what", [{"schema": checkpoint.SCHEMA + 1}, {"step": None}, {"files": {}}])
+def test_a_manifest_of_a_later_version_or_without_its_contents_is_skipped_and_named(tmp_path, what):
+    for saved in save(tmp_path, 10, 20):
+        rewrite_manifest(**what)(saved.path)
+    found, skipped = checkpoint.find_newest(tmp_path)
+    assert found is None and ["step-00000020" in skipped[0], "step-00000010" in skipped[1]] == [True, True]
 
 
 def test_a_new_checkpoint_is_not_pruned_in_favour_of_damaged_ones_of_later_steps(tmp_path):
@@ -332,31 +379,6 @@ def test_forged_weights_are_refused_by_name_and_change_nothing(tmp_path, change,
     with pytest.raises(CheckpointError, match=message):
         checkpoint.load(checkpoint.verify(saved.path), state(model))
     assert all(torch.equal(tensor, before[name]) for name, tensor in weights(model).items())
-
-
-@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
-@pytest.mark.parametrize(
-    ("name", "how"), [("optimizer.pt", "torch"), ("rng-rank0.pt", "pickle"), ("model.safetensors", "pickle")]
-)
-def test_a_file_that_would_execute_code_is_refused_and_executes_nothing(tmp_path, name, how):
-    """The manifest matches: an attacker who can send a run can compute a sha256."""
-    [saved] = save(tmp_path / "run", 10)
-    content = {"optimizer": Bomb(tmp_path / "boom"), "extra": {}}
-    if how == "torch":
-        torch.save(content, saved.path / name)
-    else:
-        (saved.path / name).write_bytes(pickle.dumps(content))
-    files = {name: checkpoint._describe(saved.path / name) for name in manifest_of(saved.path)["files"]}
-    rewrite_manifest(files=files)(saved.path)
-    found, skipped = checkpoint.find_newest(tmp_path / "run")
-    assert found == saved and skipped == []
-    model = network()
-    with pytest.raises(CheckpointError, match="step-00000010"):
-        checkpoint.load(found, state(model))
-    assert not (tmp_path / "boom").exists()
-    with (saved.path / name).open("rb") as file:
-        torch.load(file, weights_only=False) if how == "torch" else pickle.load(file)
-    assert (tmp_path / "boom").exists(), "the bomb is none: it does not go off where everything is executed"
 
 
 def test_a_manifest_cannot_point_outside_its_folder(tmp_path):
