@@ -280,26 +280,6 @@ def test_a_run_killed_from_outside_restarts_from_its_checkpoint_up_to_the_retrie
     wait_for(lambda: log.exists() and "lost" in log.read_text().splitlines())
 
 
-def test_a_run_of_two_processes_takes_two_slots_and_restarts_if_one_is_killed(tmp_path, look):
-    (tmp_path / "config" / "machine.toml").write_text("cpu_slots = 2\n")
-    request = LaunchRequest("digits", LONG, LaunchOptions(tmp_path / "runs", Resources(2), retries=1), (1,))
-    (run,) = start.start_runs(request).runs
-    try:
-        wait_for(lambda: list(run.checkpoints.glob("step-*/manifest.json")))
-        assert holders(entries()).keys() == {"cpu-0", "cpu-1"}
-        launcher = last_attempt(run).process.pid
-        psutil.Process(launcher).children()[1].kill()
-        wait_for(lambda: newest_begun(run) == 2)
-        fault = load_attempt(run, 1).ended
-        # The reason may name either process: torchrun kills the other at once, and its report orders them by whole
-        # seconds.
-        assert fault and "was ended by signal 9" in fault.reason and fault.cause == "lost_process"
-        assert control.kill(run).status == "killed"
-        assert settled(run) == ["killed"]
-    finally:
-        processes.kill_all(run)
-
-
 def test_a_run_that_was_started_at_once_restarts_with_the_processes_that_it_had(tmp_path):
     request = LaunchRequest("digits", LONG, LaunchOptions(tmp_path / "runs", retries=1))
     (run,) = start.start_runs(request).runs
