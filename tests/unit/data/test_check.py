@@ -2,7 +2,6 @@
 
 import gzip
 import hashlib
-import io
 import os
 import struct
 from dataclasses import replace
@@ -12,7 +11,6 @@ import numpy as np
 import pytest
 
 from rbp_engine.data.catalog import CATALOG, DataSet, catalogued
-from rbp_engine.data.sets.cifar import CIFAR10_CLASSES as CLASSES
 
 SIZES = {"train": 7, "t10k": 5}
 
@@ -80,59 +78,6 @@ def test_what_is_no_file_is_named_and_nothing_waits_for_it(tmp_path, mnist):
             file.truncate(2**40)
     problems = catalogued("cifar100").check([folder])
     assert len(problems) == 3 and all("cannot be read: larger than 256 MiB" in problem for problem in problems)
-
-
-def event_file(layout: int) -> bytes:
-    if layout == 1:
-        return b"#!AER-DAT2.0\r\n" + bytes(80)
-    stream = io.BytesIO()
-    np.savez(stream, **dict.fromkeys("txyp", np.zeros(9, np.int64)))
-    return stream.getvalue()
-
-
-@pytest.fixture(params=[1, 3])
-def recordings(request, tmp_path):
-    """A set of events in a layout: its root, and its files."""
-    layout, root = request.param, tmp_path / "cifar10_dvs"
-    inside, suffix = {1: (root, "aedat"), 3: (root / "events_np", "npz")}[layout]
-    files = [inside / name / f"cifar10_{name}_{number}.{suffix}" for name in CLASSES for number in (0, 1, 900)]
-    for folder in {file.parent for file in files}:
-        folder.mkdir(parents=True)
-    files[0].write_bytes(event_file(layout))
-    for file in files[1:]:
-        file.hardlink_to(files[0])
-    return root, files
-
-
-def but_for_gaps(problems: list[str]) -> list[str]:
-    return [problem for problem in problems if "of 1000 recordings are missing" not in problem]
-
-
-def test_a_set_of_events_is_whole_where_each_file_begins_as_a_recording(recordings):
-    root, _ = recordings
-    assert but_for_gaps(catalogued("cifar10_dvs").check([root])) == []
-
-
-def test_recordings_that_are_missing_or_are_none_are_named(recordings):
-    root, files = recordings
-    whole = files[3].read_bytes()
-    for file, content in ((files[3], b""), (files[4], whole[:-1]), (files[5], b"<html>404</html>")):
-        file.unlink()
-        file.write_bytes(content)
-    files[6].unlink()
-    os.mkfifo(files[6])
-    files[7].unlink()
-    files[7].symlink_to(files[7].name)
-    problems = catalogued("cifar10_dvs").check([root])
-    assert len(problems) - len(but_for_gaps(problems)) == len(CLASSES)
-    problems = sorted(but_for_gaps(problems))
-    assert [str(file) in problem for file, problem in zip(files[3:8], problems, strict=True)] == [True] * 5
-    assert "a named pipe" in problems[3] and "symbolic links" in problems[4]
-    for file in files:
-        if file.parent == files[-1].parent:
-            file.unlink()
-    [problem] = catalogued("cifar10_dvs").check([root])
-    assert str(files[-1].parent) in problem and ("has no" in problem or "holds no" in problem)
 
 
 def test_a_package_without_the_file_or_with_a_damaged_one_is_named(tmp_path, monkeypatch):
