@@ -9,24 +9,19 @@ from rbp_engine.spiking.fusion import Current
 # The surrogate of these cases has rational slopes: σ'(x) = 1 − |x| for |x| ≤ 1 (piecewise quadratic, α = 1).
 TRIANGLE = {"decay": 0.5, "surrogate": "piecewise_quadratic", "surrogate_args": {"alpha": 1.0}}
 
-HARD, BELOW, ATTACHED = {"reset": "hard"}, {"v_reset": -0.5}, {"detach_reset": False}
-CURRENT, LARGER = [1.2, 0.6, 0.9], [1.7, 0.6, 1.4]
 BY_HAND = {
     # u = 1.2, 0.5·0.2 + 0.6 = 0.7, 0.5·0.7 + 0.9 = 1.25    σ' = 0.8, 0.7, 0.75    ρ = 1, 1 + 0.5, 1 + 0.5·1.5
-    "soft, detached": ({}, CURRENT, (0.8 * 1.0 + 0.7 * 1.5 + 0.75 * 1.75) / 3),
-    # same u and σ'    ρ_2 = 1 + 0.5·(1 − 0.8) = 1.1, ρ_3 = 1 + 0.5·(1 − 0.7)·1.1 = 1.165
-    "soft, not detached": (ATTACHED, CURRENT, (0.8 * 1.0 + 0.7 * 1.1 + 0.75 * 1.165) / 3),
-    # u = 1.2, 0 + 0.6 = 0.6, 0.5·0.6 + 0.9 = 1.2    σ' = 0.8, 0.6, 0.8    ρ_2 = 1 + 0, ρ_3 = 1 + 0.5·1·1
-    "hard, detached": (HARD, CURRENT, (0.8 * 1.0 + 0.6 * 1.0 + 0.8 * 1.5) / 3),
-    # same u and σ'    ρ_2 = 1 + 0.5·(0 − 1.2·0.8) = 0.52, ρ_3 = 1 + 0.5·(1 − 0.6·0.6)·0.52 = 1.1664
-    "hard, not detached": (HARD | ATTACHED, CURRENT, (0.8 * 1.0 + 0.6 * 0.52 + 0.8 * 1.1664) / 3),
-    # u = −0.5 + 1.7 = 1.2, −0.5 + 0.6 = 0.1, −0.5 + 0.5·(0.1 + 0.5) + 1.4 = 1.2    σ' = 0.8, 0.1, 0.8    ρ = 1, 1, 1.5
-    "hard to -0.5, detached": (HARD | BELOW, LARGER, (0.8 * 1.0 + 0.1 * 1.0 + 0.8 * 1.5) / 3),
-    # same u and σ'    ρ_2 = 1 + 0.5·(0 − (1.2 + 0.5)·0.8) = 0.32, ρ_3 = 1 + 0.5·(1 − (0.1 + 0.5)·0.1)·0.32 = 1.1504
-    "hard to -0.5, not detached": (HARD | BELOW | ATTACHED, LARGER, (0.8 * 1.0 + 0.1 * 0.32 + 0.8 * 1.1504) / 3),
+    "soft, detached": ({}, [1.2, 0.6, 0.9], (0.8 * 1.0 + 0.7 * 1.5 + 0.75 * 1.75) / 3),
+    # u = −0.5 + 1.7 = 1.2, −0.5 + 0.6 = 0.1, −0.5 + 0.5·(0.1 + 0.5) + 1.4 = 1.2    σ' = 0.8, 0.1, 0.8
+    # ρ_2 = 1 + 0.5·(0 − (1.2 + 0.5)·0.8) = 0.32, ρ_3 = 1 + 0.5·(1 − (0.1 + 0.5)·0.1)·0.32 = 1.1504
+    "hard to -0.5, not detached": (
+        {"reset": "hard", "v_reset": -0.5, "detach_reset": False},
+        [1.7, 0.6, 1.4],
+        (0.8 * 1.0 + 0.1 * 0.32 + 0.8 * 1.1504) / 3,
+    ),
     # V_th = 2: u = 2.5, 1.75, 2.875    σ' = 0.5, 0.75, 0.125    ρ_2 = 1 + 0.5·(1 − 2·0.5), ρ_3 = 1 + 0.5·(1 − 2·0.75)·1
     "soft, not detached, threshold 2": (
-        ATTACHED | {"threshold": 2.0},
+        {"threshold": 2.0, "detach_reset": False},
         [2.5, 1.5, 2.0],
         (0.5 * 1.0 + 0.75 * 1.0 + 0.125 * 0.75) / 3,
     ),

@@ -143,14 +143,12 @@ def test_spectral_norm_takes_one_power_iteration_in_a_step_of_rate_s():
     models = [nn.Sequential(nn.Flatten(), parametrizations.spectral_norm(nn.Linear(72, 3))) for _ in range(2)]
     models[1].load_state_dict(models[0].state_dict())
     found = [step(name, model, images()) for name, model in zip(("rate_s", "rate_m"), models, strict=True)]
-    for mine, other in zip([*found[0], *models[0].buffers()], [*found[1], *models[1].buffers()], strict=True):
-        torch.testing.assert_close(mine, other)
+    torch.testing.assert_close([*found[0], *models[0].buffers()], [*found[1], *models[1].buffers()])
 
 
 def test_in_rate_s_parametrised_weights_do_not_change_the_gradients_of_other_layers():
     found, plain = (step("rate_s", model, images()) for model in (normalised(parametrizations.weight_norm), network()))
-    for mine, other in zip(found[:5], plain[:5], strict=True):
-        torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(found[:5], plain[:5], rtol=1e-4, atol=1e-6)
 
 
 def test_only_rate_s_refuses_the_old_spectral_norm():

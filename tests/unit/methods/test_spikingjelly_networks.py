@@ -10,7 +10,6 @@ from spikingjelly.activation_based.model import (
     parametric_lif_net,
     sew_resnet,
     spiking_resnet,
-    spiking_vgg,
     spiking_vggws_ottt,
 )
 from torch import nn
@@ -22,22 +21,7 @@ T, B, SIZE = 2, 2, 48
 LABELS = torch.tensor([1, 7])
 
 
-def narrow_vgg():
-    """The classifier gets 64 units instead of 4096, because its 120 million weights would cost too much time."""
-    with torch.device("meta"):
-        model = spiking_vgg.spiking_vgg11_bn(spiking_neuron=LIF, num_classes=10, init_weights=False)
-    for place, inputs, outputs in ((0, 512 * 49, 64), (3, 64, 64), (6, 64, 10)):
-        assert isinstance(model.classifier[place], nn.Linear)
-        model.classifier[place] = layer.Linear(inputs, outputs)
-    model.features.to_empty(device="cpu")
-    for module in model.features.modules():
-        if hasattr(module, "reset_parameters"):
-            module.reset_parameters()
-    return model
-
-
 NETWORKS = {
-    "spiking_vgg11_bn": narrow_vgg,
     "sew_resnet18": lambda: sew_resnet.sew_resnet18(spiking_neuron=LIF, cnf="ADD", num_classes=10),
     "spiking_resnet18": lambda: spiking_resnet.spiking_resnet18(spiking_neuron=LIF, num_classes=10),
 }

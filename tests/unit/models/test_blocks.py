@@ -7,14 +7,10 @@ import torch
 from torch import nn
 
 from rbp_engine.models.blocks import (
-    ATTENTION_SCALE,
     NamedSequential,
     PreActBlock,
     Residual,
-    Transformer,
     TransformerBlock,
-    qkv_attention,
-    residual_stages,
 )
 
 X = torch.tensor([[1.0, 2.0]])
@@ -68,30 +64,6 @@ def test_a_shortcut_begins_and_is_added_where_it_is_said(block, expected):
     assert torch.equal(block(X), expected)
 
 
-def test_the_mean_over_tokens_is_before_a_last_neuron_and_else_before_the_head():
-    class Square(nn.Module):
-        def forward(self, x):
-            return x**2
-
-    images = torch.randn(2, 3, 4, 4)
-    with_neuron = Transformer(stages=nn.ModuleList([PLUS_3, PLUS_5]), neuron=Square(), head=DOUBLE)(images)
-    torch.testing.assert_close(with_neuron, 2 * (images + 8).mean((2, 3)) ** 2)
-    torch.testing.assert_close(Transformer(stem=Square(), head=DOUBLE)(images), 2 * (images**2).mean((2, 3)))
-
-
-def test_attention_is_that_of_each_head_written_out():
-    torch.manual_seed(0)
-    batch, heads, width, side = 2, 2, 6, 3
-    spikes = torch.randint(2, (batch, 3 * width, side, side), dtype=torch.float64)
-    q, k, v = spikes.flatten(2).split(width, dim=1)
-    expected = torch.empty(batch, width, side * side, dtype=torch.float64)
-    for head in range(heads):
-        part = slice(head * width // heads, (head + 1) * width // heads)
-        similar = torch.einsum("bct,bcs->bts", q[:, part], k[:, part])
-        expected[:, part] = ATTENTION_SCALE * torch.einsum("bts,bcs->bct", similar, v[:, part])
-    assert torch.equal(qkv_attention(spikes, heads).flatten(2), expected)
-
-
 @pytest.mark.parametrize("pools", [{}, {"max_pool": True}, {"average_pool": True}])
 def test_a_block_halves_the_image_by_strides_or_by_pools(pools):
     block = PreActBlock(4, 6, 2, nn.ReLU, **pools)
@@ -100,15 +72,3 @@ def test_a_block_halves_the_image_by_strides_or_by_pools(pools):
     assert hasattr(block, "pool") == ("max_pool" in pools)
     kinds = [type(layer) for layer in block.shortcut]
     assert kinds == [*([nn.AvgPool2d] if "average_pool" in pools else []), nn.Conv2d, nn.BatchNorm2d]
-
-
-def test_each_stage_but_the_first_halves_the_image_in_its_first_block():
-    def shape(in_channels, channels, stride):
-        return in_channels, channels, stride
-
-    assert residual_stages(shape, [2, 1, 2], [4, 8, 8], 3) == [
-        [(3, 4, 1), (4, 4, 1)],
-        [(4, 8, 2)],
-        [(8, 8, 2), (8, 8, 1)],
-    ]
-    assert residual_stages(shape, [1], [4], 4, stride=2) == [[(4, 4, 2)]]

@@ -1,4 +1,9 @@
-"""Probes, energy and export see a neuron of a user's own as they see LIF, or refuse it by name."""
+"""Probes, energy and export see LIF in another form as they see LIF, or refuse it by name.
+
+Neurons that learn have the values of the fixed ones that they are compared with.
+"""
+
+from functools import partial
 
 import pytest
 import torch
@@ -8,30 +13,44 @@ from rbp_engine.bench.baselines import BASELINES
 from rbp_engine.export.operations import ExportError
 from rbp_engine.export.walk import walk
 from rbp_engine.methods import METHODS, create_method
+from rbp_engine.methods.protocol import predict
 from rbp_engine.probes.energy import measure_energy
 from rbp_engine.probes.firing_rates import SpikeWatch
 from rbp_engine.probes.gradient_fidelity import gradient_fidelity
 from rbp_engine.probes.health import HealthProbe
 from rbp_engine.probes.layers import neuron_layers, weight_layers
 from rbp_engine.probes.step_probe import Probes
-from rbp_engine.run.files.events import Health
 from rbp_engine.spiking import LIF, PLIF
 from tests.own_neurons import OwnLIF, documented
 
 T = 3
+DECAY, THRESHOLD = 0.4, 0.7
+FORMS = {
+    "learnt by layer": partial(LIF, learn=["decay", "threshold"]),
+    "learnt by channel": partial(LIF, learn=["decay", "threshold"], learn_by="channel"),
+    "own": OwnLIF,
+}
+
+
+def hard(kind):
+    """A function that makes such a neuron with the values of all forms."""
+    return partial(kind, DECAY, THRESHOLD, reset="hard", v_reset=-0.3)
 
 
 def network(neuron):
     torch.manual_seed(0)
-    return nn.Sequential(
+    model = nn.Sequential(
         nn.Conv2d(2, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), neuron(),
         nn.Conv2d(4, 5, 3, padding=1, bias=False), nn.BatchNorm2d(5), neuron(),
         nn.AvgPool2d(2), nn.Flatten(), nn.Linear(20, 3),
-    )  # fmt: skip
+    ).double()  # fmt: skip
+    predict(model, batch()[0], T)  # what is learnt by channel gets its shape
+    return model
 
 
 def batch():
-    return 3.0 * torch.rand(T, 6, 2, 4, 4, generator=torch.Generator().manual_seed(3)), torch.arange(6) % 3
+    draw = torch.Generator().manual_seed(3)
+    return 3.0 * torch.rand(T, 6, 2, 4, 4, generator=draw, dtype=torch.float64), torch.arange(6) % 3
 
 
 def sampled(model, method):
@@ -43,19 +62,41 @@ def sampled(model, method):
     return [body for _, body in probes.take()]
 
 
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("method", METHODS)
-def test_firing_rates_and_health_of_lif_as_ones_own_are_those_of_lif(method):
-    assert sampled(network(OwnLIF), method) == sampled(network(LIF), method)
+def test_firing_rates_and_health_are_those_of_fixed_lif(method, form):
+    rates, health = sampled(network(hard(FORMS[form])), method)
+    fixed_rates, fixed = sampled(network(hard(LIF)), method)
+    assert rates == fixed_rates
+    learnt = ([pytest.approx(DECAY)] * 2, [pytest.approx(THRESHOLD)] * 2) if form != "own" else ([], [])
+    assert (health.decay, health.threshold) == learnt
+    assert health.in_window == pytest.approx(fixed.in_window)
+    for found, expected in (
+        *zip(health.eligibility, fixed.eligibility, strict=True),
+        (health.gradient_norm, fixed.gradient_norm),
+    ):
+        assert found == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("method", ["rate_m", "rate_s"])
-def test_so_are_the_errors_of_the_assumption_and_the_angles(method):
-    found = (gradient_fidelity(network(kind), create_method(method, T), *batch()) for kind in (OwnLIF, LIF))
-    own, built_in = (
-        [one.whole.cosine, one.whole.norm_ratio, *one.neuron_error.values(), *one.weight_error.values()]
-        for one in found
+def test_so_are_the_errors_of_the_assumption_and_the_angles(method, form):
+    own, fixed = (
+        gradient_fidelity(network(hard(kind)), create_method(method, T), *batch()) for kind in (FORMS[form], LIF)
     )
-    assert own == pytest.approx(built_in, rel=1e-5)  # bptt_s of LIF multiplies in another order
+    assert own.neuron_error == pytest.approx(fixed.neuron_error, rel=1e-4)
+    assert own.weight_error == pytest.approx(fixed.weight_error, rel=1e-4)
+    for found, expected in zip(own.by_weight.values(), fixed.by_weight.values(), strict=True):
+        assert vars(found) == pytest.approx(vars(expected), rel=1e-4)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_energy_counts_them_and_says_whose_cost_it_does_not_know(form):
+    found, fixed = (measure_energy(network(hard(kind)), batch()[0], T) for kind in (FORMS[form], LIF))
+    assert (found.neurons.updates, found.neurons.spikes) == (fixed.neurons.updates, fixed.neurons.spikes)
+    assert [layer.synops for layer in found.layers] == [layer.synops for layer in fixed.layers]
+    assert set(found.uncounted) - set(fixed.uncounted) == ({"OwnLIF × 2"} if form == "own" else set())
+    assert found == fixed or form == "own"
 
 
 def test_neurons_of_several_tensors_and_with_parameters_have_health():
@@ -67,17 +108,10 @@ def test_neurons_of_several_tensors_and_with_parameters_have_health():
         assert gradient_fidelity(model, create_method("rate_m", T), *batch()).whole.cosine > 0.5
 
 
-def test_beside_a_lif_that_learns_they_have_no_decay_and_threshold():
+def test_beside_a_lif_that_learns_own_neurons_have_no_decay_and_threshold():
     kinds = iter((PLIF(0.5), OwnLIF(0.5)))
     _, health = sampled(network(lambda: next(kinds)), "rate_m")
-    assert isinstance(health, Health) and health.decay == [0.5, None] and health.threshold == [1.0, None]
-
-
-def test_energy_counts_them_and_says_that_it_does_not_know_their_cost():
-    own, built_in = (measure_energy(network(kind), batch()[0], T) for kind in (OwnLIF, LIF))
-    assert (own.neurons.updates, own.neurons.spikes) == (built_in.neurons.updates, built_in.neurons.spikes)
-    assert [layer.synops for layer in own.layers] == [layer.synops for layer in built_in.layers]
-    assert set(own.uncounted) - set(built_in.uncounted) == {"OwnLIF × 2"}
+    assert health.decay == [0.5, None] and health.threshold == [1.0, None]
 
 
 def test_nir_and_the_other_libraries_refuse_them_by_name():
