@@ -57,7 +57,9 @@ WriteRun = Callable[..., RunDirectory]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Start most processes of the project as forks of one that has imported torch; see tests/real/warm_python.py."""
+    """Tests that are coroutines need no mark. Start most processes of the project as forks of one that has imported
+    torch; see tests/real/warm_python.py."""
+    config.option.asyncio_mode = "auto"
     if "RBP_COLD" in os.environ:
         return
     if warm_python.SOCKET not in os.environ:  # this is the first process of the session

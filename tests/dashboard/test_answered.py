@@ -1,6 +1,5 @@
 """Dialogs are answered once, whatever is pressed and whatever covers them."""
 
-import pytest
 from textual import events
 from textual.screen import ModalScreen
 
@@ -9,8 +8,6 @@ from rbp_tui.dashboard.dialogs import Ask
 from rbp_tui.dashboard.launch.form import LaunchForm
 from rbp_tui.dashboard.launch.request import TypedRequest
 from rbp_tui.dashboard.presets.screen import PresetsScreen
-
-pytestmark = pytest.mark.asyncio
 
 
 async def test_two_quick_enters_end_one_dialog_and_not_the_screen_below(dashboard, until):

@@ -70,7 +70,6 @@ def shown(screen):
     return "\n".join(line[2:] if line.startswith(("● ", "╍ ", "┉ ", "○ ", "  ")) else line for line in text.split("\n"))
 
 
-@pytest.mark.asyncio
 async def test_the_table_equals_that_of_rbp_compare(app, made, until, compare):
     async with app.run_test(size=(80, 40)) as pilot:
         screen = await compare(app, pilot, "bptt-1", "bptt-2", "rate-1", "rate-2", "rate-3")
@@ -90,7 +89,6 @@ async def test_the_table_equals_that_of_rbp_compare(app, made, until, compare):
             await pilot.press("dollar_sign")
 
 
-@pytest.mark.asyncio
 async def test_the_x_axis_switches_between_epochs_steps_seconds_and_memory(app, until, compare):
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await compare(app, pilot, "rate-1", "bptt-1")
@@ -110,7 +108,6 @@ async def test_the_x_axis_switches_between_epochs_steps_seconds_and_memory(app, 
         assert drawn(app)["2"].points is False
 
 
-@pytest.mark.asyncio
 async def test_a_key_pins_and_unpins_the_baseline_which_is_kept_between_visits(app, made, until, compare):
     async with app.run_test(size=(120, 30)) as pilot:
         screen = await compare(app, pilot, "rate-1", "bptt-1")
@@ -128,7 +125,6 @@ async def test_a_key_pins_and_unpins_the_baseline_which_is_kept_between_visits(a
         await until(pilot, lambda: len(screen.groups) == 1 and not again.session.state.baseline)
 
 
-@pytest.mark.asyncio
 async def test_single_runs_can_replace_experiments_and_curves_can_be_hidden(app, until, compare):
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await compare(app, pilot, "rate-1", "rate-2", "bptt-1")
@@ -144,7 +140,6 @@ async def test_single_runs_can_replace_experiments_and_curves_can_be_hidden(app,
         assert app.session.opened == "rate-1"
 
 
-@pytest.mark.asyncio
 async def test_keys_choose_the_curve_and_a_wide_screen_shows_the_next_beside_it(app, until, compare):
     async with app.run_test(size=(160, 40)) as pilot:
         screen = await compare(app, pilot, "rate-1", "bptt-1")
@@ -162,7 +157,6 @@ async def test_keys_choose_the_curve_and_a_wide_screen_shows_the_next_beside_it(
         assert screen.maximized is None
 
 
-@pytest.mark.asyncio
 async def test_runs_of_other_programs_are_compared_by_any_of_their_metrics_over_the_axis_they_have(home, until):
     runs = home / "runs"
     for number in (1, 2):
@@ -186,7 +180,6 @@ async def test_runs_of_other_programs_are_compared_by_any_of_their_metrics_over_
         assert chart.x_axis == "time"
 
 
-@pytest.mark.asyncio
 async def test_it_follows_live_runs_and_survives_removed_ones(home, until, compare, end_run):
     runs = home / "runs"
     going, leaving = (

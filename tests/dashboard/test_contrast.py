@@ -75,7 +75,6 @@ def illegible(app):
     return found
 
 
-@pytest.mark.asyncio
 async def test_all_that_is_read_has_enough_contrast_in_both_themes(runs, until):
     app = Dashboard(runs)
     themes, problems = ["rbp-dark", "rbp-light"], {}

@@ -2,7 +2,6 @@
 
 import asyncio
 
-import pytest
 from textual.command import CommandList, DiscoveryHit, Hit, Provider
 from textual.widgets import OptionList
 
@@ -22,7 +21,6 @@ class SlowProvider(Provider):
             yield Hit(1.0, hit.text, hit.command)
 
 
-@pytest.mark.asyncio
 async def test_the_palette_survives_paging_before_its_commands_are_drawn(dashboard, until):
     dashboard.COMMANDS = {SlowProvider}
     async with dashboard.run_test(size=(80, 24)) as pilot:
@@ -35,7 +33,6 @@ async def test_the_palette_survives_paging_before_its_commands_are_drawn(dashboa
         assert dashboard.is_running and dashboard.screen.query_one(CommandList) is commands
 
 
-@pytest.mark.asyncio
 async def test_the_palette_survives_every_key_when_nothing_is_found(dashboard, until):
     async with dashboard.run_test(size=(80, 24)) as pilot:
         await pilot.press("ctrl+p", *"no such command")
@@ -48,7 +45,6 @@ async def test_the_palette_survives_every_key_when_nothing_is_found(dashboard, u
         await until(pilot, lambda: dashboard.current_mode == "runs")
 
 
-@pytest.mark.asyncio
 async def test_the_presets_survive_every_key_when_the_filter_hides_all(dashboard):
     async with dashboard.run_test(size=(80, 24)) as pilot:
         presets = dashboard.screen.query_one("#presets", OptionList)

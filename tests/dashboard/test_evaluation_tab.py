@@ -22,7 +22,6 @@ from tests.dashboard.screen_pictures import at, screen_text
 from tests.dashboard.widgets.tab_picture import Picture
 
 
-@pytest.mark.asyncio
 async def test_a_damaged_file_is_as_none_and_what_is_found_is_shown(dashboard, home, write_run, until):
     run = write_run(home / "runs", "mine", bodies=(RunStart(steps_per_epoch=1, epochs=3),))
     (run.checkpoints / "best").mkdir()

@@ -90,7 +90,6 @@ def chart(app, title):
     return found
 
 
-@pytest.mark.asyncio
 async def test_health_is_that_of_the_cursor_and_of_the_selected_layers(dashboard, sampled_run, until):
     sampled_run(60)
     async with dashboard.run_test(size=(100, 30)) as pilot:
@@ -113,7 +112,6 @@ async def test_health_is_that_of_the_cursor_and_of_the_selected_layers(dashboard
         await until(pilot, lambda: neurons.region.y == weights.region.y)
 
 
-@pytest.mark.asyncio
 async def test_own_metrics_are_rows_and_the_selected_one_is_drawn(dashboard, sampled_run, until):
     sampled_run(2)
     async with dashboard.run_test(size=(80, 24)) as pilot:

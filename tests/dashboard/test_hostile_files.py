@@ -21,8 +21,6 @@ from rbp_tui.dashboard.runs.table import RunTable
 from rbp_tui.dashboard.view_state import ViewState, load_state
 from tests.run_files import change_fields, change_identity, change_summary
 
-pytestmark = pytest.mark.asyncio
-
 USUAL = (
     RunStart(steps_per_epoch=2, epochs=4, epoch=0),
     *(Metrics(step // 2, 1 / step, 0.5, 0.1, 100.0, 5.0, 1.0) for step in range(1, 5)),

@@ -2,7 +2,6 @@
 
 import time
 
-import pytest
 from textual import events
 
 from rbp_engine.run.store.store import list_runs
@@ -10,8 +9,6 @@ from rbp_tui.dashboard.dialogs import Ask
 from rbp_tui.dashboard.launch.form import LaunchForm
 from rbp_tui.dashboard.presets.screen import PresetsScreen
 from rbp_tui.dashboard.runs.screen import RunsScreen
-
-pytestmark = pytest.mark.asyncio
 
 
 async def test_text_typed_before_its_dialog_is_open_goes_to_the_dialog(dashboard, until, home, write_run, monkeypatch):

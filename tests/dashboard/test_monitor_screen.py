@@ -35,8 +35,6 @@ from rbp_tui.dashboard.text_line import Line, TextPanel
 from tests.dashboard.screen_pictures import screen_text
 from tests.run_files import change_summary, tell, write_attempt, write_identity
 
-pytestmark = pytest.mark.asyncio
-
 STEPS_PER_EPOCH, EPOCHS = 10, 10
 
 

@@ -28,7 +28,6 @@ def order():
     return [entry.run.id for entry in entries()]
 
 
-@pytest.mark.asyncio
 async def test_waiting_runs_show_their_place_and_are_arranged_by_keys(waiting, until):
     app = Dashboard(waiting)
 

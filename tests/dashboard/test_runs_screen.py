@@ -23,8 +23,6 @@ from rbp_tui.dashboard.runs.table import RunTable
 from rbp_tui.dashboard.text_line import Line
 from tests.run_files import change_summary
 
-pytestmark = pytest.mark.asyncio
-
 IDS = ["20260101-120000-digits-bptt-aaa1", "20260101-120001-digits-rate_m-bbb2", "20260101-120002-mnist5k-rate_m-ccc3"]
 
 

@@ -12,8 +12,6 @@ from rbp_engine.run.files.layout import read_json, write_json
 from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.dialogs import Confirm, ConfirmLeaving
 
-pytestmark = pytest.mark.asyncio
-
 
 @pytest.fixture
 def app(home, end_run, monkeypatch):

@@ -1,6 +1,5 @@
 """A whole visit with real workers: launch, watch, stop, resume, leave, come back."""
 
-import pytest
 from idle import IDLE
 from textual.widgets import DataTable, Input, Static
 
@@ -14,8 +13,6 @@ from rbp_tui.dashboard.presets.screen import PresetsScreen
 from rbp_tui.dashboard.runs.screen import RunsScreen
 from rbp_tui.dashboard.screen_base import SCREENS
 from tests.dashboard.screen_pictures import screen_text
-
-pytestmark = pytest.mark.asyncio
 
 
 def only_run(app):

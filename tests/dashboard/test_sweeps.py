@@ -114,7 +114,6 @@ def rows(app):
     return [" ".join(cell.plain for cell in table.get_row_at(number)).split() for number in range(table.row_count)]
 
 
-@pytest.mark.asyncio
 async def test_the_table_of_a_sweep_fills_and_its_rows_can_be_opened_marked_and_left(points, dashboard, until):
     _, done = points
     run = done(0, 0.8)
@@ -149,7 +148,6 @@ async def test_the_table_of_a_sweep_fills_and_its_rows_can_be_opened_marked_and_
         await until(pilot, lambda: isinstance(app.screen, RunsScreen))
 
 
-@pytest.mark.asyncio
 async def test_a_preset_shows_its_sweep_before_anything_is_started_and_the_form_starts_it(
     dashboard, until, typed, monkeypatch
 ):
@@ -174,7 +172,6 @@ async def test_a_preset_shows_its_sweep_before_anything_is_started_and_the_form_
         assert {read_run_json(record.run).sweep.name for record in found} == {"digits-sweep"}
 
 
-@pytest.mark.asyncio
 async def test_a_run_of_no_sweep_says_how_one_is_made(home, end_run, dashboard, until):
     end_run(home / "runs", "alone", curve=[0.5])
     async with dashboard.run_test(size=(80, 24)) as pilot:

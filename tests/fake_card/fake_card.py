@@ -6,9 +6,7 @@ from `fake_device.cpp` has to be loaded before torch.
 
 import contextlib
 import traceback
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,12 +32,12 @@ FREE = {
 class Account(TorchDispatchMode):
     """Counts launches, and records each operation that makes the host wait, with the calling line of the engine."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.launches = 0
-        self.waits: list[str] = []
+        self.waits = []
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         name = func.overloadpacket.__name__
         operands = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
@@ -54,7 +52,7 @@ class Account(TorchDispatchMode):
         return out
 
     @staticmethod
-    def _waits(name: str, args: Any, kwargs: Any, operands: list[Tensor]) -> bool:
+    def _waits(name, args, kwargs, operands):
         if not any(tensor.is_cuda for tensor in operands) and not _goes_to_card(kwargs):
             return False
         if name in WAITS:
@@ -71,15 +69,15 @@ class Account(TorchDispatchMode):
         return False
 
 
-def _goes_to_card(kwargs: dict[str, Any]) -> bool:
+def _goes_to_card(kwargs):
     return kwargs.get("device") is not None and torch.device(kwargs["device"]).type == "cuda"
 
 
-def _fused_sgd(*args: Any, **kwargs: Any) -> None:
+def _fused_sgd(*args, **kwargs):
     pass
 
 
-def _batch_norm_update_stats(values: Tensor, *args: Any) -> tuple[Tensor, Tensor]:
+def _batch_norm_update_stats(values, *args):
     channels = values.shape[1]
     return torch.empty(channels, device=CARD), torch.empty(channels, device=CARD)
 
@@ -91,7 +89,7 @@ _WITHOUT_FAKE = {
 }
 
 
-def _caller() -> str:
+def _caller():
     """The innermost line of the engine on the stack of this operation."""
     stack = traceback.extract_stack()
     ours = [frame for frame in stack if Path(frame.filename).is_relative_to(ENGINE)]
@@ -100,25 +98,25 @@ def _caller() -> str:
 
 
 @contextlib.contextmanager
-def accounted() -> Iterator[Account]:
+def accounted():
     """Within this context tensors are fake, and every operation on those on the GPU is counted."""
     account = Account()
     new_tensor = Tensor.new_tensor
 
-    def noted(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def noted(tensor, *args, **kwargs):
         # Dispatch modes do not see autograd's thread. The values come from the host's memory, so the host waits.
         account.waits.append(f"new_tensor in {_caller()}")
         return torch.empty_like(tensor.new_empty((len(args[0]),)), **kwargs)
 
     with FakeTensorMode(), account:
-        Tensor.new_tensor = noted  # type: ignore[method-assign, assignment]
+        Tensor.new_tensor = noted
         try:
             yield account
         finally:
-            Tensor.new_tensor = new_tensor  # type: ignore[method-assign]
+            Tensor.new_tensor = new_tensor
 
 
-def put_on_card(model: nn.Module) -> None:
+def put_on_card(model):
     """Replace parameters and buffers by fake ones of the same shapes and layouts; call it within `accounted`."""
     for module in model.modules():
         for name, parameter in module._parameters.items():
@@ -129,5 +127,5 @@ def put_on_card(model: nn.Module) -> None:
                 module._buffers[name] = _on_card(buffer)
 
 
-def _on_card(tensor: Tensor) -> Tensor:
+def _on_card(tensor):
     return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=CARD)

@@ -8,16 +8,14 @@ import itertools
 import json
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import torch
 from fake_card import CARD, Account, accounted, put_on_card
-from torch import Tensor, distributed, nn
+from torch import distributed, nn
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from rbp_engine.methods import METHODS, SelfDistillation, WithBranches, create_method
@@ -87,7 +85,7 @@ PAIRS = (("bptt", "rate_s"), ("rate_m", "sltt"), ("bptt_s", "ottt"))
 OPTIMIZERS = (("sgd", "fp32"), ("adam", "bf16"), ("adamw", "fp16"))
 
 
-def usual() -> Iterator[Case]:
+def usual():
     """The small network in many variants, ResNet-18 as its launches are counted, the others with two methods each."""
     for method in METHODS:
         for precision, events in itertools.product(("fp32", "bf16", "fp16"), (False, True)):
@@ -107,14 +105,14 @@ def usual() -> Iterator[Case]:
         yield from (Case(network, method, timesteps=1) for method in methods)
 
 
-def whole() -> Iterator[Case]:
+def whole():
     """The usual cases, and every network with every method, precision and kind of input."""
     yield from usual()
     for network, method, precision in itertools.product(NETWORKS, METHODS, ("fp32", "bf16", "fp16")):
         yield from (Case(network, method, precision=precision, events=events) for events in (False, True))
 
 
-def planted() -> Iterator[Case]:
+def planted():
     """Steps with a planted fault, which must be found."""
     for fault in Planted.faults:
         yield Case("convnet", "rate_m", planted=fault)
@@ -125,12 +123,12 @@ class Planted(nn.Module):
 
     faults = ("item", "mask", "copy", "backward", "cpu tensor")
 
-    def __init__(self, fault: str, network: nn.Module) -> None:
+    def __init__(self, fault, network):
         super().__init__()
         self.fault = fault
         self.network = network
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x):
         weight = next(self.network.parameters())
         value = weight.detach().flatten()[:3]
         if self.fault == "item":
@@ -146,7 +144,7 @@ class Planted(nn.Module):
         return self.network(x)
 
 
-def examine(case: Case, model: nn.Module) -> dict[str, Any]:
+def examine(case, model):
     """What a step and a prediction make the GPU do; `problem` if one of them fails."""
     account, problem, launches = Account(), "", {}
     # It asks a surrogate for its peak, which a fake tensor does not know.
@@ -175,7 +173,7 @@ def examine(case: Case, model: nn.Module) -> dict[str, Any]:
     return asdict(case) | {"launches": launches, "waits": account.waits, "problem": problem}
 
 
-def _prepared(case: Case, model: nn.Module) -> nn.Module:
+def _prepared(case, model):
     if case.synchronised:
         synchronise_batch_norm(model, distributed.group.WORLD)
     if case.planted:
@@ -184,7 +182,7 @@ def _prepared(case: Case, model: nn.Module) -> nn.Module:
     return model
 
 
-def _step(case: Case, model: nn.Module) -> OptimizerStep:
+def _step(case, model):
     optimizer = create_optimizer(model, case.optimizer, lr=0.1)
     branches = _branches(model) if case.branches else None
     if branches is not None:
@@ -194,7 +192,7 @@ def _step(case: Case, model: nn.Module) -> OptimizerStep:
     return OptimizerStep(state, Ranks(), accumulate=case.accumulate, clip_norm=case.clip_norm)
 
 
-def _take_in_loop(step: OptimizerStep, images: Tensor, labels: Tensor) -> None:
+def _take_in_loop(step, images, labels):
     """Steps as of `trainer.train`, between two drains: a moving average, the recorder."""
     average = step.state.average
     assert average is not None
@@ -212,7 +210,7 @@ def _take_in_loop(step: OptimizerStep, images: Tensor, labels: Tensor) -> None:
             journal.end("failed", "")
 
 
-def _branches(model: nn.Module) -> WithBranches:
+def _branches(model):
     """The small network with branches on its first two neuron layers."""
     with torch.device("meta"):
         found = WithBranches(model, {"2": (32, 8, 8), "6": (64, 4, 4)}, CLASSES, SelfDistillation())
@@ -220,19 +218,19 @@ def _branches(model: nn.Module) -> WithBranches:
     return found
 
 
-def _probes(health: HealthProbe, fidelity: FidelityProbe, step: OptimizerStep) -> Probes:
+def _probes(health, fidelity, step):
     health._weights = list(weight_layers(step.state.model).values())  # those on the card
     return Probes([SpikeWatch(neuron_layers(step.state.model), step.state.method.timesteps, 1), health, fidelity])
 
 
-def _batch(case: Case) -> tuple[Tensor, Tensor]:
+def _batch(case):
     channels, size = IMAGES.get(case.network, (3, 32))
     time = (case.timesteps,) if case.events else ()
     images = torch.empty((*time, BATCH, channels, size, size), device=CARD)
     return images, torch.empty(BATCH, dtype=torch.int64, device=CARD)
 
 
-def main(which: str) -> None:
+def main(which):
     torch.cuda.amp.common.amp_definitely_not_available = lambda: False
     distributed.init_process_group("fake", store=FakeStore(), rank=0, world_size=2)
     cases = [*(whole() if which == "whole" else usual()), *planted()]

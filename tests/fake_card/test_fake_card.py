@@ -7,7 +7,6 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
-from typing import Any
 
 import pytest
 
@@ -23,7 +22,7 @@ BUDGET = {"bptt": 1924, "bptt_s": 1574, "rate_m": 1647, "rate_s": 2116, "sltt": 
 PREDICTION = 560
 
 
-def library(folder: Path) -> Path:
+def library(folder):
     """The fake device, compiled once for the installed version of torch."""
     import torch
 
@@ -51,7 +50,7 @@ def library(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def results(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+def results(pytestconfig, tmp_path_factory):
     """The results of all cases of `sweep.py`, run in one process."""
     cache = getattr(pytestconfig, "cache", None)  # the cache may be switched off
     folder = cache.mkdir("fake_device") if cache else tmp_path_factory.mktemp("fake_device")
@@ -64,17 +63,16 @@ def results(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactor
         text=True,
         check=True,
     )
-    found: list[dict[str, Any]] = json.loads(done.stdout)["results"]
-    return found
+    return json.loads(done.stdout)["results"]
 
 
 @pytest.fixture(scope="module")
-def sound(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def sound(results):
     """The results of the cases without a planted fault."""
     return [result for result in results if not result["planted"]]
 
 
-def test_every_network_and_every_method_takes_a_step_and_predicts(sound: list[dict[str, Any]]) -> None:
+def test_every_network_and_every_method_takes_a_step_and_predicts(sound):
     assert [result["problem"] for result in sound if result["problem"]] == []
     families = {
         network
@@ -86,12 +84,12 @@ def test_every_network_and_every_method_takes_a_step_and_predicts(sound: list[di
     assert {result["method"] for result in sound} == set(METHODS)
 
 
-def test_nothing_in_a_step_a_probe_or_a_prediction_waits_for_the_card(sound: list[dict[str, Any]]) -> None:
+def test_nothing_in_a_step_a_probe_or_a_prediction_waits_for_the_card(sound):
     assert [result for result in sound if result["waits"]] == []
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_step_of_resnet18_launches_no_more_than_its_budget(sound: list[dict[str, Any]], method: str) -> None:
+def test_a_step_of_resnet18_launches_no_more_than_its_budget(sound, method):
     of_interest = {"network": "resnet18", "method": method, "timesteps": 4, "precision": "fp32", "events": False}
     [found] = [result for result in sound if of_interest.items() <= result.items()]
     assert found["launches"]["train"] <= BUDGET[method]
@@ -99,11 +97,11 @@ def test_a_step_of_resnet18_launches_no_more_than_its_budget(sound: list[dict[st
 
 
 @pytest.mark.parametrize("fault", ["item", "mask", "copy", "backward"])
-def test_a_planted_wait_for_the_card_is_found(results: list[dict[str, Any]], fault: str) -> None:
+def test_a_planted_wait_for_the_card_is_found(results, fault):
     [found] = [result for result in results if result["planted"] == fault]
     assert found["waits"]
 
 
-def test_a_tensor_left_on_the_cpu_is_found(results: list[dict[str, Any]]) -> None:
+def test_a_tensor_left_on_the_cpu_is_found(results):
     [found] = [result for result in results if result["planted"] == "cpu tensor"]
     assert "cpu" in found["problem"] and "cuda" in found["problem"]

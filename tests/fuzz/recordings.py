@@ -2,11 +2,8 @@
 
 import os
 import random
-from collections.abc import Callable
-from pathlib import Path
 
 from rbp_engine.data.events.plan import FrameSettings
-from rbp_engine.data.events.recorded import RecordedSet
 from rbp_engine.errors import DataError
 from rbp_engine.untrusted_files import described
 
@@ -14,29 +11,29 @@ from rbp_engine.untrusted_files import described
 LONGEST_SENTENCE = 400
 
 
-def endless(path: Path) -> None:
+def endless(path):
     path.unlink()
     with path.open("wb") as file:
         file.truncate(2**40)
 
 
-def device(path: Path) -> None:
+def device(path):
     path.unlink()
     path.symlink_to("/dev/zero")
 
 
-def pipe(path: Path) -> None:
+def pipe(path):
     path.unlink()
     os.mkfifo(path)
 
 
 #: What stands in the place of a recording, and the words that refuse it.
-NO_FILES: list[tuple[Callable[[Path], None], str]] = [
+NO_FILES = [
     (endless, "larger than"), (device, "a device"), (pipe, "a named pipe")
 ]  # fmt: skip
 
 
-def problems_of(data_set: RecordedSet, root: Path) -> list[str]:
+def problems_of(data_set, root):
     """Why the recordings in a folder cannot be decoded, a sentence for each that cannot."""
     try:
         plan = data_set.plan(root, FrameSettings(timesteps=2, size=data_set.image_size[0]))
@@ -56,7 +53,7 @@ def problems_of(data_set: RecordedSet, root: Path) -> list[str]:
     return found
 
 
-def change(path: Path, draw: random.Random) -> str:
+def change(path, draw):
     """Do one thing to a file; what it was."""
     content = bytearray(path.read_bytes())
     place, length = draw.randrange(len(content) or 1), draw.choice([1, 2, 4, 5, 8, 64])
@@ -79,9 +76,9 @@ def change(path: Path, draw: random.Random) -> str:
     return f"{what} {length} at {place}"
 
 
-def broken_promises(data_set: RecordedSet, root: Path, cases: int = 50, seed: int = 1) -> list[str]:
+def broken_promises(data_set, root, cases=50, seed=1):
     """What goes wrong with a set in which a file or two is changed; afterwards it is as before."""
-    broken: list[str] = []
+    broken = []
     files = sorted(path for path in root.rglob("*") if path.is_file())
     for case in range(cases):
         draw = random.Random(seed * 1_000_003 + case)

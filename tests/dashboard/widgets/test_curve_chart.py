@@ -7,8 +7,6 @@ from rbp_tui.charts.series import Series, XMark
 from rbp_tui.dashboard.charts import curve_chart
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
 
-pytestmark = pytest.mark.asyncio
-
 X = np.arange(101.0)
 RISING = Series("a", "train", X, X)
 FALLING = Series("b", "val", X, 100 - X, marker="lowest")

@@ -1,7 +1,5 @@
 """Pictures of the tab "Gradients"."""
 
-import pytest
-
 from rbp_engine.run.files.events import Event, GradientFidelity, RunStart
 from rbp_engine.run.status.history import HistoryBuilder
 from rbp_tui.dashboard.network.gradients import GradientsTab
@@ -42,7 +40,6 @@ def test_sixty_layers_at_an_earlier_step_with_neurons_selected(same_picture, siz
     same_picture(Picture(GradientsTab(), compared(60, 8), step=20.0), size, keys=["end"])
 
 
-@pytest.mark.asyncio
 async def test_more_samples_and_another_step_are_drawn_and_the_selection_stays():
     app = Picture(GradientsTab(), compared(5, 8))
     async with app.run_test(size=(120, 40)) as pilot:

@@ -44,7 +44,7 @@ def test_a_branch_on_a_module_that_is_not_there_is_found_before_a_run(rbp):
     assert "loss.branches names '22', and the network has no module there. Did you mean '2'?" in done.stderr
 
 
-def built(path, size: int, *words: str):
+def built(path, size, *words):
     """The branches of a run on so many images of 8 × 8 pixels."""
     fake = f"data.args={{train_size={size},test_size=4,shape=[1,8,8],classes=10}}"
     run, preset = RunDirectory(path), load_preset("digits", ["data=fake", fake, "loss.branches=5,8", *words])

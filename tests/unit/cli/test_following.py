@@ -5,8 +5,6 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -18,11 +16,11 @@ from rbp_tui.cli.train.interrupts import AskUser, Interrupts
 from rbp_tui.cli.train.views import View
 
 
-def test_a_folder_whose_files_disappear_first_is_reported_as_gone(tmp_path: Path) -> None:
+def test_a_folder_whose_files_disappear_first_is_reported_as_gone(tmp_path):
     run = RunDirectory(tmp_path / "run")
     run.path.mkdir()  # its run.json has been removed already
 
-    def remove() -> None:
+    def remove():
         time.sleep(0.3)
         shutil.rmtree(run.path)
 
@@ -33,7 +31,7 @@ def test_a_folder_whose_files_disappear_first_is_reported_as_gone(tmp_path: Path
     assert (verdict.status, verdict.reason) == ("lost", f"its folder {run.path} is gone")
 
 
-def test_a_run_without_its_run_json_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_without_its_run_json_is_lost(tmp_path, monkeypatch):
     monkeypatch.setattr(following, "REMOVAL_S", 0.1)
     (verdict,) = following.follow([RunDirectory(tmp_path)], View())
     assert (verdict.status, verdict.reason) == ("lost", "run.json is missing or damaged")
@@ -54,12 +52,12 @@ def test_the_command_that_follows_a_run_has_the_whole_chosen_id_and_says_where_i
         (Verdict("failed", "", Cause.DATA), 3),
     ],
 )
-def test_the_exit_code_of_a_run_says_how_it_ended(verdict: Verdict, code: int) -> None:
+def test_the_exit_code_of_a_run_says_how_it_ended(verdict, code):
     assert following.exit_code(verdict) == code
 
 
 @pytest.fixture
-def interrupts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Interrupts]:
+def interrupts(monkeypatch):
     """Those of a command at a terminal, without a queue."""
     for stream in (sys.stdin, sys.stdout):
         monkeypatch.setattr(stream, "isatty", lambda: True)
@@ -73,7 +71,7 @@ def interrupts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Interrupts]:
 
 
 @pytest.mark.parametrize("times", [1, 2])
-def test_ctrl_c_asks_however_often_it_is_pressed_before_the_question(interrupts: Interrupts, times: int) -> None:
+def test_ctrl_c_asks_however_often_it_is_pressed_before_the_question(interrupts, times):
     interrupts.tick()
     for _ in range(times):
         signal.raise_signal(signal.SIGINT)

@@ -1,7 +1,6 @@
 """What the options of a command say about its runs: read from its words, and written as words."""
 
 from pathlib import Path
-from typing import Any
 
 import typer.main
 from hypothesis import given, settings
@@ -25,20 +24,20 @@ OPTIONS = st.builds(
 NAMES = ("runs_dir", "gpus", "retries", "nproc", "nnodes", "rdzv", "inexact", "from_scratch")
 
 
-def read(command: list[str]) -> dict[str, Any]:
+def read(command):
     """The parameters that a command gets from its words."""
     _, name, *words = command
-    found = typer.main.get_command(app).get_command(None, name)  # type: ignore[attr-defined, arg-type]
+    found = typer.main.get_command(app).get_command(None, name)
     return dict(found.make_context(name, words).params)
 
 
-def options_in(given: dict[str, Any]) -> LaunchOptions:
+def options_in(given):
     return given_options(**{name: given[name] for name in NAMES if name in given})
 
 
 @settings(max_examples=30)
 @given(OPTIONS)
-def test_the_command_that_repeats_a_run_has_all_of_its_options(options: LaunchOptions) -> None:
+def test_the_command_that_repeats_a_run_has_all_of_its_options(options):
     request = LaunchRequest("digits", ("T=2",), options, (1, 2), run_id="mine", resume_or_start=True)
     given = read(request.command)
     assert options_in(given) == options
@@ -59,7 +58,7 @@ SWEEPS = st.builds(
 
 @settings(max_examples=30)
 @given(SWEEPS)
-def test_the_command_that_goes_on_with_a_sweep_has_all_that_was_said(asked: SweepRequest) -> None:
+def test_the_command_that_goes_on_with_a_sweep_has_all_that_was_said(asked):
     given = read(asked.command)
     assert options_in(given) == asked.request.options
     assert (given["preset"], given["settings"], given["seeds"]) == ("digits", ["T=2,4", "lr=0.1..0.5"], "1,2")

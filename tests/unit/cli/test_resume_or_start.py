@@ -1,20 +1,18 @@
 """`rbp train --id … --resume-or-start` for a run that another process has just started, in this process."""
 
 import threading
-from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import CliRunner
 
 from rbp_engine.preset import load_preset
-from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.launch import launch
 from rbp_tui.cli import app
 from tests.run_files import change_summary, write_attempt
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDirectory:
+def run(tmp_path, monkeypatch):
     """A run in training, with this process as its worker."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("RBP_CONFIG", str(tmp_path / "config"))
@@ -24,11 +22,11 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDirectory:
     return run
 
 
-def train(run: RunDirectory, *words: str) -> Result:
+def train(run, *words):
     return CliRunner().invoke(app, ["train", "digits", "--id", "night", *words, "--runs-dir", str(run.path.parent)])
 
 
-def test_it_succeeds_if_another_process_runs_the_run(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_succeeds_if_another_process_runs_the_run(run, monkeypatch):
     monkeypatch.setattr("rbp_engine.run.start.PATIENCE_S", 0.0)  # so that it does not wait
     done = train(run, "--resume-or-start")
     assert done.exit_code == 0 and "night is running already" in done.stderr and done.stdout == ""
@@ -37,7 +35,7 @@ def test_it_succeeds_if_another_process_runs_the_run(run: RunDirectory, monkeypa
     assert [path.name for path in run.attempts.iterdir()] == ["1.json"]
 
 
-def test_it_succeeds_if_the_run_completes_in_another_process(run: RunDirectory) -> None:
+def test_it_succeeds_if_the_run_completes_in_another_process(run):
     threading.Timer(0.5, change_summary, (run,), {"status": "completed"}).start()
     done = train(run, "--resume-or-start")
     # On a busy machine it has completed before the command looks, which then says so in other words.

@@ -1,11 +1,10 @@
 """What `rbp sweep` prints under its table."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from rbp_engine.plan.points import SweepPlan, SweepPoint, plan_sweep
+from rbp_engine.plan.points import plan_sweep
 from rbp_engine.plan.request import SweepRequest
 from rbp_engine.plan.states import states_of
 from rbp_engine.run.cause import Cause
@@ -18,11 +17,11 @@ from rbp_engine.run.request import LaunchRequest
 from rbp_tui.cli.sweep.text import print_table
 
 
-def planned(folder: Path, *words: str, seeds: tuple[int, ...] = ()) -> SweepPlan:
+def planned(folder, *words, seeds=()):
     return plan_sweep(SweepRequest(LaunchRequest("digits", words, LaunchOptions(folder / "runs"), seeds)))
 
 
-def completed(plan: SweepPlan, point: SweepPoint, top1: float, sweep: SweepRecord | None = None) -> None:
+def completed(plan, point, top1, sweep=None):
     """The run of a point of the plan, with this accuracy."""
     run, scores = launch.create(point.loaded, plan.request.options.runs, sweep=sweep), Scores(loss=0.1, top1=top1)
     write_summary(run, replace(load_summary(run), status="completed", last=scores, best=scores))

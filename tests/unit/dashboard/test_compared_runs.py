@@ -10,10 +10,10 @@ from rbp_engine.run.files.summary import Summary
 from rbp_engine.run.launch import launch
 from rbp_engine.run.status.status import Verdict
 from rbp_engine.run.store.store import RunRecord, list_runs, unreadable
-from rbp_tui.dashboard.compare.selection import NEWEST_EXPERIMENTS, RUNS_AT_MOST, ComparedRuns, compared_runs
+from rbp_tui.dashboard.compare.selection import NEWEST_EXPERIMENTS, RUNS_AT_MOST, compared_runs
 
 
-def run(name: str, experiment: str) -> RunRecord:
+def run(name, experiment):
     summary = Summary(name, "digits", experiment, "rate_m", 4, 1)
     return RunRecord(RunDirectory(Path("runs", name)), summary, Verdict("completed", ""))
 
@@ -21,11 +21,11 @@ def run(name: str, experiment: str) -> RunRecord:
 RECORDS = [run("a1", "a"), run("a2", "a"), run("b1", "b"), run("c1", "c")]
 
 
-def ids(compared: ComparedRuns) -> list[str]:
+def ids(compared):
     return [record.run.id for record in compared.records]
 
 
-def test_without_a_choice_the_newest_experiments_are_shown_with_a_hint() -> None:
+def test_without_a_choice_the_newest_experiments_are_shown_with_a_hint():
     records = [run(f"{letter}{seed}", letter) for letter in "abcdefg" for seed in (1, 2)]
     found = compared_runs(records, [], "")
     assert ids(found) == [record.run.id for record in records[-2 * NEWEST_EXPERIMENTS :]]
@@ -35,7 +35,7 @@ def test_without_a_choice_the_newest_experiments_are_shown_with_a_hint() -> None
     assert ids(compared_runs(records, [], "")) == ["a1", "a2"]  # the others wait in the queue
 
 
-def test_without_a_choice_experiments_on_other_data_than_the_newest_are_left_out(tmp_path) -> None:
+def test_without_a_choice_experiments_on_other_data_than_the_newest_are_left_out(tmp_path):
     for number, preset in enumerate(("digits", "mnist5k", "digits")):
         launch.create(load_preset(preset, [f"seed={number}"]), tmp_path, run_id=f"{number}-{preset}")
     assert ids(compared_runs(list_runs(tmp_path), [], "")) == ["0-digits", "2-digits"]
@@ -58,7 +58,7 @@ def test_the_chosen_runs_are_shown_behind_the_baseline_and_what_is_gone_is_said(
     assert compared_runs([], chosen.split(), baseline).records == ()
 
 
-def test_unreadable_runs_are_left_out_and_too_many_runs_are_cut() -> None:
+def test_unreadable_runs_are_left_out_and_too_many_runs_are_cut():
     broken = unreadable(RunDirectory(Path("runs", "broken")), "damaged")
     assert ids(compared_runs([*RECORDS, broken], ["broken", "a1"], "")) == ["a1"]
     many = [run(f"r{number:03}", "e") for number in range(RUNS_AT_MOST + 5)]

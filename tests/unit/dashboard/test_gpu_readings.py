@@ -2,7 +2,6 @@
 
 import sys
 import threading
-from collections.abc import Iterator
 from types import ModuleType, SimpleNamespace
 
 import pytest
@@ -20,18 +19,18 @@ class NoLibrary(NVMLError):
 
 
 @pytest.fixture
-def driver(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+def driver(monkeypatch):
     """A driver of one card in the place of NVML. It answers while `answers` is set."""
     nvml = ModuleType("pynvml")
     answers = threading.Event()
     answers.set()
     memory = SimpleNamespace(used=1, total=4)
 
-    def count() -> int:
+    def count():
         answers.wait()
         return 1
 
-    parts: dict[str, object] = {
+    parts = {
         "NVMLError": NVMLError, "NVMLError_LibraryNotFound": NoLibrary, "answers": answers, "opened": [],
         "nvmlInit": lambda: nvml.opened.append(1), "nvmlDeviceGetCount": count,
         "nvmlDeviceGetHandleByIndex": lambda index: index, "nvmlDeviceGetName": lambda _: "A100",
@@ -60,8 +59,8 @@ def test_a_driver_that_hangs_is_asked_once_and_told_apart_from_no_card(driver, m
     assert reader.read().silent_s == 0.0
 
 
-def test_after_an_error_the_driver_is_opened_again(driver: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail() -> int:
+def test_after_an_error_the_driver_is_opened_again(driver, monkeypatch):
+    def fail():
         raise NVMLError("GPU is lost")
 
     reader = CardReader()
@@ -73,8 +72,8 @@ def test_after_an_error_the_driver_is_opened_again(driver: ModuleType, monkeypat
         assert (card.name, card.utilisation, card.processes) == ("A100", 0.5, ((7, 0),)) and len(driver.opened) == 2
 
 
-def test_a_machine_without_a_driver_says_so_in_words(driver: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail() -> None:
+def test_a_machine_without_a_driver_says_so_in_words(driver, monkeypatch):
+    def fail():
         raise NoLibrary("NVML Shared Library Not Found")
 
     monkeypatch.setattr(driver, "nvmlInit", fail)

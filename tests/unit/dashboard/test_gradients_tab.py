@@ -7,13 +7,11 @@ import pytest
 
 from rbp_engine.run.files.events import Event, GradientFidelity, RunStart
 from rbp_engine.run.status.history import HistoryBuilder
-from rbp_engine.run.status.samples import FidelityHistory
-from rbp_tui.charts.layer_rows import LayerRows
 from rbp_tui.charts.probe_rows import fidelity_rows
 from rbp_tui.dashboard.network.gradients import AGREEMENT, ERROR, selected_series
 
 
-def texts(rows: LayerRows) -> tuple[list[str], list[list[str]]]:
+def texts(rows):
     cells = zip(*(one.cells for one in rows.columns), strict=True)
     return [one.heading for one in rows.columns], [[cell.plain for cell in row] for row in cells]
 
@@ -21,26 +19,26 @@ def texts(rows: LayerRows) -> tuple[list[str], list[list[str]]]:
 START = RunStart(steps_per_epoch=10, weight_layers=["conv", "own", "out"], neuron_layers=["lif1", "lif2"])
 
 
-def sample(step: int) -> GradientFidelity:
+def sample(step):
     weights = [0.8, None, 1.0], [0.7, None, 1.0]  # cosines and ratios of norms
     return GradientFidelity(8, 0.9 + step / 1000, 1.1, *weights, [0.25, None], [0.6, None, step / 1000])
 
 
 @pytest.fixture
-def history() -> FidelityHistory:
+def history():
     builder = HistoryBuilder()._by_kind[GradientFidelity]
     for step, body in enumerate([START, sample(10), sample(20)]):
         builder.add(Event(step, 1.0, 1, 0, 10 * step, body))
     return builder.history()
 
 
-def test_the_title_says_which_gradients_and_on_how_many_images(history: FidelityHistory) -> None:
+def test_the_title_says_which_gradients_and_on_how_many_images(history):
     rows = fidelity_rows(history, 0, "rate_m")
     assert (rows.title, rows.note) == ("rate_M's gradient against BPTT's", "8 images")
     assert "BPTT itself" in fidelity_rows(history, 0, "bptt").note
 
 
-def test_the_chart_shows_the_whole_the_selected_weights_or_the_selected_neurons(history: FidelityHistory) -> None:
+def test_the_chart_shows_the_whole_the_selected_weights_or_the_selected_neurons(history):
     title, series = selected_series(history, 0)
     assert title == AGREEMENT and {one.label: one.y.tolist() for one in series} == {
         "norm ratio": [1.1, 1.1], "cosine": [0.91, 0.92],
@@ -52,7 +50,7 @@ def test_the_chart_shows_the_whole_the_selected_weights_or_the_selected_neurons(
     assert title == ERROR and [(one.label, one.y[0]) for one in series] == [("all neurons", 0.25), ("lif1", 0.25)]
 
 
-def test_layers_that_were_not_measured_leave_gaps(history: FidelityHistory) -> None:
+def test_layers_that_were_not_measured_leave_gaps(history):
     _, [mean, own] = selected_series(history, 5)
     assert np.isnan(own.y).all() and mean.y.tolist() == [0.25, 0.25]
     unknown = HistoryBuilder()._by_kind[GradientFidelity]

@@ -23,24 +23,24 @@ NO_CARDS = Cards(none_because="NVML Shared Library Not Found")
 MACHINE = MachineReading(NO_CARDS, (0.0, 1.0), 8 * GIB, 32 * GIB, 100 * GIB, ())
 
 
-def run(name: str, status: str) -> RunRecord:
+def run(name, status):
     folder = RunDirectory(RUNS / f"20260101-120000-digits-bptt-{name}")
     return RunRecord(folder, Summary(folder.id, "digits", "e", "bptt", 4, 1), Verdict(status, ""))
 
 
-def use(record: RunRecord, *pids: int) -> Use:
+def use(record, *pids):
     return Use(record.run, frozenset(pids), len(pids) * GIB, 1.5)
 
 
-def words(cells: tuple[object, ...]) -> list[str]:
+def words(cells):
     return [str(cell) for cell in cells]
 
 
-def lines(machine: MachineReading) -> list[str]:
+def lines(machine):
     return [line.plain for line in machine_lines(machine, None)]
 
 
-def test_a_card_shows_its_memory_and_load() -> None:
+def test_a_card_shows_its_memory_and_load():
     said = lines(replace(MACHINE, gpus=Cards((H100, IDLE, BROKEN))))[-3:]
     assert [line.split(maxsplit=1) for line in said] == [
         ["gpu0", "41.0 of 80.0 GiB  97 % busy  H100 80GB HBM3"],
@@ -49,12 +49,12 @@ def test_a_card_shows_its_memory_and_load() -> None:
     ]
 
 
-def test_a_driver_that_does_not_answer_is_named_with_the_time() -> None:
+def test_a_driver_that_does_not_answer_is_named_with_the_time():
     said = lines(replace(MACHINE, gpus=replace(NO_CARDS, silent_s=75.0)))[-1]
     assert "the NVIDIA driver has not answered for 1m15" in said and "rbp doctor" in said
 
 
-def test_devices_that_the_queue_can_give_are_counted_and_their_holders_named() -> None:
+def test_devices_that_the_queue_can_give_are_counted_and_their_holders_named():
     free = [DeviceUse("cpu-0", "cpu 0")]
     taken = [DeviceUse(f"cpu-{n}", f"cpu {n}", run=f"20260101-120000-digits-bptt-aaa{n}") for n in (1, 2)]
     assert (
@@ -67,7 +67,7 @@ def test_devices_that_the_queue_can_give_are_counted_and_their_holders_named() -
     )
 
 
-def test_runs_are_listed_with_their_usage_and_devices() -> None:
+def test_runs_are_listed_with_their_usage_and_devices():
     one, other = run("a1b2", "running"), run("c3d4", "running")
     machine = replace(
         MACHINE, gpus=Cards((H100, replace(IDLE, processes=((12, 0),)))), uses=(use(one, 11, 12), use(other, 13))
@@ -86,7 +86,7 @@ def test_runs_are_listed_with_their_usage_and_devices() -> None:
         ("queued", None, "queued"),
     ],
 )
-def test_a_live_run_without_a_process_here_says_why(status: str, host: str | None, said: str) -> None:
+def test_a_live_run_without_a_process_here_says_why(status, host, said):
     record = run("a1b2", status)
     hosts = {} if host is None else {record.run.id: host}
     rows = use_rows(replace(MACHINE, hosts=hosts), [record, run("c3d4", "completed")], 80)
@@ -94,7 +94,7 @@ def test_a_live_run_without_a_process_here_says_why(status: str, host: str | Non
     assert words(cells)[-1] == said
 
 
-def test_lost_runs_with_processes_and_runs_of_other_directories_are_listed() -> None:
+def test_lost_runs_with_processes_and_runs_of_other_directories_are_listed():
     lost, elsewhere = run("a1b2", "lost"), Use(RunDirectory(Path("/home/other/runs/mine")), frozenset({5}), GIB, 0.0)
     rows = use_rows(replace(MACHINE, uses=(use(lost, 4), elsewhere)), [lost], 80)
     assert [words(cells)[1:4] for cells in rows.values()] == [["digits", "a1b2", "1"], ["mine", "elsewhere", "1"]]

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from rbp_tui.charts.palette import DARK, LIGHT, SeriesColours, contrast
-from rbp_tui.charts.smoothing import Floats
 from rbp_tui.dashboard.themes import DARK as DARK_THEME
 from rbp_tui.dashboard.themes import LIGHT as LIGHT_THEME
 
@@ -27,30 +26,30 @@ TO_LAB = np.array(
 )
 
 
-def linear(colour: str) -> Floats:
+def linear(colour):
     parts = np.array([int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)])
     return np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
 
 
-def seen(colour: str, sight: Floats) -> Floats:
+def seen(colour, sight):
     return TO_LAB @ np.cbrt(TO_CONES @ np.clip(sight @ linear(colour), 0, 1))
 
 
 @pytest.mark.parametrize("sight", SIGHTS)
 @pytest.mark.parametrize("colours", [DARK, LIGHT])
-def test_any_two_colours_differ_also_for_colour_blind_eyes(colours: tuple[str, ...], sight: str) -> None:
+def test_any_two_colours_differ_also_for_colour_blind_eyes(colours, sight):
     for one, other in combinations(colours, 2):
         assert np.linalg.norm(seen(one, SIGHTS[sight]) - seen(other, SIGHTS[sight])) > 0.08, (one, other)
 
 
 @pytest.mark.parametrize(("colours", "theme"), [(DARK, DARK_THEME), (LIGHT, LIGHT_THEME)])
-def test_colours_stand_out_from_the_background(colours: tuple[str, ...], theme: object) -> None:
+def test_colours_stand_out_from_the_background(colours, theme):
     for name in ("background", "surface", "panel"):
         for colour in colours:
             assert contrast(colour, getattr(theme, name)) >= 3, (colour, name)
 
 
-def test_a_key_keeps_its_colour_when_others_come_and_go() -> None:
+def test_a_key_keeps_its_colour_when_others_come_and_go():
     colours = SeriesColours()
     first = [colours.colour(key, dark=True) for key in ("a", "b", "c")]
     assert len(set(first)) == 3
@@ -59,7 +58,7 @@ def test_a_key_keeps_its_colour_when_others_come_and_go() -> None:
     assert colours.colour("more 5", dark=False) == LIGHT[0]
 
 
-def test_series_of_one_colour_differ_in_their_strokes() -> None:
+def test_series_of_one_colour_differ_in_their_strokes():
     colours = SeriesColours()
     looks = [(colours.colour(str(key), dark=True), colours.stroke(str(key))) for key in range(24)]
     assert len(set(looks)) == 24

@@ -6,7 +6,6 @@ from rbp_tui.charts.axis import Axis
 from rbp_tui.charts.plot import NOBODY, Canvas, plot, read
 from rbp_tui.charts.raster import braille, extremes, line_dots
 from rbp_tui.charts.series import ChartCurve, Series
-from rbp_tui.charts.smoothing import Floats
 
 ROWS, COLUMNS = 8, 30
 X = np.arange(60.0)
@@ -15,17 +14,17 @@ CANVAS = Canvas(Axis(0, 59), Axis(0, 100), ROWS, COLUMNS)
 heights = st.lists(st.floats(0, 100), min_size=60, max_size=60).map(np.array)
 
 
-def curve(y: Floats, *, smoothing: float = 0.0, emphasis: bool = False) -> ChartCurve:
+def curve(y, *, smoothing=0.0, emphasis=False):
     return ChartCurve(Series("a", "a", X, y, emphasis=emphasis), smoothing)
 
 
-def pattern(y: Floats) -> np.ndarray:
+def pattern(y):
     dots = line_dots(extremes(X, y, CANVAS.x, CANVAS.width), CANVAS.y, CANVAS.height)
     return braille(dots)
 
 
 @given(heights, heights)
-def test_cells_where_two_curves_meet_show_the_dots_of_both(one: Floats, other: Floats) -> None:
+def test_cells_where_two_curves_meet_show_the_dots_of_both(one, other):
     cells = plot([curve(one), curve(other)], [0, 0], CANVAS)
     union = pattern(one) | pattern(other)
     lit = union > 0
@@ -37,7 +36,7 @@ def test_cells_where_two_curves_meet_show_the_dots_of_both(one: Floats, other: F
         assert (cells.owners[alone] == number).all()
 
 
-def test_curves_that_coincide_all_show_their_colour() -> None:
+def test_curves_that_coincide_all_show_their_colour():
     flat = np.full(60, 50.0)
     owners = plot([curve(flat)] * 4, [0] * 4, CANVAS).owners
     owners = owners[owners != NOBODY]
@@ -46,7 +45,7 @@ def test_curves_that_coincide_all_show_their_colour() -> None:
     assert np.count_nonzero(owners == 3) == COLUMNS / 2
 
 
-def test_behind_a_smoothed_line_its_values_are_faint() -> None:
+def test_behind_a_smoothed_line_its_values_are_faint():
     noisy = curve(50.0 + 40.0 * np.sin(X * 2.3), smoothing=0.95)
     cells = plot([noisy], [0], CANVAS)
     lit = cells.owners == 0
@@ -55,7 +54,7 @@ def test_behind_a_smoothed_line_its_values_are_faint() -> None:
     assert cells.faint.any()
 
 
-def test_values_outside_have_signs_at_the_edge_in_the_curve_s_colour() -> None:
+def test_values_outside_have_signs_at_the_edge_in_the_curve_s_colour():
     y = np.full(60, 50.0)
     y[0], y[30] = 500.0, -500.0
     cells = plot([curve(np.full(60, 10.0)), curve(y)], [0, 0], CANVAS)
@@ -63,5 +62,5 @@ def test_values_outside_have_signs_at_the_edge_in_the_curve_s_colour() -> None:
     assert cells.owners[0, 0] == cells.owners[-1, 15] == 1
 
 
-def test_the_cursor_of_a_chart_too_narrow_for_a_plot_reads_its_point() -> None:
+def test_the_cursor_of_a_chart_too_narrow_for_a_plot_reads_its_point():
     assert read(curve(X), 5.2, CANVAS.x, columns=0) == 5

@@ -3,7 +3,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from rbp_tui.charts.axis import Axis
-from rbp_tui.charts.raster import Floats, Mask, band_dots, extent, extremes, line_dots, showable
+from rbp_tui.charts.raster import band_dots, extent, extremes, line_dots, showable
 
 ROWS, COLUMNS = 40, 60
 MIDDLE_OF_A_DOT = 0.499  # points close to a dot's edge may round either way
@@ -12,17 +12,17 @@ values = st.floats(-1e6, 1e6).map(lambda value: round(value, 3))
 points = st.lists(st.tuples(values, values), min_size=1, max_size=60)
 
 
-def sorted_points(pairs: list[tuple[float, float]]) -> tuple[Floats, Floats]:
+def sorted_points(pairs):
     x, y = np.array(sorted(pairs), dtype=np.float64).T
     return np.ascontiguousarray(x), np.ascontiguousarray(y)
 
 
-def drawn(x: Floats, y: Floats, x_axis: Axis, y_axis: Axis) -> Mask:
+def drawn(x, y, x_axis, y_axis):
     columns = extremes(x, showable(y, log=y_axis.log), x_axis, COLUMNS, log=y_axis.log)
     return line_dots(columns, y_axis, ROWS)
 
 
-def expect_lit(dots: Mask, x: Floats, y: Floats, x_axis: Axis, y_axis: Axis) -> None:
+def expect_lit(dots, x, y, x_axis, y_axis):
     """Check, point by point, that every point in the view has its dot."""
     for one_x, one_y in zip(x, y, strict=True):
         if not (x_axis.low <= one_x <= x_axis.high and y_axis.low <= one_y <= y_axis.high):
@@ -42,7 +42,7 @@ def test_every_point_in_the_view_lights_its_dot(pairs, low, high, whole):
 
 
 @given(points, st.booleans())
-def test_on_log_axes_every_positive_point_lights_its_dot(pairs: list[tuple[float, float]], x_log: bool) -> None:
+def test_on_log_axes_every_positive_point_lights_its_dot(pairs, x_log):
     x, y = sorted_points(pairs)
     shown = (y > 0) & ((x > 0) | (not x_log))
     assume(shown.any())
@@ -52,7 +52,7 @@ def test_on_log_axes_every_positive_point_lights_its_dot(pairs: list[tuple[float
 
 
 @given(st.integers(2_000, 20_000), st.integers(0, 2**32 - 1))
-def test_a_single_spike_among_many_points_is_never_lost(count: int, seed: int) -> None:
+def test_a_single_spike_among_many_points_is_never_lost(count, seed):
     draw = np.random.default_rng(seed)
     x, y = np.arange(count, dtype=np.float64), draw.uniform(0.4, 0.6, count)
     up, down = draw.choice(count, 2, replace=False)
@@ -63,7 +63,7 @@ def test_a_single_spike_among_many_points_is_never_lost(count: int, seed: int) -
 
 
 @given(points)
-def test_points_are_joined_without_a_hole(pairs: list[tuple[float, float]]) -> None:
+def test_points_are_joined_without_a_hole(pairs):
     x, y = sorted_points(pairs)
     assume(x[0] < x[-1])
     dots = drawn(x, y, Axis.spanning(x[0], x[-1]), Axis.spanning(float(y.min()), float(y.max())))
@@ -74,7 +74,7 @@ def test_points_are_joined_without_a_hole(pairs: list[tuple[float, float]]) -> N
         assert (wide & after).any()
 
 
-def test_values_that_cannot_be_shown_leave_a_gap() -> None:
+def test_values_that_cannot_be_shown_leave_a_gap():
     x = np.arange(6, dtype=np.float64)
     for nothing, log in ((np.nan, False), (np.inf, False), (-np.inf, False), (0.0, True), (-3.0, True)):
         y = np.array([1, 1, nothing, nothing, 10, 10])
@@ -85,26 +85,26 @@ def test_values_that_cannot_be_shown_leave_a_gap() -> None:
         assert dots[0, 48:].all()
 
 
-def test_the_line_between_two_points_is_drawn_when_zoomed_between_them() -> None:
+def test_the_line_between_two_points_is_drawn_when_zoomed_between_them():
     x, y = np.array([0.0, 10.0]), np.array([0.0, 10.0])
     dots = drawn(x, y, Axis(4, 6), Axis(4, 6))
     assert dots.any(axis=0).all()
     assert extent(x, y, Axis(4, 6)) == (4.0, 6.0)
 
 
-def test_a_line_between_two_points_is_straight_on_a_log_axis() -> None:
+def test_a_line_between_two_points_is_straight_on_a_log_axis():
     x, y = np.array([0.0, 2.0]), np.array([1.0, 10_000.0])
     columns = extremes(x, y, Axis(0, 2), 3, log=True)
     assert np.isclose(columns.low[1], 100.0)
 
 
-def test_values_above_and_below_the_view_are_not_drawn() -> None:
+def test_values_above_and_below_the_view_are_not_drawn():
     x = np.arange(COLUMNS, dtype=np.float64)
     dots = drawn(x, np.where(x < 30, -1e300, 1e300), Axis(0, COLUMNS - 1), Axis(0, 1))
     assert dots.any(axis=0).sum() <= 2
 
 
-def test_a_band_below_a_log_axis_is_drawn_to_the_edge() -> None:
+def test_a_band_below_a_log_axis_is_drawn_to_the_edge():
     x = np.arange(COLUMNS, dtype=np.float64)
     axis = Axis(0, COLUMNS - 1)
     edges = (showable(np.full(COLUMNS, edge), log=True) for edge in (-1.0, 10.0))
@@ -112,7 +112,7 @@ def test_a_band_below_a_log_axis_is_drawn_to_the_edge() -> None:
     assert band_dots(low.low, high.high, Axis(0.1, 10, log=True), ROWS).all()
 
 
-def test_no_points_draw_nothing() -> None:
+def test_no_points_draw_nothing():
     nothing = np.empty(0)
     assert not drawn(nothing, nothing, Axis(0, 1), Axis(0, 1)).any()
     assert extent(nothing, nothing, Axis(0, 1)) is None

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rbp_tui.charts.axis import Axis
-from rbp_tui.charts.ticks import XUnit, place, short, tick_labels, ticks
+from rbp_tui.charts.ticks import place, short, tick_labels, ticks
 
 finite = st.floats(-1e12, 1e12)
 positive = st.floats(1e-9, 1e12)
@@ -25,7 +25,7 @@ def test_ticks_ascend_inside_the_axis_and_are_not_too_many(ends, most, unit):
 
 
 @given(finite, finite, most, units)
-def test_labels_of_different_ticks_differ(low: float, high: float, most: int, unit: XUnit | None) -> None:
+def test_labels_of_different_ticks_differ(low, high, most, unit):
     axis = Axis.spanning(*sorted((low, high)))
     if axis.high - axis.low > max(1e-3, 1e-5 * max(abs(axis.low), abs(axis.high))):
         labels = tick_labels(ticks(axis, most, unit), axis, unit)
@@ -50,7 +50,7 @@ def test_labels_of_different_ticks_differ(low: float, high: float, most: int, un
         (Axis(1e-6, 1e-5), None, ["2e-6", "4e-6", "6e-6", "8e-6", "1e-5"]),
     ],
 )
-def test_labels_are_round_and_short(axis: Axis, unit: XUnit | None, labels: list[str]) -> None:
+def test_labels_are_round_and_short(axis, unit, labels):
     assert tick_labels(ticks(axis, 6, unit), axis, unit) == labels
 
 
@@ -61,11 +61,11 @@ def test_labels_are_round_and_short(axis: Axis, unit: XUnit | None, labels: list
         (3e20, "3e20"), (math.nan, "–"),
     ],
 )  # fmt: skip
-def test_a_value_is_shown_with_three_digits(value: float, text: str) -> None:
+def test_a_value_is_shown_with_three_digits(value, text):
     assert short(value) == text
 
 
-def test_a_position_is_shown_in_its_unit() -> None:
+def test_a_position_is_shown_in_its_unit():
     assert place(48_120.0, "step") == "48120"
     assert place(121.0, "epoch") == "121"
     assert place(12.25, "epoch") == "12.25"
@@ -73,14 +73,14 @@ def test_a_position_is_shown_in_its_unit() -> None:
 
 
 @given(finite, finite, st.floats(0.1, 5), st.floats(0, 1))
-def test_zooming_keeps_the_value_under_the_pointer(low: float, high: float, factor: float, around: float) -> None:
+def test_zooming_keeps_the_value_under_the_pointer(low, high, factor, around):
     axis = Axis.spanning(*sorted((low, high)))
     value = axis.value(around)
     assert math.isclose(axis.zoomed(factor, around).position(value), around, abs_tol=1e-6)
 
 
 @given(st.floats(-3, 3), st.floats(0, 1), st.floats(0, 1), st.booleans())
-def test_panning_stops_at_the_ends(share: float, one: float, other: float, log: bool) -> None:
+def test_panning_stops_at_the_ends(share, one, other, log):
     outer = Axis(1.0, 1000.0, log)
     low, high = sorted((outer.value(one), outer.value(other)))
     axis = Axis.spanning(low, high, log=log).clipped(outer) or outer

@@ -9,39 +9,39 @@ from rbp_tui.charts.series import ChartCurve, Series
 numbers = st.floats(-1e6, 1e6)
 
 
-def test_arrays_of_different_lengths_are_refused() -> None:
+def test_arrays_of_different_lengths_are_refused():
     with pytest.raises(ValueError, match="series 'loss'"):
         Series("loss", "loss", np.arange(3.0), np.arange(4.0))
 
 
 @given(st.lists(numbers, min_size=1, max_size=50), numbers)
-def test_the_nearest_point_is_found(places: list[float], x: float) -> None:
+def test_the_nearest_point_is_found(places, x):
     curve = ChartCurve(Series("a", "a", np.array(places), np.zeros(len(places))), 0.0)
     index = curve.nearest(x)
     assert index is not None
     assert abs(curve.x[index] - x) == min(abs(place - x) for place in places)
 
 
-def test_the_nearest_point_has_a_value() -> None:
+def test_the_nearest_point_has_a_value():
     curve = ChartCurve(Series("a", "a", np.arange(4.0), np.array([1.0, np.nan, np.nan, 2.0])), 0.0)
     assert curve.nearest(1.1) == 0
     assert ChartCurve(Series("a", "a", np.arange(2.0), np.full(2, np.nan)), 0.0).nearest(1.0) is None
 
 
-def test_points_are_sorted_and_those_without_x_left_out() -> None:
+def test_points_are_sorted_and_those_without_x_left_out():
     curve = ChartCurve(Series("a", "a", np.array([3.0, np.nan, 1.0]), np.array([30.0, 20.0, 10.0])), 0.0)
     assert curve.x.tolist() == [1.0, 3.0]
     assert curve.y.tolist() == [10.0, 30.0]
 
 
-def test_the_best_value_is_that_of_the_unsmoothed_data() -> None:
+def test_the_best_value_is_that_of_the_unsmoothed_data():
     series = Series("a", "a", np.arange(5.0), np.array([3.0, 1.0, np.nan, 9.0, 1.0]), marker="lowest")
     assert ChartCurve(series, 0.9).best == 1
     assert ChartCurve(Series("a", "a", series.x, series.y, marker="highest"), 0.0).best == 3
     assert ChartCurve(Series("a", "a", series.x, series.y), 0.0).best is None
 
 
-def test_unchanged_parts_are_not_computed_again() -> None:
+def test_unchanged_parts_are_not_computed_again():
     model = ChartModel()
     x = np.arange(5.0)
     model.set_series([Series("a", "a", x, x), Series("b", "b", x, x)])
@@ -53,7 +53,7 @@ def test_unchanged_parts_are_not_computed_again() -> None:
     assert model.curves[1] is not first[1]
 
 
-def test_smoothing_does_not_depend_on_the_view() -> None:
+def test_smoothing_does_not_depend_on_the_view():
     model = ChartModel()
     x = np.arange(500.0)
     model.set_series([Series("a", "a", x, np.random.default_rng(0).normal(size=500))])
@@ -66,7 +66,7 @@ def test_smoothing_does_not_depend_on_the_view() -> None:
     assert (model.curves[0].line == line).all()
 
 
-def test_the_cursor_steps_to_the_next_point_at_least_a_cell_away() -> None:
+def test_the_cursor_steps_to_the_next_point_at_least_a_cell_away():
     model = ChartModel()
     x = np.array([0.0, 1.0, 2.0, 50.0, 100.0])
     model.set_series([Series("a", "a", x, x)])

@@ -2,13 +2,13 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbp_tui.charts.smoothing import Floats, smoothed, smoothed_band, spacing
+from rbp_tui.charts.smoothing import smoothed, smoothed_band, spacing
 
 factors = st.floats(0.01, 0.99)
 places = st.lists(st.floats(0, 1e4).map(lambda value: round(value, 2)), min_size=2, max_size=200).map(sorted)
 
 
-def by_definition(x: Floats, y: Floats, factor: float) -> Floats:
+def by_definition(x, y, factor):
     """The weighted mean of each value, straight from the definition."""
     means = []
     for number in range(len(x)):
@@ -19,7 +19,7 @@ def by_definition(x: Floats, y: Floats, factor: float) -> Floats:
 
 
 @given(places, factors, st.integers(0, 2**32 - 1))
-def test_the_average_equals_its_definition_as_a_weighted_mean(x: list[float], factor: float, seed: int) -> None:
+def test_the_average_equals_its_definition_as_a_weighted_mean(x, factor, seed):
     draw = np.random.default_rng(seed)
     y = draw.normal(size=len(x))
     y[draw.random(len(x)) < 0.2] = np.nan
@@ -27,7 +27,7 @@ def test_the_average_equals_its_definition_as_a_weighted_mean(x: list[float], fa
     assert np.allclose(found, by_definition(np.array(x), y, factor), equal_nan=True)
 
 
-def test_a_long_series_neither_overflows_nor_underflows() -> None:
+def test_a_long_series_neither_overflows_nor_underflows():
     x = np.arange(200_000.0)
     assert np.allclose(smoothed(x, np.ones_like(x), 0.01), 1.0)
 
@@ -49,18 +49,18 @@ def test_the_line_lies_inside_its_band_on_linear_and_log_axes(x, factor, log, se
     assert np.isnan(low[~known]).all() and np.isnan(high[~known]).all()
 
 
-def test_on_a_log_axis_the_mean_is_geometric() -> None:
+def test_on_a_log_axis_the_mean_is_geometric():
     assert np.allclose(smoothed(np.arange(2.0), np.array([1.0, 100.0]), 0.5, log=True), [1.0, 100.0 ** (2 / 3)])
     y = np.array([1.0, 0.0, -1.0, 1.0])
     assert np.allclose(smoothed(np.arange(4.0), y, 0.9, log=True), y)
 
 
-def test_the_usual_distance_ignores_gaps_and_repeated_positions() -> None:
+def test_the_usual_distance_ignores_gaps_and_repeated_positions():
     x = np.concatenate((np.arange(30_000.0), [29_999.0] * 5, 1e9 + np.arange(3.0)))
     assert spacing(x) == 1.0
     assert spacing(np.zeros(3)) == 1.0
 
 
-def test_no_smoothing_changes_nothing() -> None:
+def test_no_smoothing_changes_nothing():
     x, y = np.arange(3.0), np.array([1.0, np.nan, 2.0])
     assert np.array_equal(smoothed(x, y, 0.0), y, equal_nan=True)

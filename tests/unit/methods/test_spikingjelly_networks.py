@@ -6,12 +6,7 @@ import pytest
 import torch
 from spikingjelly.activation_based import functional, layer
 from spikingjelly.activation_based import neuron as theirs
-from spikingjelly.activation_based.model import (
-    parametric_lif_net,
-    sew_resnet,
-    spiking_resnet,
-    spiking_vggws_ottt,
-)
+from spikingjelly.activation_based.model import parametric_lif_net, sew_resnet, spiking_resnet, spiking_vggws_ottt
 from torch import nn
 
 from rbp_engine.methods import METHODS, create_method

@@ -6,12 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from rbp_engine.models.blocks import (
-    NamedSequential,
-    PreActBlock,
-    Residual,
-    TransformerBlock,
-)
+from rbp_engine.models.blocks import NamedSequential, PreActBlock, Residual, TransformerBlock
 
 X = torch.tensor([[1.0, 2.0]])
 

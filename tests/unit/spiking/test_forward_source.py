@@ -6,7 +6,6 @@ import pickle
 import subprocess
 import sys
 import traceback
-from typing import Any
 
 import pytest
 import torch
@@ -120,7 +119,7 @@ Text."""
 
 def typed():
     """A class without a file."""
-    namespace: dict[str, Any] = {"F": F}
+    namespace = {"F": F}
     exec("def forward(self, x): return F.relu(x)", namespace)
     return type("Typed", (nn.Module,), {"forward": namespace["forward"]})
 

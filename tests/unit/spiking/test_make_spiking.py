@@ -73,7 +73,7 @@ def test_timms_own_activations_become_neurons(name):
     assert report.replaced[0].note == ("its weights are gone" if name == "PReLU" else "")
 
 
-def test_torchs_transformer_has_no_fast_path_past_its_neuron() -> None:
+def test_torchs_transformer_has_no_fast_path_past_its_neuron():
     network = nn.TransformerEncoderLayer(8, 2, 16, activation="relu", batch_first=True)
     make_spiking(network)
     assert list(neurons(network)) == ["activation"]

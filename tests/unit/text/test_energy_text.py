@@ -10,7 +10,7 @@ from rbp_tui.charts.energy_rows import NEURONS, energy_columns
 from rbp_tui.text import energy_text
 
 
-def energy(*, rate: float | None = 0.14, spent: float = 300.0) -> Energy:
+def energy(*, rate=0.14, spent=300.0):
     """Two layers, of which spikes drive the second; without a spike 50 pJ are spent, and the quantised ANN 150."""
     layers = [
         LayerEnergy(one_line("stem"), 0, 0, 2000, 2000, None, 40.0, 0.0, 50.0),

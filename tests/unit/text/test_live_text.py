@@ -8,7 +8,7 @@ from rbp_engine.run.status.samples import FiringHistory
 from rbp_tui.text.live_text import firing_text
 
 
-def history(layers: int) -> FiringHistory:
+def history(layers):
     rates = np.tile(np.linspace(0.05, 0.25, layers)[None, :, None], (2, 1, 4))
     names, step, epoch = tuple(map(str, range(layers))), np.array([10.0, 20.0]), np.array([1.0, 2.0])
     silent, saturated = np.full((2, layers), 0.5), np.full((2, layers), 0.125)
