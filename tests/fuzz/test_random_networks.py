@@ -24,7 +24,7 @@ CHUNKS = [range(first, min(first + CHUNK, FIRST + NETWORKS)) for first in range(
 
 # Called by others (`unbind` by `list`), of another type or rank than the oracles have, or other names of `matmul`.
 LEFT_OUT = {"unbind", "float", "half", "bfloat16", "mm", "tensordot", "addmm", "baddbmm"}
-# Two activations are equal too often: tests/unit/spiking/test_slope_rules.py.
+# Two activations are equal too often: tests/unit/spiking/test_nonlinear_rules.py.
 LEFT_OUT |= {"maximum", "minimum"}
 LEFT_OUT |= {name for name in table.RULES if name.endswith("3d")}
 

@@ -1,3 +1,5 @@
+from contextlib import asynccontextmanager
+
 import numpy as np
 import pytest
 from textual.app import App
@@ -43,14 +45,24 @@ class Charts(App[None]):
         return [self.chart.render_line(row).text for row in range(self.chart.size.height)]
 
 
+@asynccontextmanager
+async def drawn(*series, size=(80, 12), count=1):
+    """The app and its pilot."""
+    app = Charts(*series, count=count)
+    async with app.run_test(size=size) as pilot:
+        yield app, pilot
+
+
 async def press(pilot, *keys):
     await pilot.press(*keys)
     await pilot.pause()
 
 
 async def test_points_are_drawn_one_by_one_without_line_or_smoothing():
-    app = Charts(Series("a", "runs", np.array([1.0, 2.0, 5.0]), np.array([0.0, 9.0, 5.0]), points=True))
-    async with app.run_test(size=(80, 12)):
+    async with drawn(Series("a", "runs", np.array([1.0, 2.0, 5.0]), np.array([0.0, 9.0, 5.0]), points=True)) as (
+        app,
+        _,
+    ):
         app.chart.smoothing = 0.9
         plot = "".join(row[6:] for row in app.rows[1:-1])
         assert plot.replace(" ", "").replace("┈", "") == 3 * "●"
@@ -66,8 +78,7 @@ async def test_without_data_it_says_so():
 
 
 async def test_a_log_axis_without_positive_values_says_so():
-    app = Charts(Series("a", "train", X, -X))
-    async with app.run_test(size=(60, 10)):
+    async with drawn(Series("a", "train", X, -X), size=(60, 10)) as (app, _):
         app.chart.y_log = True
         assert any("nothing above 0" in row for row in app.rows)
 
@@ -75,8 +86,7 @@ async def test_a_log_axis_without_positive_values_says_so():
 @pytest.mark.parametrize("size", [(1, 1), (2, 2), (5, 3), (14, 2), (15, 6), (20, 4), (36, 3), (80, 24), (200, 60)])
 async def test_every_row_fills_the_width_at_every_size(size):
     many = [Series(str(n), f"a rather long label {n}", X, X * n + 1, band=(X * n, X * n + 2)) for n in range(10)]
-    app = Charts(*many, FALLING)
-    async with app.run_test(size=size):
+    async with drawn(*many, FALLING, size=size) as (app, _):
         for cursor in (None, 50.0):
             app.chart.set_cursor(cursor)
             for y in range(size[1]):
@@ -104,8 +114,7 @@ async def test_extreme_values_are_survived(log):
 
 
 async def test_keys_zoom_pan_and_show_all_again():
-    app = Charts(RISING)
-    async with app.run_test(size=(80, 12)) as pilot:
+    async with drawn(RISING) as (app, pilot):
         app.chart.focus()
         await press(pilot, "+")
         assert app.chart.view == pytest.approx((10.0, 90.0))
@@ -124,8 +133,7 @@ async def test_keys_zoom_pan_and_show_all_again():
 async def test_zero_shows_what_would_flatten_the_rest_and_again_leaves_it_out():
     slow = np.full(101, 20.0)
     slow[0] = 2000.0
-    app = Charts(Series("a", "step", X, slow))
-    async with app.run_test(size=(80, 12)) as pilot:
+    async with drawn(Series("a", "step", X, slow)) as (app, pilot):
         app.chart.focus()
         assert app.rows[0].endswith("clipped")
         assert app.rows[1][6] == "▲"
@@ -142,8 +150,7 @@ async def test_zero_shows_what_would_flatten_the_rest_and_again_leaves_it_out():
 
 
 async def test_a_mark_has_its_word_on_the_x_axis_and_a_line_behind_the_curves():
-    app = Charts(RISING)
-    async with app.run_test(size=(107, 12)) as pilot:
+    async with drawn(RISING, size=(107, 12)) as (app, pilot):
         app.chart.set_marks([XMark(0.0, "compile"), *(XMark(x, "resume") for x in (50.0, 51.0, 300.0))])
         await pilot.pause()
         assert app.rows[-1].split()[:3] == ["step", "compile", "10"]
@@ -154,15 +161,16 @@ async def test_a_mark_has_its_word_on_the_x_axis_and_a_line_behind_the_curves():
 
 
 async def test_more_than_eight_series_have_other_strokes_and_keys():
-    app = Charts(*[Series(str(number), str(number), X, X + number) for number in range(17)])
-    async with app.run_test(size=(170, 20)):
+    async with drawn(*[Series(str(number), str(number), X, X + number) for number in range(17)], size=(170, 20)) as (
+        app,
+        _,
+    ):
         row = app.rows[0]
         assert [row.count(key) for key in "●╍┉"] == [8, 8, 1]
 
 
 async def test_keys_change_scales_and_smoothing():
-    app = Charts(RISING)
-    async with app.run_test(size=(80, 12)) as pilot:
+    async with drawn(RISING) as (app, pilot):
         app.chart.focus()
         await press(pilot, "l", "L", "]", "]")
         assert (app.chart.y_log, app.chart.x_log) == (True, True)
@@ -176,8 +184,7 @@ async def test_keys_change_scales_and_smoothing():
 async def test_the_cursor_reads_the_nearest_point_of_every_curve():
     sparse = Series("c", "test", np.array([0.0, 40.0, 100.0]), np.array([7.0, 8.0, 9.0]))
     short = Series("d", "short", np.array([0.0, 10.0]), np.array([1.0, 1.0]))
-    app = Charts(RISING, sparse, short)
-    async with app.run_test(size=(100, 12)):
+    async with drawn(RISING, sparse, short, size=(100, 12)) as (app, _):
         app.chart.set_cursor(52.2)
         assert " ".join(app.rows[0].split()) == "loss @52.20 ● train 52.0 ● test 8.00 ● short –"
         app.chart.smoothing = 0.9
@@ -185,8 +192,7 @@ async def test_the_cursor_reads_the_nearest_point_of_every_curve():
 
 
 async def test_keys_move_the_cursor_and_post_a_message():
-    app = Charts(RISING)
-    async with app.run_test(size=(26, 10)) as pilot:
+    async with drawn(RISING, size=(26, 10)) as (app, pilot):
         app.chart.focus()
         await press(pilot, "left")
         assert app.chart.cursor == 100.0
@@ -201,8 +207,7 @@ async def test_keys_move_the_cursor_and_post_a_message():
 
 
 async def test_a_click_sets_the_cursor_and_a_double_click_shows_everything():
-    app = Charts(RISING)
-    async with app.run_test(size=(107, 12)) as pilot:
+    async with drawn(RISING, size=(107, 12)) as (app, pilot):
         await pilot.click(CurveChart, offset=(6 + 50, 5))
         await pilot.pause()
         assert app.chart.cursor == 50.0
@@ -214,8 +219,7 @@ async def test_a_click_sets_the_cursor_and_a_double_click_shows_everything():
 
 
 async def test_the_wheel_zooms_around_the_pointer():
-    app = Charts(RISING)
-    async with app.run_test(size=(107, 12)) as pilot:
+    async with drawn(RISING, size=(107, 12)) as (app, pilot):
         await pilot._post_mouse_events([curve_chart.events.MouseScrollUp], CurveChart, offset=(6 + 25, 5))
         await pilot.pause()
         view = app.chart.view
@@ -227,8 +231,7 @@ async def test_the_wheel_zooms_around_the_pointer():
 
 
 async def test_changes_from_the_program_post_no_messages():
-    app = Charts(RISING, count=2)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with drawn(RISING, count=2, size=(80, 24)) as (app, pilot):
         for chart in app.charts:
             chart.set_view(20, 40)
             chart.set_cursor(30)
@@ -242,26 +245,23 @@ async def test_changes_from_the_program_post_no_messages():
 
 
 async def test_new_data_keeps_the_view_and_unchanged_data_is_not_redrawn(monkeypatch):
-    drawn = []
-    real = curve_chart.draw
-    monkeypatch.setattr(curve_chart, "draw", lambda *given: drawn.append(1) or real(*given))
-    app = Charts(RISING)
-    async with app.run_test(size=(80, 12)) as pilot:
+    drawings, real = [], curve_chart.draw
+    monkeypatch.setattr(curve_chart, "draw", lambda *given: drawings.append(1) or real(*given))
+    async with drawn(RISING) as (app, pilot):
         app.chart.set_view(20, 40)
         await pilot.pause()
-        drawn.clear()
+        drawings.clear()
         app.chart.set_series([Series("a", "train", X.copy(), X.copy())])
         await pilot.pause()
-        assert not drawn
+        assert not drawings
         app.chart.set_series([Series("a", "train", np.arange(200.0), np.arange(200.0))])
         await pilot.pause()
-        assert len(drawn) == 1
+        assert len(drawings) == 1
         assert app.chart.view == (20, 40)
 
 
 async def test_changing_the_x_axis_resets_view_and_cursor():
-    app = Charts(RISING)
-    async with app.run_test(size=(80, 12)):
+    async with drawn(RISING) as (app, _):
         app.chart.set_view(20, 40)
         app.chart.set_cursor(30)
         app.chart.x_axis = "time"
@@ -276,8 +276,7 @@ def colours_of(app):
 
 
 async def test_a_curve_keeps_its_colour_when_others_are_removed():
-    app = Charts(RISING, FALLING, Series("c", "test", X, X))
-    async with app.run_test(size=(100, 12)) as pilot:
+    async with drawn(RISING, FALLING, Series("c", "test", X, X), size=(100, 12)) as (app, pilot):
         before = colours_of(app)
         assert len(set(before)) == 3
         app.chart.set_series([FALLING, Series("c", "test", X, X)])

@@ -276,18 +276,6 @@ def test_kaiming_init_is_by_fan_out_for_convolutions_and_fan_in_for_linear_layer
         assert layer.bias is None or not layer.bias.any()
 
 
-def test_batch_norms_start_as_the_identity(fresh):
-    for norm in layers(fresh[1], nn.BatchNorm2d):
-        assert (norm.weight == 1).all()
-        assert not norm.bias.any()
-
-
-def test_the_seed_decides_the_weights():
-    first = make("convnet")
-    assert same_weights(first, make("convnet"))
-    assert not same_weights(first, create_model("convnet", num_classes=10, in_channels=1))
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_neuron_settings_reach_every_neuron_and_each_has_its_own_surrogate(name):
     model = outline(name, decay=0.5, threshold=0.7, reset="hard", v_reset=-0.1, detach_reset=False, surrogate="atan")

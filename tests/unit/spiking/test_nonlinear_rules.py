@@ -1,4 +1,6 @@
-"""Norms, activations and softmax: values step by step, and the gradient of mean slopes."""
+"""Norms, activations, softmax, functions of several activations and maxima: values step by step, and the gradients of
+the rate methods.
+"""
 
 import warnings
 
@@ -15,6 +17,7 @@ from tests.unit.spiking.rule_checks import (
     by_rate_m,
     by_rate_s,
     by_step,
+    check_rate_at_the_largest_mean,
     check_rate_with_mean_slopes,
     check_sequence,
     check_static_image,
@@ -64,8 +67,22 @@ SLOPED = {
     "power": lambda x: x**3,
     "power of a number": lambda x: 1.5**x,
 }
-CASES = [pytest.param(*case, id=name) for name, case in NORMS.items()]
-CASES += [pytest.param(function, [], id=name) for name, function in SLOPED.items()]
+# The operation, the shapes of the activations, and those of the parameters.
+SEVERAL = {
+    "quotient": (lambda x, y: x / (y + 9), [SHAPE, SHAPE], []),
+    "quotient of a parameter": (lambda x, w: w / (x + 9), [SHAPE], [(C, 1, 1)]),
+    "quotient of a row by its sum": (lambda x: x / (x + 9).sum(-1, keepdim=True), [SHAPE], []),
+    "maximum": (torch.maximum, [SHAPE, SHAPE], []),
+    "minimum": (torch.minimum, [SHAPE, (B, 1, 3, 5)], []),
+    "larger by method": (lambda x, y: x.max(y), [SHAPE, SHAPE], []),
+    "maximum with a parameter": (torch.maximum, [SHAPE], [(5,)]),
+    "power": (lambda x, y: (x + 9) ** y, [SHAPE, SHAPE], []),
+    "clamp by a parameter": (lambda x, w: torch.clamp(x, w), [SHAPE], [(5,)]),
+}
+SLOPES = {name: (function, [SHAPE], []) for name, function in SLOPED.items()} | SEVERAL
+CASES = {name: (operation, [SHAPE], shapes) for name, (operation, shapes) in NORMS.items()} | SLOPES
+# Two rules, one after the other, have the product of mean slopes instead.
+del SLOPES["quotient of a row by its sum"]
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* that are no spikes")
 
@@ -80,15 +97,46 @@ def test_the_rate_of_a_norm_is_the_mean_of_the_steps_and_not_that_of_the_mean(na
     assert not torch.allclose(out, operation(x.mean(0), *parameters))
 
 
-@pytest.mark.parametrize("name", SLOPED)
-def test_the_rate_of_a_function_has_the_gradient_of_its_mean_slope(name):
-    check_rate_with_mean_slopes(SLOPED[name], [SHAPE])
+@pytest.mark.parametrize("name", SLOPES)
+def test_the_rate_of_a_function_has_the_gradient_of_the_mean_slope_of_each_input(name):
+    operation, shapes, parameter_shapes = SLOPES[name]
+    check_rate_with_mean_slopes(operation, shapes, tensors(parameter_shapes, 20))
 
 
 @pytest.mark.parametrize("check", [check_sequence, check_static_image])
-@pytest.mark.parametrize(("operation", "shapes"), CASES)
-def test_steps_and_a_static_image_have_the_operations_own_gradient(operation, shapes, check):
-    check(operation, [SHAPE], tensors(shapes, 20))
+@pytest.mark.parametrize("name", CASES)
+def test_steps_and_a_static_image_have_the_operations_own_gradient(name, check):
+    operation, shapes, parameter_shapes = CASES[name]
+    check(operation, shapes, tensors(parameter_shapes, 20))
+
+
+MAXIMA = {
+    "amax": lambda x: x.amax((2, 3)),
+    "amin": lambda x: torch.amin(x, dim=-1, keepdim=True),
+    "max": lambda x: x.max(1)[0],
+    "max by name": lambda x: torch.max(x, dim=2, keepdim=True).values,
+    "min": lambda x: x.min(-1).values,
+    "topk": lambda x: x.topk(2, dim=1)[0],
+}
+
+
+@pytest.mark.parametrize("name", MAXIMA)
+def test_maxima_are_the_mean_of_the_steps_with_the_gradient_to_the_largest_mean(name):
+    check_rate_at_the_largest_mean(MAXIMA[name], [SHAPE])
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda x: x.gather(1, x.max(1).indices),
+        lambda x: torch.ones(5)[x.topk(2).indices],
+        lambda x: x[:, x.max(-1)[1]],
+    ],
+)
+def test_the_indices_of_maxima_cannot_be_used(use):
+    x = random(T, *SHAPE)
+    with pytest.raises((UnsupportedOperation, TypeError), match="differ"):
+        use(SequenceTensor(x, T))
 
 
 class Network(nn.Module):
@@ -149,6 +197,17 @@ def test_masked_attention_gives_the_masked_keys_no_gradient():
 
 
 REFUSED = {
+    "condition of spikes": (lambda x: torch.where(x, x, 0.0), "where.*condition must be the same at every step"),
+    "quotient rounded down": (lambda x: torch.div(x, x, rounding_mode="floor"), "div.*without rounding_mode"),
+    "maximum of other ranks": (lambda x: torch.maximum(x, x[0]), "maximum.*against"),
+    "indices of the largest": (lambda x: x.argmax(1), "argmax.*indices differ"),
+    "maximum of everything": (lambda x: x.max(), "max.*name the dimensions"),
+    "maximum over the batch": (lambda x: x.amax((0, 1)), "amax.*leave out the batch"),
+    "parameter by keyword": (
+        lambda x: torch.pow(x, exponent=nn.Parameter(torch.tensor(2.0))),
+        "pow.*by position, not by keyword",
+    ),
+    "recurrent layer": (lambda x: nn.LSTM(5, 3).double()(x[:, 0]), "lstm.*recurrent layers have no rule"),
     "softmax over the batch": (lambda x: x.softmax(0), "softmax.*batch"),
     "softmax over nothing named": (lambda x: F.softmax(x), "softmax.*name the dimensions"),
     "layer norm over the batch": (lambda x: F.layer_norm(x, SHAPE), "layer_norm.*batch"),
