@@ -39,6 +39,7 @@ def test_the_line_of_an_alarm_says_which_layer_what_since_when_and_what_to_do(ru
     (alarm,) = read_alarms(run)
     assert alarm_line(alarm).startswith(LINE)
     assert alarm_line(replace(alarm, layer="", epoch=float("nan"))).startswith("network: 100 %")
+    assert alarm_line(replace(alarm, layer="0.3")).startswith("layer 0.3: 100 %")
     assert f"since step {alarm.step}: " in alarm_line(replace(alarm, epoch=float("nan")))
 
 

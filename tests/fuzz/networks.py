@@ -86,6 +86,13 @@ class Neuron(LIF):
         return f"LIF({', '.join(f'{name}={value!r}' for name, value in self.made_with.items())})"
 
 
+# Functions with the mean slope of each number.
+SMOOTH = [
+    "F.selu(x)", "F.celu(x)", "F.softplus(x)", "F.softsign(x)", "F.logsigmoid(x)", "x.clip(-0.2, 0.5)",
+    "x.clamp_min(0.1)", "(0.1 * x).exp()", "torch.expm1(0.1 * x)", "x.square()", "0.1 * x**3",
+    "x.sin() + x.cos()", "x.clamp_max(0.2)", "torch.erf(x)", "x.abs()", "(x + 50.0).sqrt()", "(x + 50.0).rsqrt()",
+    "(x + 50.0).log()", "(x + 50.0).log1p()", "50.0 * (x + 50.0).reciprocal()", "50.0 / (x + 50.0)",
+]  # fmt: skip
 # The expressions of an operation, by the ranks of its activations without the batch; ANY is all ranks.
 ANY = (1, 2, 3)
 EXPRESSIONS = {
@@ -175,31 +182,7 @@ EXPRESSIONS = {
         (3,): ["F.interpolate(x, (3, 5), mode='bilinear')"],
     },
     # Functions with the mean slope: of each number, and of the numbers of a row.
-    "smooth": {
-        ANY: [
-            "F.selu(x)",
-            "F.celu(x)",
-            "F.softplus(x)",
-            "F.softsign(x)",
-            "F.logsigmoid(x)",
-            "x.clip(-0.2, 0.5)",
-            "x.clamp_min(0.1)",
-            "(0.1 * x).exp()",
-            "torch.expm1(0.1 * x)",
-            "x.square()",
-            "0.1 * x**3",
-            "x.sin() + x.cos()",
-            "x.clamp_max(0.2)",
-            "torch.erf(x)",
-            "x.abs()",
-            "(x + 50.0).sqrt()",
-            "(x + 50.0).rsqrt()",
-            "(x + 50.0).log()",
-            "(x + 50.0).log1p()",
-            "50.0 * (x + 50.0).reciprocal()",
-            "50.0 / (x + 50.0)",
-        ],
-    },
+    "smooth": {ANY: SMOOTH},
     "rows": {
         ANY: [
             "(x + 0.3).norm(2, -1, keepdim=True)",

@@ -1,4 +1,6 @@
-"""Options and settings that would have no effect are refused, before anything is started or measured."""
+"""Options and settings that would have no effect or contradict each other are refused, before anything is started or
+measured.
+"""
 
 import pytest
 
@@ -7,6 +9,13 @@ import pytest
     ("words", "message"),
     [
         ("train digits --slurm --detach", "--slurm only prints a job file"),
+        ("train digits --slurm --seeds 1,2", "--slurm writes the job file of one run"),
+        ("train digits --slurm --gpus 0", "give auto or none"),
+        ("train digits --nnodes 2 --id x", "needs --rdzv"),
+        ("train digits --nnodes 2 --rdzv node1:29400", "--nnodes needs --id"),
+        ("train digits --rdzv node1:29400", "--nnodes"),
+        ("train digits --nnodes 2 --rdzv node1 --id x", "expected HOST:PORT"),
+        ("train digits --nproc 0", "--nproc"),
         ("train digits --dry-run --detach", "--dry-run starts nothing"),
         ("try --example T=2", "--example leaves"),
         ("train digits T=4 method.timesteps=2", "T=4 and method.timesteps=2 set the same"),

@@ -160,18 +160,6 @@ def test_a_schedulers_signal_preempts_running_runs_and_removes_waiting_ones(rbp,
     assert "preempted" in talk and "never started" in talk
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (("--seeds", "1,two"), "different whole numbers"),
-        (("--seeds", "1", "--gpus", "0"), "no NVIDIA card here; --gpus none trains on the CPU"),
-    ],
-)
-def test_invalid_seeds_and_devices_are_refused_and_nothing_is_created(rbp_here, words, message):
-    assert message in " ".join(rbp_here("train", *QUICK, *words, code=2).stderr.replace("│", " ").split())
-    assert not rbp_here.runs.exists()
-
-
 def test_what_waits_in_a_queue_that_nothing_serves_is_named_with_the_way_out(rbp, slots):
     """As after the host has got another name: a new container of the same home."""
     slots(1)

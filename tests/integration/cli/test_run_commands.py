@@ -62,13 +62,6 @@ def test_other_commands_stop_resume_watch_and_remove_a_run_and_leave_another_alo
     assert list(rbp.runs.iterdir()) == [] and rbp.json("runs", "restore") == []
 
 
-def test_an_ambiguous_reference_lists_the_candidates(rbp_here, write_run):
-    for name in ("aa-1", "aa-2"):
-        write_run(rbp_here.runs, name)
-    message = rbp_here("show", "aa", code=2).stderr
-    assert "aa-1" in message and "aa-2" in message
-
-
 @pytest.mark.parametrize("command", ["watch last", "stop ../x", "stop --now x", "resume x", "logs x", "show x"])
 def test_a_missing_run_gives_one_message_and_exit_code_2(rbp_here, command):
     message = rbp_here(*command.split(), code=2).stderr

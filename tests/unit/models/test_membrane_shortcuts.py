@@ -1,6 +1,7 @@
 """Networks whose shortcuts carry currents: MS-ResNet, Spike-driven Transformer V1 and V2, Max-Former.
 
-Their published sizes, and SpikingJelly's networks as the oracle for the values of all but V2.
+Their published sizes; and SpikingJelly's networks as the oracle for the values of these, but V2, of Spikformer and of
+QKFormer.
 """
 
 import os
@@ -11,12 +12,16 @@ import torch
 import torch.nn.functional as F
 from spikingjelly.activation_based.model import maxformer as their_maxformer
 from spikingjelly.activation_based.model import ms_resnet as their_ms_resnet
+from spikingjelly.activation_based.model.qkformer import QKFormer
 from spikingjelly.activation_based.model.spike_driven_transformer import SpikeDrivenTransformer
+from spikingjelly.activation_based.model.spikformer import Spikformer
 from torch import nn
 
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.models import MODELS, create_model, maxformer, ms_resnet, sdt
+from rbp_engine.models.qkformer import hierarchy
 from rbp_engine.models.sdt_v2 import PaddedBatchNorm, reparameterised, sdt_v2
+from rbp_engine.models.spikformer import spikformer
 from rbp_engine.spiking import LIF
 from tests.unit.models.spikingjelly_weights import at_work, with_weights_of
 
@@ -73,6 +78,7 @@ def test_classes_channels_and_neurons_can_be_chosen(name):
 
 
 COMMON = {"num_classes": CLASSES, "in_channels": 3}
+SPIKFORMER = {"T": T, "img_size_h": 32, "img_size_w": 32, "embed_dims": 16, "num_heads": 2, "depths": 2, **COMMON}
 THEIRS = {
     "ms_resnet": lambda: their_ms_resnet.MSResNet(T=T, layers=(1, 2, 1, 1), base_channels=8, **COMMON),
     "max_resnet": lambda: their_ms_resnet.MaxResNet(
@@ -81,6 +87,9 @@ THEIRS = {
     "sdt": lambda: SpikeDrivenTransformer(T=T, embed_dims=16, num_heads=2, depths=2, pooling_stat="0011", **COMMON),
     "maxformer_cifar": lambda: their_maxformer.MaxFormer(T=T, embed_dims=32, depths=(2, 1, 1), cifar=True, **COMMON),
     "maxformer": lambda: their_maxformer.MaxFormer(T=T, embed_dims=128, depths=(1, 2, 1), **COMMON),
+    "spikformer, patches of 4": lambda: Spikformer(patch_size=4, **SPIKFORMER),
+    "spikformer, patches of 16": lambda: Spikformer(patch_size=16, **SPIKFORMER),
+    "qkformer": lambda: QKFormer(T=T, embed_dims=16, num_heads=(4, 4, 4), depths=(1, 2, 1), **COMMON),
 }
 OURS = {
     "ms_resnet": lambda neuron: ms_resnet.ms_resnet((1, 2, 1, 1), (8, 16, 32, 64), neuron=neuron, **COMMON),
@@ -90,9 +99,14 @@ OURS = {
     "sdt": lambda neuron: sdt.sdt(2, 16, (False, False, True, True), neuron=neuron, **COMMON),
     "maxformer_cifar": lambda neuron: maxformer.maxformer((2, 1, 1), 32, 8, cifar=True, neuron=neuron, **COMMON),
     "maxformer": lambda neuron: maxformer.maxformer((1, 2, 1), 128, 2, neuron=neuron, **COMMON),
+    "spikformer, patches of 4": lambda neuron: spikformer(2, 16, 2, 4, neuron=neuron, **COMMON),
+    "spikformer, patches of 16": lambda neuron: spikformer(2, 16, 2, 16, neuron=neuron, **COMMON),
+    "qkformer": lambda neuron: hierarchy(16, 4, (1, 2, 1), neuron=neuron, **COMMON),
 }
+#: With biases of batch norms at which most neurons fire now and then.
+BIASES = {"spikformer, patches of 4": 1.2, "spikformer, patches of 16": 1.2, "qkformer": 0.8}
 TINY = {
-    **OURS,
+    **{name: make for name, make in OURS.items() if name not in BIASES},
     "ms_resnet104": lambda neuron: ms_resnet.ms_resnet((1, 1), (8, 16), average_pool=True, neuron=neuron, **COMMON),
     "sdt_v2": lambda neuron: sdt_v2((8, 8, 16, 16), (1, 1), 2, neuron=neuron, **COMMON),
 }
@@ -102,13 +116,13 @@ TINY = {
 @torch.no_grad()
 def test_with_spikingjellys_weights_its_logits_come_out(name):
     torch.manual_seed(0)
-    theirs = at_work(THEIRS[name]()).eval()
+    theirs = at_work(THEIRS[name](), BIASES.get(name, 1.0)).eval()
     ours = with_weights_of(OURS[name](TAU_4_3 if name == "ms_resnet" else TAU_2).double().eval(), theirs)
     images = torch.randn(B, 3, 32, 32, dtype=torch.float64)
-    expected = theirs(images)
+    expected = theirs(images)  # of every timestep, or their mean
     assert expected.std(0).max() > 1e-3
-    logits = create_method("bptt", T).predict(ours, images).mean(0)
-    torch.testing.assert_close(logits, expected, rtol=1e-12, atol=1e-12)
+    logits = create_method("bptt", T).predict(ours, images)
+    torch.testing.assert_close(logits if expected.ndim == 3 else logits.mean(0), expected, rtol=1e-12, atol=1e-12)
 
 
 def gradients(name, method, timesteps, kernel="eager"):
