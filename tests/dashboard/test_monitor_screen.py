@@ -47,20 +47,19 @@ def preset_toml():
 def write_run(home, preset_toml):
     """Write a run of some epochs as a worker would leave it; keywords change its summary. Its process is the test's."""
 
-    def write(run_id, status="running", *, epochs=4, ranks=1, alive=True, attempts=1, **changes):
+    def write(run_id, status="running", *, epochs=4, ranks=1, alive=True, **changes):
         run = RunDirectory(home / "runs" / run_id)
         for folder in (run.control, run.checkpoints, run.stdout().parent):
             folder.mkdir(parents=True)
         run.preset_toml.write_text(preset_toml)
         now = time.time()
-        write_events(run, epochs, ranks, attempts, now)
+        write_events(run, epochs, ranks, now)
         process = asdict(os_process.here()) | ({} if alive else {"started": 1})
         values = {"experiment": "e", "method": "rate_m", "timesteps": 4, "seed": 1, "epochs": EPOCHS, "epoch": epochs}
-        values |= {"step": epochs * STEPS_PER_EPOCH, "steps": EPOCHS * STEPS_PER_EPOCH, "attempt": attempts}
+        values |= {"step": epochs * STEPS_PER_EPOCH, "steps": EPOCHS * STEPS_PER_EPOCH}
         summary = Summary(run_id, "digits", **(values | {"status": status} | changes))
         write_identity(run, summary, source="digits")
-        for number in range(1, attempts + 1):
-            write_attempt(run, number, t=now - 60, process=process)
+        write_attempt(run, t=now - 60, process=process)
         write_summary(run, summary)
         run.stdout().write_text("".join(f"epoch {epoch}: top-1 .9\n" for epoch in range(epochs)))
         run.stderr().write_text("")
@@ -69,25 +68,22 @@ def write_run(home, preset_toml):
     return write
 
 
-def write_events(run, epochs, ranks, attempts, now):
-    """Ten steps per epoch; a step takes one second in the last attempt, ten seconds in earlier ones."""
+def write_events(run, epochs, ranks, now):
+    """Ten steps per epoch of one second each."""
+    begun = now - epochs * STEPS_PER_EPOCH
     for rank in range(ranks):
-        for attempt in range(1, attempts + 1):
-            writer = EventWriter(run.events(rank), attempt, rank)
-            last = attempt == attempts
-            first_step, steps = (epochs * 5 if last and attempts > 1 else 0), epochs * STEPS_PER_EPOCH
-            begun = now - (steps - first_step) if last else now - 1e6
-            if rank == 0:
-                start = RunStart(None, world_size=ranks, device="cpu", host="gpu2", steps_per_epoch=STEPS_PER_EPOCH)
-                writer.write(start, first_step, begun)
-            for step in range(first_step + 1, steps + 1):
-                t = begun + (step - first_step) * (1 if last else 10)
-                writer.write(Metrics(0, 1 / step, 1 - 1 / step, 0.1, 4812.0, 26.6 + rank, 1.3), step, t)
-                writer.write(System(rss=(600 + 10 * rank) * 2**20, mem_peak=(700 + 10 * rank) * 2**20), step, t)
-                if rank == 0 and step % STEPS_PER_EPOCH == 0:
-                    writer.write(Validation(step // STEPS_PER_EPOCH, 0.5, 0.9, 0.99, 360), step, t)
-                    writer.write(CheckpointSaved(f"step-{step:08d}"), step, t)
-            writer.close()
+        writer = EventWriter(run.events(rank), 1, rank)
+        if rank == 0:
+            start = RunStart(None, world_size=ranks, device="cpu", host="gpu2", steps_per_epoch=STEPS_PER_EPOCH)
+            writer.write(start, 0, begun)
+        for step in range(1, epochs * STEPS_PER_EPOCH + 1):
+            t = begun + step
+            writer.write(Metrics(0, 1 / step, 1 - 1 / step, 0.1, 4812.0, 26.6 + rank, 1.3), step, t)
+            writer.write(System(rss=(600 + 10 * rank) * 2**20, mem_peak=(700 + 10 * rank) * 2**20), step, t)
+            if rank == 0 and step % STEPS_PER_EPOCH == 0:
+                writer.write(Validation(step // STEPS_PER_EPOCH, 0.5, 0.9, 0.99, 360), step, t)
+                writer.write(CheckpointSaved(f"step-{step:08d}"), step, t)
+        writer.close()
 
 
 def said(app, selector):
@@ -195,18 +191,6 @@ async def test_a_run_whose_run_json_is_damaged_says_so(shown, dashboard, write_r
     async with shown(run):
         assert "UNREADABLE" in said(dashboard, "#title") and "run.json is damaged" in said(dashboard, "#why")
         assert len(dashboard.screen.seen.history.curves["train/loss"]) == 40
-
-
-async def test_progress_and_the_time_left_are_right_after_a_resume(shown, dashboard, write_run):
-    # Attempt 1 took 10 s per step to step 40, long ago; attempt 2 continues from step 20 at one second per step.
-    run = write_run("run-resumed", attempts=2, trained_s=1e6)
-    async with shown(run, size=(120, 40)):
-        progress = said(dashboard, "#progress")
-    assert "epoch 4/10" in progress and "40 %" in progress
-    assert "elapsed 7m" in progress  # 400 s and 20 s, not the days between
-    assert "ETA 1m00 → " in progress
-    assert "attempt 2" in progress
-    assert "ckpt" in progress and "ago" in progress
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)])
@@ -317,7 +301,7 @@ async def test_a_run_that_failed_before_any_point_shows_its_failure_once(shown, 
 
 
 async def test_a_resume_is_not_offered_of_a_run_whose_own_code_failed(shown, dashboard, until, write_run):
-    run = write_run("run-own", "failed", reason="nets.py line 9: ValueError: 8 is not 9", cause="own_code", attempts=2)
+    run = write_run("run-own", "failed", reason="nets.py line 9: ValueError: 8 is not 9", cause="own_code")
     async with shown(run) as pilot:
         await until(pilot, lambda: "correct the file first" in screen_text(dashboard))
         assert "resume" not in bindings(dashboard) and "r resume" not in screen_text(dashboard)
