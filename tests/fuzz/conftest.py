@@ -1,12 +1,3 @@
 """Tensors here are tiny, so a second thread only slows things down."""
 
-import pytest
-import torch
-
-
-@pytest.fixture(autouse=True, scope="package")
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+from tests.unit.conftest import one_thread  # noqa: F401

@@ -24,7 +24,3 @@ def test_a_preset_far_too_large_is_reported_after_a_few_images(rbp):
     assert "does not fit" in done.stderr and "batch of" in done.stderr
     assert "extrapolated from B = 2 and 4, T = 16 and 32" in done.stdout
     assert done.stderr.startswith("measuring a few steps of cifar10-resnet18")
-
-
-def test_a_wrong_preset_is_refused_before_anything_is_measured(rbp_here):
-    assert "batch" in rbp_here("cost", "digits", "bach=2", code=2).stderr

@@ -92,20 +92,6 @@ def test_a_damaged_trial_is_named_beside_the_table_of_the_others():
     assert list(document["left_out"]) == ["2"]
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        ((*SPACE, "--search", "tpa"), "--search tpa: expected tpe"),
-        ((*SPACE, "--search", "tpe", "--random", "3"), "leave one out"),
-        (("lr=0.1..0.5", "--search", "tpe", "--slurm"), "a search chooses its runs one by one"),
-    ],
-)
-def test_what_makes_no_search_is_refused(words, message):
-    done = rbp("sweep", "digits", *words)
-    assert done.exit_code != 0
-    assert message in (str(done.exception) if isinstance(done.exception, UserError) else done.output)
-
-
 def test_a_preset_can_be_a_search_and_without_optuna_one_message_says_how_to_get_it(tmp_path, monkeypatch):
     (tmp_path / "mine.toml").write_text(
         'extends = "digits"\n[sweep]\nsearch = "tpe"\ntrials = 3\n[sweep.random]\nlr = {from = 0.1, to = 0.5}\n'

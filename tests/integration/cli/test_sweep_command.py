@@ -60,19 +60,6 @@ def test_the_end_has_the_difference_by_seed_with_its_interval_and_the_command_th
     assert found["groups"][1]["last_difference"]["mean"] == pytest.approx(sum(differences) / 2)
 
 
-@pytest.mark.parametrize(
-    ("words", "told"),
-    [
-        (("lr=-1", "--dry-run"), "optim.lr (lr=-1)"),
-        (("method.name=sltt",), "leave one of them out"),
-        (("lrr=0.1,0.2",), "unknown key. Did you mean 'optim.lr'?"),
-    ],
-)
-def test_what_makes_no_sense_is_refused_with_the_reason_before_a_run_is_created(rbp_here, words, told):
-    assert told in " ".join(rbp_here(*SWEEP, *words, code=2).stderr.replace("│", " ").split())
-    assert not rbp_here.runs.exists()
-
-
 def test_a_run_is_repeated_with_several_values_of_a_setting(paired):
     rbp, made, _ = paired
     words = ("sweep", "--like", made[1, "rate_m"]["id"], "lr=0.1,0.05", "--seeds", "1,2", "--dry-run", "--no-cost")

@@ -137,14 +137,6 @@ def test_options_that_only_print_warn_about_missing_data_and_exit_with_0(rbp_her
     assert "not here" not in rbp_here(command, "digits", option).stderr
 
 
-def test_every_mistake_in_a_preset_is_named_at_once_with_its_line_and_nothing_is_created(rbp_here, write):
-    write("bad.toml", '[optim]\nlrr = 0.1\n[method]\ntimesteps = "4"\nname = "bp"\n')
-    message = rbp_here("train", "bad.toml", code=2).stderr
-    for part in ("optim.lrr", "line 2", "'lr'", "method.timesteps", 'the string "4"', "method.name"):
-        assert part in message
-    assert not rbp_here.runs.exists()
-
-
 @pytest.mark.parametrize(
     ("words", "meant"),
     [(("--epochs", "3"), "epochs=3"), (("--batch-size=32",), "data.batch_size=32"), (("--lr", "--json"), "lr=VALUE")],
@@ -152,13 +144,6 @@ def test_every_mistake_in_a_preset_is_named_at_once_with_its_line_and_nothing_is
 def test_a_setting_given_as_an_option_is_corrected(rbp_here, words, meant):
     assert meant in " ".join(rbp_here("train", "digits", *words, code=2).stderr.split())
     assert not rbp_here.runs.exists()
-
-
-def test_an_unwritable_runs_directory_gives_one_message(rbp_here, write):
-    write("file", "")
-    done = rbp_here("train", *QUICK, "--runs-dir", "file", code=2)
-    assert "cannot write" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
 
 
 def test_a_failed_run_gives_exit_code_1_and_prints_the_reason(rbp):

@@ -4,12 +4,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-import torch
 
 from rbp_engine.preset import load_preset
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import load_summary
 from rbp_engine.run.launch import launch
+from tests.unit.conftest import one_thread  # noqa: F401
 
 OWN = """
 import torch
@@ -57,14 +57,6 @@ def trained(tmp_path_factory):
     for run in runs:
         assert load_summary(run).status == "completed"
     return folder / "runs"
-
-
-@pytest.fixture(autouse=True, scope="package")
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(autouse=True)

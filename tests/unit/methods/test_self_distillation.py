@@ -172,17 +172,6 @@ def minimised(settings, outputs, objective):
     return settings(branches, objective, objective(own), own)
 
 
-def test_parts_of_a_batch_add_up_to_the_whole():
-    outputs = drawn()
-    labels = labels_that_differ(outputs)
-    whole = minimised(SETTINGS, outputs, Objective(Loss(), labels))
-    parts = [
-        minimised(SETTINGS, [output[part] for output in outputs], Objective(Loss(), labels[part])) * share
-        for part, share in ((slice(0, 2), 2 / B), (slice(2, B), (B - 2) / B))
-    ]
-    torch.testing.assert_close(sum(parts), whole)
-
-
 def test_of_mixed_labels_the_larger_share_decides_which_output_is_right():
     outputs = drawn()
     hard = labels_that_differ(outputs)

@@ -67,16 +67,6 @@ def test_only_the_size_for_small_images_was_not_published():
     assert set(HERE) - PUBLISHED.keys() == {"sdt_v2_3_96"}
 
 
-@pytest.mark.parametrize("name", ["ms_resnet18_cifar", "sdt_2_512", "sdt_v2_3_96", "maxformer_4_384"])
-def test_classes_channels_and_neurons_can_be_chosen(name):
-    with torch.device("meta"):
-        model = create_model(name, num_classes=7, in_channels=2, decay=0.7, surrogate="atan")
-        assert model(torch.empty(2, 2, 32, 32)).shape == (2, 7)
-    neurons = [module for module in model.modules() if isinstance(module, LIF)]
-    assert {neuron.decay for neuron in neurons} == {0.7}
-    assert len({id(neuron.surrogate) for neuron in neurons}) == len(neurons)
-
-
 COMMON = {"num_classes": CLASSES, "in_channels": 3}
 SPIKFORMER = {"T": T, "img_size_h": 32, "img_size_w": 32, "embed_dims": 16, "num_heads": 2, "depths": 2, **COMMON}
 THEIRS = {

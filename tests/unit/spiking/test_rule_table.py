@@ -4,6 +4,8 @@ A case is (rule, input shapes without time, parameter shapes, operation of the i
 must be the mean of the operation's, and its rate gradient that of the operation applied to the plain mean.
 """
 
+import operator
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -102,6 +104,35 @@ LINEAR = [
     ("neg", [IMAGE], [], lambda x: -x),
 ]
 
+# Of activations the gradient is that of the product of the means; of one and tensors without time they are linear.
+LEFT, RIGHT = (B, 2, 4, 3), (B, 2, 3, 5)
+PRODUCTS = [
+    ("mul", [LEFT, LEFT], [], operator.mul),
+    ("mul", [LEFT, (B, 2, 1, 1)], [], torch.mul),
+    ("addcmul", [LEFT, LEFT, (B, 2, 1, 1)], [], lambda x, y, z: torch.addcmul(x, y, z, value=0.5)),
+    ("linear", [(B, 4), (5, 4)], [], F.linear),
+    ("linear", [(B, 6, 4), (5, 4)], [(5,)], F.linear),
+    ("conv2d", [LEFT, (5, 2, 2, 2)], [], F.conv2d),
+    ("conv_transpose1d", [(B, 2, 4), (2, 3, 2)], [], F.conv_transpose1d),
+    ("mul", [LEFT], [], lambda x: x.mul(x)),
+    ("matmul", [LEFT, RIGHT], [], torch.matmul),
+    ("matmul", [LEFT, (B, 1, 3, 5)], [], torch.matmul),
+    ("bmm", [(B, 4, 3), (B, 3, 5)], [], torch.bmm),
+    ("einsum", [LEFT, RIGHT], [], lambda x, y: torch.einsum("bhij,bhjk->bihk", x, y)),
+    ("einsum", [LEFT, LEFT], [], lambda x, y: torch.einsum("bhij,bhij->jb", [x, y])),
+    ("matmul", [(B, 4), (4, B)], [], torch.matmul),
+    ("einsum", [LEFT] * 3, [], lambda x, y, z: torch.einsum("bhid,bhjd,bhje->bhie", x, y, z)),
+    ("einsum", [LEFT, RIGHT], [(B, 5)], lambda x, y, w: torch.einsum("bhij,bhjk,bk->bhi", x, y, w)),
+    ("matmul", [(B, 6)], [(6,)], operator.matmul),
+    ("matmul", [LEFT], [(3, 4)], torch.matmul),
+    ("matmul", [LEFT], [(5, 4)], lambda x, w: w @ x),
+    ("matmul", [LEFT], [(B, 2, 3, 4)], torch.matmul),
+    ("bmm", [(B, 4, 3)], [(B, 3, 5)], torch.bmm),
+    ("linear", [(5, 4)], [(B, 4)], lambda x, w: F.linear(w, x)),
+    ("einsum", [LEFT], [(3, 4)], lambda x, w: torch.einsum("bhij,jk->bkih", x, w)),
+    ("einsum", [LEFT], [(B, 2, 3, 5)], lambda x, w: torch.einsum("...ij,...jk->...ik", x, w)),
+]
+
 MAX_POOL = [
     ("max_pool2d", [IMAGE], [], lambda x: F.max_pool2d(x, 2)),
     ("max_pool2d", [IMAGE], [], lambda x: F.max_pool2d(x, 3, stride=2, padding=1)),
@@ -131,7 +162,6 @@ ELSEWHERE = {
     "dropout": ["dropout", "dropout1d", "dropout2d", "dropout3d"],
     "shape": ["detach", "clone", "numel", "is_floating_point", "is_contiguous"],
     "shape, of types": ["to", "type_as", "double", "float", "half", "bfloat16"],
-    "bilinear": ["matmul", "bmm", "einsum", "addcmul"],
     "nonlinear": ["group_norm", "layer_norm", "rms_norm", "normalize", "softmax", "log_softmax"],
     "nonlinear, other functions": [*POINTWISE, *REDUCTIONS],
     "attention": ["scaled_dot_product_attention", "multi_head_attention_forward"],
@@ -147,7 +177,7 @@ def parameters(shapes):
 
 def test_every_rule_has_a_test():
     elsewhere = {name for names in ELSEWHERE.values() for name in names}
-    assert {name for name, *_ in LINEAR + MAX_POOL} | TIMELESS.keys() | elsewhere == RULES.keys()
+    assert {name for name, *_ in LINEAR + PRODUCTS + MAX_POOL} | TIMELESS.keys() | elsewhere == RULES.keys()
 
 
 @pytest.mark.parametrize("case", LINEAR + MAX_POOL, ids=lambda case: case[0])
@@ -177,8 +207,8 @@ def names_called(operation, input_shapes, weight_shapes):
 
 
 @pytest.mark.parametrize("check", [check_sequence, check_rate_at_the_means, check_static_image])
-@pytest.mark.parametrize("case", LINEAR, ids=lambda case: case[0])
-def test_a_linear_rule_has_the_values_of_each_step_and_its_gradient_at_the_mean(case, check):
+@pytest.mark.parametrize("case", LINEAR + PRODUCTS, ids=lambda case: case[0])
+def test_a_linear_rule_or_a_product_has_the_values_of_each_step_and_its_gradient_at_the_mean(case, check):
     _, shapes, weight_shapes, operation = case
     check(operation, shapes, parameters(weight_shapes))
 

@@ -1,5 +1,7 @@
 """rate_M keeps spikes as bytes that only move, and computes nothing at the rates that a gradient does not need."""
 
+import weakref
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -72,6 +74,21 @@ def test_a_product_of_spikes_keeps_counts_of_one_byte_for_its_gradient():
     (left, _), (right, _) = fired(seed=1), fired(seed=2)
     _, kept = kept_by(torch.matmul, left, right.transpose(-2, -1))
     assert [tensor.dtype for tensor in kept] == [torch.uint8, torch.uint8]
+
+
+@pytest.mark.parametrize(
+    "product",
+    [torch.mul, torch.matmul, lambda x, y: torch.einsum("bhij,bhjk->bihk", x, y)],
+    ids=["mul", "matmul", "einsum"],
+)
+def test_until_the_backward_the_graph_of_a_product_keeps_means_and_no_sequences(product):
+    factors = [torch.rand(T, B, 2, 4, 4) for _ in range(2)]
+    carriers = [RateTensor(SequenceTensor(x, T), x.mean(0).requires_grad_()) for x in factors]
+    sequences = [weakref.ref(carrier.resolve().values()) for carrier in carriers]
+    rate = product(*carriers).rate()
+    del factors, carriers
+    assert [sequence() for sequence in sequences] == [None, None]
+    rate.sum().backward()
 
 
 def test_a_max_pool_keeps_only_the_places_of_the_largest_rates():

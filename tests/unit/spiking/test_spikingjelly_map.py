@@ -1,14 +1,10 @@
 """Neurons of SpikingJelly become ours with their parameters: spikes, membranes and gradients, to rounding."""
 
-import copy
-
 import pytest
 import torch
 from spikingjelly.activation_based import functional, neuron, surrogate
-from spikingjelly.activation_based.model import sew_resnet
 from torch import Tensor, nn
 
-from rbp_engine.methods import create_method
 from rbp_engine.spiking import LIF, make_spiking
 from rbp_engine.spiking.convert.spikingjelly_map import keywords_of, keywords_of_lif
 from rbp_engine.spiking.surrogate import SURROGATES, create_surrogate, slope
@@ -81,21 +77,3 @@ def test_a_neuron_with_other_equations_is_replaced_and_the_report_says_so():
     network, report = make_spiking(nn.Sequential(nn.Linear(3, 3), neuron.QIFNode()))
     assert isinstance(network.get_submodule("1"), LIF)
     assert "QIFNode has other equations than LIF" in str(report)
-
-
-def test_a_network_of_theirs_has_the_same_logits_with_our_neurons():
-    torch.manual_seed(0)
-    words = {"tau": 2.0, "surrogate_function": surrogate.ATan(), "detach_reset": True}
-    theirs = sew_resnet.sew_resnet18(spiking_neuron=neuron.LIFNode, cnf="ADD", num_classes=10, **words).double().eval()
-    ours, _ = make_spiking(copy.deepcopy(theirs))
-    images = torch.rand(2, 3, 32, 32, dtype=torch.float64)
-    with torch.no_grad():
-        functional.set_step_mode(theirs, "m")
-        expected = theirs(images.expand(T, -1, -1, -1, -1))
-        converted, report = make_spiking(theirs)
-    assert len(report.replaced) == 20
-    for network in (ours, converted):
-        functional.set_step_mode(network, "s")
-        found = create_method("bptt", T).predict(network, images)
-        assert found.abs().max() > 0.01
-        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-11)
