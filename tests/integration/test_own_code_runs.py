@@ -140,22 +140,10 @@ def test_a_run_without_a_compiled_kernel_does_not_wait_for_the_import_of_the_com
     assert "torch._dynamo" not in imports
 
 
-def test_changing_a_file_changes_the_experiment_and_moving_it_does_not(rbp, mine):
-    def experiment(*words):
-        return json.loads(rbp("presets", "show", *words, "--json").stdout)["experiment"]
-
-    first = experiment("mine.toml")
+def test_a_run_is_not_gone_on_with_after_a_change_of_its_network(rbp, mine):
     rbp("train", "mine.toml", "--id", "kept")
-    assert summary(mine, "kept")["experiment"] == first
-    elsewhere = mine / "elsewhere"
-    elsewhere.mkdir()
-    for name in ("nets.py", "sets.py", "mine.toml"):
-        (mine / name).rename(elsewhere / name)
-    assert experiment("elsewhere/mine.toml") == first
-    assert experiment("elsewhere/mine.toml", "model.args.width=7") != first
-    (elsewhere / "nets.py").write_text(NETS + "# another\n")
-    assert experiment("elsewhere/mine.toml") != first
-    done = rbp("train", "elsewhere/mine.toml", "--id", "kept", "--resume-or-start", code=2)
+    (mine / "nets.py").write_text(NETS + "# another\n")
+    done = rbp("train", "mine.toml", "--id", "kept", "--resume-or-start", code=2)
     assert "kept is another experiment" in done.stderr
 
 

@@ -16,18 +16,11 @@ T, B, SIZE = 2, 2, 48
 LABELS = torch.tensor([1, 7])
 
 
-NETWORKS = {
-    "sew_resnet18": lambda: sew_resnet.sew_resnet18(spiking_neuron=LIF, cnf="ADD", num_classes=10),
-    "spiking_resnet18": lambda: spiking_resnet.spiking_resnet18(spiking_neuron=LIF, num_classes=10),
-}
-METHOD_NAMES = sorted(METHODS)
-
-
-def images(batch=B):
-    return torch.randn(batch, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
-
-
 OURS = {"spiking_neuron": LIF, "num_classes": 10}
+NETWORKS = {
+    "sew_resnet18": lambda: sew_resnet.sew_resnet18(cnf="ADD", **OURS),
+    "spiking_resnet18": lambda: spiking_resnet.spiking_resnet18(**OURS),
+}
 # [C, H, W] of an image beside the network.
 TRAINED = {
     **{name: (make, (3, SIZE, SIZE)) for name, make in NETWORKS.items()},
@@ -71,7 +64,7 @@ def test_logits_equal_those_of_spikingjellys_own_multi_step_forward(model, train
     ours = NETWORKS[model]().train(training)
     theirs = copy.deepcopy(ours)
     functional.set_step_mode(theirs, "m")
-    x = images().expand(T, B, 3, SIZE, SIZE).contiguous()
+    x = torch.randn(B, 3, SIZE, SIZE).expand(T, B, 3, SIZE, SIZE).contiguous()
     with torch.no_grad():
         expected = theirs(x)
         sequence = ours(SequenceTensor(x, T)).values()
@@ -95,7 +88,7 @@ def test_spikingjellys_dropout_has_one_mask_for_all_steps(kind):
     assert set(steps.unique().tolist()) == {0.0, 2.0}
 
 
-@pytest.mark.parametrize("name", METHOD_NAMES)
+@pytest.mark.parametrize("name", METHODS)
 def test_spikingjellys_dropout_draws_a_new_mask_at_every_step_of_training_and_is_off_in_predict(name):
     """It keeps its mask until it is reset, and a method's step resets state."""
     model, method = with_dropout(), create_method(name, T)
