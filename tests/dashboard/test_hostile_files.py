@@ -3,7 +3,6 @@
 import inspect
 import json
 import os
-import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -244,28 +243,6 @@ async def test_the_table_shows_sorts_groups_and_filters_whatever_the_files_conta
             app.screen.query_one("#query", Input).value = query
             await pilot.pause(0.3)
         assert app.screen.rows.problem == ""
-
-
-async def test_a_run_that_is_removed_while_it_is_shown(home, write_run, until):
-    runs = home / "runs"
-    run = write_run(runs, "run", bodies=USUAL)
-    write_run(runs, "other", bodies=USUAL)
-    app = Dashboard(runs)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await listed(app, pilot, until, 2)
-        app.open_run("run")
-        await until(pilot, lambda: isinstance(app.screen, MonitorScreen) and app.session.sight_of("run") is not None)
-        shutil.rmtree(run.path)
-        await until(pilot, lambda: [record.run.id for record in app.session.records] == ["other"])
-        for key in ("s", "r", "4", "5", "3", "2"):
-            await pilot.press(key)
-            await pilot.pause(0.05)
-        await listed(app, pilot, until, 1)
-        shutil.rmtree(runs)
-        await until(pilot, lambda: app.session.records == ())
-        await pilot.press("3", "4", "1", "2")
-        await pilot.pause()
-        assert "No runs" in str(app.screen.query_one("#empty").render())
 
 
 @pytest.fixture

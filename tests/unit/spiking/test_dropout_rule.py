@@ -1,4 +1,4 @@
-"""Dropout: one mask for all timesteps and for the rate, so that it commutes with the time mean."""
+"""Dropout as a function and in place; its mask, one for all timesteps and the rate, is that of tests/fuzz."""
 
 import pytest
 import torch
@@ -8,55 +8,49 @@ from torch import nn
 from rbp_engine.spiking import RateTensor, SequenceTensor, UnsupportedOperation
 
 T, B = 4, 3
-LAYERS = {"dropout": nn.Dropout, "dropout1d": nn.Dropout1d, "dropout2d": nn.Dropout2d}
-SHAPES = {"dropout": (B, 20, 5), "dropout1d": (B, 20, 5), "dropout2d": (B, 20, 5, 2)}
-NAMES = sorted(LAYERS)
+KINDS = pytest.mark.parametrize("kind", ["rate", "sequence"])
 
 
-def random(*shape):
-    return 0.5 + torch.rand(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+def random():
+    return 0.5 + torch.rand(T, B, 20, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
-def make(kind, x, static=False):
-    sequence = SequenceTensor(x, T, static=static)
+def make(kind, x):
+    sequence = SequenceTensor(x, T)
     return RateTensor(sequence, sequence.time_mean()) if kind == "rate" else sequence
 
 
 def steps_of(out):
-    values = out.resolve().values()
-    return values.expand(T, *values.shape) if out.current.static else values
+    return out.resolve().values()
 
 
-@pytest.mark.parametrize("kind", ["rate", "sequence"])
-@pytest.mark.parametrize("name", NAMES)
-def test_the_mask_is_the_one_that_torch_draws_for_one_steps_batch(name, kind):
-    x = random(T, *SHAPES[name])
+@KINDS
+def test_the_function_draws_the_mask_that_torch_draws_for_one_steps_batch(kind):
+    x = random()
     torch.manual_seed(5)
-    expected = x * getattr(F, name)(torch.ones(SHAPES[name], dtype=torch.float64), 0.4, True)
-    calls = [LAYERS[name](0.4)] + ([lambda x: torch.dropout(x, 0.4, True)] if name == "dropout" else [])
-    for call in calls:
-        torch.manual_seed(5)
-        torch.testing.assert_close(steps_of(call(make(kind, x))), expected)
+    expected = x * F.dropout(torch.ones_like(x[0]), 0.4, True)
+    torch.manual_seed(5)
+    torch.testing.assert_close(steps_of(torch.dropout(make(kind, x), 0.4, True)), expected)
 
 
-@pytest.mark.parametrize("kind", ["rate", "sequence"])
-@pytest.mark.parametrize("name", NAMES)
-def test_in_place_dropout_changes_its_argument_and_returns_it(name, kind):
-    x = random(T, *SHAPES[name])
+@KINDS
+@pytest.mark.parametrize("layer", [nn.Dropout, nn.Dropout1d])
+def test_in_place_dropout_changes_its_argument_and_returns_it(layer, kind):
+    x = random()
     before, argument = x.clone(), make(kind, x)
     torch.manual_seed(5)
-    expected = LAYERS[name](0.5)(make(kind, x))
+    expected = layer(0.5)(make(kind, x))
     torch.manual_seed(5)
-    assert LAYERS[name](0.5, inplace=True)(argument) is argument
+    assert layer(0.5, inplace=True)(argument) is argument
     assert torch.equal(steps_of(argument), steps_of(expected))
     if kind == "rate":
         assert torch.equal(argument.rate(), expected.rate())
     assert torch.equal(x, before)  # the tensor that the carrier was made of
 
 
-@pytest.mark.parametrize("kind", ["rate", "sequence"])
+@KINDS
 def test_a_view_that_in_place_dropout_does_not_reach_is_refused(kind):
-    x = make(kind, random(T, *SHAPES["dropout"]))
+    x = make(kind, random())
     view = x.transpose(1, 2)
     F.dropout(x, 0.5, inplace=True)
     with pytest.raises(UnsupportedOperation, match="was changed by 'dropout'"):

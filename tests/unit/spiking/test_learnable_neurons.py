@@ -1,7 +1,5 @@
 """Neurons whose λ and V_th are learnt: their gradients, kernels, shapes and state."""
 
-import copy
-import io
 import os
 from itertools import product
 
@@ -71,20 +69,6 @@ def test_parameters_by_channel_take_their_shape_from_the_first_input(carry):
     assert spikes.shape == (2, 3, 5, 5)
     assert neuron.decay_logit.shape == neuron.log_threshold.shape == (3,)
     assert torch.allclose(neuron.decay, torch.tensor(0.4))
-
-
-def test_a_state_dict_gives_parameters_by_channel_their_shape():
-    trained = one_layer("soft", by="channel")
-    trained(SequenceTensor(batch(4)[0], 4))
-    with torch.no_grad():
-        trained[1].decay_logit.add_(torch.arange(5.0))
-    file = io.BytesIO()
-    torch.save(trained.state_dict(), file)
-    file.seek(0)
-    fresh = one_layer("soft", by="channel")
-    fresh.load_state_dict(torch.load(file))
-    assert torch.equal(fresh[1].decay_logit, trained[1].decay_logit)
-    assert torch.equal(copy.deepcopy(fresh)[1].decay, trained[1].decay)
 
 
 @pytest.mark.parametrize("channels", [1, 4])
