@@ -23,7 +23,7 @@ def print_results(
     request: "LaunchRequest | None" = None,
     waited_s: float | None = None,
 ) -> None:
-    """How each has ended, the mean of several seeds, and what to type next.
+    """How each has ended, the mean of several seeds of one experiment, and what to type next.
 
     `waited_s` is what the user has waited for the command, in seconds; None if it did not start the runs.
     """
@@ -32,25 +32,28 @@ def print_results(
     if len(runs) == 1:
         print_result(runs[0], verdicts[0], request, waited_s)
         return
-    completed, presets = [], set()
-    for run, verdict in zip(runs, verdicts, strict=True):
-        summary = read_summary(run)
-        if summary is None:
-            continue
-        presets.add(summary.preset)
-        if verdict.status == "completed":
-            completed.append(summary)
-        last, best = fmt.percent(summary.last.top1), fmt.percent(summary.best.top1)
-        reason = f": {verdict.reason}" if verdict.reason else f", top-1 last {last} %, best {best} %"
-        say("{} {}{}", status_text(verdict.shown_status), title(summary), reason)
+    ended = zip(runs, verdicts, strict=True)
+    found = [(run, verdict, summary) for run, verdict in ended if (summary := read_summary(run)) is not None]
+    for run, verdict, summary in found:
+        top1 = f"top-1 last {fmt.percent(summary.last.top1)} %, best {fmt.percent(summary.best.top1)} %"
+        say(
+            "{} {}{}",
+            status_text(verdict.shown_status),
+            title(summary),
+            f": {verdict.reason}" if verdict.reason else f", {top1}",
+        )
         for alarm in read_alarms(run) if verdict.live else read_findings(run):
             say("  [yellow]{}: {}[/]", *judged(alarm, live=verdict.live))
-    scores = _mean_over_seeds(completed)
-    say("  {} of {} seeds completed{}", len(completed), len(runs), f": {scores}" if scores else "")
+    completed = [summary for _, verdict, summary in found if verdict.status == "completed"]
+    # Several runs that were named to be resumed may be of several experiments, which have no mean.
+    of_one = len({summary.experiment for _, _, summary in found}) == 1
+    scores = f": {_mean_over_seeds(completed)}" if of_one and completed else ""
+    say("  {} of {} {} completed{}", len(completed), len(runs), "seeds" if of_one else "runs", scores)
     if waited_s is not None:
         say("  {} from the command to the end of the last run, in {}", fmt.duration(waited_s), runs[0].path.parent)
     place = runs_dir_option(runs[0], request)
-    beside = [shlex.join(["rbp", "compare", f"preset={preset}"]) + place for preset in sorted(presets)]
+    presets = sorted({summary.preset for _, _, summary in found})
+    beside = [shlex.join(["rbp", "compare", f"preset={preset}"]) + place for preset in presets]
     say_next([f"rbp ls{place}", f"rbp report{place}", *beside])
 
 
@@ -84,12 +87,10 @@ def _times(summary: Summary, waited_s: float | None) -> str:
 
 
 def _mean_over_seeds(completed: Sequence[Summary]) -> str:
-    """Mean and standard deviation of last and best top-1; empty without any."""
+    """Mean and standard deviation of last and best top-1."""
     from rbp_engine.report.spread import spread_of_known
     from rbp_tui.text.comparison_columns import spread_text
 
-    if not completed:
-        return ""
     last = spread_text(spread_of_known(one.last.top1 for one in completed))
     best = spread_text(spread_of_known(one.best.top1 for one in completed))
     return f"top-1 last {last} %, best {best} % (mean ± standard deviation)"

@@ -144,3 +144,11 @@ def test_at_the_end_of_several_seeds_the_mean_is_of_those_that_completed(tmp_pat
     assert "2 of 3 seeds completed: top-1 last 91.00 ± 1.41 %, best 91.00 ± 1.41 % (mean ± standard deviation)" in text
     assert f"1m15 from the command to the end of the last run, in {tmp_path}" in text.replace("\n", "")
     assert "rbp compare preset=digits" in text
+
+
+def test_runs_of_several_experiments_that_were_resumed_together_have_no_mean(tmp_path, write_run, capsys):
+    for name, experiment in (("one", "a" * 64), ("two", "b" * 64)):
+        write_run(tmp_path, name, experiment=experiment, last=Scores(0.9, epoch=3), best=Scores(0.9, epoch=2))
+    print_results([entry.run for entry in list_runs(tmp_path)], [Verdict("completed", "")] * 2)
+    text = capsys.readouterr().err
+    assert "2 of 2 runs completed\n" in text and "standard deviation" not in text
