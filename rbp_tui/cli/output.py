@@ -11,6 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rbp_engine.errors import UserError
@@ -54,7 +55,13 @@ class _Stdout(io.FileIO):
 
 
 def prepare_streams() -> None:
-    """Have failed writes end in one sentence, unknown characters become question marks, and bound the width."""
+    """Have failed writes end in one sentence, unknown characters become question marks, and bound the width.
+
+    What is closed, as by `<&-` in a job file, is the null device: its number would be that of the next file opened.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w" if number else "r", encoding="utf-8"))  # noqa: SIM115
     if sys.stdout is sys.__stdout__ and isinstance(sys.stdout, io.TextIOWrapper):
         raw = _Stdout(sys.stdout.fileno(), "w", closefd=False)
         sys.stdout = io.TextIOWrapper(

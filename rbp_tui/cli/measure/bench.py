@@ -214,12 +214,11 @@ def _measure(
 
     first = wanted[0].loaded
     ways, loads = fmt.counted(len(wanted), "variant"), len(wanted) * (1 + memory_processes(rounds))
-    taken = "training steps and predictions" if predictions else "training steps"
     seconds = len(wanted) * PROCESS_S * (1 + memory_processes(rounds) + rounds / 4)
     what = (
-        f"measuring {taken} of {first.preset.model.name}, B = {first.preset.data.batch_size}: {ways}, "
-        f"{fmt.counted(rounds, 'round')}, in {loads} processes one after the other: about {fmt.duration(seconds)}"
-        ", longer if networks must be compiled first"
+        f"measuring training steps{' and predictions' * predictions} of {first.preset.model.name}, "
+        f"B = {first.preset.data.batch_size}: {ways}, {fmt.counted(rounds, 'round')}, in {loads} processes one after "
+        f"the other: about {fmt.duration(seconds)}, longer if networks must be compiled first"
     )
     with progress(what) as on_progress:
         return compare(wanted, rounds=rounds, predictions=predictions, busy=busy, on_progress=on_progress)

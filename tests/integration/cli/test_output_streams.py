@@ -1,4 +1,4 @@
-"""Where commands print: a full disk, and a width that nobody has."""
+"""Where commands print: a full disk, closed streams, and a width that nobody has."""
 
 import subprocess
 import sys
@@ -31,3 +31,22 @@ def test_stdout_on_a_full_disk_is_one_sentence_and_an_exit_code(rbp, words):
 def test_a_width_of_millions_is_bounded(rbp):
     rbp.environment["COLUMNS"] = "99999999"
     assert max(map(len, rbp("presets", "list").stdout.splitlines())) <= 1000
+
+
+@pytest.mark.parametrize(
+    ("closed", "words", "code"),
+    [
+        ("<&-", ("runs", "restore", "nothing"), 2),
+        ("<&-", (), 0),
+        ("<&- >&- 2>&-", ("ls",), 0),
+        (">&-", ("presets", "list"), 0),
+        ("2>&-", ("show", "nothing"), 2),
+    ],
+)
+def test_streams_that_are_closed_are_no_error(rbp, closed, words, code):
+    """As job files and `nohup` leave them."""
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$0" -m rbp_tui "$@" {closed}', sys.executable, *words],
+        cwd=rbp.folder, env=rbp.environment, capture_output=True, text=True, timeout=180,
+    )  # fmt: skip
+    assert done.returncode == code and "Traceback" not in done.stderr
