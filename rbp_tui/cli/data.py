@@ -76,11 +76,11 @@ def add(
         raise typer.Exit(
             fail(f"{name} comes with a Python package: {catalogued(name).find().remedy or 'it is here'}", 2)
         )
-    looked = catalogued(name).find([folder.expanduser().absolute()])
+    folder = Path(os.path.expanduser(folder))  # noqa: PTH111  # pathlib raises for an unknown ~user
+    looked = catalogued(name).find([folder.absolute()])
     if not looked.found:
         raise typer.Exit(fail(f"{name} is not in {folder}: looked for {catalogued(name).layout}", 3))
-    written = add_data_root(name, folder.expanduser())
-    say("{} is here; recorded in {}", name, written)
+    say("{} is here; recorded in {}", name, add_data_root(name, folder))
 
 
 def fetch(name: Name) -> None:
@@ -197,9 +197,6 @@ def _refuse_unknown(name: str) -> None:
 
 
 def _print_result(name: str, problems: list[str]) -> None:
-    if not problems:
-        print_rich(styled("[green]✓[/] {} is whole", name))
-        return
-    print_rich(styled("[red]✗[/] {}", name))
+    print_rich(styled("[red]✗[/] {}" if problems else "[green]✓[/] {} is whole", name))
     for problem in problems:
         print_rich(styled("  {}", paragraph(problem)), soft_wrap=True)
