@@ -18,14 +18,15 @@ class EditorError(UserError):
 
 def edit_file(path: Path) -> None:
     """Open a file in $VISUAL or $EDITOR and wait until the editor has ended. Raises EditorError."""
-    command = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "")
-    command = command or [found for name in FALLBACKS if (found := shutil.which(name))][:1]
-    if not command:
-        raise EditorError("no editor: set $EDITOR to one")
+    chosen = os.environ.get("VISUAL") or os.environ.get("EDITOR") or ""
     try:
+        command = shlex.split(chosen) or [found for name in FALLBACKS if (found := shutil.which(name))][:1]
+        if not command:
+            raise EditorError("no editor: set $EDITOR to one")
         code = subprocess.run([*command, str(path)], check=False).returncode
-    except OSError as error:
-        raise EditorError(f"cannot start {command[0]}: {error.strerror} (from $VISUAL or $EDITOR)") from error
+    except (OSError, ValueError) as error:  # a quote may be open in it
+        why = error.strerror if isinstance(error, OSError) else error
+        raise EditorError(f"cannot start {chosen}: {why} (from $VISUAL or $EDITOR)") from error
     if code:
         raise EditorError(f"{command[0]} ended with exit code {code}")
 

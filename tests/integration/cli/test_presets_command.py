@@ -6,6 +6,7 @@ import pytest
 import tomli
 
 from rbp_engine.preset import fields
+from rbp_tui.cli.presets.editor import EditorError, edit_text
 
 CHILD = '''\
 title = "A title that is so long that it cannot stand in a list on eighty columns"
@@ -213,3 +214,11 @@ def test_a_new_preset_is_written_and_compared_with_its_parent(rbp, rbp_here, tmp
     assert "same settings" in rbp("diff", "mine", "mine").stderr
     assert json.loads(rbp("diff", "digits", "--json").stdout)["there"] == "defaults"
     assert rbp_here.json("train", "mine", "--dry-run")["preset"]["method"]["timesteps"] == 2
+
+
+def test_an_editor_that_no_shell_could_start_is_named(monkeypatch):
+    monkeypatch.delenv("VISUAL", raising=False)
+    for editor, why in (("vi 'mine", "No closing quotation"), ("no-such-editor -w", "No such file or directory")):
+        monkeypatch.setenv("EDITOR", editor)
+        with pytest.raises(EditorError, match=f"cannot start {editor}: {why}"):
+            edit_text("a note")
