@@ -113,7 +113,7 @@ def import_runs(
 ) -> list[Imported | RunError]:
     """Make a run of each folder with files of events at or below the paths, or of a file, of events or CSV.
 
-    A run is called `name`, or as its folder or file. With `percent`, accuracies above 1 are percentages.
+    A run is called `name`, or as its folder or file. With `percent`, accuracies are percentages.
 
     What cannot be read, is too large, or holds no numbers, as of a run that crashed at once, is a RunError in its
     place. It is raised if there is nothing else.
@@ -130,8 +130,8 @@ def import_runs(
 
 
 def _import(files: list[Path], runs: Path, name: str, tags: list[str], *, percent: bool) -> Imported | RunError:
-    first = files[0].absolute()
-    called = name or (first.parent.name if _EVENTS in first.name else first.stem)
+    file = Path(os.path.abspath(files[0]))  # noqa: PTH100  # a link keeps its name
+    called = name or (file.parent.name if _EVENTS in file.name else file.stem)
     try:
         return _write(_read(files), runs, one_line(called), tags, files[0], percent=percent)
     except OSError as error:
@@ -310,9 +310,9 @@ def _write(table: _Table, runs: Path, name: str, tags: list[str], path: Path, *,
     places, scales, notes = _places(table, percent=percent)
     if not any(table.epochs.values()) and any(part in (Part.HELD_OUT, Part.TEST) for part, _ in places.values()):
         notes.append("it says no epochs: its evaluations are counted as such")
-    notes = [*table.notes, *notes]
-    count = sum(map(len, table.curves.values()))
-    result = Imported(run, name, len(places), count, not run.run_json.is_file(), tuple(notes))
+    result = Imported(
+        run, name, len(places), sum(map(len, table.curves.values())), not run.run_json.is_file(), (*table.notes, *notes)
+    )
     if not result.new:
         return result
     settings = given_settings(table.settings)
@@ -339,17 +339,27 @@ def _write(table: _Table, runs: Path, name: str, tags: list[str], path: Path, *,
             writer.add(Logged(t, step, table.epochs[step], parts))
             if number % _WAITING == 0:
                 writer.flush()
-        for note in notes:
+        for note in result.notes:
             writer.say(WarningRaised(one_line(note)), t=end)
         writer.flush()
         summary.epochs, summary.trained_s = summary.epoch, end - begin
-        writer.end("completed" if table.whole else "stopped", "" if table.whole else notes[0], t=end)
+        writer.end("completed" if table.whole else "stopped", "" if table.whole else result.notes[0], t=end)
         writer.events.sync()
         writer.events.close()
         return summary
 
-    known = {"name": name, "tags": tags, "created": begin, "progressed": begin}
-    create_foreign(settings, program, runs, run.id, settings.experiment(trained_by), record, **known)
+    create_foreign(
+        settings,
+        program,
+        runs,
+        run.id,
+        settings.experiment(trained_by),
+        record,
+        name=name,
+        tags=tags,
+        created=begin,
+        progressed=begin,
+    )
     return result
 
 

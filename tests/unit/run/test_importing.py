@@ -274,3 +274,13 @@ def test_steps_keep_their_order_where_the_clock_was_set_back(tmp_path):
     one = only(import_runs(tmp_path / "log", tmp_path / "runs"))
     assert load_summary(one.run).last.top1 == pytest.approx(0.9)
     assert [step for (step,) in rows_of(one, "step")][-1] == "9"
+
+
+def test_a_run_is_called_as_its_folder_whatever_dots_that_has_and_from_wherever_it_is_named(tmp_path, monkeypatch):
+    for number, folder in enumerate(("lr0.1", "lr0.01")):
+        write_events(tmp_path / "logs" / folder, at=1.7e9 + number)
+    assert sorted(one.name for one in import_runs(tmp_path / "logs", tmp_path / "runs")) == ["lr0.01", "lr0.1"]
+    monkeypatch.chdir(tmp_path / "logs" / "lr0.1")
+    (file,) = Path().iterdir()
+    for named in (Path(), Path("../lr0.1"), Path("..", "lr0.01", "..", "lr0.1", file)):
+        assert only(import_runs(named, tmp_path / "runs")).name == "lr0.1"
