@@ -34,7 +34,7 @@ def import_(
     tags: Annotated[
         list[str] | None, typer.Option("--tag", metavar="TAG", help="A tag; may be repeated.", show_default=False)
     ] = None,
-    percent: Annotated[bool, typer.Option("--percent", help="Accuracies above 1 are percentages.")] = False,
+    percent: Annotated[bool, typer.Option("--percent", help="Accuracies are percentages, also those below 1.")] = False,
     runs_dir: RunsDir = None,
     as_json: Json = False,
 ) -> None:
