@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import shlex
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -122,23 +123,26 @@ def find_run(runs: Path, reference: str, listed_by: str = "rbp ls") -> RunDirect
         return RunDirectory(runs / reference)
     known = list(run_directories(runs)) if reference else []
     summaries = {run: summary for run in known if (summary := read_summary(run)) is not None}
-    all_of = ""
-    if any(reference.lower() in summary.name.lower() for summary in summaries.values()):
-        all_of = f"name:{reference} takes all with it in their name"
-    if any(summary.preset == reference for summary in summaries.values()):
-        all_of = f"preset={reference} takes all of that preset"
-    for fitting in (
-        [run for run in known if run.id.startswith(reference)],
-        [run for run in known if is_called(run.id, reference)],
-        [run for run, summary in summaries.items() if summary.name == reference],
+    word = f'"{reference}"' if " " in reference else reference
+    of_preset = any(summary.preset == reference for summary in summaries.values())
+    of_id = f"preset={reference} takes all of that preset" if of_preset else f"id:{word} takes all with it in their id"
+    for all_of, fitting in (
+        (of_id, [run for run in known if run.id.startswith(reference)]),
+        (of_id, [run for run in known if is_called(run.id, reference)]),
+        (
+            f"{shlex.quote(f'name={word}')} takes them all",
+            [run for run, summary in summaries.items() if summary.name == reference],
+        ),
     ):
         if len(fitting) == 1:
             return fitting[0]
         if fitting:
             listed = "\n  ".join(run.id for run in fitting[-10:])
-            all_of = all_of or f"id:{reference} takes all with it in their id"
             raise RunError(f"{reference!r} may be any of {len(fitting)} runs; {all_of}:\n  {listed}")
-    raise NoSuchRun(f"no run {reference!r} in {runs} ({all_of or f'{listed_by} shows what is there'})")
+    hint = of_id if of_preset else f"{listed_by} shows what is there"
+    if not of_preset and any(reference.lower() in summary.name.lower() for summary in summaries.values()):
+        hint = f"{shlex.quote(f'name:{word}')} takes all with it in their name"
+    raise NoSuchRun(f"no run {reference!r} in {runs} ({hint})")
 
 
 def refuse_live(run: RunDirectory) -> None:

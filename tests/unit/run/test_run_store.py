@@ -1,3 +1,4 @@
+import shlex
 import time
 
 import pytest
@@ -61,7 +62,7 @@ def test_a_word_in_names_of_runs_and_terms_that_no_run_fits_say_how_to_find_them
 def test_beside_a_query_a_word_that_names_no_run_is_a_term_of_it(runs):
     assert [run.id for run in select_runs(runs, ["twice", "T=4"])] == [FIRST, SECOND]
     assert [run.id for run in select_runs(runs, [THIRD, "twice", "T=4"])] == [THIRD, FIRST, SECOND]
-    with pytest.raises(RunError, match="may be any of 2 runs; name:twice takes all"):
+    with pytest.raises(RunError, match="may be any of 2 runs; name=twice takes them all"):
         select_runs(runs, ["twice"])
 
 
@@ -103,3 +104,17 @@ def test_a_silent_run_with_a_living_process_is_not_removed(make_run, sleeper):
     with pytest.raises(RunError, match=f"process {process.pid}"):
         remove_run(run)
     assert run.summary_json.is_file()
+
+
+@pytest.mark.parametrize("name", ["base", "my run"])
+def test_the_query_for_runs_of_one_name_means_them_and_no_others(make_run, runs, name):
+    same = [make_run(f"{number}-x-{number * 4}", name=name).id for number in ("a", "b")]
+    make_run("c-x-cccc", name=f"{name}line")
+    with pytest.raises(RunError) as caught:
+        find_run(runs, name)
+    (query,) = shlex.split(str(caught.value).partition("; ")[2].partition(" takes them all")[0])
+    assert sorted(run.id for run in select_runs(runs, [query])) == same
+    with pytest.raises(RunError) as caught:
+        find_run(runs, name[:-1])
+    (query,) = shlex.split(str(caught.value).partition("(")[2].partition(" names all")[0])
+    assert len(select_runs(runs, [query])) == 3
