@@ -23,8 +23,7 @@ NEEDED = {
 
 def layer_text(alarm: "Alarm") -> str:
     """The layer it is about; the network if it is about no layer. A number alone would not look like a name."""
-    numbered = alarm.layer.replace(".", "").isdigit()
-    return f"layer {alarm.layer}" if numbered else alarm.layer or NETWORK
+    return f"layer {alarm.layer}" if alarm.layer.replace(".", "").isdigit() else alarm.layer or NETWORK
 
 
 def alarm_line(alarm: "Alarm") -> str:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from rich.cells import cell_len
+
 from rbp_engine.printable import one_line
 from rbp_engine.report.compare import Comparison, Difference
 from rbp_engine.report.names import method, value_text
@@ -30,7 +32,7 @@ class ComparedColumn:
 
     @property
     def width(self) -> int:
-        return max([len(self.heading), *map(len, self.cells)])
+        return max(map(cell_len, (self.heading, *self.cells)))
 
 
 def columns_of(comparison: Comparison) -> list[ComparedColumn]:

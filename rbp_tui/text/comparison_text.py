@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from textwrap import wrap
 from typing import Any
 
+from rich.cells import set_cell_size
 from rich.text import Text
 
 from rbp_engine.printable import one_line
@@ -71,7 +72,7 @@ def table_text(
 
 
 def _padded(word: str, column: ComparedColumn) -> str:
-    return word.rjust(column.width) if column.right else word.ljust(column.width)
+    return word.rjust(column.width) if column.right else set_cell_size(word, column.width)
 
 
 def group_signs(comparison: Comparison) -> list[str]:

@@ -1,6 +1,7 @@
 """The table of a comparison: one row for each experiment, with the settings in which they differ as columns."""
 
 import pytest
+from rich.cells import cell_len
 
 from rbp_engine.report.compare import compare
 from rbp_engine.run import track
@@ -73,3 +74,15 @@ def test_a_run_of_another_program_that_names_no_method_is_a_row_like_others(fini
         run.log(test_top1=0.9)
     shown = comparison_text(compare([*ours, RunDirectory(run.folder)]), 120)
     assert len(shown.groups) == 3 and "90.00" in shown.groups[2].plain
+
+
+def test_columns_stand_below_each_other_under_names_of_wide_characters(finish_run, tmp_path):
+    runs = []
+    for number, name in enumerate(("画像分類", "short")):
+        file = tmp_path / f"{name}.toml"
+        file.write_text(f'title = "x"\nextends = "digits"\n[optim]\nlr = 0.{number + 1}\n')
+        runs.append(finish_run(str(file)))
+    shown = comparison_text(compare(runs), 80)
+    lines = [shown.headings, *shown.groups]
+    assert len({line.cell_len for line in lines}) == 1 and lines[0].cell_len <= 80
+    assert len({cell_len(line.plain.partition(".")[0]) for line in shown.groups}) == 1
