@@ -209,7 +209,10 @@ def track(
     """
     planned = _planned(epochs=epochs, steps_per_epoch=steps_per_epoch, steps=steps)
     runs = runs_directory(None if runs_dir is None else Path(runs_dir))
-    known = {"name": one_line(name), "tags": [*tags]}
+    known = {
+        "name": one_line(name),
+        "tags": [one_line(str(tag)) for tag in ([tags] if isinstance(tags, str) else tags)],
+    }
     run = TrackedRun(_writer(settings, known, runs, run_id, **planned) if _is_first() else None)
     before = _raise_at_sigterm() if run.id else None
     try:

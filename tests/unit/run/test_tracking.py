@@ -330,3 +330,10 @@ def test_a_run_of_another_program_with_the_settings_of_a_preset_is_not_its_exper
     assert load_summary(runs[0]).experiment != LaunchRequest("digits", ("T=2",)).load().experiment
     with pytest.raises(RunError, match="was trained by another program"):
         LaunchRequest.like(runs[0])
+
+
+@pytest.mark.parametrize(("tags", "kept"), [("paper", ["paper"]), ([1, "a\nb"], ["1", "a b"]), ((), [])])
+def test_tags_are_words_whatever_is_given_for_them(tmp_path, tags, kept):
+    with track(tags=tags, runs_dir=tmp_path) as run:
+        pass
+    assert load_summary(RunDirectory(run.folder)).tags == kept
