@@ -58,6 +58,7 @@ ALLOWED = {
     ("rbp_engine/run/trust.py", "_trusted"): OWN,
     ("rbp_engine/settings/files.py", "write_settings"): MADE,
     ("rbp_tui/cli/measure/try_network.py", "_write_example"): MADE,
+    ("rbp_tui/cli/output.py", "prepare_streams"): "the device that keeps nothing",
     ("rbp_tui/cli/presets/editor.py", "edit_text"): "the file that the user has just written in their editor",
     ("rbp_tui/dashboard/presets/drafts.py", "read_draft"): OWN,
 }
