@@ -29,15 +29,16 @@ FREE = frozenset(
 
 @dataclass(frozen=True)
 class Price:
-    """What a run takes: seconds for its start and for each epoch, and bytes of memory; `origin` says how that is known.
+    """What a run takes: seconds for its start and for each epoch, and bytes of memory, None if unknown.
 
-    `memory` is None if unknown.
+    That is known from so many `runs`, or else `origin` says how.
     """
 
     start_s: float
     epoch_s: float
     memory: int | None
-    origin: str
+    origin: str = ""
+    runs: int = 0
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,8 @@ def known_prices(states: Iterable[PointState]) -> dict[str, Price]:
             found.setdefault(kind_of(state.point.loaded), []).append((seconds, state.record.summary.mem_peak))
     prices = {}
     for kind, measured in found.items():
-        peaks = [peak for _, peak in measured if peak is not None]
-        count = f"{len(measured)} run{'' if len(measured) == 1 else 's'} of it"
-        prices[kind] = Price(0.0, statistics.median(each for each, _ in measured), max(peaks, default=None), count)
+        memory = max((peak for _, peak in measured if peak is not None), default=None)
+        prices[kind] = Price(0.0, statistics.median(each for each, _ in measured), memory, runs=len(measured))
     return prices
 
 
@@ -88,23 +88,24 @@ def unpriced(states: Iterable[PointState], prices: Mapping[str, Price]) -> dict[
 
 def estimate(states: Sequence[PointState], prices: Mapping[str, Price], slots: int) -> Estimate:
     """What it takes to train what is not done, with `slots` runs at a time, each started when another has ended."""
-    times, used, unknown = [], [], 0
+    times, used, unknown = [], dict[str, Price](), 0
     for state in states:
         if state.standing in (Standing.DONE, Standing.FAILED):
             continue
-        price = prices.get(kind_of(state.point.loaded))
-        if price is None:
+        kind = kind_of(state.point.loaded)
+        if (price := prices.get(kind)) is None:
             unknown += 1
             continue
-        epochs = state.point.loaded.preset.train.epochs
-        done = state.record.summary.epoch if state.record else 0
+        epochs, done = state.point.loaded.preset.train.epochs, state.record.summary.epoch if state.record else 0
         times.append(price.start_s + max(0, epochs - done) * price.epoch_s)
-        used.append(price)
+        used[kind] = price
     free = [0.0] * max(1, slots)
     for seconds in times:
         heapq.heapreplace(free, free[0] + seconds)
-    memory = max((price.memory for price in used if price.memory is not None), default=None)
-    origins = tuple(dict.fromkeys(price.origin for price in used))
+    memory = max((price.memory for price in used.values() if price.memory is not None), default=None)
+    runs = sum(price.runs for price in used.values())  # of all kinds together
+    own = f"{runs} run{'' if runs == 1 else 's'} of it" if runs else ""
+    origins = tuple(filter(None, dict.fromkeys([own, *(price.origin for price in used.values())])))
     return Estimate(max(free), sum(times), memory, slots, origins, unknown)
 
 

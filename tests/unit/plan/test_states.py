@@ -101,7 +101,9 @@ def test_the_rest_is_priced_by_completed_runs_and_else_by_measurements(plan, mak
     states = states_of(plan)
     prices = known_prices(states)
     (price,) = prices.values()
-    assert price.epoch_s == pytest.approx(7.0) and price.memory == 1000
+    assert price.epoch_s == pytest.approx(7.0) and (price.memory, price.runs) == (1000, 1)
+    several = {**prices, **dict.fromkeys(unpriced(states, prices), price)}
+    assert estimate(states, several, slots=1).origins == ("2 runs of it",)
     (other,) = unpriced(states, prices).values()
     assert other.loaded.preset.method.timesteps == 4
     prices = {kind_of(plan.points[0].loaded): Price(0, 2, 1000, "runs"), kind_of(other.loaded): Price(5, 3, 10, "now")}
