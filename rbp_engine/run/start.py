@@ -57,9 +57,10 @@ class StartResult:
     worker: "subprocess.Popen[bytes] | None" = None
 
 
-def check(request: LaunchRequest) -> LoadedPreset:
-    """The preset of a request. Raises UserError with the reason if it cannot be started on this machine."""
-    loaded = request.load()
+def check(request: LaunchRequest, loaded: LoadedPreset | None = None) -> LoadedPreset:
+    """The preset of a request, unless it is loaded. Raises UserError with the reason if it cannot be started on this
+    machine."""
+    loaded = loaded or request.load()
     require_data(loaded)
     if request.queued:
         pool_of_this_machine(request.options.gpus, loaded.preset.run.device, request.options.takes.processes)

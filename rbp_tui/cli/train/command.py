@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rbp_engine.data.catalog import DataMissing
+from rbp_engine.errors import UserError
 from rbp_engine.printable import visible
 from rbp_engine.run.launch.environment import module_command
 from rbp_tui.cli import completion
@@ -154,9 +154,9 @@ def train(
         loaded = request.load()
         _print_dry_run(request, loaded, slurm=slurm or many_nodes, as_json=as_json)
         try:
-            start.require_data(loaded)
-        except DataMissing as missing:
-            say("[yellow]here it would not run:[/] {}", paragraph(str(missing)))
+            start.check(request, loaded)
+        except UserError as why:
+            say("[yellow]here it would not run:[/] {}", paragraph(str(why)))
         return
     try:
         started = once_trusted(lambda: start.start_runs(request), trust=trust)

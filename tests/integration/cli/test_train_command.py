@@ -127,6 +127,12 @@ def test_a_missing_data_set_gives_exit_code_3_and_nothing_is_created(rbp_here):
     assert not rbp_here.runs.exists()
 
 
+@pytest.mark.parametrize(("gpus", "why"), [("7", "there is no NVIDIA card here"), ("all", "--gpus all: expected auto")])
+def test_a_dry_run_says_that_its_devices_are_not_here(rbp_here, gpus, why):
+    done = rbp_here("train", "digits", "--gpus", gpus, "--dry-run")
+    assert f"here it would not run: {why}" in " ".join(done.stderr.split())
+
+
 @pytest.mark.parametrize("words", ["train --dry-run", "train --slurm", "sweep --slurm"])
 def test_options_that_only_print_warn_about_missing_data_and_exit_with_0(rbp_here, words):
     command, option = words.split()
