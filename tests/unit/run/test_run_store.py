@@ -116,5 +116,5 @@ def test_the_query_for_runs_of_one_name_means_them_and_no_others(make_run, runs,
     assert sorted(run.id for run in select_runs(runs, [query])) == same
     with pytest.raises(RunError) as caught:
         find_run(runs, name[:-1])
-    (query,) = shlex.split(str(caught.value).partition("(")[2].partition(" names all")[0])
+    (query,) = shlex.split(str(caught.value).partition("(")[2].partition(" takes all")[0])
     assert len(select_runs(runs, [query])) == 3
