@@ -84,7 +84,7 @@ def _energy(record: RunRecord) -> str:
 COLUMNS = (
     Column("run", 26, _named, "run", least=18, always=True, named=True),
     Column("id", 12, lambda record: short_id(record.summary.id), "",  # sorted by, it would be by what is not shown
-           least=4, always=True),
+           least=12, always=True),
     Column("method", 6, lambda record: fmt.method(record.summary.method), "method"),
     Column("T", 3, lambda record: timesteps_text(record.summary), "T", least=3, right=True),
     Column("T needed", 8, timesteps_needed_text,
