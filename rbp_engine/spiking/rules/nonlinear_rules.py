@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Final, NamedTuple
 
 import torch
@@ -223,8 +224,9 @@ def _addcmul(carrier: Carrier, function: Function, args: Arguments, kwargs: Keyw
     return added + left * right * kwargs.get("value", 1.0)
 
 
+@cache
 def warn_of_numbers(operation: str) -> None:
-    """Python shows a warning of one text and place once."""
+    """Once for each operation: Python alone shows it again whenever something, as torch, has changed its filters."""
     warnings.warn(
         f"{operation} gives numbers that are no spikes: it is computed at every timestep, and trained with an "
         "approximate gradient by the rate methods. Put a neuron there to have spikes",

@@ -11,6 +11,7 @@ from torch import nn
 
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.spiking import LIF, RateTensor, SequenceTensor, UnsupportedOperation
+from rbp_engine.spiking.rules.nonlinear_rules import warn_of_numbers
 from tests.unit.spiking.rule_checks import (
     B,
     T,
@@ -237,7 +238,8 @@ def test_what_cannot_be_computed_by_sample_and_step_is_refused_with_the_remedy(c
 def test_a_network_with_an_activation_is_warned_of_once():
     model = Network(nn.Sequential(nn.ReLU(), nn.ReLU()))
     with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("default")
+        warn_of_numbers.cache_clear()  # another test may have had it
         for _ in range(2):
+            warnings.simplefilter("default")  # with that, Python would show all of them again
             create_method("rate_s", T).step(model, torch.rand(B, 2, 6, 6), torch.tensor([0, 2]))
     assert [str(warning.message).split()[0] for warning in caught] == ["relu"]
