@@ -88,7 +88,7 @@ def _state(record: RunRecord) -> list[tuple[str, str | Text]]:
         ),
         *scores(summary),
     ]
-    if summary.timesteps_needed is not None:
+    if summary.timesteps_needed not in (None, summary.timesteps):
         give = "gives" if summary.timesteps_needed == 1 else "give"
         needed = (
             f"{summary.timesteps_needed} of {summary.timesteps} {give} an accuracy within 0.5 points of that of all"
