@@ -175,7 +175,8 @@ def elementwise(carrier: Carrier, function: Function, args: Arguments, kwargs: K
     check_dimensions(carrier, function.__name__, args)
     if kwargs.get("rounding_mode") is not None:
         raise UnsupportedOperation(function.__name__, "rounding does not commute with the time mean")
-    return linear(carrier, function, drawn_once(carrier, args), kwargs, over="numbers")
+    given = [cast(carrier, arg) for arg in drawn_once(carrier, args)]
+    return linear(carrier, function, given, kwargs, over="numbers")
 
 
 def _where(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:

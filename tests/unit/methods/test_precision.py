@@ -86,3 +86,35 @@ def test_parametrised_weights_are_trained_in_low_precision(method):
         create_method(method, T, precision=precision).step(model, 3 * torch.rand(B, 2, 6, 6), torch.arange(B) % 4)
         found.append(torch.cat([parameter.grad.flatten() for parameter in model.parameters()]))
     assert torch.cosine_similarity(*found, dim=0) > LEAST_COSINE["bf16"]
+
+
+class PositionBias(nn.Module):
+    """Attention with a bias by position, and a scale by channel, as in Swin and ConvNeXt; a buffer as a mask."""
+
+    def __init__(self):
+        super().__init__()
+        self.tokens, self.neuron, self.mixed, self.last = nn.Linear(2, 24), LIF(threshold=0.5), nn.Linear(8, 8), LIF()
+        self.bias, self.scale, self.head = (
+            nn.Parameter(torch.rand(16, 16)),
+            nn.Parameter(torch.rand(8)),
+            nn.Linear(8, 4),
+        )
+        self.register_buffer("mask", torch.zeros(16, 16))
+
+    def forward(self, images):
+        spikes = self.neuron(self.tokens(images.flatten(2).transpose(1, 2)))
+        query, key, value = spikes.chunk(3, -1)
+        attended = (query @ key.transpose(1, 2) + self.bias + self.mask).softmax(-1) @ value
+        return self.head(self.last(self.mixed(self.scale * attended) / self.scale + query).mean(1))
+
+
+@pytest.mark.filterwarnings("ignore:softmax gives numbers")
+@pytest.mark.parametrize(("method", "precision"), CASES)
+def test_a_parameter_beside_activations_leaves_them_in_low_precision(method, precision):
+    torch.manual_seed(0)
+    model, seen = PositionBias(), []
+    for module in (model.neuron, model.mixed, model.last, model.head):
+        module.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].dtype))
+    create_method(method, T, precision=precision).step(model, 3 * torch.rand(B, 2, 4, 4), torch.arange(B) % 4)
+    assert {*seen} == {DTYPES[precision]}
+    assert {parameter.grad.dtype for parameter in model.parameters()} == {torch.float32}
