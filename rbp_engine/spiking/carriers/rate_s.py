@@ -84,10 +84,6 @@ class RateSTensor(TimestepCarrier, DeferredSum):
     def by_step(self, samples: int | None = None) -> Iterable[tuple[int, Tensor]]:
         return [(self.state.step, CurrentReader(self.current.first(samples)).at(0))] if self.of_time else []
 
-    def cast_weight(self, weight: Tensor) -> Tensor:
-        kept = super().cast_weight(weight)
-        return kept if self.of_time else weight.to(self.dtype)  # those of the timesteps have no graph
-
     @classmethod
     def linear(cls, operation: Linear, inputs: Sequence[Self]) -> Any:
         return half_of(RateSLinear, inputs)(operation, inputs)

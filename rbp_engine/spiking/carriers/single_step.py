@@ -85,8 +85,9 @@ class TimestepCarrier(TensorLike):
 
     def cast_weight(self, weight: Tensor) -> Tensor:
         kept = self.state.place(Tensor, lambda: weight.to(self.dtype))
-        # One that was computed, as a parametrised one, has a new graph at each timestep; sltt has used up the others.
-        return kept if weight.is_leaf else weight.to(self.dtype)
+        # Its graph serves all passes only of a weight that is not computed anew in each, as a parametrised one is.
+        has_graph = kept.requires_grad and weight.is_leaf
+        return kept if has_graph or not (weight.requires_grad and torch.is_grad_enabled()) else weight.to(self.dtype)
 
 
 @dataclass
