@@ -120,6 +120,8 @@ class Dense(Steps):
         return self.values_TBX
 
     def time_mean(self) -> Tensor:
+        if self.values_TBX.requires_grad:
+            return self.values_TBX.mean(0)  # not kept: under no_grad it has no graph
         return self._mean if self.known_mean is None else self.known_mean
 
     def moved(self, move: Callable[[Tensor], Tensor]) -> Dense:
@@ -128,8 +130,6 @@ class Dense(Steps):
 
     @cached_property
     def _mean(self) -> Tensor:
-        if self.values_TBX.requires_grad:
-            return self.values_TBX.mean(0)
         # In the layout of a timestep, which `mean` loses: with channels last the pooling of means is much faster.
         return torch.mean(self.values_TBX, 0, out=torch.empty_like(self.values_TBX[0]))
 

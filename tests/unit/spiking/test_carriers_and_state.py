@@ -47,14 +47,16 @@ def look_at(carrier):
         term.steps.time_mean()
 
 
+@pytest.mark.parametrize("with_graph", [True, False])
 @pytest.mark.parametrize("name", METHODS)
-def test_inspecting_every_carrier_changes_no_bit_of_a_step(name):
+def test_inspecting_every_carrier_changes_no_bit_of_a_step(name, with_graph):
     watched, left_alone, seen = PreActivation(), PreActivation(), []
 
     def watch(module, args, out):
         for carrier in (*args, out):
             if isinstance(carrier, Carrier):
-                look_at(carrier)
+                with torch.set_grad_enabled(with_graph and torch.is_grad_enabled()):
+                    look_at(carrier)
                 seen.append(module)
 
     for module in watched.modules():
