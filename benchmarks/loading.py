@@ -71,7 +71,7 @@ def of_preset(words: list[str]) -> Cases:
     preset = load_preset(words[0], words[1:]).preset
     settings: dict[str, Any] = {"timesteps": preset.method.timesteps, "seed": 0, "held_out": 0.0, "device": CPU}
     feed = open_feed(preset.data, **settings)
-    readers = feed.loader.workers if feed.loader else 0
+    readers = feed.loader.workers
     return {("training", readers): partial(endless, feed.train), ("evaluation", readers): partial(again, feed.test)}
 
 

@@ -62,8 +62,8 @@ class Feed:
     """The batches of a run. `validation`, evaluated after each epoch, is held-out samples or the test set itself.
 
     `preprocess` makes the network's input from raw images, as the evaluation does. `class_names` are the names of the
-    classes by label, empty if they have none. `loader` is what reads them, if it may have processes. `notes` are
-    warnings for the user, each a sentence.
+    classes by label, empty if they have none. `loader` is what reads them, with processes if it has any. `notes`
+    are warnings for the user, each a sentence.
     """
 
     train: TrainingBatches
@@ -71,8 +71,8 @@ class Feed:
     test: EvaluationBatches
     classes: int
     preprocess: Preprocess
+    loader: BatchLoader
     class_names: tuple[str, ...] = ()
-    loader: BatchLoader | None = None
     notes: tuple[str, ...] = ()
 
     @classmethod
@@ -89,21 +89,6 @@ class Feed:
         return cls(train.training(cut, kept), validation, tested, *described)
 
     @property
-    def channels(self) -> int:
-        """The channels of the network's input."""
-        return self.preprocess.channels
-
-    @property
     def has_time(self) -> bool:
         """Whether images are [T, B, …], one for each timestep, and not [B, …]."""
         return self.preprocess.has_time
-
-    def start(self) -> None:
-        """Start the worker processes; call this before torch.distributed starts threads in this process."""
-        if self.loader is not None:
-            self.loader.start()
-
-    def stop(self) -> None:
-        """End the worker processes."""
-        if self.loader is not None:
-            self.loader.stop()

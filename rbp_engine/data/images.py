@@ -30,16 +30,12 @@ class ImagesInMemory(DataSet):
         """Training and test images in the set's folder. Raises DataError for a damaged file."""
         raise NotImplementedError
 
-    def read(self, folder: Path | None) -> "DataSplits":
-        """The set in a folder, None for one in a package. Raises DataError for a damaged file."""
+    def load(self) -> "DataSplits":
         # torch takes seconds to import.
         from rbp_engine.data.splits import DataSplits
 
-        sides = self.images(folder or Path())
+        sides = self.images(self.require().path or Path())
         return DataSplits(*sides, self.classes, self.mean, self.deviation, self.class_names)
-
-    def load(self) -> "DataSplits":
-        return self.read(self.require().path)
 
     def open(self, opening: "Opening") -> "Feed":
         from rbp_engine.data.loading.memory import images_in_memory

@@ -73,7 +73,7 @@ def _run_attempt(
     seed_everything(preset.run.seed)
     journal.update(phase=Phase.DATA)
     feed = build_feed(run, preset, device, rank=process.rank, world_size=process.world_size)
-    feed.start()
+    feed.loader.start()  # before torch.distributed starts threads in this process
     if process.world_size > 1:
         journal.update(phase=Phase.PROCESSES)
     ranks = join(process, device)
@@ -89,7 +89,7 @@ def _run_attempt(
     kernel, uncompiled = choose_kernel(preset, len(feed.train), device)
     warnings += uncompiled + list(feed.notes)
     readers = preset.data.workers
-    warnings += too_many(readers, cores_of_a_rank()) if feed.loader else unused(readers)
+    warnings += too_many(readers, cores_of_a_rank()) if feed.loader.workers else unused(readers)
     board = TensorBoardLog(run.tensorboard, purge_step=at.step + 1) if first else None
     cleanup.push(lambda kind, error, trace: board.close() if board and kind is not Superseded else None)
     early_stop = EarlyStop(preset.guard.early_stop, preset.guard.early_stop_delta)
@@ -152,7 +152,7 @@ def _run_attempt(
     )
     if status == "completed":
         _judge(session, journal, recorder)
-    feed.stop()
+    feed.loader.stop()
     return ending(status, journal.summary.epoch, preset.train.epochs, preset.guard, limits, stop), ranks
 
 

@@ -73,7 +73,13 @@ def build_model(
     """
     kernel = choose_kernel(preset, len(feed.train), device)[0]
     model = build_network(
-        preset, classes=feed.classes, channels=feed.channels, code=run.code, kernel=kernel, device=device, told=told
+        preset,
+        classes=feed.classes,
+        channels=feed.preprocess.channels,
+        code=run.code,
+        kernel=kernel,
+        device=device,
+        told=told,
     )
     if any(map(is_lazy, model.parameters())):
         images, _ = next(iter(feed.train.epoch(0)))

@@ -150,7 +150,7 @@ def test_the_data_set_is_called_with_its_arguments(folder):
     data = DataSection(name="sets.py:noise", args={"classes": 5, "channels": 2}, batch_size=8)
     feed = open_feed(data, timesteps=2, seed=1, held_out=0.0, device=torch.device("cpu"), own_code=folder)
     images, labels = next(iter(feed.train.epoch(1)))
-    assert (feed.classes, feed.channels) == (5, 2)
+    assert (feed.classes, feed.preprocess.channels) == (5, 2)
     assert (images.shape, labels.shape) == ((8, 2, 8, 8), (8,))
 
 

@@ -83,4 +83,4 @@ def event_feed(
     data, loader = opening.data, BatchLoader(opening.workers, opening.device)
     trained, tested = (EventSource(samples, loader, data.flip, data.roll) for samples in (train, test))
     frames = Frames(int(train.counts.shape[2]), train.scale)
-    return Feed.of(trained, tested, opening, classes, frames, class_names, loader)
+    return Feed.of(trained, tested, opening, classes, frames, loader, class_names)

@@ -104,10 +104,10 @@ class MemorySource(Source):
 def images_in_memory(splits: DataSplits, opening: Opening) -> Feed:
     """The batches of a run."""
     data, pixels = opening.data, Pixels(tuple(splits.mean), tuple(splits.deviation))
-    loader = BatchLoader(opening.workers, opening.device) if data.augment_backend == "pil" else None
-    sides = (splits.train, splits.test)
-    train, test = (MemorySource(images, pixels, opening.device, data, loader) for images in sides)
-    return Feed.of(train, test, opening, splits.classes, pixels, splits.class_names, loader)
+    by_pil, sides = data.augment_backend == "pil", (splits.train, splits.test)
+    loader = BatchLoader(opening.workers if by_pil else 0, opening.device)
+    train, test = (MemorySource(images, pixels, opening.device, data, loader if by_pil else None) for images in sides)
+    return Feed.of(train, test, opening, splits.classes, pixels, loader, splits.class_names)
 
 
 def _mix(*parts: int) -> int:

@@ -73,4 +73,4 @@ def images_in_files(folders: ImageFolders, size: int, opening: Opening) -> Feed:
         for images in (folders.train, folders.val)
     )
     pixels = Pixels(MEAN, DEVIATION, crop=size)
-    return Feed.of(train, test, opening, len(folders.classes), pixels, folders.classes, loader)
+    return Feed.of(train, test, opening, len(folders.classes), pixels, loader, folders.classes)

@@ -33,7 +33,7 @@ def test_a_stand_in_has_the_shape_and_the_counts_of_the_real_data(name, held_out
         real = build_feed(run, loaded.preset, CPU)
         made = build_feed(run, with_stand_in(loaded.preset, shape), CPU)
     assert batches(loaded.preset, shape) == (len(real.train), sum(1 for _ in real.validation))
-    assert (made.classes, made.channels) == (real.classes, real.channels)
+    assert (made.classes, made.preprocess.channels) == (real.classes, real.preprocess.channels)
     for images, expected in zip(next(made.train.epoch(0)), next(real.train.epoch(0)), strict=True):
         assert (images.shape, images.dtype) == (expected.shape, expected.dtype)
 

@@ -55,5 +55,4 @@ def test_torch_does_not_repeat_the_warning_of_too_many():
 def test_only_what_reads_image_by_image_has_reading_processes(backend: Any, reads: bool) -> None:
     data = DataSection(name="fake", batch_size=8, augment_backend=backend, workers="auto", args={"train_size": 16})
     feed = open_feed(data, timesteps=1, seed=0, held_out=0.0, device=torch.device("cpu"))
-    expected = reading_processes("auto", cores_of_a_rank()) if reads else None
-    assert (feed.loader.workers if feed.loader else None) == expected
+    assert feed.loader.workers == (reading_processes("auto", cores_of_a_rank()) if reads else 0)

@@ -29,7 +29,7 @@ def test_frames_have_time_first_and_an_epoch_has_each_once():
     feed = frames_of(4, 4, classes=3, train_size=10, test_size=7)
     sizes = [tuple(frames.shape) for frames, _ in feed.train.epoch(0)]
     assert sizes == [(4, 4, 2, 6, 5), (4, 4, 2, 6, 5), (4, 2, 2, 6, 5)] and len(feed.train) == 3
-    assert (feed.classes, feed.channels) == (3, 2)
+    assert (feed.classes, feed.preprocess.channels) == (3, 2)
     epochs = [torch.cat([frames for frames, _ in feed.train.epoch(epoch)], 1) for epoch in (0, 1)]
     assert not torch.equal(epochs[0], epochs[1])
     assert torch.equal(epochs[0].flatten().sort().values, epochs[1].flatten().sort().values)

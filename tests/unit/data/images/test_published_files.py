@@ -65,24 +65,23 @@ def batches(name: str) -> dict[str, dict[bytes, Any]]:
 def test_cifars_files_give_images_and_labels_in_their_order(known, name):
     contents = batches(name)
     folder = known(name, {file: pickle.dumps(batch, protocol=2) for file, batch in contents.items()})
-    splits = catalogued(name).read(folder)
+    sides = catalogued(name).images(folder)
     *train, test, _ = contents.values()
-    for images, expected in ((splits.train, train), (splits.test, [test])):
+    for images, expected in zip(sides, (train, [test]), strict=True):
         data = np.concatenate([batch[b"data"] for batch in expected])
         assert images.pixels.dtype == torch.uint8 and images.labels.dtype == torch.int64
         assert images.pixels.shape == (len(expected) * COUNT, 3, 32, 32)
         assert np.array_equal(images.pixels.flatten(1).numpy(), data)
         assert images.labels.tolist() == [label for batch in expected for label in batch[LABELS[name]]]
     # A row holds 1024 values of red, then green, then blue, by lines of the image.
-    assert splits.train.pixels[3, 1, 2, 5] == train[0][b"data"][3, 1024 + 2 * 32 + 5]
+    assert sides[0].pixels[3, 1, 2, 5] == train[0][b"data"][3, 1024 + 2 * 32 + 5]
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])
 def test_mnists_files_give_images_and_labels_packed_or_not(known, suffix):
     contents, arrays = digits(suffix)
     folder = known("mnist", contents)
-    splits = catalogued("mnist").read(folder)
-    for images, side in ((splits.train, "train"), (splits.test, "t10k")):
+    for images, side in zip(catalogued("mnist").images(folder), ("train", "t10k"), strict=True):
         assert images.pixels.dtype == torch.uint8 and images.labels.dtype == torch.int64
         assert np.array_equal(images.pixels.squeeze(1).numpy(), arrays[f"{side}-images-idx3-ubyte{suffix}"])
         assert images.labels.tolist() == arrays[f"{side}-labels-idx1-ubyte{suffix}"].tolist()
@@ -93,7 +92,7 @@ def test_a_pickle_that_would_execute_code_is_refused_before_it_is_read(known, tm
     folder = known("cifar10", contents)
     (folder / "data_batch_3").write_bytes(pickle.dumps(Bomb(tmp_path / "boom")))
     with pytest.raises(ValueError, match="data_batch_3 is damaged or another version"):
-        catalogued("cifar10").read(folder)
+        catalogued("cifar10").images(folder)
     assert not (tmp_path / "boom").exists()
     [problem] = catalogued("cifar10").problems(folder)
     assert "data_batch_3 is damaged or another version" in problem
@@ -123,7 +122,7 @@ def test_a_damaged_archive_is_an_error_that_names_it(known, damage):
     file = known("mnist", contents) / "train-images-idx3-ubyte.gz"
     file.write_bytes(DAMAGES[damage](file.read_bytes()))
     with pytest.raises(ValueError, match="is damaged") as caught:
-        catalogued("mnist").read(file.parent)
+        catalogued("mnist").images(file.parent)
     assert str(file) in str(caught.value)
 
 
@@ -133,11 +132,11 @@ def test_what_is_no_file_is_refused_and_not_waited_for_and_a_missing_file_is_nam
     file.unlink()
     os.mkfifo(file)
     with pytest.raises(ValueError, match=f"{file} cannot be read: a named pipe, not a file"):
-        catalogued("mnist").read(file.parent)
+        catalogued("mnist").images(file.parent)
     file.unlink()
     with pytest.raises(FileNotFoundError, match="t10k-labels-idx1-ubyte"):
-        catalogued("mnist").read(file.parent)
+        catalogued("mnist").images(file.parent)
     with file.open("wb") as endless:
         endless.truncate(2**40)
     with pytest.raises(ValueError, match="larger than 64 MiB"):
-        catalogued("mnist").read(file.parent)
+        catalogued("mnist").images(file.parent)
