@@ -24,6 +24,7 @@ from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.queue.devices import pool_of_this_machine
+from rbp_engine.run.queue.entries import entry_of
 from rbp_engine.run.queue.transitions import is_stranded
 from rbp_engine.run.status.status import HEARTBEAT_S
 from rbp_engine.run.store.store import RunRecord
@@ -133,6 +134,8 @@ class SearchDriver:
     def _resumed(self, found: RunRecord) -> bool:
         """Resume a run, unless a user has stopped it since this driver started; False if it cannot be."""
         run, count = found.run, self._resumes.get(found.run, 0)
+        if entry_of(run) is not None:  # the dispatcher is not done with it, and may start it again by itself
+            return True
         if not self._first_look and not (found.verdict.cause.is_transient and count < MOST_RESUMES):
             return False
         self._resumes[run] = count + 1

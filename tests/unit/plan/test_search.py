@@ -1,6 +1,8 @@
 """What a search consists of, and its trials as the files of their runs tell of them."""
 
 import contextlib
+import itertools
+import math
 import re
 import shutil
 import signal
@@ -18,7 +20,7 @@ from rbp_engine.plan.driver import FROZEN_AFTER_S, SearchDriver, main
 from rbp_engine.plan.driving import SearchEnd, as_text, end_of, requested_in
 from rbp_engine.plan.request import SweepRequest
 from rbp_engine.plan.search import Search, plan_search
-from rbp_engine.plan.study import SearchTrial, TrialState, Value
+from rbp_engine.plan.study import SearchTrial, TrialState, Value, propose, pruned_after
 from rbp_engine.plan.trials import TrialReader
 from rbp_engine.preset import PresetError
 from rbp_engine.printable import one_line, visible
@@ -31,8 +33,11 @@ from rbp_engine.run.files.run_json import Resources, SweepRecord
 from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.launch import launch
 from rbp_engine.run.options import LaunchOptions
-from rbp_engine.run.queue.entries import entries
+from rbp_engine.run.queue.entries import entries, entry_of
 from rbp_engine.run.request import LaunchRequest
+from rbp_engine.run.store.run_settings import read_settings
+from rbp_engine.run.store.store import list_runs
+from tests.limits import survives
 from tests.run_files import change_identity, change_summary, tell, write_attempt
 
 SPACE = ("lr=0.01..0.5:log", "T=2..6", "method=bptt,rate_m")
@@ -264,6 +269,42 @@ def test_a_run_that_has_completed_before_it_heard_that_it_is_pruned_counts_as_pr
     write_status(run, "completed", last=Scores(top1=0.75))
     control.request_stop(run, Cause.PRUNED, "pruned")
     assert TrialReader(search).read()[0].trial.state is TrialState.PRUNED
+
+
+CALLS = ("fsync", "mkdir", "link", "rename", "unlink")
+
+
+def test_a_search_whose_driver_is_killed_at_any_call_has_the_trials_of_one_that_is_not(monkeypatch):
+    """No trial is lost, none is there twice, and each is proposed and judged as if nothing had happened."""
+    monkeypatch.setattr(start, "ensure_dispatcher", lambda: None)
+    Path("config").mkdir()
+    Path("config/machine.toml").write_text("cpu_slots = 1\n")
+    search = planned("lr=0.0001..1:log", "T=2..6", "epochs=5", pruner="median", trials=18)
+    runs, kills = search.request.options.runs, 0
+    for calls in itertools.chain(range(0, 75, 4), itertools.repeat(1000)):
+        kills += not survives(lambda: SearchDriver(search).look(), calls, *CALLS)
+        if SearchDriver(search).look():
+            break
+        for found in list_runs(runs):
+            if found.verdict.status == "starting":  # its driver died before it was queued, and nobody has heard of it
+                change_summary(found.run, updated=0.0)
+            elif (entry := entry_of(found.run)) is not None:
+                lr = read_settings(found.run).get("optim.lr")
+                tell(found.run, RunStart(), step=0)
+                for epoch in range(1, 6):
+                    top1 = epoch / (epoch + 1) * (0.9 - 0.2 * abs(math.log10(lr) + 1.3))
+                    tell(found.run, Validation(epoch, 0.1, top1, None, 10), step=epoch * 10)
+                write_status(found.run, "completed", last=Scores(top1=top1))
+                entry.path.unlink()
+    trials = [one.trial for one in TrialReader(search).read()]
+    assert [trial.number for trial in trials] == list(range(1, 19)) and len(list_runs(runs)) == 18
+    for trial in trials:
+        before = trials[: trial.number - 1]
+        assert trial.values == propose(search.space, before, trial.number)
+        live = SearchTrial(trial.number, trial.values, scores=trial.scores)
+        pruned = pruned_after(search.space, [*before, live], trial.number) is not None
+        assert trial.state is (TrialState.PRUNED if pruned else TrialState.COMPLETED), trial
+    assert kills > 12 and any(trial.state is TrialState.PRUNED for trial in trials)
 
 
 OPTIONS = LaunchOptions(Path("/my runs"), Resources(2), "none", 3)
