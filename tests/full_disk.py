@@ -1,9 +1,16 @@
-"""A disk that fills up, for code in this process."""
+"""Disks that fill up: for code in this process, and for runs on a file system of their own."""
 
 import resource
 import signal
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.status import processes
 
 
 @contextmanager
@@ -17,3 +24,23 @@ def files_of_at_most(size: int) -> Iterator[None]:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, handler)
+
+
+@contextmanager
+def disk_in_memory(folder: Path) -> Iterator[Path]:
+    """A file system of 16 MB; the runs that are directly in it are killed at its end."""
+    folder.mkdir()
+    words = ["mount", "-t", "tmpfs", "-o", "size=16m", "rbp-test", str(folder)]
+    done = subprocess.run(words, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"these tests may not mount a file system: {done.stderr.strip()}")
+    yield folder
+    for run in folder.iterdir():
+        processes.kill_all(RunDirectory(run))
+    # Lazily, because a killed process may use it for a moment longer.
+    subprocess.run(["umount", "--lazy", str(folder)], check=True, timeout=60)
+
+
+def remount(disk: Path, how: str) -> None:
+    """Give it other options: a size, or to be read-only."""
+    subprocess.run(["mount", "-o", f"remount,{how}", str(disk)], check=True)

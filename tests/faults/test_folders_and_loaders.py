@@ -16,6 +16,7 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.launch import launch
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import judge
+from tests.full_disk import disk_in_memory, remount
 
 # From the 41st image on, a loader worker fails to read it, and a rank does not.
 BROKEN_SET = """
@@ -44,20 +45,8 @@ def broken():
 
 @pytest.fixture
 def disk(tmp_path):
-    """A separate file system in memory that can be made read-only."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "rbp-test", str(folder)], capture_output=True)
-    if done.returncode:
-        pytest.skip(f"these tests may not mount a file system: {done.stderr.decode().strip()}")
-    yield folder
-    for path in folder.iterdir():
-        processes.kill_all(RunDirectory(path))
-    subprocess.run(["umount", str(folder)], check=True, timeout=60)
-
-
-def remount(disk, how):
-    subprocess.run(["mount", "-o", f"remount,{how}", str(disk)], check=True)
+    with disk_in_memory(tmp_path / "disk") as folder:
+        yield folder
 
 
 @contextlib.contextmanager

@@ -1,5 +1,3 @@
-import subprocess
-
 import pytest
 import torch
 from idle import IDLE
@@ -7,36 +5,17 @@ from idle import IDLE
 from rbp_engine import lease
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.events import CheckpointSaved, ErrorRaised
-from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.launch import launch
-from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import judge
 from rbp_engine.train.checkpoints import checkpoint
-
-SMALL, ROOMY = "2200k", "16m"
-
-
-def mount(*words):
-    done = subprocess.run(["mount", *words], capture_output=True, text=True)
-    if done.returncode:
-        raise OSError(done.stderr.strip())
+from tests.full_disk import disk_in_memory, remount
 
 
 @pytest.fixture
 def disk(tmp_path):
-    """A separate file system in memory."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    try:
-        mount("-t", "tmpfs", "-o", f"size={ROOMY}", "rbp-test", str(folder))
-    except OSError as error:
-        pytest.skip(f"these tests may not mount a file system: {error}")
-    yield folder
-    for run in folder.iterdir():
-        processes.kill_all(RunDirectory(run))
-    # Lazily, because a killed process may use it for a moment longer.
-    subprocess.run(["umount", "--lazy", str(folder)], check=True, timeout=60)
+    with disk_in_memory(tmp_path / "disk") as folder:
+        yield folder
 
 
 def check_failed_well(run, look):
@@ -57,12 +36,12 @@ def check_failed_well(run, look):
 
 
 def test_a_disk_filled_by_checkpoints_fails_the_run_which_continues_with_more_room(disk, reference, new_run, look):
-    mount("-o", f"remount,size={SMALL}", str(disk))
+    remount(disk, "size=2200k")
     run = new_run(runs=disk)
     launch.start(run)
     check_failed_well(run, look)
     assert look.newest(run).progress.step < 36
-    mount("-o", f"remount,size={ROOMY}", str(disk))
+    remount(disk, "size=16m")
     launch.start(run)
     assert look.end(run).status == "completed"
     assert look.story(run) == look.story(reference)
@@ -82,7 +61,7 @@ def test_a_disk_filled_by_others_fails_the_run_with_that_reason(disk, new_run, l
 
 
 def test_a_disk_with_room_only_for_the_start_fails_the_run_with_that_reason(disk, new_run, look):
-    mount("-o", "remount,size=160k", str(disk))
+    remount(disk, "size=160k")
     run = new_run(runs=disk)
     launch.start(run)
     verdict = look.end(run)
@@ -94,7 +73,7 @@ def test_a_disk_with_room_only_for_the_start_fails_the_run_with_that_reason(disk
 @pytest.mark.parametrize("locks", [True, False])
 def test_a_full_disk_refuses_a_new_run_and_nothing_of_it_remains(disk, new_run, monkeypatch, locks):
     monkeypatch.setattr(lease, "_reaches_all", lambda descriptor: locks)
-    mount("-o", "remount,size=64k", str(disk))
+    remount(disk, "size=64k")
     with pytest.raises(OSError), (disk / ".filler").open("wb", buffering=0) as file:
         while True:
             file.write(bytes(4096))
