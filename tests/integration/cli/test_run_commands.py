@@ -66,9 +66,3 @@ def test_other_commands_stop_resume_watch_and_remove_a_run_and_leave_another_alo
 def test_a_missing_run_gives_one_message_and_exit_code_2(rbp_here, command):
     message = rbp_here(*command.split(), code=2).stderr
     assert len(message.splitlines()) <= 2
-
-
-def test_removing_for_good_without_a_terminal_needs_yes(rbp_here, write_run):
-    write_run(rbp_here.runs, "mine")
-    assert "--yes" in rbp_here("runs", "rm", "mine", "--now", code=2).stderr
-    assert (rbp_here.runs / "mine").is_dir()

@@ -99,16 +99,6 @@ def test_a_damaged_run_is_listed_with_the_reason_and_normally_once_repaired(runs
     assert statuses(listing.all()) == {"torn": "completed"}
 
 
-def test_a_folder_without_permission_is_listed_as_unreadable(runs, write_run, without_privileges):
-    write_run(runs, "open")
-    run = write_run(runs, "closed")
-    run.path.chmod(0)
-    try:
-        assert statuses(RunListing(runs).all()) == {"closed": "unreadable", "open": "completed"}
-    finally:
-        run.path.chmod(0o755)
-
-
 def test_a_runs_directory_without_permission_is_an_error_with_the_reason(runs, write_run, without_privileges):
     write_run(runs, "run")
     runs.chmod(0)

@@ -164,18 +164,6 @@ def test_unreadable_events_are_reported_and_do_not_block_other_runs(heard, runs,
     assert problem.startswith("run: events cannot be read:") and "symbolic links" in problem
 
 
-def test_a_watched_run_can_be_removed_and_come_back(heard, runs, write_run):
-    run = write_run(runs, "run", bodies=(metrics(),))
-    heard.reader.watch(["run"])
-    heard.until(lambda: heard.points(run) and heard.lists[-1])
-    run.path.rename(runs.parent / "away")
-    heard.until(lambda: heard.lists[-1] == ())
-    count = len(heard.sights)
-    (runs.parent / "away").rename(run.path)
-    heard.until(lambda: heard.lists[-1] and len(heard.sights) > count)
-    assert heard.problems == []
-
-
 def test_a_file_as_runs_directory_is_reported_once_and_a_directory_in_its_place_is_read(heard, runs, write_run):
     runs.write_text("not a directory")
     heard.until(lambda: heard.problems)
