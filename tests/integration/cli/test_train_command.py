@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shlex
 import signal
 import sys
 import time
@@ -42,21 +41,9 @@ def test_without_a_terminal_it_prints_a_line_per_epoch_the_accuracy_the_folder_t
     assert "last" in done.stderr
     assert "best" in done.stderr
     assert "rbp ls" in done.stderr
+    assert "rbp train digits T=1 epochs=2 batch=256 method=bptt" in " ".join(done.stderr.split())
     assert f"folder: {rbp.runs / 'mine'}\n" in done.stderr or "folder: runs/mine\n" in done.stderr
     assert re.search(r"\d+s from the command to the end, \d+s of training steps\n", done.stderr)
-
-
-def test_the_next_command_repeats_the_arguments_with_another_method(rbp, write):
-    write("my wider.toml", 'extends = "digits"\n[train]\nepochs = 1\n')
-    words = ("./my wider.toml", "T=1", "batch=1437", "method=rate_s", "--runs-dir", "here")
-    done = rbp("train", *words)
-    assert "1 epoch of 1 step\n" in done.stdout
-    (hint,) = [line for line in done.stderr.splitlines() if "next:" in line]
-    command = hint.split("  ·  ")[-1]
-    assert command == "rbp train './my wider.toml' T=1 batch=1437 method=bptt --runs-dir here"
-    rbp(*shlex.split(command)[1:])
-    methods = {recorded(path.parent)["method"] for path in (rbp.folder / "here").glob("*/summary.json")}
-    assert methods == {"rate_s", "bptt"}
 
 
 def test_json_prints_the_events_of_the_run_and_nothing_else(rbp):
