@@ -1,6 +1,7 @@
 """A method keeps no state: not after an error, not after a forward without a backward, not in the modules."""
 
 import copy
+import functools
 import pickle
 from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
@@ -38,6 +39,7 @@ def gradients(model):
     return [parameter.grad.clone() for parameter in model.parameters()]
 
 
+@functools.cache
 def fresh_gradients(name):
     model = network()
     create_method(name, T).step(model, images(), LABELS)
