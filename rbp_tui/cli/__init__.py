@@ -1,6 +1,7 @@
 """The command line: `rbp`. One module per group of commands; each imports what it needs when it is called."""
 
 import contextlib
+import errno
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -132,5 +133,9 @@ def main() -> None:
         sys.exit(fail(str(error), error.exit_code))
     except BrokenPipeError:  # the reader of a pipe (`rbp ls | head`) has left
         sys.exit(0)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:  # a file of such a name cannot be there, whatever the command wants of it
+            raise
+        sys.exit(fail(f"{error.strerror}: {error.filename}", UserError.exit_code))
     except KeyboardInterrupt:
         sys.exit(130)

@@ -128,12 +128,10 @@ def _notes(comparison: Comparison, signs: Sequence[str], width: int) -> Text:
 
 def _differences(others: Sequence[Difference], comparison: Comparison, signs: Sequence[str], width: int) -> Text:
     """The differences that have no column: settings first, each value with its groups."""
-    if len(comparison.groups) < 2:
+    if len(comparison.groups) < 2 or (comparison.differences and not others):
         return Text()
     if not comparison.differences:
         return Text("no setting differs", style="dim")
-    if not others:
-        return Text()
     longest = max(len(difference.key) for difference in others)
     lines = [Text("also differs", style="dim")]
     for difference in others:

@@ -94,10 +94,9 @@ def robustness_table(found: Robustness) -> Table:
 
 def robustness_notes(found: Robustness) -> Text:
     """How the disturbances are drawn."""
-    unit = "1 for normalised images" if found.input_deviation == 1.0 else f"here {fmt.number(found.input_deviation)}"
     return styled(
         "[dim]differences in percentage points; σ is the standard deviation of the input, {}; seed {}[/]",
-        unit,
+        "1 for normalised images" if found.input_deviation == 1.0 else f"here {fmt.number(found.input_deviation)}",
         found.seed,
     )
 

@@ -107,10 +107,9 @@ def _origin(origin: RunJson) -> list[tuple[str, str]]:
     if origin.git:
         dirty = ", with uncommitted changes" if origin.git.changed else ""
         rows.append(("commit", f"{origin.git.commit[:12]} ({origin.git.branch}{dirty})"))
-    known = origin.packages
-    versions = [f"{name} {known[name]}" for name in ("rbp-tui", "torch", "spikingjelly") if name in known]
-    rows.append(("versions", ", ".join([f"python {origin.python or '–'}", *versions])))
-    return rows
+    known = {"python": origin.python or "–"} | origin.packages
+    versions = [f"{name} {known[name]}" for name in ("python", "rbp-tui", "torch", "spikingjelly") if name in known]
+    return [*rows, ("versions", ", ".join(versions))]
 
 
 def everything(run: RunDirectory, *, as_json: bool) -> dict[str, Any]:

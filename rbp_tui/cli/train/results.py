@@ -32,8 +32,11 @@ def print_results(
     if len(runs) == 1:
         print_result(runs[0], verdicts[0], request, waited_s)
         return
-    ended = zip(runs, verdicts, strict=True)
-    found = [(run, verdict, summary) for run, verdict in ended if (summary := read_summary(run)) is not None]
+    found = [
+        (run, verdict, summary)
+        for run, verdict in zip(runs, verdicts, strict=True)
+        if (summary := read_summary(run)) is not None
+    ]
     for run, verdict, summary in found:
         top1 = f"top-1 last {fmt.percent(summary.last.top1)} %, best {fmt.percent(summary.best.top1)} %"
         say(

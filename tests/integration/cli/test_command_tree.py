@@ -177,3 +177,13 @@ def test_unreadable_files_offer_nothing(offered, tmp_path):
     (tmp_path / ".config" / "rbp" / "machine.toml").write_text("[")
     assert offered("rbp watch ") == []
     assert offered("rbp train no-such-preset lr=") == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["train digits --pretrained {}", "train digits model.pretrained={}", "train digits loss.distill=./{}", "import {}",
+     "try {}.py:Net", "bench digits -o {}.json", "figure curves -o {}/x.pdf"],
+)  # fmt: skip
+def test_a_name_that_no_file_can_have_is_an_error_in_words(rbp_here, words):
+    done = rbp_here(*words.format("x" * 300).split(), code=2)
+    assert "File name too long" in done.stderr or "there is no folder" in done.stderr
