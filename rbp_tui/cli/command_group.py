@@ -40,9 +40,9 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         ctx.meta[HELP_ALL] = HELP_ALL in args
-        if "--" not in args:
-            negated = [word for word in args if _NEGATED.match(word)]
-            args = [word for word in args if word not in negated] + (["--", *negated] if negated else [])
+        # In its place, because `or` separates what is before it from what is behind. A note and tags are no queries.
+        if "--" not in args and not (ctx.ignore_unknown_options or any(one.name == "text" for one in self.params)):
+            args = [f"not:{word[1:]}" if _NEGATED.match(word) else word for word in args]
         return super().parse_args(ctx, args)
 
     def format_help_text(self, ctx: Any, formatter: Any) -> None:

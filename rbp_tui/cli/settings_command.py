@@ -66,9 +66,10 @@ class SettingsCommand(Command):
         if ctx.resilient_parsing:  # the shell only asks for completions
             return super().parse_args(ctx, args)
         own = {option for parameter in self.params for option in parameter.opts}
+        dashes = "--" if any(parameter.name == "words" for parameter in self.params) else "-"  # -T=4 may be a query
         for word, following in pairwise([*args, ""]):
             option, _, value = word.partition("=")
-            if option.startswith("--") and option not in own and (key := _setting(option.removeprefix("--"))):
+            if option.startswith(dashes) and option not in own and (key := _setting(option.lstrip("-"))):
                 value = value or (following if following and not following.startswith("-") else "VALUE")
                 raise typer.BadParameter(f"{option}: settings are words, without dashes: {key}={value}")
         from rbp_engine.preset.sweep.section import refuse_twice

@@ -73,6 +73,8 @@ def test_ls_takes_a_query_and_sorts(rbp, runs):
 
 def test_a_query_may_begin_with_a_minus(rbp, runs):
     assert ids(rbp, "-tag:paper") == [one for one in ids(rbp) if one not in ids(rbp, "tag:paper")] != []
+    for words in ("T=4 -tag:paper or T=6", "-tag:paper or seed=2", "method=bptt -seed=1 or -T=4"):
+        assert ids(rbp, *words.split()) == ids(rbp, words) != ids(rbp)
     assert ids(rbp, "-T=99", "-n", "1", "--sort", "-created") == ids(rbp, "-n", "1", "--sort", "-created")
     assert "no such option" in rbp("ls", "-x", code=2).stderr.lower()
 

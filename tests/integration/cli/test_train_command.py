@@ -132,7 +132,13 @@ def test_options_that_only_print_warn_about_missing_data_and_exit_with_0(rbp_her
 
 @pytest.mark.parametrize(
     ("words", "meant"),
-    [(("--epochs", "3"), "epochs=3"), (("--batch-size=32",), "data.batch_size=32"), (("--lr", "--json"), "lr=VALUE")],
+    [
+        (("--epochs", "3"), "epochs=3"),
+        (("--batch-size=32",), "data.batch_size=32"),
+        (("--lr", "--json"), "lr=VALUE"),
+        (("-lr=0.1",), "lr=0.1"),
+        (("-T", "6"), "T=6"),
+    ],
 )
 def test_a_setting_given_as_an_option_is_corrected(rbp_here, words, meant):
     assert meant in " ".join(rbp_here("train", "digits", *words, code=2).stderr.split())
