@@ -164,11 +164,12 @@ def train(
         if not resume_or_start:
             raise
         say("{}", why)  # another process was first and is running it
-        run = RunDirectory(request.options.runs / (run_id or ""))
-        raise typer.Exit(report_start(run, as_json=as_json) if detach else 0) from None
+        raise typer.Exit(
+            report_start(RunDirectory(request.options.runs / (run_id or "")), as_json=as_json) if detach else 0
+        ) from None
     if started.worker is None and judge(started.runs[0]).status == "completed":
         say("{} is complete already", started.runs[0].id)
-        return
+        raise typer.Exit(report_start(started.runs[0], as_json=as_json) if detach else 0)
     raise typer.Exit(follow_started(started, detach=detach, as_json=as_json, request=request))
 
 

@@ -122,7 +122,8 @@ def _judge_after_removal(run: RunDirectory) -> Verdict:
 
 def report_start(run: RunDirectory, *, as_json: bool) -> int:
     """Wait until the run has started or failed to, and print its id or its summary."""
-    say("[dim]starting {}: this returns as soon as it trains, and the run goes on by itself[/]", run.id)
+    if judge(run).live:
+        say("[dim]starting {}: this returns as soon as it trains, and the run goes on by itself[/]", run.id)
     while (verdict := judge(run)).status == "starting":
         time.sleep(0.1)
     summary = read_summary(run)

@@ -1,5 +1,6 @@
 """`rbp train --id … --resume-or-start` for a run that another process has just started, in this process."""
 
+import json
 import threading
 
 import pytest
@@ -33,6 +34,14 @@ def test_it_succeeds_if_another_process_runs_the_run(run, monkeypatch):
     detached = train(run, "--resume-or-start", "--detach")
     assert detached.exit_code == 0 and detached.stdout == "night\n"
     assert [path.name for path in run.attempts.iterdir()] == ["1.json"]
+
+
+def test_the_id_of_a_run_that_is_complete_is_printed_as_of_any_other(run):
+    change_summary(run, status="completed")
+    done = train(run, "--resume-or-start", "--detach")
+    assert (done.exit_code, done.stdout) == (0, "night\n") and "is complete already" in done.stderr
+    assert "starting" not in done.stderr
+    assert json.loads(train(run, "--resume-or-start", "--detach", "--json").stdout)["status"] == "completed"
 
 
 def test_it_succeeds_if_the_run_completes_in_another_process(run):
