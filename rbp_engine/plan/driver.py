@@ -26,15 +26,12 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.queue.devices import pool_of_this_machine
 from rbp_engine.run.queue.entries import entry_of
 from rbp_engine.run.queue.transitions import is_stranded
-from rbp_engine.run.status.status import HEARTBEAT_S
 from rbp_engine.run.store.store import RunRecord
 
 POLL_S = 0.5
 CALL_DISPATCHER_EVERY_S = 5.0
 # A run whose process is lost again and again is left to its user.
 MOST_RESUMES = 3
-# After a sleep of the machine, or a change of its clock, a run that is well has no heartbeat until its next one.
-FROZEN_AFTER_S = 2 * HEARTBEAT_S
 # After so many trials in a row that have failed, their settings are not what is wrong.
 MOST_FAILURES = 5
 # Of runs that cannot be resumed.
@@ -55,7 +52,6 @@ class SearchDriver:
         self._resumes: dict[RunDirectory, int] = {}
         self._refused: dict[RunDirectory, str] = {}
         self._judged: dict[int, int] = {}
-        self._silent: dict[RunDirectory, float] = {}
         self._first_look = True
         self._exhausted = False
 
@@ -112,19 +108,13 @@ class SearchDriver:
             found, run, verdict = one.record, one.record.run, one.record.verdict
             if self._first_look and verdict.live and is_stranded(run):
                 resume(self.search.request, run)
-            if verdict.live or self._may_wake(found) or (self._is_interrupted(found) and self._resumed(found)):
+            # As for the queue: a process without heartbeats, as after a sleep of the machine, has its devices.
+            there = verdict.live or verdict.cause is Cause.UNRESPONSIVE
+            if there or (self._is_interrupted(found) and self._resumed(found)):
                 busy.add(number)
             elif run not in self._refused and self._is_interrupted(found) and verdict.status != "failed":
                 left.append(run)
         return busy, left
-
-    def _may_wake(self, found: RunRecord) -> bool:
-        """Whether the process of a run is there and may only not have had its turn yet, by this process's own time."""
-        if found.verdict.cause is not Cause.UNRESPONSIVE:
-            self._silent.pop(found.run, None)
-            return False
-        since = self._silent.setdefault(found.run, time.monotonic())
-        return time.monotonic() - since < FROZEN_AFTER_S and not self._first_look
 
     def _is_interrupted(self, found: RunRecord) -> bool:
         if found.verdict.status == "failed":

@@ -16,7 +16,7 @@ import pytest
 
 from rbp_engine.errors import UserError
 from rbp_engine.plan import driving, trials
-from rbp_engine.plan.driver import FROZEN_AFTER_S, SearchDriver, main
+from rbp_engine.plan.driver import SearchDriver, main
 from rbp_engine.plan.driving import SearchEnd, as_text, end_of, requested_in
 from rbp_engine.plan.request import SweepRequest
 from rbp_engine.plan.search import Search, plan_search
@@ -186,7 +186,7 @@ def test_a_trial_that_cannot_be_resumed_is_named_and_the_search_goes_on_with_the
     assert ended.startswith(f"1 of 2 trials have ended\nnot resumed: {stopped.attempt(1)} is damaged")
 
 
-def test_a_search_waits_for_the_next_heartbeat_of_a_trial_whose_machine_has_slept(monkeypatch):
+def test_a_search_waits_for_a_trial_whose_process_is_there_until_it_is_killed(monkeypatch):
     monkeypatch.setattr(start, "ensure_dispatcher", lambda: None)
     search = planned(trials=1)
     run = created(search, 1, VALUES)
@@ -196,7 +196,7 @@ def test_a_search_waits_for_the_next_heartbeat_of_a_trial_whose_machine_has_slep
     for slept in (0, 36_000, 0, 36_000):
         change_summary(run, updated=time.time() - slept, progressed=time.time() - slept)
         assert looking.look() == ""
-    looking._silent[run] -= FROZEN_AFTER_S
+    write_status(run, "killed", "", Cause.REQUEST)
     with pytest.raises(RunError, match="and the search with it"):
         looking.look()
 
