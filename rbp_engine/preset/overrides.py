@@ -1,5 +1,7 @@
 """Settings given as words: `T=6`, `optim.lr=0.05`."""
 
+import functools
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -7,7 +9,7 @@ from typing import Any, Final
 from rbp_engine.preset.fields import FieldInfo, by_key, field_of
 from rbp_engine.preset.resolved import toml_item
 from rbp_engine.settings.problems import Problem
-from rbp_engine.settings.spelling import did_you_mean, nearest
+from rbp_engine.settings.spelling import nearest
 from rbp_engine.untrusted_files import parse_toml
 
 #: Short names of common keys in overrides, queries and sweeps.
@@ -72,7 +74,7 @@ def _parse(word: str) -> Override | Problem:
     key = SHORT_NAMES.get(written, written)
     info = field_of(key)
     if info is None:
-        return Problem(written, f"unknown key.{_suggestion(written, by_key())}", source=word)
+        return Problem(written, f"unknown key.{_suggestion(written)}", source=word)
     return Override(key, _value(text, info) if info.key == key else _toml_value(text), word)
 
 
@@ -94,20 +96,31 @@ def _toml_value(text: str) -> Any:
     return parsed["value"] if parsed.keys() == {"value"} else text
 
 
-def _suggestion(written: str, known: dict[str, FieldInfo]) -> str:
-    inside = [key for key in known if key.startswith(f"{written}.")]
-    if inside:
+def _suggestion(written: str) -> str:
+    if inside := [key for key in by_key() if key.startswith(f"{written}.")]:
         return f" '{written}' is a section; name one of its fields: {', '.join(inside)}"
-    last = nearest(written, {*SHORT_NAMES, *_OF_OTHERS, *(key.rpartition(".")[2] for key in known)})
-    leaves = [key for key in known if last is not None and key.rpartition(".")[2] == last]
-    exists = any(key.rpartition(".")[2] == written for key in known)
-    if not exists and (key := key_of_others(written) or key_of_others(last or "")):
-        return f" Did you mean '{short_name(key)}'?"
-    if "." not in written and len(leaves) == 1:
-        return f" Did you mean '{leaves[0]}'?"
-    return did_you_mean(written, [*SHORT_NAMES, *known])
+    meant = nearest(written, _names())
+    return "" if meant is None else f" Did you mean '{_names()[meant]}'?"
 
 
 def key_of_others(name: str) -> str | None:
     """The key of the setting that other programs call so; None for any other name."""
     return _OF_OTHERS.get(name.lower().replace("_", ""))
+
+
+def key_called(name: str) -> str | None:
+    """The key of the setting that somebody calls so, as its last part if only one has that; None if there is none."""
+    return _names().get(name) or key_of_others(name)
+
+
+@functools.cache
+def _names() -> dict[str, str]:
+    """The keys of settings by their names, here and in other programs."""
+    last = {key: key.rpartition(".")[2] for key in by_key()}
+    count = Counter(last.values())
+    return (
+        _OF_OTHERS
+        | SHORT_NAMES
+        | {name: key for key, name in last.items() if count[name] == 1}
+        | {key: key for key in last}
+    )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from rbp_engine.preset.contradictions import contradictions
 from rbp_engine.preset.fields import FieldInfo, fields
 from rbp_engine.preset.layers import APART, Layers
-from rbp_engine.preset.overrides import SHORT_NAMES, key_of_others
+from rbp_engine.preset.overrides import key_called
 from rbp_engine.settings.documents import KeyPath, dotted
 from rbp_engine.settings.problems import PresetError, Problem
 from rbp_engine.settings.spelling import describe_value, did_you_mean
@@ -101,10 +101,7 @@ def _nearest_key(location: tuple[str | int, ...], known: Sequence[FieldInfo]) ->
     table = re.sub(r"\[[0-9]+\]", "[]", f"{above}.") if above else ""
     beside = [info.key.removeprefix(table) for info in known if info.key.startswith(table)]
     inside = {key.partition("[")[0].partition(".")[0] for key in beside} | (set() if table else APART)
-    elsewhere = [info.key for info in known if info.key.rpartition(".")[2] == word]
-    if len(elsewhere) == 1:
-        return f" Did you mean '{elsewhere[0]}'?"
-    if not elsewhere and (key := SHORT_NAMES.get(word) or key_of_others(word)):
+    if key := key_called(word):
         return f" Did you mean '{key.removeprefix(table)}'?"
     return did_you_mean(word, inside) or f" Known here: {', '.join(sorted(inside))}"
 
