@@ -1,6 +1,6 @@
 """What the sections of a preset are made of: fields with their notes, types of values, bounds of numbers."""
 
-import math
+import json
 import re
 import unicodedata
 from collections.abc import Collection, Iterable
@@ -79,23 +79,13 @@ def _free_text(value: str) -> str:
 def _plain_arguments(value: dict[str, Any]) -> dict[str, Any]:
     """Check that arguments for the user's code can be JSON, because they are part of the experiment's hash."""
     for key, argument in value.items():
-        _check_argument(key, argument)
+        try:
+            json.dumps({key: argument}, allow_nan=False, ensure_ascii=False).encode()
+        except (TypeError, ValueError):
+            given = describe_value(argument)
+            message = f"'{key}' takes text, true or false, finite numbers, arrays and tables of them, got {given}"
+            raise PydanticCustomError("argument", "{message}", {"message": message}) from None
     return value
-
-
-def _check_argument(key: str, value: object) -> None:
-    _free_text(key)
-    if isinstance(value, str):
-        _free_text(value)
-    elif isinstance(value, dict):
-        for inner_key, inner in value.items():
-            _check_argument(inner_key, inner)
-    elif isinstance(value, list):
-        for inner in value:
-            _check_argument(key, inner)
-    elif not isinstance(value, (bool, int, float)) or (isinstance(value, float) and not math.isfinite(value)):
-        message = f"'{key}' takes text, true or false, finite numbers, arrays and tables, got {describe_value(value)}"
-        raise PydanticCustomError("argument", "{message}", {"message": message})
 
 
 def _label(value: str) -> str:

@@ -83,7 +83,7 @@ def test_all_problems_are_shown_at_once_in_aligned_columns():
         ("[model]\nname = 'nets.py:MyNet'\nargs = 3", "model.args (line 3)  expected a table, got the integer 3"),
         (
             "[model]\nname = 'nets.py:MyNet'\nargs = { a = [{ b = nan }] }",
-            "'b' takes text, true or false, finite numbers",
+            "'a' takes text, true or false, finite numbers",
         ),
         ("[data]\nworkers = 257", 'expected a whole number from 0 to 256, or "auto", got the integer 257'),
         ("[train]\nprecision = 'tf32'", 'expected one of fp32, bf16, fp16, got the string "tf32"'),
