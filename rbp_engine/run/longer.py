@@ -32,7 +32,8 @@ from rbp_engine.run.files.event_reader import announced_checkpoint
 from rbp_engine.run.files.layout import RunDirectory, by_step, contents, load_json, write_atomic, write_json
 from rbp_engine.run.files.run_json import Resources, load_run_json
 from rbp_engine.run.files.summary import fold, load_summary, write_summary
-from rbp_engine.run.launch import launch, making
+from rbp_engine.run.launch import making
+from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import judge
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def _step_to_go_on_from(run: RunDirectory, new: "Preset") -> int:
     """The step of the newest checkpoint. Raises what `go_on` does."""
     if (verdict := judge(run)).live:
         raise NothingToStart(f"{run.id} is {verdict.status}: stop it first, with rbp stop {run.id}")
-    launch.refuse_remaining_processes(run)
+    processes.refuse_remaining(run)
     old = preset_in_force(run)
     if verdict.cause is Cause.EARLY_STOP:
         raise RunError(

@@ -242,7 +242,7 @@ def _claim_attempt(run: RunDirectory, record: Callable[[int], AttemptRecord], le
         if not before.begun and (claimant := _starter_of(before)):
             raise NothingToStart(f"{run.id} is being started by {claimant} at this moment")
         refuse_unless_ended(run, begun=before.begun)
-        refuse_remaining_processes(run, leave_s)
+        processes.refuse_remaining(run, leave_s)
     try:
         claim_attempt(run, record(newest + 1))
     except FileExistsError:
@@ -270,9 +270,3 @@ def _starter_of(record: AttemptRecord) -> str:
     # A time far in the future means that the clock was set back; one slightly ahead, that another host's clock is.
     waits = alive is Alive.UNKNOWN and abs(time.time() - (record.t or 0.0)) < LOST_AFTER_S
     return str(record.starter) if waits or alive is Alive.YES else ""
-
-
-def refuse_remaining_processes(run: RunDirectory, leave_s: float | None = None) -> None:
-    """Raise RunError for a run that has not ended as it seems: a process of it is frozen, and may yet go on."""
-    if left := processes.remaining_processes(run, leave_s):
-        raise RunError(f"{run.id} still has process {left[0].pid}: rbp stop --now {run.id} first")

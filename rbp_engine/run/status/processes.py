@@ -45,6 +45,12 @@ def remaining_processes(run: RunDirectory, leave_s: float | None = None) -> list
     return left
 
 
+def refuse_remaining(run: RunDirectory, leave_s: float | None = None) -> None:
+    """Raise RunError for a run that has not ended as it seems: a process of it is frozen, and may yet go on."""
+    if left := remaining_processes(run, leave_s):
+        raise RunError(f"{run.id} still has process {left[0].pid}: rbp stop --now {run.id} first")
+
+
 def may_signal(run: RunDirectory, process: psutil.Process) -> bool:
     """Whether a process carries the run's marker and belongs to this user; asked before every signal to one of a run.
 

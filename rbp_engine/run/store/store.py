@@ -150,9 +150,7 @@ def refuse_live(run: RunDirectory) -> None:
     verdict = judge(run)
     if verdict.live:
         raise RunError(f"{run.id} is {verdict.status}: stop or kill it first")
-    if left := processes.remaining_processes(run, None if verdict.status in ENDED else 0.0):
-        still = f"but process {left[0].pid} is still there"
-        raise RunError(f"{run.id} is {verdict.status}, {still}: rbp stop --now {run.id} first")
+    processes.refuse_remaining(run, None if verdict.status in ENDED else 0.0)
 
 
 def require_removable(run: RunDirectory) -> None:

@@ -258,8 +258,6 @@ def _writer(
         known |= {"epochs": epochs} if epochs else {}
         run = create_foreign(given, program, runs, run_id, given.experiment(program.identity), **known)
         summary = load_summary(run)
-        if steps is None and steps_per_epoch and summary.epochs:
-            steps = steps_per_epoch * summary.epochs
         if steps_per_epoch is None and steps and summary.epochs:
             steps_per_epoch = max(1, steps // summary.epochs)
         start = RunStart(
