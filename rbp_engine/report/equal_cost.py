@@ -12,6 +12,7 @@ Nothing is interpolated: an accuracy at a budget is that of a validation within 
 A seed counts if the baseline and another experiment have it.
 """
 
+import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
@@ -89,6 +90,7 @@ def equal_cost(comparison: Comparison, curve_of: CurveOf) -> EqualCost:
     baseline = _curves(theirs.runs, curve_of)
     epochs, seconds = budgets(baseline, curves)
     memory = max((group.mem_peak for group in groups if group.is_baseline and group.mem_peak), default=None)
+    whole = _reached(groups, curves, baseline, dict.fromkeys(seconds, math.inf), by_time)
     needed = tuple(group.mem_peak / memory if memory and group.mem_peak else None for group in groups)
     return EqualCost(
         epochs=_range(list(epochs.values())),
@@ -97,8 +99,8 @@ def equal_cost(comparison: Comparison, curve_of: CurveOf) -> EqualCost:
         after_epochs=_reached(groups, curves, baseline, epochs, at_epoch),
         in_time=_reached(groups, curves, baseline, seconds, by_time),
         in_memory=tuple(
-            Reached(group.last, group.last_difference) if share is not None and share <= SAME_MEMORY else Reached()
-            for group, share in zip(groups, needed, strict=True)
+            reached if share is not None and share <= SAME_MEMORY else Reached()
+            for reached, share in zip(whole, needed, strict=True)
         ),
         memory_needed=needed,
     )
