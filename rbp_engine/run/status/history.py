@@ -106,7 +106,8 @@ CHECKPOINTS_KEPT = 100
 
 @dataclass
 class RankProgress:
-    """The newest data of one rank: step, time of its last event (seconds since the epoch), memory and speed.
+    """The newest data of one rank of the newest attempt: step, time of its last event (seconds since the epoch), memory
+    and speed.
 
     `logs` is the folder of its stdout and stderr, relative to the run's, if it reported one.
     """
@@ -137,7 +138,7 @@ class RankProgress:
         elif isinstance(event.body, System):
             self.system = event.body
         elif isinstance(event.body, RunStart):
-            self.logs = event.body.logs
+            self.logs, self.system, self.metrics = event.body.logs, None, None  # those of another process
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,7 @@ class History:
 
     @property
     def metrics(self) -> Metrics | None:
-        """The newest training metrics; None before there are any."""
+        """The newest training metrics of the newest attempt; None before there are any."""
         return next((process.metrics for process in self.processes if process.rank == 0), None)
 
     @property

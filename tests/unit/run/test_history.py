@@ -146,8 +146,9 @@ def test_each_rank_of_the_newest_attempt_is_known_by_its_newest_events():
     assert (first.rank, first.system) == (0, None)
     assert (second.step, second.seen, second.system, second.metrics) == (3, 2.0, newest, metrics)
     assert (second.logs, second.step_ms, second.data_ms) == ("ranks/x/1", 31.0, 3.0)
-    builder.add([event(9.0, RunStart(world_size=1), attempt=2)])
-    assert [process.rank for process in builder.history().processes] == [0]
+    builder.add([event(3.0, System(rss=5)), event(3.0, metrics), event(9.0, RunStart(world_size=1), attempt=2)])
+    [first] = builder.history().processes
+    assert (first.rank, first.system, first.metrics) == (0, None, None)  # the process before is gone, and its speed
 
 
 METRICS = Metrics(epoch=0, loss=0.5, top1=0.5, lr=0.1)
