@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbp_engine.run.files.events import RunStart
+from rbp_engine.run.files.events import Event, Metrics, RunStart, Validation
 from rbp_engine.run.status.curves import Curve
-from rbp_engine.run.status.history import Attempt, History, Mark
+from rbp_engine.run.status.history import Attempt, History, HistoryBuilder, Mark
+from rbp_engine.run.status.rules.ended import improving, unfinished
 from rbp_engine.run.status.rules.rule import SUSTAINED
 from rbp_engine.run.status.rules.table import RULES, alarms, findings
 from rbp_engine.run.status.samples import AccuracyHistory, FiringHistory, Floats
@@ -145,6 +146,20 @@ def test_a_run_that_still_learned_where_it_was_stopped_is_to_be_resumed_as_it_is
     attempt = Attempt(1, Mark(0.0, 0), 0.0, RunStart(epochs=epochs))
     [found] = findings(History(curves={"validation/top1": curve(np.array([0.5, 0.7]))}, attempts=(attempt,)))
     assert found.knob == advice
+
+
+@pytest.mark.parametrize(
+    ("trained", "said"), [(12, ["it had too few epochs"]), (11, 2 * ["it ended after 11 of 12 epochs"])]
+)
+def test_a_run_has_ended_after_its_last_epoch_also_where_another_program_has_not_evaluated_it(trained, said):
+    builder = HistoryBuilder()
+    bodies = [(0, RunStart(epochs=12)), (10, Metrics(1, 1.0, 0.5, 0.2)), (20, Validation(2, 1.0, 0.5, None, 9))]
+    bodies += [(90, Validation(9, 1.0, 0.6, None, 9)), (10 * trained, Metrics(trained, 1.0, 0.6, 0.1))]
+    builder.add(Event(0, 100.0 + step, 1, 0, step, body) for step, body in bodies)
+    with np.errstate(all="ignore"):
+        found = [*unfinished(builder.history()), *improving(builder.history())]
+    assert len(found) == len(said)
+    assert all(words in f"{one.what}; {one.cause}" for one, words in zip(found, said, strict=True))
 
 
 @pytest.mark.parametrize(("epochs", "last_lr", "told"), [(1, 0.1, True), (1, 0.05, False), (2, 0.1, False)])

@@ -44,7 +44,7 @@ def decline(history: History) -> Iterator[Alarm]:
             f"best at epoch {scores.epoch[best]:.0f} with {percent(scores.value[best])}, the last {SUSTAINED} at least "
             f"{100.0 * lost:.1f} points lower, and the training accuracy fell as well",
             "a learning rate that is too high at the end of the run",
-            "lower optim.lr, or let it fall to the end (optim.schedule=cosine); checkpoints/best has the best weights",
+            "lower optim.lr, or let it fall to the end (optim.schedule=cosine)",
         )
 
 
@@ -76,7 +76,7 @@ def unfinished(history: History) -> Iterator[Alarm]:
     scores, lr, attempt = history.curves.get("validation/top1"), history.curves.get("lr"), history.attempt
     if scores is None or lr is None or attempt is None or not attempt.begun.epochs:
         return
-    done, share = scores.epoch[-1], lr.value[-1] / np.nanmax(lr.value)
+    done, share = _trained(history, scores), lr.value[-1] / np.nanmax(lr.value)
     if done < attempt.begun.epochs and UNFINISHED < share < 1.0 and int(np.nanargmax(lr.value)) < len(lr) - 1:
         yield alarm(
             "unfinished",
@@ -104,7 +104,7 @@ def improving(history: History) -> Iterator[Alarm]:
     if scores is None or len(scores) < 2:
         return
     gain = scores.value[-1] - np.nanmax(scores.value[:-1])
-    attempt, done = history.attempt, scores.epoch[-1]
+    attempt, done = history.attempt, _trained(history, scores)
     epochs = (attempt.begun.epochs if attempt is not None else None) or 0
     if gain >= GAINED:
         yield alarm(
@@ -156,6 +156,11 @@ def timesteps(history: History) -> Iterator[Alarm]:
             "the images need no more of them",
             f"method.timesteps={needed} may do as well, in less time and memory",
         )
+
+
+def _trained(history: History, scores: Curve) -> float:
+    """The epochs that are trained: another program need not evaluate the last."""
+    return max(float(scores.epoch[-1]), history.metrics.epoch if history.metrics is not None else 0.0)
 
 
 def _best(scores: Curve) -> tuple[int, float]:
