@@ -162,7 +162,7 @@ def _notes(group: Experiment[ReportedRun], paper: Published) -> Iterable[str]:
     for entry in entries:
         if not completed(entry):
             epochs = f"{entry.summary.epoch} of {entry.summary.epochs} epochs"
-            yield f"seed {entry.summary.seed} has not completed: {entry.verdict.status} after {epochs}"
+            yield f"seed {entry.summary.seed} has not completed: {entry.verdict.shown_status} after {epochs}"
     if isinstance(paper, float):
         departed = departures(entries[0])
         if departed:

@@ -286,7 +286,7 @@ def _read(run: RunDirectory, *, include_unfinished: bool) -> ReportedRun | Exclu
     last, best = (summary.test.last, summary.test.best) if recorded.held_out else (summary.last.top1, summary.best.top1)
     if last is None:
         remedy = ": log it as test_acc" if summary.program else ""
-        return ExcludedRun(run.id, f"{verdict.status}, without an accuracy on the test set{remedy}")
+        return ExcludedRun(run.id, f"{verdict.shown_status}, without an accuracy on the test set{remedy}")
     return ReportedRun(**vars(recorded), last=last, best=best)
 
 

@@ -189,8 +189,8 @@ def _notes(group: Experiment[RecordedRun]) -> Iterable[str]:
     beside = ", not in the means" if any(completed(one) for one in group.runs) else ""
     for one in group.runs:
         if not completed(one):
-            summary = one.summary
-            yield f"seed {summary.seed} is {one.verdict.status} at epoch {summary.epoch} of {summary.epochs}{beside}"
+            summary, status = one.summary, one.verdict.shown_status
+            yield f"seed {summary.seed} is {status} at epoch {summary.epoch} of {summary.epochs}{beside}"
     yield from group.remarks()
     if group.runs[0].held_out:
         yield "accuracies are those of held-out data"

@@ -60,7 +60,7 @@ class RunScreen(DashboardScreen):
         found = [record.run for record in targets if verb.may is None or verb.may(record)]
         if targets and not found:
             are = f"{targets[0].run.id} is" if len(targets) == 1 else f"all {len(targets)} runs are"
-            statuses = ", ".join(sorted({record.verdict.status for record in targets}))
+            statuses = ", ".join(sorted({record.verdict.shown_status for record in targets}))
             self.notify(f"nothing to {verb.does}: {are} {statuses}", severity="warning", markup=False)
         return found
 

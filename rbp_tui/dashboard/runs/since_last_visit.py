@@ -24,12 +24,12 @@ def since_you_left(records: Iterable[RunRecord], left_at: float, left_live: Coll
         if record.verdict.status in ENDED | {"lost"}
         and (record.run.id in left_live or record.summary.updated > left_at)
     ]
-    counts = Counter(record.verdict.status for record in ended)
+    counts = Counter(record.verdict.shown_status for record in ended)
     if not counts:
         return ""
     parts = []
     for status, count in counts.items():
-        reasons = [*{one_line(record.verdict.reason) for record in ended if record.verdict.status == status}]
+        reasons = [*{one_line(record.verdict.reason) for record in ended if record.verdict.shown_status == status}]
         why = f": {reasons[0]}" if status in ("failed", "lost") and len(reasons) == 1 and any(reasons) else ""
         parts.append(f"{count} {WORDS.get(status, status)}{why}")
     return f"Since you left ({_when(left_at)}): {' · '.join(parts)}"

@@ -27,6 +27,11 @@ def test_runs_that_ended_since_then_are_counted_with_the_reason_of_a_failure(rec
     assert "2 failed" in text and "NaN" not in text
 
 
+def test_a_run_that_a_search_has_pruned_is_not_said_to_be_stopped(records, tmp_path, write_run):
+    write_run(tmp_path, "pruned", updated=NOW, status="stopped", cause="pruned")
+    assert "1 pruned" in (text := since_you_left(list_runs(tmp_path), NOW - 10)) and "stopped" not in text
+
+
 @pytest.mark.parametrize("left_at", [1e300, float("inf")])
 def test_a_time_outside_the_calendar_is_ignored(records, left_at):
     assert since_you_left(records, left_at, ["done"]) == "Since you left (some time ago): 1 done"

@@ -1,9 +1,12 @@
 """Comparing runs: grouped by experiment, paired by seed."""
 
 import csv
+from dataclasses import replace
 
 import pytest
 
+from rbp_engine.report.cells import make_cells
+from rbp_engine.report.collect import collect
 from rbp_engine.report.compare import compare
 from rbp_engine.report.events_csv import events_csv
 from rbp_engine.run import track
@@ -79,6 +82,15 @@ def test_runs_that_ended_early_count_only_without_complete_ones(finish_run):
     (group,) = compare([early, with_cost(finish_run("digits", "seed=1", curve=[0.9]))]).groups
     assert (group.last.mean, group.last.count, group.epoch_s, group.mem_peak) == (0.9, 1, 1.0, GIB)
     assert group.notes == ("seed 2 is stopped at epoch 1 of 1, not in the means",)
+
+
+def test_a_run_that_a_search_has_pruned_is_called_so(finish_run):
+    run = finish_run("digits", "seed=2", curve=[0.3], status="stopped")
+    write_summary(run, replace(read_summary(run), cause="pruned"))
+    (group,) = compare([run]).groups
+    assert group.notes == ("seed 2 is pruned at epoch 1 of 20",)
+    (cell,) = make_cells(collect([run], include_unfinished=True)[0])
+    assert "seed 2 has not completed: pruned after 1 of 20 epochs" in cell.notes
 
 
 def test_of_a_log_that_was_imported_twice_the_run_that_was_written_last_counts(finish_run):
