@@ -9,6 +9,7 @@ import gc
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import torch
@@ -30,6 +31,7 @@ class MemoryGauge:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
+        self._card = _nvml_handle(device)
         self._read = 0.0
         self._peak = 0
 
@@ -43,13 +45,15 @@ class MemoryGauge:
         if self.device.type != "cuda":
             self._peak = max(self._peak, rss, most)
             return System(rss=rss, mem_peak=self._peak)
+        import pynvml
+
         return System(
             mem_allocated=torch.cuda.memory_allocated(self.device),
             mem_reserved=torch.cuda.memory_reserved(self.device),
             mem_peak=torch.cuda.max_memory_allocated(self.device),
             rss=rss,
-            gpu_util=_query(lambda: torch.cuda.utilization(self.device) / 100.0),
-            power=_query(lambda: torch.cuda.power_draw(self.device) / 1000.0),
+            gpu_util=_query(lambda: pynvml.nvmlDeviceGetUtilizationRates(self._card).gpu / 100.0),
+            power=_query(lambda: pynvml.nvmlDeviceGetPowerUsage(self._card) / 1000.0),
         )
 
 
@@ -126,6 +130,19 @@ def limits_in_groups(own: Path, root: Path) -> Iterator[Path]:
             if controllers in ("", "memory"):
                 name = "memory.limit_in_bytes" if controllers else "memory.max"
                 yield from (folder / name for folder in (group, *group.parents))
+
+
+def _nvml_handle(device: torch.device) -> Any:
+    """The card by its UUID: NVML and CUDA may count in different orders, which torch.cuda.utilization overlooks."""
+    if device.type != "cuda":
+        return None
+    with contextlib.suppress(Exception):  # without NVML there are no figures, and training does not need them
+        import pynvml
+
+        pynvml.nvmlInit()
+        uuid = str(torch.cuda.get_device_properties(device).uuid)
+        return pynvml.nvmlDeviceGetHandleByUUID(uuid if uuid.startswith("GPU-") else f"GPU-{uuid}")
+    return None
 
 
 def _query(read: Callable[[], float]) -> float | None:
