@@ -92,12 +92,11 @@ def fetch(name: Name) -> None:
         return
     if not catalogued(name).download:
         raise typer.Exit(fail(f"'{name}' cannot be downloaded from here: {here.remedy}", 2))
-    root = made_cache_directory() / "data"
+    command = module_command("rbp_engine.data.fetch", name, str(made_cache_directory() / "data"))
     # What torchvision prints is progress.
-    done = subprocess.run(module_command("rbp_engine.data.fetch", name, str(root)), stdout=sys.stderr, check=False)
-    if done.returncode:
-        raise typer.Exit(done.returncode)
-    say("{} is here: {}", name, catalogued(name).find([root]).path)
+    if code := subprocess.run(command, stdout=sys.stderr, check=False).returncode:
+        raise typer.Exit(code)
+    say("{} is here: {}", name, catalogued(name).find().path)
 
 
 def convert(
@@ -175,8 +174,9 @@ def _as_json(data_set: "DataSet", here: "Presence") -> dict[str, Any]:
     shown = ["name", "title", "origin", "layout"]
     if data_set.classes:
         shown += ["classes", "channels", "image_size", "train_size", "test_size"]
-    place = {"found": here.found, "path": here.path, "looked": here.looked, "remedy": here.remedy}
-    return {name: getattr(data_set, name) for name in shown} | place
+    return {name: getattr(data_set, name) for name in shown} | {
+        name: getattr(here, name) for name in ("found", "path", "looked", "remedy")
+    }
 
 
 def _describe(data_set: "DataSet", here: "Presence") -> "Text":
