@@ -90,8 +90,7 @@ class Current:
     """A sum of terms over T timesteps, which never changes."""
 
     def __init__(self, terms: Sequence[Term], timesteps: int) -> None:
-        formed_now = terms if torch.is_grad_enabled() else (replace(term, with_graph=False) for term in terms)
-        self.terms = tuple(formed_now)
+        self.terms = tuple(terms if torch.is_grad_enabled() else (replace(term, with_graph=False) for term in terms))
         self.timesteps = timesteps
 
     @staticmethod

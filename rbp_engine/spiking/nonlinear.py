@@ -28,6 +28,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from rbp_engine.spiking.fusion import full, membrane_dtype
 from rbp_engine.spiking.linear import OpenCall, Over, at_all_steps, folded, per_dim, unfolded
 from rbp_engine.spiking.steps import Dense, Spikes, Steps, WeightInput, as_matrices, new_grad_proxy
 
@@ -207,8 +208,8 @@ class RMSNorm(Nonlinear):
         return F.rms_norm(values, list(self.shape), self.weight, self.eps)
 
     def steps(self, values: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
-        eps = torch.finfo(values.dtype).eps if self.eps is None else self.eps
-        return self(values), [(values.square().mean(self._dims, keepdim=True) + eps).rsqrt()]
+        eps = torch.finfo(membrane_dtype(values.dtype)).eps if self.eps is None else self.eps  # as torch's
+        return self(values), [(full(values).square().mean(self._dims, keepdim=True) + eps).rsqrt().to(values.dtype)]
 
     def of_rate(self, rate: Tensor, out: Steps, inverse: Tensor) -> Tensor:
         scaled = rate * inverse

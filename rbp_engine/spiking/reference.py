@@ -248,9 +248,9 @@ def _(operation: LayerNorm, x: RateReference) -> Tensor:
 
 @mean_derivative.register
 def _(operation: RMSNorm, x: RateReference) -> Tensor:
-    """As a norm whose μ is 0."""
-    over, rate = list(range(-len(operation.shape), 0)), x.rate()
+    """As a norm whose μ is 0, in float32 at least."""
+    over, rate = list(range(-len(operation.shape), 0)), full(x.rate())
     eps = torch.finfo(rate.dtype).eps if operation.eps is None else operation.eps
-    inverses = [(x_t.square().mean(over, keepdim=True) + eps) ** -0.5 for x_t in x.steps()]
+    inverses = [(full(x_t).square().mean(over, keepdim=True) + eps) ** -0.5 for x_t in x.steps()]
     square = with_value(rate.square().mean(over, keepdim=True), torch.stack(inverses).mean(0) ** -2)
-    return scaled_and_shifted(rate * square**-0.5, operation.weight, None, 0)
+    return scaled_and_shifted(rate * square**-0.5, operation.weight, None, 0).to(x.dtype)

@@ -118,3 +118,25 @@ def test_a_parameter_beside_activations_leaves_them_in_low_precision(method, pre
     create_method(method, T, precision=precision).step(model, 3 * torch.rand(B, 2, 4, 4), torch.arange(B) % 4)
     assert {*seen} == {DTYPES[precision]}
     assert {parameter.grad.dtype for parameter in model.parameters()} == {torch.float32}
+
+
+class Small(nn.Module):
+    """Spikes so small that ε counts."""
+
+    def forward(self, spikes):
+        return 0.05 * spikes
+
+
+@pytest.mark.parametrize("precision", DTYPES)
+@pytest.mark.parametrize("reference", [False, True])
+@pytest.mark.parametrize("method", ["rate_m", "rate_s"])
+def test_the_gradient_of_an_rms_norm_has_the_epsilon_that_torch_takes(method, reference, precision):
+    """That of float32 in every precision. At T = 1 the gradient is BPTT's."""
+    found = []
+    for name, settings in ((method, {"reference": reference}), ("bptt", {})):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Flatten(), nn.Linear(32, 16), LIF(), Small(), nn.RMSNorm(16), nn.Linear(16, 4))
+        images = 4 * torch.rand(B, 2, 4, 4)
+        create_method(name, 1, precision=precision, **settings).step(model, images, torch.arange(B) % 4)
+        found.append(model[1].weight.grad)
+    torch.testing.assert_close(*found, rtol=0.0, atol=0.05 * float(found[1].abs().max()))
