@@ -101,8 +101,7 @@ def trial_line(one: TrialRun, search: Search) -> str:
     words = " ".join(search.space.words_of(one.trial.values))
     if one.trial.score is not None:
         return f"trial {one.trial.number}: {words}: last top-1 {fmt.percent(one.trial.score)} %"
-    reason = one.record.verdict.reason
-    why = f" ({reason})" if reason else ""
+    why = f" ({one.record.verdict.reason})" if one.record.verdict.reason else ""
     return f"trial {one.trial.number}: {words}: {one.trial.state}{why}"
 
 
@@ -127,15 +126,14 @@ class SearchInterrupts(Interrupts):
         super()._forward_signal(number, frame)
 
 
-def follow_search(search: Search, reader: TrialReader, *, as_json: bool) -> SearchEnd | None:
-    """Print a line for each trial that has ended, until the search has, and return how.
+def follow_search(search: Search, reader: TrialReader, shown: set[int], *, as_json: bool) -> SearchEnd | None:
+    """Print a line for each trial that has ended and is not `shown`, until the search has ended, and return how.
 
     None if the process that drives it was killed.
     """
     interrupts = SearchInterrupts(search, reader)
     if sys.stdout.isatty() and not as_json:
         say("[dim]a line for each trial that ends; Ctrl-C: leave the search running, stop and save, or kill[/]")
-    shown: set[int] = set()
     while True:
         try:
             # Looked for before the trials are read: what it did before its end is then shown.
@@ -187,11 +185,15 @@ def run_search(
         if as_json:
             print_json(_document(reader, trials) | {"cost": None if expected is None else asdict(expected)})
         return 0
-    if not start_driver(asked, search) and (driver := driver_of(search)) is not None:
-        say("  it goes on already, in {}", driver)
+    others, shown = not start_driver(asked, search), set[int]()
+    if others and (driver := driver_of(search)) is not None:
+        say("  it goes on already, in {}, for as many trials as were asked for there", driver)
     if detach:
         return _report(search, as_json=as_json)
-    end = follow_search(search, reader, as_json=as_json)
+    end = follow_search(search, reader, shown, as_json=as_json)
+    more = others and end is not None and not end.failed and len(reader.read()) < search.trials
+    if more and start_driver(asked, search):
+        end = follow_search(search, reader, shown, as_json=as_json)
     trials = reader.read()
     if not as_json:
         _show(reader, trials, as_json=False)
@@ -204,14 +206,12 @@ def run_search(
     say("[yellow]{}[/]" if end.failed else "  {}", end.ended)
     if any(one.trial.state is TrialState.OPEN for one in trials):
         return 4
-    failed = end.failed or reader.problems or any(one.trial.state is TrialState.FAILED for one in trials)
-    return 1 if failed else 0
+    return 1 if end.failed or reader.problems or any(one.trial.state is TrialState.FAILED for one in trials) else 0
 
 
 def _report(search: Search, *, as_json: bool) -> int:
     if as_json:
-        driver = driver_of(search)
-        print_json({"sweep": search.name, "pid": None if driver is None else driver.pid})
+        print_json({"sweep": search.name, "pid": getattr(driver_of(search), "pid", None)})
     else:
         print_line(one_line(search.name))
         say("[dim]it goes on by itself; the same command with --status shows how far it is[/]")

@@ -11,6 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 from rbp_engine.errors import UserError
+from rbp_engine.plan.driving import SearchEnd
 from rbp_engine.plan.request import SweepRequest
 from rbp_engine.plan.search import plan_search
 from rbp_engine.plan.trials import TrialReader
@@ -119,3 +120,17 @@ def test_a_search_can_be_left_running_before_it_has_any_run(monkeypatch, capsys)
         for number, handler in zip(handled, before, strict=True):
             signal.signal(number, handler)
     assert left.value.exit_code == 0 and "the search goes on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("mine", "followed"), [((True,), 1), ((False, True), 2), ((False, False), 1)])
+def test_more_trials_are_trained_after_a_search_for_fewer_that_goes_on(monkeypatch, mine, followed):
+    starts, ends = iter(mine), []
+
+    def follow(*_, **__):
+        ends.append(SearchEnd("2 of 2 trials have ended"))
+        return ends[-1]
+
+    monkeypatch.setattr("rbp_tui.cli.sweep.search.start_driver", lambda *_: next(starts))
+    monkeypatch.setattr("rbp_tui.cli.sweep.search.follow_search", follow)
+    done = rbp("sweep", "digits", *SPACE, "--search", "tpe", "--trials", "4", "--no-cost")
+    assert (done.exit_code, len(ends), list(starts)) == (0, followed, [])
