@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 import tomli
 
 from rbp_engine.settings.problems import Problem, SettingsFileError
-from rbp_engine.untrusted_files import TOML_LIMIT, TOML_TEXT, TooComplex, parse_toml, read_untrusted
+from rbp_engine.untrusted_files import TOML_LIMIT, TOML_TEXT, parse_toml, read_untrusted
 
 #: Keys and array indices from the top: `("paper", "figures", 0, "top1")`.
 KeyPath = tuple[str | int, ...]
@@ -137,11 +137,8 @@ def parse_document(text: str, path: Path) -> Document | Problem:
         return Document(path, parse_toml(text), text)
     except tomli.TOMLDecodeError as error:
         return Problem("", f"is not TOML: {error.msg} (column {error.colno})", error.lineno)
-    except TooComplex as error:
+    except ValueError as error:  # too complex, or with integers of thousands of digits, which Python refuses
         return Problem("", f"is not usable: {error}")
-    except ValueError as error:
-        # Python refuses integers of thousands of digits before tomli can report their position.
-        return Problem("", f"is not TOML: {error}")
 
 
 def usable(found: Read | Problem, error: type[SettingsFileError], source: object) -> Read:

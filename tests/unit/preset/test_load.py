@@ -217,7 +217,7 @@ def test_unreadable_files_become_preset_errors():
         "syntax.toml": "line 3  is not TOML: ",
         "twice.toml": "line 3  is not TOML: ",
         "deep.toml": "nested more than 32 deep",
-        "digits-of-pi.toml": "is not TOML: ",
+        "digits-of-pi.toml": "is not usable: ",
         "absent.toml": "no such file",
         "a\0b.toml": "no such file",
     }
