@@ -4,7 +4,6 @@ It creates the runs of a trial when there is a device for them, stops those that
 interrupted. All that it knows is in the files of the runs, so that it can be killed and started again at any moment.
 """
 
-import itertools
 import os
 import signal
 import sys
@@ -74,10 +73,7 @@ class SearchDriver:
         ended = f"{len(trials) - len(refused)} of {self.search.trials} trials have ended"
         if self._exhausted:
             ended += ", and no other combination is left"
-        for why in itertools.islice(self._refused.values(), MOST_NAMED):
-            ended += f"\nnot resumed: {why}"
-        more = len(self._refused) - MOST_NAMED
-        return f"{ended}\nnot resumed: {more} more" if more > 0 else ended
+        return "\nnot resumed: ".join([ended, *self._refused.values()][: 1 + MOST_NAMED])
 
     def _prune(self, trials: Mapping[int, TrialRun]) -> None:
         """Ask the runs to stop whose scores are too low, by what the other trials had at the same epoch."""

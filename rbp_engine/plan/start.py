@@ -21,7 +21,6 @@ from rbp_engine.run import start
 from rbp_engine.run.errors import NothingToStart, RunError
 from rbp_engine.run.files.layout import RunDirectory, name_in_id
 from rbp_engine.run.launch.slurm import device_words, in_a_job, job_of, script
-from rbp_engine.run.queue.devices import pool_of_this_machine
 from rbp_engine.run.queue.transitions import is_stranded
 from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.start import StartResult
@@ -37,9 +36,7 @@ def check(plan: SweepPlan) -> None:
 def check_preset(request: LaunchRequest, loaded: LoadedPreset) -> None:
     """Raise UserError if a run could not be started here: its data or devices are missing, or its code is not
     trusted."""
-    request.require_trust(loaded)
-    start.require_data(loaded)
-    pool_of_this_machine(request.options.gpus, loaded.preset.run.device, request.options.takes.processes)
+    start.check(request, request.require_trust(loaded))
 
 
 def start_points(

@@ -67,22 +67,17 @@ def copy_teacher(teacher: Teacher, run: RunDirectory) -> None:
 
 def _find(named: str, folder: Path, runs: Path) -> tuple[Path, RunDirectory | None]:
     """The file of weights, and its run if it is in one."""
-    if not is_path_of_weights(named):
+    if is_path_of_weights(named):
+        file = weights_file(folder / os.path.expanduser(named))  # noqa: PTH111  # pathlib raises for an unknown ~user
+        run = RunDirectory(file.absolute().parent.parent.parent)
+    else:
         run = find_run(runs, named)
-        return _best(run, named), run
-    path = folder / os.path.expanduser(named)  # noqa: PTH111  # pathlib raises for an unknown ~user
-    if (path / "run.json").is_file():
-        return _best(RunDirectory(path), named), RunDirectory(path)
-    file = weights_file(path)
-    around = RunDirectory(file.absolute().parent.parent.parent)
-    return file, around if around.run_json.is_file() else None
-
-
-def _best(run: RunDirectory, named: str) -> Path:
-    file = weights_file(run.path)
+        file = weights_file(run.path)
+    if not run.run_json.is_file():
+        return file, None
     if not file.is_file():
-        raise _unusable(named, f"{run.id} has no best weights: it has saved none yet, or they were pruned")
-    return file
+        raise _unusable(named, f"{run.id} has no {file.parent.name} weights: it has saved none yet, or they were pruned")
+    return file, run
 
 
 def _own_code(file: Path, run: RunDirectory | None) -> dict[str, OwnCode]:
