@@ -76,7 +76,8 @@ def _find(named: str, folder: Path, runs: Path) -> tuple[Path, RunDirectory | No
     if not run.run_json.is_file():
         return file, None
     if not file.is_file():
-        raise _unusable(named, f"{run.id} has no {file.parent.name} weights: it has saved none yet, or they were pruned")
+        missing = f"{run.id} has no {file.parent.name} weights"
+        raise _unusable(named, f"{missing}: it has saved none yet, or they were pruned")
     return file, run
 
 
