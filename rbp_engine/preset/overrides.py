@@ -110,17 +110,17 @@ def key_of_others(name: str) -> str | None:
 
 def key_called(name: str) -> str | None:
     """The key of the setting that somebody calls so, as its last part if only one has that; None if there is none."""
-    return _names().get(name) or key_of_others(name)
+    return SHORT_NAMES.get(name) or _names().get(name) or key_of_others(name)
 
 
 @functools.cache
 def _names() -> dict[str, str]:
-    """The keys of settings by their names, here and in other programs."""
+    """What to write for settings by their names, here and in other programs."""
     last = {key: key.rpartition(".")[2] for key in by_key()}
     count = Counter(last.values())
     return (
         _OF_OTHERS
-        | SHORT_NAMES
+        | {name: name for name in SHORT_NAMES}
         | {name: key for key, name in last.items() if count[name] == 1}
         | {key: key for key in last}
     )

@@ -60,6 +60,7 @@ def test_values_are_toml_and_strings_and_lists_of_strings_need_no_quotes(word, v
     [
         ("foo", "expected key=value"),
         ("timesteps=4", "Did you mean 'method.timesteps'?"),
+        ("arhc=convnet", "Did you mean 'arch'?"),
         ("optim.lrr=4", "Did you mean 'optim.lr'?"),
         ("learning_rate=0.1", "Did you mean 'optim.lr'?"),
         ("learningrate=0.1", "Did you mean 'optim.lr'?"),
