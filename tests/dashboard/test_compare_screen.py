@@ -180,6 +180,22 @@ async def test_runs_of_other_programs_are_compared_by_any_of_their_metrics_over_
         assert chart.x_axis == "time"
 
 
+async def test_runs_of_other_programs_that_differ_in_their_epochs_alone_have_rows_and_curves_of_their_own(home, until):
+    runs = home / "runs"
+    for epochs in (2, 3):
+        with track({"lr": 0.1, "seed": 1}, run_id=f"theirs-{epochs}", runs_dir=runs, epochs=epochs) as run:
+            run.log(loss=0.1 * epochs)
+    app = Dashboard(runs)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: app.session.listed)
+        app.compare(["theirs-2", "theirs-3"])
+        await until(pilot, lambda: len(getattr(app.screen, "groups", ())) == 2)
+        await pilot.press("v")
+        await until(pilot, lambda: len(drawn(app)) == 2)
+        await pilot.press("down", "space")
+        await until(pilot, lambda: list(drawn(app)) == ["1◆"])
+
+
 async def test_it_follows_live_runs_and_survives_removed_ones(home, until, compare, end_run):
     runs = home / "runs"
     going, leaving = (

@@ -80,7 +80,7 @@ class CompareScreen(RunScreen, ChartScreen):
     def key_of(self, group: Group) -> str:
         """The lasting key of a group: its experiment, or its run."""
         apart = self.comparison is not None and self.comparison.each_run
-        return group.runs[0].run.id if apart else group.experiment
+        return group.runs[0].run.id if apart else "".join(group.runs[0].experiment)  # other programs' may share a hash
 
     @property
     def group(self) -> Group | None:
