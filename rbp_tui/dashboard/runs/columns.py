@@ -167,21 +167,23 @@ def _text(column: Column, record: RunRecord, view: RunView) -> str:
 def group_cells(group: Sequence[RunRecord], placed: Sequence[PlacedColumn]) -> tuple[TableCell, ...]:
     """The row above the runs of an experiment: its title, the number of seeds, mean and deviation of their accuracies.
 
-    As in reports, runs that have not completed count only if none has; `×2/3` means that two of three seeds count.
+    As in reports, runs that have not completed count only if none has, and only with an accuracy; `×2/3` means that two
+    of three seeds count.
     """
     first, experiment = group[0].summary, Experiment.of(group)
     seeds, counting = experiment.runs, experiment.counting
+    known = sum(record.summary.last.top1 is not None for record in counting) or len(counting)
     said = {
         "run": first.described,
         "method": fmt.method(first.method),
         "T": timesteps_text(first),
-        "seed": f"×{len(seeds)}" if len(counting) == len(seeds) else f"×{len(counting)}/{len(seeds)}",
+        "seed": f"×{known}{f'/{len(seeds)}' * (known < len(seeds))}",
         "last %": _mean([record.summary.last.top1 for record in counting]).partition("±")[0],
         "best %": _mean([record.summary.best.top1 for record in counting]),
     }
     for column in (one.column for one in placed if one.column.name not in BY_NAME):
-        known = {column.text(record) for record in group}  # what the experiment does not fix may differ
-        said[column.name] = known.pop() if len(known) == 1 else ""
+        words = {column.text(record) for record in group}  # what the experiment does not fix may differ
+        said[column.name] = words.pop() if len(words) == 1 else ""
     texts = fitted_row([one_line(said.get(place.column.name, "")) for place in placed], placed)
     return tuple(TableCell(text, "bold") for text in (" ", "▾", *texts))
 

@@ -1,5 +1,6 @@
 """The rows of the table of runs: which ones, in what order, with which columns."""
 
+import time
 from dataclasses import asdict, replace
 
 import pytest
@@ -107,6 +108,14 @@ def test_a_seed_with_two_runs_counts_once_as_in_a_report(tmp_path, write_run):
     assert list(made.cells) == ["experiment:e", "d", "c", "b", "a"]
     assert texts(made, "experiment:e") == [" ▾", "digits", "×2", "75.0", "75.0±7.1"]
     write_run(tmp_path, "e", seed=3, status="killed", best=Scores(top1=0.3), last=Scores(top1=0.3))
+    made = rows(list_runs(tmp_path), grouped=True, columns=("seed", "best %"))
+    assert texts(made, "experiment:e")[1:] == ["×2/3", "75.0±7.1"]
+
+
+def test_of_seeds_that_train_those_count_that_have_been_evaluated(tmp_path, write_run):
+    for seed, top1 in ((1, 0.7), (2, 0.8), (3, None)):
+        scores = {"best": Scores(top1=top1), "last": Scores(top1=top1)}
+        write_run(tmp_path, str(seed), seed=seed, status="running", updated=time.time(), **scores)
     made = rows(list_runs(tmp_path), grouped=True, columns=("seed", "best %"))
     assert texts(made, "experiment:e")[1:] == ["×2/3", "75.0±7.1"]
 
