@@ -182,6 +182,7 @@ def _print_why(record: RunRecord, history: History, faults: Sequence[Alarm]) -> 
     if not faults and checked:
         print_styled("  nothing to report; checked: {}", ", ".join(checked))
     if left_out:
-        counts = Counter(NEEDED[rule.reads] for rule in left_out)
+        given = ("evaluations",) if record.summary.program else NEEDED  # what another program can log
+        counts = Counter(NEEDED[rule.reads] if rule.reads in given else "a run of rbp" for rule in left_out)
         needs = ", ".join(f"{count} need{'s' if count == 1 else ''} {what}" for what, count in counts.items())
         print_styled("  [dim]not checked: {} of {} rules; {}[/]", len(left_out), len(rules), needs)

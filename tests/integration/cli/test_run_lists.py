@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from rbp_engine.run import track
 from rbp_engine.run.files.layout import RunDirectory
 from tests.run_files import change_identity, end_run, write_manifest
 
@@ -238,6 +239,10 @@ def test_rules_that_could_not_be_checked_are_counted_by_what_they_need(rbp, runs
     *_, line = rbp("show", "rate-1", "--why").stdout.splitlines()
     in_all, *counts = map(int, re.findall(r"(\d+) (?:of|needs?) ", line))
     assert in_all == sum(counts) and "3 need probes.health=true" in line
+    with track({"lr": 0.1}, run_id="theirs", runs_dir=runs) as run:
+        run.log(loss=0.5)
+    *_, line = rbp("show", "theirs", "--why").stdout.splitlines()  # rbp's settings are not what is missing
+    assert line.endswith("not checked: 19 of 19 rules; 14 need a run of rbp, 5 need an evaluation after an epoch")
 
 
 def test_runs_are_sorted_by_size_and_checkpoints_go_by_a_rule(rbp, runs):
