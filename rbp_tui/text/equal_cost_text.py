@@ -1,5 +1,6 @@
 """Experiments at equal cost as text and as JSON: after as many epochs, in the same time, and in the same memory."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from textwrap import wrap
@@ -115,5 +116,5 @@ def _both(budgets: tuple[float, float], text: Callable[[float], str]) -> str:
 
 def _needed_text(reached: Reached, needed: float | None) -> str:
     if needed is not None and reached.top1 is None and needed > SAME_MEMORY:
-        return f"needs {needed:.3g}×"
+        return f"needs {math.ceil(100 * needed) / 100:.3g}×"  # rounded down, it might be what fits
     return fmt.percent(reached.top1.mean if reached.top1 else None)

@@ -1,6 +1,7 @@
 """What experiments reach at equal cost: no value is made up, and budgets are the same for all runs of a seed."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -127,6 +128,12 @@ def test_the_table_fits_says_what_the_budgets_are(found):
     assert list(counted.cells) == ["2", "2", "2"]  # also of T=8, whose seed 2 has nothing after 4 s
     (timed,) = [column for column in equal_cost_columns(comparison, equal) if column.heading.startswith("4s")]
     assert list(timed.cells) == ["55.00", "81.00", "30.00 n=1"]
+
+
+def test_what_does_not_fit_is_not_said_to_need_what_does(found):
+    comparison, equal = found
+    shown = equal_cost_text(comparison, replace(equal, memory_needed=(1.0, 0.5, 1.0103)), 120)
+    assert "or 1 % more" in shown.below.plain and "needs 1.02×" in shown.groups[2].plain
 
 
 def test_json_has_budgets_and_what_is_reached_in_the_order_of_the_groups(found):
