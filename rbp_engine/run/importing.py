@@ -342,7 +342,7 @@ def _write(table: _Table, runs: Path, name: str, tags: list[str], path: Path, *,
         for note in result.notes:
             writer.say(WarningRaised(one_line(note)), t=end)
         writer.flush()
-        summary.epochs, summary.trained_s = summary.epoch, end - begin
+        summary.epochs = summary.epoch
         writer.end("completed" if table.whole else "stopped", "" if table.whole else result.notes[0], t=end)
         writer.events.sync()
         writer.events.close()

@@ -107,6 +107,8 @@ def test_what_a_resumed_run_has_trained_again_counts_once(tmp_path):
     assert [(event.step, event.t) for event in found] == [
         (step, 1.7e9 + step + 1000 * (step >= 4)) for step in range(8)
     ]
+    # How long it trained is not known: between its first and last number are a pause and all evaluations.
+    assert load_summary(one.run).trained_s == 0.0 and compare([one.run]).groups[0].epoch_s is None
 
 
 def test_hparams_and_texts_are_settings_and_runs_that_differ_in_the_seed_are_one_experiment(tmp_path):
