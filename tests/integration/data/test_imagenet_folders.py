@@ -305,7 +305,7 @@ def test_started_workers_serve_all_epochs_and_evaluations_without_forking_others
     """Also after an epoch that was left early."""
     before = children()
     started = feed(made, workers=2, held_out=1 / 3)
-    started.start()
+    started.loader.start()
     workers = children() - before
     assert len(workers) == 2  # which take turns with training, held-out images and the test set
     plain = feed(made, held_out=1 / 3)
@@ -320,13 +320,13 @@ def test_started_workers_serve_all_epochs_and_evaluations_without_forking_others
     assert same(epoch(started, 2, 1), epoch(plain, 2)[1:])
     assert same(list(started.test), list(plain.test))
     assert torch.equal(torch.get_rng_state(), state)
-    started.stop()
+    started.loader.stop()
     assert not children() & workers
 
 
 def test_an_epoch_cannot_go_on_after_an_evaluation_has_taken_its_workers(made):
     started = feed(made, workers=2)
-    started.start()
+    started.loader.start()
     left = started.train.epoch(0)
     next(left)
     list(started.validation)
