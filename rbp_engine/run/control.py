@@ -20,7 +20,9 @@ from rbp_engine.run.queue.transitions import withdraw
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import ENDED, Verdict, judge
 
+SIGNAL_AFTER_S = 30.0
 POLL_S = 0.1
+UNRELATED = "another user's or not one of its own"
 
 
 def request_stop(run: RunDirectory, cause: Cause = Cause.REQUEST, reason: str = "") -> None:
@@ -55,12 +57,18 @@ def require_live(run: RunDirectory) -> None:
 def wait_for_end(run: RunDirectory, patience_s: float = 600.0) -> Verdict:
     """Wait until a run that was asked to stop has ended, which takes one step and one checkpoint.
 
-    Raises RunError if it has not ended within `patience_s`.
+    If it has not ended within 30 s, one SIGTERM follows. Raises RunError if it has not ended within `patience_s`, or if
+    its recorded process is not known to belong to it and so cannot be signalled.
     """
-    deadline = time.monotonic() + patience_s
+    asked = time.monotonic()
+    signalled = False
     verdict = judge(run)
     while verdict.live:
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - asked
+        if not signalled and waited > SIGNAL_AFTER_S:
+            signalled = True
+            _signal_worker(run, signal.SIGTERM)
+        if waited > patience_s:
             raise RunError(f"{run.id} has not stopped within {patience_s:.0f} s: rbp stop --now {run.id}")
         time.sleep(POLL_S)
         verdict = judge(run)
@@ -102,7 +110,7 @@ def kill(run: RunDirectory) -> Verdict:
         return verdict
     left = f"; {', '.join(elsewhere)} it has to be killed there" if elsewhere else ""
     if unrelated := multinode.unrelated_here(run):
-        left += f"; process {unrelated[0]}, which it names, is another user's or not one of its own and goes on"
+        left += f"; process {unrelated[0]}, which it names, is {UNRELATED} and goes on"
     reason = f"killed ({count} process{'' if count == 1 else 'es'}){left}"
     try:
         write_status(run, "killed", reason, Cause.REQUEST)
@@ -112,6 +120,21 @@ def kill(run: RunDirectory) -> Verdict:
     except OSError as error:
         raise RunError(f"{reason}, but cannot write {run.summary_json}: {error.strerror}") from error
     return Verdict("killed", reason, Cause.REQUEST)
+
+
+def _signal_worker(run: RunDirectory, number: signal.Signals) -> None:
+    """Send one signal to the worker, or to the launcher of several, if it is alive on this host.
+
+    Raises RunError if run.json names a process that is not known to belong to the run, and does not signal that one.
+    """
+    unrelated = multinode.unrelated_here(run)  # before the signal: a process that is ending shows no marker
+    for process in multinode.started_here(run):
+        processes.send_signal(run, process, number)
+    if unrelated:
+        raise RunError(
+            f"{run.id} was asked to stop and has not: process {unrelated[0]}, which it names, is {UNRELATED}, so no "
+            f"signal was sent; it stops if it heeds the request: rbp watch {run.id}"
+        )
 
 
 def signal_ranks(run: RunDirectory, number: signal.Signals) -> bool:

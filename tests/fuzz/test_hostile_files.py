@@ -1,6 +1,5 @@
 """Random mischief in the files of others: every command that reads them keeps what docs/security.md promises."""
 
-import functools
 import json
 import os
 import random
@@ -55,7 +54,7 @@ def pristine(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def stop_asks_for_a_moment_only(monkeypatch):
-    monkeypatch.setattr(control, "wait_for_end", functools.partial(control.wait_for_end, patience_s=0.1))
+    monkeypatch.setattr(control, "SIGNAL_AFTER_S", 0.1)
 
 
 def search(pristine, folder, seed, cases):
@@ -103,7 +102,7 @@ def links_are_followed(patch):
 
 def any_named_process_is_signalled(patch):
     patch.setattr(processes, "may_signal", lambda run, process: True)
-    patch.setattr(processes, "processes_of", lambda run: [processes.psutil.Process(multinode.launchers(run)[0].pid)])
+    patch.setattr(multinode, "started_here", lambda run: [processes.psutil.Process(multinode.launchers(run)[0].pid)])
 
 
 def events_are_read_whole(patch):
@@ -189,7 +188,7 @@ WITHSTOOD = [
     (hostile_name, SHOW, text_is_not_filtered, "raw"),
     (pipe_in_the_place_of_a_summary, ("ls",), files_are_opened_as_they_come, "waits for ever"),
     (control_folder_elsewhere, STOP, links_are_followed, "changes a file outside"),
-    (drawn(name_an_innocent_process), ("stop", "--now", "lost"), any_named_process_is_signalled, "signals a process"),
+    (drawn(name_an_innocent_process), STOP, any_named_process_is_signalled, "signals a process"),
     (attempts_of_another_shape, SHOW, None, ""),
     (enormous_events, ("watch", "lost"), events_are_read_whole, "it takes"),
     (drawn(put_a_list_for_a_name), LAYERS, events_are_not_checked, "Error"),

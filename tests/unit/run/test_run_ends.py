@@ -62,6 +62,12 @@ def test_a_stop_that_takes_too_long_says_what_to_do(run):
     assert run.stop_request.exists()
 
 
+def test_a_run_that_ignores_a_stop_request_gets_one_signal(run, monkeypatch):
+    monkeypatch.setattr(control, "SIGNAL_AFTER_S", 0.0)
+    assert control.stop(run, patience_s=60.0).status == "lost"  # it died without recording an end
+    assert processes.processes_of(run) == []
+
+
 @pytest.fixture
 def stranger(request, tmp_path, sleeper, without_privileges):
     """A process that does not belong to `runs/job`."""
@@ -76,6 +82,7 @@ def stranger(request, tmp_path, sleeper, without_privileges):
 @pytest.mark.parametrize(
     ("send", "stranger"),
     [
+        ("stop", "of nobody's"),
         ("kill", "of nobody's"),
         ("signal_ranks", "of nobody's"),
         ("kill", "of a copied run's"),
@@ -83,9 +90,14 @@ def stranger(request, tmp_path, sleeper, without_privileges):
     ],
     indirect=["stranger"],
 )
-def test_no_signal_is_sent_to_a_process_that_does_not_belong_to_the_run(make_run, stranger, send):
+def test_no_signal_is_sent_to_a_process_that_does_not_belong_to_the_run(make_run, stranger, monkeypatch, send):
+    monkeypatch.setattr(control, "SIGNAL_AFTER_S", 0.0)
     run = make_run("job", attempt=asdict(os_process.of(stranger.pid)))
-    if send == "kill":
+    if send == "stop":
+        with pytest.raises(RunError, match=f"process {stranger.pid}, which it names, .* no signal was sent"):
+            control.stop(run, patience_s=1.0)
+        assert run.stop_request.exists()
+    elif send == "kill":
         message = f"(0 processes); process {stranger.pid}, which it names, is another user's or not one of its own"
         assert message in control.kill(run).reason
     else:

@@ -281,10 +281,13 @@ def test_a_forged_pid_is_signalled_neither_by_alice_nor_by_root(shared, mallory_
     process = mallory_sleeps(run)  # with the marker of alice's run, which root can read
     name_as_worker(run, process.pid)
     unrelated = f"process {process.pid}, which it names, is another user's or not one of its own"
+    assert unrelated in shared.refused(lambda: control._signal_worker(run, signal.SIGTERM))
     assert unrelated in shared.act(ALICE, lambda: control.kill(run)).reason
     give(run, 0)  # as root's run
     name_as_worker(run, process.pid)
     assert multinode.started_here(run) == []
+    with pytest.raises(RunError, match="no signal was sent"):
+        control._signal_worker(run, signal.SIGTERM)
     control.signal_ranks(run, signal.SIGTERM)
     assert unrelated in control.kill(run).reason
     assert not processes.send_signal(run, psutil.Process(process.pid), signal.SIGKILL)
