@@ -96,7 +96,9 @@ def parse_alert(text: str) -> AlertRule:
         problems.append(f"after {unit_of_place} {place!r} is no whole number")
     if problems or units is None or number is None:
         raise ValueError("; ".join(problems))
-    scale, count = units[number[2]], int(place or 0)
+    # As in queries: a share above 1 can only be a percentage.
+    unit = "%" if units is _SHARE and float(number[1]) > 1.0 else number[2]
+    scale, count = units[unit], int(place or 0)
     return AlertRule(
         " ".join(text.split()),
         name,
@@ -104,7 +106,7 @@ def parse_alert(text: str) -> AlertRule:
         float(number[1]) * scale,
         count if unit_of_place == "epoch" else 0,
         count if unit_of_place == "step" else 0,
-        number[2],
+        unit,
         scale,
-        of_capacity=name == MEMORY and number[2] == "%",
+        of_capacity=name == MEMORY and unit == "%",
     )

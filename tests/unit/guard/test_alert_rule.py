@@ -66,7 +66,7 @@ def test_all_that_is_wrong_is_said_at_once(text, problems):
 
 def test_a_share_may_be_written_in_per_cent_and_is_shown_so():
     rule = parse_alert("val.top1 < 20 %")
-    assert rule.limit == parse_alert("val.top1 < 0.2").limit
+    assert rule.limit == parse_alert("val.top1 < 0.2").limit == parse_alert("val.top1 < 20").limit
     assert rule.shown(0.125) == "12.5 %"
     assert parse_alert("memory > 2 GiB").shown(3 * 2.0**30) == "3 GiB"
     assert parse_alert("memory > 90 %").of_capacity and not parse_alert("memory > 2 GiB").of_capacity
