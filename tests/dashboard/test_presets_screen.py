@@ -169,7 +169,7 @@ async def test_runs_of_a_preset_give_its_accuracy_and_an_estimate(shown, dashboa
         await until(pilot, lambda: "2 seeds" in text_of(dashboard, "#summary"))
         summary = text_of(dashboard, "#summary")
         assert "yours    96.00 % ± 1.41, best 96.00, 2 seeds" in summary
-        assert "~1.0 GiB · 2.0 s an epoch · 40s" in summary
+        assert "~1.0 GiB · 2.0 s an epoch · 40s of training steps" in summary
 
 
 async def test_accuracies_beside_the_papers_are_those_of_the_test_set(shown, dashboard, until, completed, mine):

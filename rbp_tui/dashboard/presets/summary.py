@@ -52,7 +52,7 @@ def of_experiment(loaded: LoadedPreset, records: Sequence[RunRecord]) -> list[Ru
 
 
 def estimate_line(loaded: LoadedPreset, records: Sequence[RunRecord]) -> Text | None:
-    """Memory and time of a run on this host, from the newest completed run of the same experiment; None without any."""
+    """Memory and time of a run's steps on this host, from the newest completed run of the same experiment; None without any."""
     for record in reversed(of_experiment(loaded, records)):
         summary = record.summary
         if record.verdict.status != "completed" or not summary.epoch or not summary.trained_s:
@@ -61,7 +61,7 @@ def estimate_line(loaded: LoadedPreset, records: Sequence[RunRecord]) -> Text | 
             continue
         per_epoch = summary.trained_s / summary.epoch
         total = fmt.duration(per_epoch * loaded.preset.train.epochs)
-        return Text(f"~{fmt.size(summary.mem_peak)} · {span(per_epoch)} an epoch · {total}")
+        return Text(f"~{fmt.size(summary.mem_peak)} · {span(per_epoch)} an epoch · {total} of training steps")
     return None
 
 
