@@ -52,7 +52,7 @@ def of_experiment(loaded: LoadedPreset, records: Sequence[RunRecord]) -> list[Ru
 
 
 def estimate_line(loaded: LoadedPreset, records: Sequence[RunRecord]) -> Text | None:
-    """Memory and time of a run's steps on this host, from the newest completed run of the same experiment; None without any."""
+    """Memory, and time of training steps, of the newest completed run here of the same experiment; None without any."""
     for record in reversed(of_experiment(loaded, records)):
         summary = record.summary
         if record.verdict.status != "completed" or not summary.epoch or not summary.trained_s:
