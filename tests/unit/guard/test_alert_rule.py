@@ -28,7 +28,8 @@ def test_a_rule_holds_of_what_its_words_say(given_rule, space, value, epoch, ste
     rule = parse_alert(
         f"{space}{name}{space}{comparison}{space}{number}{space[:1] if unit else ''}{unit}{after}{space}"
     )
-    limit = float(number) * NAMES[name][unit]
+    percent = not unit and float(number) > 1 and NAMES[name].keys() == {"", "%"}
+    limit = float(number) * NAMES[name]["%" if percent else unit]
     assert (rule.name, rule.limit) == (name, limit) and parse_alert(rule.text) == rule
     so = {"<": value < limit, ">": value > limit, "<=": value <= limit, ">=": value >= limit}[comparison]
     due = {"": True, "epoch": epoch >= count, "step": step >= count}[place]
