@@ -58,7 +58,6 @@ class TrackedRun:
         self._asked_to_stop = self._heeds_stop = False
         self._ended = threading.Event()
         self._beaten = 0.0
-        self._peak = 0
         self._thread = threading.Thread(target=self._work, args=(writer,), name="rbp", daemon=True)
         if writer is not None:
             self._thread.start()
@@ -153,7 +152,7 @@ class TrackedRun:
         now = time.monotonic()
         if now - self._beaten >= HEARTBEAT_S:
             self._beaten = now
-            writer.say(self._system())
+            writer.say(_system())
             writer.say(Heartbeat())
         self._take(writer)
         writer.flush()
@@ -162,20 +161,6 @@ class TrackedRun:
         """Turn what was logged into events."""
         while self._logged:
             writer.add(self._logged.popleft())
-
-    def _system(self) -> System:
-        rss, most = resident()
-        self._peak = max(self._peak, rss, most)
-        system = System(rss=rss, mem_peak=self._peak)
-        torch = sys.modules.get("torch")
-        with contextlib.suppress(Exception):  # whatever the state of the program's torch
-            if torch is not None and torch.cuda.is_initialized():
-                cuda = torch.cuda
-                allocated, reserved, peak = (
-                    read() for read in (cuda.memory_allocated, cuda.memory_reserved, cuda.max_memory_allocated)
-                )
-                system = replace(system, mem_allocated=allocated, mem_reserved=reserved, mem_peak=peak)
-        return system
 
 
 class _Terminated(SystemExit):
@@ -291,6 +276,20 @@ def _device() -> Any:
         if torch is not None and torch.cuda.is_initialized():
             return one_line(torch.cuda.get_device_name())
     return one_line("cpu")
+
+
+def _system() -> System:
+    rss, most = resident()
+    system = System(rss=rss, mem_peak=max(rss, most))
+    torch = sys.modules.get("torch")
+    with contextlib.suppress(Exception):  # whatever the state of the program's torch
+        if torch is not None and torch.cuda.is_initialized():
+            cuda = torch.cuda
+            allocated, reserved, peak = (
+                read() for read in (cuda.memory_allocated, cuda.memory_reserved, cuda.max_memory_allocated)
+            )
+            system = replace(system, mem_allocated=allocated, mem_reserved=reserved, mem_peak=peak)
+    return system
 
 
 def _raise_at_sigterm() -> Any:
