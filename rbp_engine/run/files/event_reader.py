@@ -28,6 +28,7 @@ class EventReader:
         self.skipped_lines = 0
         self._kinds = [f'"{kind.kind}"'.encode() for kind in kinds]
         self._offset = 0  # after the last complete line: a resuming writer replaces a torn one
+        self._in_long_line = False
 
     def poll(self) -> list[Event]:
         """The events written since the last call; none if the file does not exist (yet)."""
@@ -58,8 +59,7 @@ class EventReader:
         return lines
 
     def _next_lines(self) -> list[bytes]:
-        """The complete lines in the next READ_AT_ONCE bytes of the file; of one longer than LONGEST_LINE only its end,
-        which is no event."""
+        """The complete lines in the next READ_AT_ONCE bytes of the file; skips a line longer than LONGEST_LINE."""
         self.behind = False
         try:
             found = self.path.stat()
@@ -68,7 +68,7 @@ class EventReader:
             with open_untrusted(self.path) as file:
                 size = file.seek(0, os.SEEK_END)
                 if size < self._offset:  # a torn line was cut off
-                    self._offset = size
+                    self._offset, self._in_long_line = size, False
                 file.seek(self._offset)
                 chunk = file.read(READ_AT_ONCE)
                 if len(chunk) == READ_AT_ONCE and b"\n" not in chunk:
@@ -77,12 +77,18 @@ class EventReader:
             return []
         self.behind = self._offset + len(chunk) < size
         end = chunk.rfind(b"\n") + 1
-        if end:
-            self._offset += end
-            return chunk[: end - 1].split(b"\n")
-        if len(chunk) == LONGEST_LINE:
-            self._offset += len(chunk)
-        return []
+        if not end:
+            if len(chunk) == LONGEST_LINE:
+                self._offset += len(chunk)
+                self._in_long_line = True
+            return []
+        self._offset += end
+        lines = chunk[: end - 1].split(b"\n")
+        if self._in_long_line:
+            del lines[0]
+            self.skipped_lines += 1
+            self._in_long_line = False
+        return lines
 
 
 def read_events(path: Path, kinds: Collection[type[Body]] = ()) -> list[Event]:
