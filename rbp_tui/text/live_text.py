@@ -61,7 +61,7 @@ def progress_text(summary: Summary, verdict: Verdict, history: History, status: 
     if live and status not in ("stale", "stalled"):
         remaining = attempt_remaining_s(attempts, summary)
         parts.append(f"ETA {fmt.duration(remaining)}{f' → {_clock(now + remaining, now)}' if remaining else ''}")
-        if (metrics := history.metrics) is not None and metrics.lr is not None:
+        if working and (metrics := history.metrics) is not None and metrics.lr is not None:
             parts.append(f"lr {metrics.lr:.3g}")
     if history.checkpoints:
         age = now - history.checkpoints[-1].t

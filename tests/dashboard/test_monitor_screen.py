@@ -132,6 +132,15 @@ async def test_it_begins_with_the_newest_run_that_trains(dashboard, write_run, u
         await until(pilot, lambda: dashboard.session.opened == "a-trains")
 
 
+async def test_a_run_that_starts_again_has_none_of_the_speed_of_its_last_attempt(dashboard, show, until, write_run):
+    running, starting = write_run("a-runs", epochs=EPOCHS), write_run("b-starts", "starting", epochs=EPOCHS)
+    async with dashboard.run_test(size=(80, 24)) as pilot:
+        await show(pilot, running)
+        assert "26.6 ms" in said(dashboard, "#speed") and "lr 0.1" in said(dashboard, "#progress")
+        await show(pilot, starting)
+        assert said(dashboard, "#speed") == "" and "lr" not in said(dashboard, "#progress")
+
+
 async def test_every_status_looks_different_and_shows_its_reason_and_what_to_do(dashboard, show, until, write_run):
     expected = {
         "queued": ("… QUEUED", "waiting for its turn"),

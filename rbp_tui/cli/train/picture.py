@@ -38,7 +38,11 @@ def picture(record: RunRecord, history: History, hint: str, phase: str, size: Co
         title_text(summary, history, status, phase if verdict.live else "", width),
         progress_text(summary, verdict, history, status, time.time(), width),
     ]
-    gauges = [memory_text(history.curves, history.processes, None, length), speed_text(history, length)]
+    gauges = (
+        [memory_text(history.curves, history.processes, None, length), speed_text(history, length)]
+        if status not in ("queued", "starting")
+        else []  # they would be those of processes that are gone
+    )
     if history.firing is not None:
         gauges.append(Text.assemble((SPIKES, "dim"), firing_text(history.firing, width - len(SPIKES) - 1)))
     below = [line for line in gauges if line]

@@ -56,8 +56,12 @@ class MonitorScreen(OpenedRunScreen):
 
     @property
     def live(self) -> bool:
-        """Whether the screen shows the current state of a live run."""
-        return self.seen is not None and self.seen.verdict.live and self.run_state.status not in ("gone", "stale")
+        """Whether the screen shows the current state of a live run, and not what an attempt before it has left."""
+        return (
+            self.seen is not None
+            and self.seen.verdict.live
+            and self.run_state.status not in ("gone", "stale", "queued", "starting")
+        )
 
     def run_opened(self, run: RunDirectory | None, *, new: bool) -> None:
         if new:

@@ -79,6 +79,14 @@ def test_the_picture_fits_the_terminal_and_charts_are_drawn_where_there_is_room(
         assert any("compiling" in line for line in lines[2:]), "where the values will be"
 
 
+@pytest.mark.parametrize("status", ["queued", "starting"])
+def test_a_run_that_starts_again_has_none_of_the_speed_of_its_last_attempt(live, status):
+    record, history = live
+    lines = shown(replace(record, verdict=Verdict(status, "")), history, 200, 60)
+    assert "ETA" in lines[1] and "lr" not in lines[1]
+    assert not [line for line in lines if line.startswith((" speed", " memory"))]
+
+
 def test_in_a_low_terminal_the_curves_have_one_length(live):
     lines = shown(*live, 90, 12)[2:6]
     ends = {max(place for place, sign in enumerate(line) if sign in BLOCKS) for line in lines}
