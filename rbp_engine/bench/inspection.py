@@ -30,7 +30,7 @@ from rbp_engine.probes.own_metrics import RunLog, fault_of, load_metrics
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.spiking import OwnNeuron, RateTensor
 from rbp_engine.spiking.convert.spikingjelly_map import why_not_trained
-from rbp_engine.spiking.errors import UnsupportedOperation
+from rbp_engine.spiking.errors import RECURRENT, UnsupportedOperation
 from rbp_engine.spiking.rules.linear_rules import linear
 from rbp_engine.spiking.rules.table import RULES
 from rbp_engine.train.build import build_branches, build_feed, build_loss, build_model
@@ -152,6 +152,8 @@ def survey(model: nn.Module, images: Tensor, timesteps: int) -> Missing:
                 found.setdefault((error.module, error.operation), (error.line, error.why))
                 if RULES.get(error.operation) is not before.get(error.operation):
                     return found  # already allowed, and still refused
+                if error.why == RECURRENT:
+                    return found  # with states of another shape, torch's own may write beyond its memory
                 RULES[error.operation] = _rule_or_each_sample(before.get(error.operation), found)
             except Exception:
                 if found:  # the result of an operation without a rule may not suit the next one

@@ -18,6 +18,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from rbp_engine.guard.time_span import doubled
 from rbp_engine.preset import PresetError, read_resolved
 from rbp_engine.preset.fields import role_of
 from rbp_engine.preset.overrides import Override, parse_overrides, short_name
@@ -52,6 +53,16 @@ def preset_in_force(run: RunDirectory, overrides: Sequence[Override] = ()) -> "P
     return read_resolved(run.preset_toml, [*before, *overrides])
 
 
+def larger_budgets(run: RunDirectory) -> list[str]:
+    """The budgets of a run, twice as large; none if its preset cannot be read."""
+    try:
+        guard = preset_in_force(run).guard
+    except PresetError:
+        return []
+    time = [f"guard.max_time={doubled(guard.max_time)}"] if guard.max_time else []
+    return time + ([f"guard.max_steps={2 * guard.max_steps}"] if guard.max_steps else [])
+
+
 def go_on(run: RunDirectory, words: Sequence[str]) -> tuple[RunDirectory, dict[str, Any]]:
     """The run that is to go on where these settings are typed, and those that change in its next attempt.
 
@@ -65,6 +76,8 @@ def go_on(run: RunDirectory, words: Sequence[str]) -> tuple[RunDirectory, dict[s
     _refuse_others(run, overrides)
     values = {override.key: override.value for override in overrides}
     new = preset_in_force(run, overrides)
+    if judge(run).cause is Cause.BUDGET and 0 < new.guard.max_steps <= load_summary(run).step:
+        raise RunError(f"{run.id} has used up guard.max_steps = {new.guard.max_steps}: give it a larger one")
     epochs, was = values.pop(EPOCHS, None), load_summary(run).epochs
     if epochs is None or new.train.epochs == was:
         return run, values
@@ -162,7 +175,10 @@ def _step_to_go_on_from(run: RunDirectory, new: "Preset") -> int:
     if name is None:
         raise RunError(f"{run.id} has no checkpoint to go on from: rbp train --like {run.id} epochs={new.train.epochs}")
     if not inside.exists(run.checkpoints / name, run.path):
-        raise RunError(f"{name} was saved and is not in {run.checkpoints}: see whether its disk is mounted and whole")
+        raise RunError(
+            f"{name} was saved and is not in {run.checkpoints}: see whether its disk is mounted and whole, or a pack "
+            "has left it out"
+        )
     return int(name.removeprefix("step-"))
 
 

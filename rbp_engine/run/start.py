@@ -21,6 +21,7 @@ from rbp_engine.preset import LoadedPreset
 from rbp_engine.preset.own_code import all_files
 from rbp_engine.printable import one_line
 from rbp_engine.run import longer, trust
+from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import NothingToStart, RunError
 from rbp_engine.run.files.attempts import Asked, launched, newest_begun
 from rbp_engine.run.files.layout import RunDirectory, new_run_id, refuse_links
@@ -241,6 +242,9 @@ def resume(run: RunDirectory, words: Sequence[str] = (), options: LaunchOptions 
     Raises what `begin` and `longer.go_on` do.
     """
     changed: dict[str, Any] = {}
+    if not words and judge(run).cause is Cause.BUDGET:
+        larger = " ".join(longer.larger_budgets(run))
+        raise RunError(f"the budget of {run.id} is used up: rbp resume {run.id} {larger}")
     if words:
         _require_trust(run, options.resources)
         refuse_links(run)

@@ -12,14 +12,14 @@ _NEURON: Final = "put a neuron there, neuron() or rbp_engine.spiking.LIF()"
 PUT_OURS: Final = "rbp_engine.spiking.make_spiking(network) puts LIF in their place"
 # What to do about the most common operations that have no rule.
 _INDICES: Final = "the indices differ from step to step"
-_RECURRENT: Final = "recurrent layers have no rule; put convolutions, attention or neurons there"
-_NO_RULE_HELPS: Final = (_INDICES, _RECURRENT)
+RECURRENT: Final = "recurrent layers have no rule; put convolutions, attention or neurons there"
+_NO_RULE_HELPS: Final = (_INDICES, RECURRENT)
 _LIBRARIES: Final = ("torch", "rbp_engine")
 _ADVICE: Final = {
     **dict.fromkeys(("prelu", "rrelu"), _NEURON),
     "instance_norm": "nn.GroupNorm with a group for each channel is the same",
     **dict.fromkeys(("argmax", "argmin", "argsort", "sort"), _INDICES),
-    **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu"), _RECURRENT),
+    **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu"), RECURRENT),
 }
 
 

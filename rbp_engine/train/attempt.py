@@ -66,6 +66,12 @@ def run_attempt(
         return _run_attempt(run, preset, journal, stop, process, cleanup)
 
 
+def _steps_of_budget(preset: "Preset", steps_per_epoch: int) -> int | None:
+    """The steps of the whole run, where its budget ends it before its epochs do."""
+    budget = preset.guard.max_steps
+    return budget if 0 < budget < preset.train.epochs * steps_per_epoch else None
+
+
 def _run_attempt(
     run: RunDirectory, preset: "Preset", journal: Journal, stop: StopFlag, process: RankProcess, cleanup: ExitStack
 ) -> tuple[Ending, Ranks]:
@@ -288,6 +294,7 @@ def _write_start(
             device=one_line(describe_device(device)),
             host=one_line(socket.gethostname()),
             steps_per_epoch=len(feed.train),
+            steps=_steps_of_budget(preset, len(feed.train)),
             epochs=preset.train.epochs,
             epoch=at.epoch,
             logs=one_line(str(process.logs.relative_to(session.run.path))),

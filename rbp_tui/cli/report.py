@@ -117,7 +117,7 @@ def figure(
 
     Completed runs are drawn: those given, or all.
     """
-    from rbp_engine.report.collect import collect
+    from rbp_engine.report.collect import ExcludedRun, collect
     from rbp_engine.report.figure import FigureView, check_path, draw
     from rbp_engine.run.errors import RunError
     from rbp_engine.run.store.store import run_directories
@@ -127,6 +127,9 @@ def figure(
     directory = runs_directory(runs_dir)
     chosen = select(runs, runs_dir, archived=True) if runs else run_directories(directory)
     entries, excluded = collect(chosen, include_unfinished=include_unfinished)
+    if kind is not FigureKind.CURVES:  # the others are by T
+        excluded += [ExcludedRun(one.run.id, "it says no T") for one in entries if not one.summary.timesteps]
+        entries = [one for one in entries if one.summary.timesteps]
     if not as_json:
         _report_excluded(excluded)
     if not entries:

@@ -89,7 +89,7 @@ class RunScreen(DashboardScreen):
         runs = self.fitting("resume")
         resumable = [record.run for record in self.targets if record.verdict.resumable and record.run in runs]
         if resumable:
-            self.act_on(resumable, start.begin, lambda which: f"resuming {which}")
+            self.act_on(resumable, start.resume, lambda which: f"resuming {which}")
         elif runs:
             self._train_longer(runs)
 

@@ -25,7 +25,7 @@ WHY_RESUME_FAILS = {
 #: What must be true before a resume can continue.
 RESUME_CONDITIONS = {
     Cause.PRUNED: "to train it to its end after all",
-    Cause.BUDGET: "once its budget is larger, as by guard.max_time=8h",
+    Cause.BUDGET: "once the budget that is used up is larger",
     Cause.DATA: "once the data are in order",
     Cause.DISK: "once its disk is writable",
     Cause.CHECKPOINT: "once you have done what the reason says",

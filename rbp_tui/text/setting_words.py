@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from rbp_engine.preset.schema import Preset
 
-CHANGES = {"result": "changes the result", "cost": "changes only time and memory", "place": "changes only the place"}
+CHANGES = {"result": "changes the result", "cost": "is no part of the experiment", "place": "changes only the place"}
 
 
 def short_name(key: str) -> str:
@@ -43,8 +43,8 @@ def last_word(text: str) -> str:
 def completions(word: str, preset: "Preset | None") -> list[str]:
     """The completions of an override that begins with `word`: names with "=", then values; the likeliest first.
 
-    For a field without choices the preset's own value is offered. Of several values, `KEY=A,B`, the last is completed,
-    with one that is not among them.
+    For a field without choices the preset's own value is offered, until a number is typed. Of several values,
+    `KEY=A,B`, the last is completed, with one that is not among them.
     """
     name, equals, typed = word.partition("=")
     if "," in typed:
@@ -56,7 +56,9 @@ def completions(word: str, preset: "Preset | None") -> list[str]:
         return [f"{name}={head},{value}" for value in new]
     info = _field(SHORT_NAMES.get(name, name)) if equals else None
     if info is not None:
-        values = (value for value in _values(info, preset) if value.startswith(typed) and not re.search(r"\s", value))
+        is_number = not info.choices and re.fullmatch(r"[-+.\deE]+", typed)
+        known = () if is_number else _values(info, preset)
+        values = (value for value in known if value.startswith(typed) and not re.search(r"\s", value))
         return [f"{name}={value}" for value in values if value != typed]
     names = [] if equals else [*SHORT_NAMES, *(info.key for info in _settings())]
     starting = [known for known in names if known.startswith(name)]

@@ -55,6 +55,11 @@ def test_every_setting_can_be_completed_from_its_beginning(name, length):
     assert f"{name}=" in completions(name[:length], PRESET)
 
 
+def test_a_number_that_is_typed_is_not_completed_to_that_of_the_preset():
+    assert completions("epochs=", PRESET) == [f"epochs={PRESET.train.epochs}"]
+    assert completions(f"epochs={PRESET.train.epochs // 10}", PRESET) == []
+
+
 @given(st.text())
 def test_only_the_last_word_is_ever_changed(text):
     assert complete(text, PRESET).startswith(text.removesuffix(last_word(text)))

@@ -3,7 +3,6 @@
 import shlex
 
 from rbp_engine.data.catalog import is_catalogued
-from rbp_engine.guard.time_span import doubled
 from rbp_engine.preset import PresetError, read_resolved
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
@@ -11,7 +10,7 @@ from rbp_engine.run.files.attempts import launched
 from rbp_engine.run.files.layout import RunDirectory, short_id
 from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.files.summary import Summary
-from rbp_engine.run.longer import preset_in_force
+from rbp_engine.run.longer import larger_budgets
 from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.status.history_reader import read_findings
 from rbp_engine.run.status.status import Verdict
@@ -47,7 +46,7 @@ def next_steps(
     known += [] if run.newest_checkpoint else ["from epoch 1: it has saved no checkpoint"]
     resume = f"rbp resume {reference}{place}" + (f" ({'; '.join(known)})" if known else "")
     if cause is Cause.BUDGET:
-        return [" ".join([f"rbp resume {reference}", *_larger_budgets(run)]) + place]
+        return [" ".join([f"rbp resume {reference}", *larger_budgets(run)]) + place]
     if cause is Cause.DATA:
         return [*_check_data(run), resume, logs]
     if cause is Cause.UNRESPONSIVE:
@@ -92,16 +91,6 @@ def _new_run(run: RunDirectory, cause: Cause, request: LaunchRequest | None) -> 
         pass
     wanted = "a lower lr, or optim.warmup_epochs" if cause is Cause.NON_FINITE else "the settings that the reason names"
     return f"rbp train --like {run.id}{runs_dir_option(run, request)} with {wanted}"
-
-
-def _larger_budgets(run: RunDirectory) -> list[str]:
-    """The budgets of a run, twice as large."""
-    try:
-        guard = preset_in_force(run).guard
-    except PresetError:
-        return []
-    time = [f"guard.max_time={doubled(guard.max_time)}"] if guard.max_time else []
-    return time + ([f"guard.max_steps={2 * guard.max_steps}"] if guard.max_steps else [])
 
 
 def _check_data(run: RunDirectory) -> list[str]:

@@ -187,7 +187,7 @@ class LaunchForm(Dialog[Launched]):
                         )
                         yield Label(field.hint, classes="hint", markup=False)
             yield Static(
-                "\n[b]Enter[/b] launch   [b]Tab[/b] complete   [b]ctrl+y[/b] copy   [b]Esc[/b] cancel",
+                "\n[b]Enter[/b] launch   [b]Tab[/b] complete, next   [b]ctrl+y[/b] copy   [b]Esc[/b] cancel",
                 classes="keys",
             )
 

@@ -8,6 +8,7 @@ from functools import partial
 
 import pytest
 
+from rbp_engine.run import track
 from rbp_engine.vocabulary import NETWORKS
 from tests.run_files import end_run
 
@@ -164,6 +165,13 @@ def test_a_figure_is_drawn_and_stdout_stays_empty(rbp, stopped, tmp_path, kind):
     assert (done.returncode, done.stdout) == (0, "")
     assert "drew 5 runs into figure.pdf" in done.stderr and stopped.id in done.stderr
     assert (tmp_path / "figure.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_runs_that_say_no_timesteps_are_left_out_of_figures_by_timesteps(rbp, stopped):
+    with track({"method": "theirs"}, run_id="plain", runs_dir=stopped.path.parent) as run:
+        run.log(test_acc=0.5)
+    done = rbp("figure", "cost", "-o", "figure.pdf")
+    assert "drew 5 runs into figure.pdf" in done.stderr and "plain it says no T" in " ".join(done.stderr.split())
 
 
 def test_any_number_of_experiments_and_networks_is_drawn(rbp_in, tmp_path):

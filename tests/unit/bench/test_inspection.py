@@ -37,6 +37,16 @@ class Limited(nn.Module):
         return self.head(self.neuron(x).mean((2, 3)))
 
 
+class Recurrent(nn.Module):
+    def __init__(self, *, num_classes, in_channels, neuron):
+        super().__init__()
+        self.neuron, self.lstm = neuron(), nn.LSTM(in_channels, 8, batch_first=True)
+        self.head = nn.Linear(8, num_classes)
+
+    def forward(self, x):
+        return self.head(self.lstm(self.neuron(x).flatten(2).transpose(1, 2))[0].mean(1))
+
+
 class Mapped(nn.Conv2d):
     def __init__(self, *, num_classes, in_channels, neuron):
         super().__init__(in_channels, num_classes, 3)
@@ -97,6 +107,12 @@ def test_all_operations_without_a_rule_are_found_at_once_and_the_rule_table_is_u
     ]
     assert (found["layers"], found["overall"]) == ([], None)
     assert before == RULES
+
+
+def test_a_recurrent_layer_is_named_and_not_called_with_states_of_another_shape(look):
+    """LSTM of torch then writes beyond its memory, and the process ends."""
+    [missing] = look("Recurrent")["missing"]
+    assert (missing["module"], missing["operation"]) == ("lstm (LSTM)", "lstm")
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import judge
 from rbp_engine.run.store.store import list_runs
 from rbp_engine.run.writer import EventWriter
-from tests.run_files import contents
+from tests.run_files import contents, write_attempt
 
 NET = "from torch import nn\n\nfrom parts.widths import WIDTH\n\n\nclass Net(nn.Module):\n    pass\n"
 
@@ -153,6 +153,11 @@ def test_a_run_that_would_end_again_at_once_is_refused(completed):
     with pytest.raises(RunError, match="the budget of own is used up"):
         go_on(completed, ["epochs=30"])
     assert go_on(completed, ["epochs=30", "guard.max_steps=900"])[1] == {"guard.max_steps": 900}
+    with pytest.raises(RunError, match=r"own has used up guard.max_steps = 80: give it a larger one"):
+        go_on(completed, ["guard.max_steps=80"])
+    write_attempt(completed, changed={"guard.max_steps": 80})
+    with pytest.raises(RunError, match="the budget of own is used up: rbp resume own guard.max_steps=160"):
+        start.resume(completed)
 
 
 def test_a_run_with_a_frozen_process_is_neither_forked_nor_queued(completed, sleeper, monkeypatch):

@@ -251,13 +251,12 @@ def loss(history: History) -> Iterator[Alarm]:
         far = np.logical_or.accumulate(far)
     if (first := since(far)) is not None:
         last, largest = curve.value[-1], np.nanmax(curve.value[first:])
-        verb = "is" if last > LARGEST_LOSS * guessing else "has been"
         yield alarm(
             "loss",
             curve,
             first,
-            f"the training loss (now {last:.3g}, at most {largest:.3g}) {verb} far above the {guessing:.2f} of "
-            f"guessing among {classes} classes",
+            f"the training loss has not come back from {largest:.3g} (now {last:.3g}; guessing among {classes} "
+            f"classes has {guessing:.2f})",
             "steps that are too large have driven the weights away",
             "lower optim.lr, or set optim.warmup_epochs or optim.clip_norm",
         )
