@@ -156,7 +156,7 @@ def test_a_run_that_would_end_again_at_once_is_refused(completed):
     with pytest.raises(RunError, match=r"own has used up guard.max_steps = 80: give it a larger one"):
         go_on(completed, ["guard.max_steps=80"])
     write_attempt(completed, changed={"guard.max_steps": 80})
-    with pytest.raises(RunError, match="the budget of own is used up: rbp resume own guard.max_steps=160"):
+    with pytest.raises(RunError, match=r"the budget of own is used up: rbp resume own guard.max_steps=160"):
         start.resume(completed)
 
 
