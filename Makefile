@@ -34,8 +34,8 @@ races: $(VENV)/.installed-dev
 slurm: $(VENV)/.installed-dev
 	RBP_SLURM=1 $(BIN)/python -m pytest -v -s tests/slurm
 
-# Random networks against independent oracles, also compiled, and random mischief in the files of others: half an hour on
-# two cores. CI takes 60 eager networks and 24 mischiefs.
+# Random networks against independent oracles, also compiled, checkpointed and under autocast, and random mischief in the
+# files of others: half an hour on two cores. CI takes 60 eager networks and 24 mischiefs.
 fuzz: $(VENV)/.installed-dev
 	RBP_FUZZ_NETWORKS=2000 RBP_FUZZ_WRAPPED=200 RBP_FUZZ_HOSTILE=3400 $(BIN)/python -m pytest -n 2 --dist loadgroup tests/fuzz
 	RBP_EVERY_CASE=1 $(BIN)/python -m pytest -n 2 --dist loadgroup tests/unit/spiking tests/unit/models

@@ -39,9 +39,13 @@ class Network(nn.Module):
 
     def forward(self, images):
         outputs = [images]
-        for node in self.nodes:
-            outputs.append(self.layers[node.layer](*(outputs[number] for number in node.inputs)))
+        self.extend(outputs, self.nodes)
         return outputs[-1]
+
+    def extend(self, outputs, nodes):
+        """Append the outputs of these nodes to those of the nodes before."""
+        for node in nodes:
+            outputs.append(self.layers[node.layer](*(outputs[number] for number in node.inputs)))
 
     def __str__(self):
         def line(number, node):

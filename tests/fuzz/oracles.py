@@ -47,7 +47,7 @@ class Walk:
         """The input and the output of every node; the last one is the logits."""
         outputs = [images]
         for place, node in enumerate(self.network.nodes, start=1):
-            rule = getattr(self, kind_of(node.operation), self.other)
+            rule = getattr(self, kind_of(node.operation))
             outputs.append(rule(place, self.network.layers[node.layer], *(outputs[number] for number in node.inputs)))
         return outputs
 
@@ -153,6 +153,8 @@ class MultiStep(Walk):
     def other(self, place, layer, *inputs):
         return [layer(*inputs_t) for inputs_t in zip(*inputs, strict=True)]
 
+    weighted = product = norm = normalize = softmax = rms_norm = log_softmax = rows = other
+
     def activation(self, place, layer, x):
         values = torch.stack(list(x)).detach()
         self.doubts.append(lambda: has_a_corner(layer, values))
@@ -183,6 +185,8 @@ class SingleStep(Walk):
 
     def other(self, place, layer, *inputs):
         return layer(*inputs)
+
+    weighted = product = norm = normalize = softmax = rms_norm = log_softmax = rows = other
 
     def activation(self, place, layer, x):
         values = x.detach()
@@ -352,6 +356,8 @@ class Rates(Walk):
 
     def other(self, place, layer, *inputs):
         return layer(*inputs)
+
+    weighted = other
 
 
 def slopes_of_rate(neuron, currents):

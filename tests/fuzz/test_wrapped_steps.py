@@ -1,4 +1,4 @@
-"""A step that is compiled gives the same result as a plain one."""
+"""A step that is compiled or under autocast gives the same result as a plain one; a checkpointed one is refused."""
 
 import copy
 import itertools
@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from rbp_engine.methods import METHODS
 from rbp_engine.spiking import LIF
@@ -16,9 +18,31 @@ from tests.fuzz.comparison import by_engine, differences
 from tests.fuzz.networks import FIRE, draw
 
 # `make fuzz` sets it to 200. Compiling a network takes seconds, so none is compiled by default.
-COMPILED = int(os.environ.get("RBP_FUZZ_WRAPPED", "0"))
+NETWORKS = int(os.environ.get("RBP_FUZZ_WRAPPED", "12"))
+COMPILED = NETWORKS if "RBP_FUZZ_WRAPPED" in os.environ else 0
 INDUCTOR = COMPILED // 20
 FEW = 5  # operations, so that a network compiles in seconds
+
+
+class Checkpointed(nn.Module):
+    """A network whose middle nodes would be recomputed in the backward pass."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+        self.first, self.last = len(network.nodes) // 4, len(network.nodes) - 2
+
+    def forward(self, images):
+        outputs, nodes = [images], self.network.nodes
+        self.network.extend(outputs, nodes[: self.first])
+        outputs += checkpoint(self.middle, *outputs, use_reentrant=False)
+        self.network.extend(outputs, nodes[self.last :])
+        return outputs[-1]
+
+    def middle(self, *outputs):
+        extended = list(outputs)
+        self.network.extend(extended, self.network.nodes[self.first : self.last])
+        return tuple(extended[len(outputs) :])
 
 
 def method_of(seed):
@@ -34,6 +58,27 @@ def single(problem):
     """The problem in float32."""
     network = copy.deepcopy(problem.network).float()
     return replace(problem, network=network, batches=[(images.float(), labels) for images, labels in problem.batches])
+
+
+@pytest.mark.parametrize("seed", range(NETWORKS))
+def test_a_checkpointed_step_is_refused_or_exact(seed):
+    """Exact if nothing had to be recomputed."""
+    problem, method = draw(seed), method_of(seed)
+    try:
+        found = by_engine(problem, method, Checkpointed)
+    except RuntimeError as error:
+        assert "torch.utils.checkpoint computes a part of the network again" in str(error)
+    else:
+        assert not differences(found, by_engine(problem, method)), f"{method}, {problem}"
+
+
+@pytest.mark.parametrize("seed", range(NETWORKS))
+def test_a_step_under_autocast_gives_what_a_plain_one_gives(seed):
+    problem, method = single(draw(seed)), method_of(seed)
+    expected = by_engine(problem, method)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = by_engine(problem, method)
+    assert not differences(found, expected), f"{method}, {problem}"
 
 
 @pytest.fixture
