@@ -185,6 +185,9 @@ def make_killed(start, place, folder):
         return start(*words, "--runs-dir", str(run.path.parent))
 
     until_saved(rbp("train", str(preset), "--id", run.id), run, 3, signal.SIGKILL)
+    for path in run.saved_checkpoints():
+        if path.name not in saved(run):  # it was killed between a save and what announces that
+            shutil.rmtree(path)
     return run, rbp
 
 
