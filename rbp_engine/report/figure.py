@@ -248,6 +248,8 @@ def _limit(axes: "Axes", panel: Panel, view: FigureView, *, first: bool) -> None
         if axes.get_yscale() == "log" and any(limit is not None and limit <= 0 for limit in (view.y_min, view.y_max)):
             raise RunError("a log axis has no values of 0 or less: give limits of y above 0, or leave out --log-y")
         axes.set_ylim(view.y_min, view.y_max)
+    if accuracy and view.y_max is None:  # what is more than all would look like an accuracy
+        axes.set_ylim(top=min(axes.get_ylim()[1], 100.5))
     if any(low >= high for low, high in (axes.get_xlim(), axes.get_ylim())):
         raise RunError("these limits leave nothing to show: all values lie beyond them")
 

@@ -174,6 +174,12 @@ def test_limits_are_those_of_the_first_panel_and_log_axes_leave_out_accuracies(f
     assert top1.get_xlim()[0] == loss.get_xlim()[0] == 2
 
 
+def test_no_axis_of_accuracies_goes_beyond_all_of_them(finish_run, runs):
+    finish_run("digits", curve=(0.5, 1.0))
+    top1 = compose(panels.curves(entries_of(runs))).axes[0]
+    assert 100 < top1.get_ylim()[1] <= 100.5
+
+
 def test_a_curve_of_one_epoch_has_no_ticks_between_epochs(finish_run, runs):
     finish_run("digits", curve=(0.5,))
     top1 = compose(panels.curves(entries_of(runs))).axes[0]
