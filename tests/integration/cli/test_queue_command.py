@@ -30,7 +30,7 @@ def slots(rbp):
 
 def summaries(rbp):
     """The summaries of the runs by seed."""
-    found = [recorded(path.parent) for path in rbp.runs.glob("*/summary.json")]
+    found = [recorded(path.parent) for path in rbp.runs.glob("[!.]*/summary.json")]
     return {summary["seed"]: summary for summary in found}
 
 
