@@ -94,7 +94,7 @@ def rbp(tmp_path):
     command = Rbp(tmp_path)
     yield command
     if command.runs.is_dir():
-        for path in command.runs.glob("*/summary.json"):
+        for path in command.runs.glob("[!.]*/summary.json"):
             if json.loads(path.read_text())["status"] in LIVE:
                 command("stop", "--now", path.parent.name, code=None)
 

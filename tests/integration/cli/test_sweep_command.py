@@ -22,7 +22,7 @@ def paired(tmp_path_factory, rbp_in):
     settings.parent.mkdir(parents=True)
     settings.write_text("cpu_slots = 2\n")
     done = rbp(*SWEEP, "--seeds", "1,2", "--no-cost")
-    made = [recorded(path.parent) for path in rbp.runs.glob("*/summary.json")]
+    made = [recorded(path.parent) for path in rbp.runs.glob("[!.]*/summary.json")]
     return rbp, {(one["seed"], one["method"]): one for one in made}, done
 
 

@@ -25,12 +25,12 @@ LONG = ("digits", "T=1", "epochs=5000", "batch=256", *IDLE)
 
 
 def summary(rbp):
-    (path,) = rbp.runs.glob("*/summary.json")
+    (path,) = rbp.runs.glob("[!.]*/summary.json")
     return recorded(path.parent)
 
 
 def is_running(rbp):
-    return any(json.loads(path.read_text())["step"] > 0 for path in rbp.runs.glob("*/summary.json"))
+    return any(json.loads(path.read_text())["step"] > 0 for path in rbp.runs.glob("[!.]*/summary.json"))
 
 
 def test_without_a_terminal_it_prints_a_line_per_epoch_the_accuracy_the_folder_times_and_next_commands(finished):
@@ -216,7 +216,7 @@ def test_at_a_terminal_several_runs_form_a_table_and_l_leaves_them_running(rbp, 
     words = ("train", *LONG, "--seeds", "1,2,3")
     code = at_a_terminal(rbp, *words, keys=[(b"queued", b"\x03"), (b"them running   ", b"l\r")])
     assert code == 0
-    statuses = [json.loads(path.read_text())["status"] for path in rbp.runs.glob("*/summary.json")]
+    statuses = [json.loads(path.read_text())["status"] for path in rbp.runs.glob("[!.]*/summary.json")]
     assert len(statuses) == 3 and statuses.count("queued") >= 2
     rbp("stop", "status:queued")
 
