@@ -20,7 +20,7 @@ WHY_RESUME_FAILS = {
     Cause.OUT_OF_MEMORY: "a resume needs as much memory",
     Cause.NON_FINITE: "a resume would fail the same way",
     Cause.SETTINGS: "a resume would fail the same way",
-    Cause.OWN_CODE: "correct the file first; a resume runs the copy that the run keeps",
+    Cause.OWN_CODE: "correct the file first; a resume, or the run again, has the copy that the run keeps",
 }
 #: What must be true before a resume can continue.
 RESUME_CONDITIONS = {

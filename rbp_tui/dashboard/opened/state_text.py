@@ -68,7 +68,8 @@ def _usually(status: str, sight: Sight) -> str:
 def _advice(sight: Sight, key_of: KeyOf) -> str:
     status, cause = sight.verdict.status, sight.verdict.cause
     if cause.wants_new_run:
-        keys = _keys(key_of, ("monitor.traceback", "shows the traceback"), ("again", "runs it again, changed"))
+        again = [] if cause is Cause.OWN_CODE else [("again", "runs it again, changed")]  # which runs the same code
+        keys = _keys(key_of, ("monitor.traceback", "shows the traceback"), *again)
         return " · ".join(filter(None, (keys, "" if sight.summary.program else WHY_RESUME_FAILS[cause])))
     if sight.verdict.resumable:
         checkpoint = sight.history.checkpoints[-1].body if sight.history.checkpoints else None
