@@ -157,7 +157,8 @@ class RateTensor(DeferredSum):
 
     def _compute(self) -> Steps:
         rate = self.current.rate()
-        return Dense(self.current.compute().detach(), rate.detach(), grad_proxy=rate)
+        with torch.no_grad():
+            return Dense(self.current.compute(), rate.detach(), grad_proxy=rate)
 
     def rate(self) -> Tensor:
         """The time mean [B, …] with its gradient."""
