@@ -81,10 +81,9 @@ class DataSet:
     `data.size` is 0, itself 0 if all have one size.
 
     A set of files has a `folder` (inside its root) with `files`, pairs of name and md5 (of a packed file that of its
-    content: archives are packed anew by others); `download` is the name of torchvision's class that downloads it, ""
-    if none does. Debian's package `debian`, if there is one, puts the files into `debian_folder` of a folder in
-    `$XDG_DATA_DIRS`. A set that comes in
-    a Python package has `package` (to install) and `module` (to import).
+    content: archives are packed anew by others); `download` is the name of torchvision's class that downloads it, "" if
+    none does. Debian's package `debian`, if there is one, puts the files into `debian_folder` of a folder in
+    `$XDG_DATA_DIRS`. A set that comes in a Python package has `package` (to install) and `module` (to import).
     """
 
     kind: ClassVar[Kind] = "images"

@@ -213,10 +213,11 @@ def _measure(
     from rbp_engine.bench.results.comparison import compare
 
     first = wanted[0].loaded
+    taken = "training steps and predictions" if predictions else "training steps"
     ways, loads = fmt.counted(len(wanted), "variant"), len(wanted) * (1 + memory_processes(rounds))
     seconds = len(wanted) * PROCESS_S * (1 + memory_processes(rounds) + rounds / 4)
     what = (
-        f"measuring training steps{' and predictions' * predictions} of {first.preset.model.name}, "
+        f"measuring {taken} of {first.preset.model.name}, "
         f"B = {first.preset.data.batch_size}: {ways}, {fmt.counted(rounds, 'round')}, in {loads} processes one after "
         f"the other: about {fmt.duration(seconds)}, longer if networks must be compiled first"
     )

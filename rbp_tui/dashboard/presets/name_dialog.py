@@ -74,7 +74,7 @@ class NamePreset(Dialog[NewPreset | None]):
         if not name:
             return None, ""
         try:
-            path = place_of(name, for_user=any(box.value for box in self.query("#everywhere").results(Checkbox)))
+            path = place_of(name, for_user=self._is_ticked("#everywhere"))
         except PresetError as error:
             return None, error.problems[0].message
         return path, f"{shown(path)} exists already: choose another name" if os.path.lexists(path) else ""
@@ -85,4 +85,8 @@ class NamePreset(Dialog[NewPreset | None]):
         if path is None or problem:
             self.app.bell()
             return
-        self.dismiss(NewPreset(path, any(box.value for box in self.query("#extends").results(Checkbox))))
+        self.dismiss(NewPreset(path, self._is_ticked("#extends")))
+
+    def _is_ticked(self, name: str) -> bool:
+        """Whether there is such a box, and it is ticked."""
+        return any(box.value for box in self.query(name).results(Checkbox))

@@ -177,7 +177,7 @@ def group_cells(group: Sequence[RunRecord], placed: Sequence[PlacedColumn]) -> t
         "run": first.described,
         "method": fmt.method(first.method),
         "T": timesteps_text(first),
-        "seed": f"×{known}{f'/{len(seeds)}' * (known < len(seeds))}",
+        "seed": f"×{known}" if known == len(seeds) else f"×{known}/{len(seeds)}",
         "last %": _mean([record.summary.last.top1 for record in counting]).partition("±")[0],
         "best %": _mean([record.summary.best.top1 for record in counting]),
     }
