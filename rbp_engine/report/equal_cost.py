@@ -5,7 +5,7 @@ Nothing is interpolated: an accuracy at a budget is that of a validation within 
 * Equal epochs: for each seed, the last epoch that all of its runs have validated.
 * Equal time: for each seed, the time at which its fastest run made its last validation; of the others, the newest
   validation by then counts. Time is that of the wall clock from the start of a run's first attempt, with evaluations,
-  checkpoints and compiling, without the time between attempts: the axis "time" of the charts.
+  checkpoints and compiling, without the time between attempts: the axis "time" of the charts. Imports have none.
 * Equal memory: the peak of the baseline. Training needs its peak from the first steps on, so there is no accuracy
   within less of it: an experiment fits, with the accuracy that it reaches in all, or it does not.
 
@@ -91,13 +91,14 @@ def equal_cost(comparison: Comparison, curve_of: CurveOf) -> EqualCost:
     epochs, seconds = budgets(baseline, curves)
     memory = max((group.mem_peak for group in groups if group.is_baseline and group.mem_peak), default=None)
     whole = _reached(groups, curves, baseline, dict.fromkeys(seconds, math.inf), by_time)
+    timed = {seed: budget for seed, budget in seconds.items() if math.isfinite(budget)}
     needed = tuple(group.mem_peak / memory if memory and group.mem_peak else None for group in groups)
     return EqualCost(
         epochs=_range(list(epochs.values())),
-        seconds=_range(list(seconds.values())),
+        seconds=_range(list(timed.values())),
         memory=memory,
         after_epochs=_reached(groups, curves, baseline, epochs, at_epoch),
-        in_time=_reached(groups, curves, baseline, seconds, by_time),
+        in_time=_reached(groups, curves, baseline, timed, by_time),
         in_memory=tuple(
             reached if share is not None and share <= SAME_MEMORY else Reached()
             for reached, share in zip(whole, needed, strict=True)
@@ -142,13 +143,15 @@ def _reached(
 
 
 def _curves(runs: Sequence[RecordedRun], curve_of: CurveOf) -> dict[int | None, Curve]:
-    """The curve of each seed that has validations, without what has no epoch or value."""
+    """The curve of each seed that has validations, without what has no epoch or value; seconds not known are inf."""
     found = {}
     for one in runs:
         curve = curve_of(one.run.id)
         known = np.isfinite(curve.value) & np.isfinite(curve.epoch) if curve is not None else np.empty(0, dtype=bool)
         if curve is not None and known.any():
-            places = (curve.step, curve.epoch, curve.seconds, curve.value)
+            # An import has no time of training: its log tells only when it was written, which may have been at once.
+            seconds = curve.seconds if one.summary.trained_s else np.full_like(curve.seconds, math.inf)
+            places = (curve.step, curve.epoch, seconds, curve.value)
             found[one.summary.seed] = Curve(*(values[known] for values in places))
     return found
 

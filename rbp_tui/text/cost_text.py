@@ -16,7 +16,7 @@ def cost_lines(cost: Cost) -> list[tuple[str, str]]:
     """The lines of a cost: label and text."""
     epoch = f"{cost.steps_per_epoch} steps, evaluation {span(cost.evaluation_s)}, checkpoint {span(cost.end_s)}"
     return [
-        ("memory", f"{fmt.size(cost.memory)} of {fmt.size(cost.memory_limit)}"),
+        ("memory", f"about {fmt.size(cost.memory)} of {fmt.size(cost.memory_limit)}"),
         ("step", f"{span(cost.step_s)}, of which data take {span(cost.data_s)}"),
         ("epoch", f"{span(cost.epoch_s)}: {epoch}"),
         ("in all", f"{span(cost.total_s)} for {cost.epochs} {'epoch' if cost.epochs == 1 else 'epochs'}"),

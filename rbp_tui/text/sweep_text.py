@@ -124,7 +124,7 @@ def failed_count(states: Sequence[PointState]) -> int:
 def cost_text_of(expected: Estimate, *, at_most: bool = False) -> list[str]:
     """What the rest takes, and how that is known, in one line or two; `at_most` if runs may be pruned."""
     at_a_time = f"{expected.slots} at a time" if expected.slots > 1 else "one after the other"
-    memory = "" if expected.memory is None else f", at most {fmt.size(expected.memory)} each"
+    memory = "" if expected.memory is None else f", up to about {fmt.size(expected.memory)} each"
     first = (
         f"{'at most' if at_most else 'about'} {fmt.duration(expected.seconds)}, {at_a_time} "
         f"({fmt.duration(expected.device_s)} of devices){memory}; "

@@ -76,7 +76,7 @@ def found(finish_run):
         for seed, top1 in tops.items():
             run = finish_run("digits", *words, f"seed={seed}", curve=np.nan_to_num(top1, nan=0.77).tolist())
             summary = read_summary(run)
-            summary.mem_peak = peak
+            summary.mem_peak, summary.trained_s = peak, 3 * pace
             write_summary(run, summary)
             made.append(run)
             curves[run.id] = curve((1, 2, 3), (pace, 2 * pace, 3 * pace), top1)
@@ -103,6 +103,17 @@ def test_equal_time_is_when_the_fastest_run_of_a_seed_was_done(found):
     assert rate.difference.mean == pytest.approx(((0.86 - 0.5) + (0.76 - 0.6)) / 2)
     assert late.difference.count == 1  # its seed 2 has nothing after 4 s
     assert late.difference.mean == pytest.approx(0.3 - 0.5)
+
+
+def test_an_import_whose_log_was_written_at_once_is_not_the_fastest(found, finish_run):
+    comparison, equal = found
+    written = finish_run("digits", "T=2", "seed=1", curve=(0.5, 0.6, 0.7))
+    runs = [one.run for group in comparison.groups for one in group.counting]
+    curves = {run.id: read_top1(run) for run in (*runs, written)}
+    assert curves[written.id].seconds[-1] < 4.0 and not read_summary(written).trained_s
+    whole = equal_cost(compare([*runs, written]), curves.get)
+    assert whole.seconds == equal_cost(comparison, curves.get).seconds
+    assert whole.in_time[-1].top1 is None and whole.after_epochs[-1].top1.count == 1
 
 
 def test_within_the_memory_of_the_baseline_an_experiment_reaches_all_or_nothing(found):
