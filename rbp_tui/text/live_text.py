@@ -7,10 +7,10 @@ from rich.text import Text
 
 from rbp_engine.printable import one_line
 from rbp_engine.run.files.events import System
-from rbp_engine.run.files.summary import Summary
+from rbp_engine.run.files.summary import Summary, remaining_s
 from rbp_engine.run.phase import Phase
 from rbp_engine.run.status.curves import Curve
-from rbp_engine.run.status.history import History, RankProgress, attempt_remaining_s, elapsed_s
+from rbp_engine.run.status.history import History, RankProgress, elapsed_s
 from rbp_engine.run.status.samples import FiringHistory
 from rbp_engine.run.status.status import Verdict
 from rbp_tui.charts.run_curves import blocks
@@ -59,7 +59,7 @@ def progress_text(summary: Summary, verdict: Verdict, history: History, status: 
     right = Text(f" {share}   elapsed {fmt.duration(elapsed_s(attempts, now if working else None))}")
     parts = []
     if live and status not in ("stale", "stalled"):
-        remaining = attempt_remaining_s(attempts, summary)
+        remaining = remaining_s(summary)
         parts.append(f"ETA {fmt.duration(remaining)}{f' → {_clock(now + remaining, now)}' if remaining else ''}")
         if working and (metrics := history.metrics) is not None and metrics.lr is not None:
             parts.append(f"lr {metrics.lr:.3g}")

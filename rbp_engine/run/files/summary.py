@@ -39,6 +39,8 @@ from rbp_engine.run.phase import Phase
 from rbp_engine.run.timesteps_needed import timesteps_needed
 
 STARTING = "starting"
+# Until an attempt's steps span this long, step durations predict better than event times: events come in bursts.
+PACED_AFTER_S = 5.0
 
 
 @dataclass(kw_only=True)
@@ -52,7 +54,8 @@ class SummaryJson:
     the run has ended. `alert` is the newest alert of this attempt, by the rules of its guard; empty without any.
     `phase`, a value of `run.phase.Phase`, is what the worker is doing, to be shown while the run is live. `host` is
     where the newest attempt was started, or the run was made. `split` is what epochs are evaluated on. `samples_per_s`
-    and `step_ms` are of the last `train.log_every` steps, and of all steps once the run has ended.
+    and `step_ms` are of the last `train.log_every` steps, and of all steps once the run has ended. `paced_from` and
+    `paced_step` are when the newest attempt first told of its training, and at which step; null before it has.
     """
 
     status: str = STARTING
@@ -72,6 +75,8 @@ class SummaryJson:
     step_ms: float | None = None
     mem_peak: Count | None = None
     trained_s: Seconds = 0.0
+    paced_from: Seconds | None = None
+    paced_step: Count = 0
     attempt: Count = 1
     host: str = ""
     split: Line = TEST
@@ -116,9 +121,17 @@ IDENTITY: Final = tuple(one.name for one in dataclasses.fields(RunIdentity))
 
 
 def remaining_s(summary: Summary) -> float | None:
-    """Seconds of training left, from the time per step over all attempts."""
-    mean = summary.mean_step_ms
-    return None if mean is None or not summary.steps else mean / 1000 * max(0, summary.steps - summary.step)
+    """Seconds to the last step at the pace of the newest attempt, evaluations and checkpoints included.
+
+    Earlier attempts do not count: they may have run on another machine. None before the attempt's first metrics.
+    """
+    if summary.paced_from is None or not summary.steps:
+        return None
+    left = max(0, summary.steps - summary.step)
+    span, steps = summary.progressed - summary.paced_from, summary.step - summary.paced_step
+    if span >= PACED_AFTER_S and steps > 0:
+        return left * span / steps
+    return None if summary.step_ms is None else left * summary.step_ms / 1000.0
 
 
 def see(summary: Summary, event: Event) -> None:
@@ -127,6 +140,7 @@ def see(summary: Summary, event: Event) -> None:
     match event.body:
         case RunStart() as start:
             summary.status, summary.step, summary.epoch = "running", event.step, start.epoch or 0
+            summary.paced_from = None
             in_epochs = (start.steps_per_epoch or 0) * (summary.epochs or start.epochs or 0)  # a fork has more
             summary.steps = start.steps or in_epochs
             reached = start.reached
@@ -134,6 +148,8 @@ def see(summary: Summary, event: Event) -> None:
             summary.timesteps_needed, summary.trained_s = reached.timesteps_needed, reached.trained_s
             summary.test, summary.split = Top1ByWeights(), start.split
         case Metrics() as metrics:
+            if summary.paced_from is None:
+                summary.paced_from, summary.paced_step = round(event.t, 3), event.step  # as the file has it
             summary.train = Scores(metrics.top1, loss=metrics.loss)
             summary.epoch = max(summary.epoch, metrics.epoch)
             summary.samples_per_s = metrics.samples_per_s or summary.samples_per_s
@@ -187,7 +203,9 @@ def see_end(summary: SummaryJson, ended: Ended) -> None:
 
 def _end(summary: SummaryJson, status: str, reason: Lines, cause: str) -> None:
     summary.status, summary.reason, summary.cause, summary.phase = status, reason, cause, Phase.NONE
-    if status != STARTING and summary.samples_per_s and summary.step_ms and (mean := summary.mean_step_ms):
+    if status == STARTING:
+        summary.paced_from = None
+    elif summary.samples_per_s and summary.step_ms and (mean := summary.mean_step_ms):
         summary.samples_per_s *= summary.step_ms / mean
         summary.step_ms = mean
 

@@ -28,7 +28,6 @@ from rbp_engine.run.files.events import (
     WarningRaised,
     superseded,
 )
-from rbp_engine.run.files.summary import Summary
 from rbp_engine.run.status.curves import Curve, CurveBuilder
 from rbp_engine.run.status.samples import (
     AccuracyHistory,
@@ -39,9 +38,6 @@ from rbp_engine.run.status.samples import (
     OwnHistory,
     SampleBuilder,
 )
-
-# Until an attempt's steps span this long, step durations predict better than event times: events come in bursts.
-PACED_AFTER_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -56,23 +52,17 @@ class Mark:
 class Attempt:
     """One attempt, from its events: `start` is when training could begin, `last_seen` the newest sign of life.
 
-    `begun` is what it said at its beginning. `first` and `newest` are its first and newest training metrics, None
-    before there are any.
+    `begun` is what it said at its beginning.
     """
 
     number: int
     start: Mark
     last_seen: float
     begun: RunStart
-    first: Mark | None = None
-    newest: Mark | None = None
 
     def add(self, event: Event) -> None:
         """Update from an event of this attempt."""
         self.last_seen = max(self.last_seen, event.t)
-        if isinstance(event.body, Metrics) and event.rank == 0:
-            self.newest = Mark(event.t, event.step)
-            self.first = self.first or self.newest
 
 
 def elapsed_s(attempts: Sequence[Attempt], now: float | None = None) -> float:
@@ -81,23 +71,6 @@ def elapsed_s(attempts: Sequence[Attempt], now: float | None = None) -> float:
     if attempts and now is not None:
         total += max(0.0, now - max(attempts[-1].last_seen, attempts[-1].start.t))
     return total
-
-
-def attempt_remaining_s(attempts: Sequence[Attempt], summary: Summary) -> float | None:
-    """Seconds to the last step at the pace of the newest attempt, evaluations and checkpoints included.
-
-    Earlier attempts do not count: they may have run on another machine. None before the attempt's first metrics.
-    """
-    if not attempts or attempts[-1].number != summary.attempt or not summary.steps:
-        return None
-    first, newest = attempts[-1].first, attempts[-1].newest
-    if first is None or newest is None:
-        return None
-    left = max(0, summary.steps - max(summary.step, newest.step))
-    span, steps = newest.t - first.t, newest.step - first.step
-    if span >= PACED_AFTER_S and steps > 0:
-        return left * span / steps
-    return None if summary.step_ms is None else left * summary.step_ms / 1000.0
 
 
 ALERTS_KEPT = 200

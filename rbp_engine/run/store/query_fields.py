@@ -219,6 +219,7 @@ _BY_OWN_NAMES = {
     "number": (
         *("epoch", "step", "steps", "last.loss", "last.epoch", "best.loss", "best.epoch", "train.loss", "train.epoch"),
         *("timesteps_needed", "samples_per_s", "step_ms", "attempt", "timesteps", "seed", "epochs", "origin_epochs"),
+        "paced_step",
     ),
     "accuracy": (
         *(f"{part}.{score}" for part in ("last", "best", "train") for score in _SCORES),
@@ -226,7 +227,7 @@ _BY_OWN_NAMES = {
     ),
     "size": ("mem_peak",),
     "span": ("trained_s",),
-    "time": ("progressed", "updated", "created"),
+    "time": ("paced_from", "progressed", "updated", "created"),
 }
 _FIELDS: dict[str, Field] = {
     field.name: field

@@ -84,7 +84,7 @@ def print_result(
 
 def _times(summary: Summary, waited_s: float | None) -> str:
     """As "33s from the command to the end, 24s of training steps"; the latter over all attempts."""
-    attempts = f" in {summary.attempt} attempts" if summary.attempt > 1 else ""
+    attempts = " including earlier attempts" if summary.attempt > 1 else ""
     trained = f"{fmt.duration(summary.trained_s)} of training steps{attempts}"
     return trained if waited_s is None else f"{fmt.duration(waited_s)} from the command to the end, {trained}"
 

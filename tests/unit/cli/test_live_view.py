@@ -44,8 +44,9 @@ def live(tmp_path, write_run):
     """The record of a live run at step 150 of 200, and its history."""
     write_run(tmp_path, "one")
     (found,) = list_runs(tmp_path)
-    summary = replace(found.summary, step=150, steps=200, epoch=3, epochs=4, trained_s=60.0, phase=Phase.TRAINING)
+    summary = replace(found.summary, step=150, steps=200, epoch=3, epochs=4, phase=Phase.TRAINING)
     summary = replace(summary, train=Scores(0.9, loss=0.02), last=Scores(0.9, loss=0.1), samples_per_s=1234.0)
+    summary = replace(summary, paced_from=10.0, paced_step=10, progressed=150.0)
     history = HistoryBuilder()
     history.add(events())
     return replace(found, summary=summary, verdict=Verdict("running", "")), history.history()
@@ -136,8 +137,8 @@ def test_a_log_says_where_a_run_is_once_nothing_was_said_for_the_interval(live, 
         "loading torch",
         "compiling the neurons: the first step takes longer",
         "compiling",
-        "epoch 3/4, step 20/50, loss 0.020, 1\u202f234 samples/s, ETA 40s",
-        "epoch 3/4, step 20/50, evaluating, loss 0.020, 1\u202f234 samples/s, ETA 40s",
+        "epoch 3/4, step 20/50, loss 0.020, 1\u202f234 samples/s, ETA 1m42",
+        "epoch 3/4, step 20/50, evaluating, loss 0.020, 1\u202f234 samples/s, ETA 1m42",
     ]
 
 

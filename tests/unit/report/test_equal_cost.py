@@ -106,7 +106,7 @@ def test_equal_time_is_when_the_fastest_run_of_a_seed_was_done(found):
 
 
 def test_an_import_whose_log_was_written_at_once_is_not_the_fastest(found, finish_run):
-    comparison, equal = found
+    comparison, _ = found
     written = finish_run("digits", "T=2", "seed=1", curve=(0.5, 0.6, 0.7))
     runs = [one.run for group in comparison.groups for one in group.counting]
     curves = {run.id: read_top1(run) for run in (*runs, written)}

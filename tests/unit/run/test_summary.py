@@ -19,6 +19,7 @@ from rbp_engine.run.files.events import (
     Body,
     CheckpointSaved,
     ErrorRaised,
+    Event,
     Heartbeat,
     Metrics,
     ReachedSoFar,
@@ -35,6 +36,7 @@ from rbp_engine.run.files.summary import (
     SummaryJson,
     fold,
     load_summary,
+    remaining_s,
     see,
     see_end,
     write_status,
@@ -122,6 +124,32 @@ def test_one_that_has_ended_has_the_mean_speed_of_its_steps_and_not_that_of_the_
     assert fold(run).step_ms == 800.0
     tell(run, RunEnd("completed", trained_s=5.0), step=10)
     assert (fold(run).step_ms, fold(run).samples_per_s) == (500.0, pytest.approx(128.0))
+
+
+def trained(attempt: int, told: list[tuple[float, int]], **known: Any) -> Summary:
+    """A run of 1,000 steps whose newest attempt has begun at step 10 and told of its training then and there."""
+    summary = Summary(**IDENTITY, attempt=attempt, **known)
+    see(summary, Event(0, 0.0, attempt, 0, 10, RunStart(steps=1000)))
+    for t, step in told:
+        see(summary, Event(0, t, attempt, 0, step, Metrics(1, 1.0, 0.5, 0.1, step_ms=100.0)))
+    return summary
+
+
+def test_the_time_left_follows_the_pace_of_the_newest_attempt_with_its_evaluations_and_after_a_burst_its_step_time():
+    slow = {"paced_from": 1.0, "progressed": 2.0, "trained_s": 1030.0}  # of the attempt before
+    assert remaining_s(trained(2, [(50_010.0, 110), (50_020.0, 130)], **slow)) == 870 * 0.5
+    between = trained(1, [(1.0, 10), (2.0, 20)], progressed=0.0)
+    assert remaining_s(between) == 980 * 0.1
+    see(between, Event(0, 31.0, 1, 0, 20, Validation(1, 1.0, 0.5, None, 10)))
+    assert remaining_s(between) == 980 * 30.0 / 10
+
+
+def test_the_time_left_is_unknown_before_a_new_attempt_has_trained(run: RunDirectory) -> None:
+    assert remaining_s(trained(2, [], paced_from=1.0, step_ms=100.0)) is None
+    tell(run, RunStart(steps=1000), Metrics(1, 1.0, 0.5, 0.1, step_ms=100.0), step=20)
+    assert remaining_s(fold(run)) == 98.0
+    write_status(run, "starting", attempt=2)
+    assert remaining_s(load_summary(run)) is None
 
 
 def test_an_accuracy_and_a_loss_that_come_one_after_the_other_are_both_the_last(run: RunDirectory) -> None:
