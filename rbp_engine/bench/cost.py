@@ -8,6 +8,7 @@ from rbp_engine.bench.results.extrapolate import Plane, plane_of
 from rbp_engine.child import Progress, no_progress
 from rbp_engine.data.catalog import catalogued
 from rbp_engine.data.loading.workers import cores_of_a_rank, reading_processes
+from rbp_engine.guard.time_span import parse_time_span
 
 if TYPE_CHECKING:
     from rbp_engine.preset import LoadedPreset
@@ -22,9 +23,9 @@ class Cost:
     """Memory in bytes, like the peak that a run reports; times in seconds.
 
     An epoch is its training steps, one evaluation, or two with an average of the weights, and a checkpoint at its end
-    (`end_s`); `total_s` is all epochs and the start. `fits`: `memory` is within `memory_limit`. `largest_timesteps` and
-    `largest_batch` are the preset's own if it fits, else the largest value of that one that would fit: 0 if none does,
-    None if it makes no difference.
+    (`end_s`); `total_s` is the start and all epochs, or less if a budget ends them, by the setting `ended_by`.
+    `fits`: `memory` is within `memory_limit`. `largest_timesteps` and `largest_batch` are the preset's own if it fits,
+    else the largest value of that one that would fit: 0 if none does, None if it makes no difference.
     `measured` says what this was predicted from, `notes` what it does not include.
     """
 
@@ -40,6 +41,7 @@ class Cost:
     end_s: float
     epoch_s: float
     total_s: float
+    ended_by: str
     steps_per_epoch: int
     epochs: int
     batch: int
@@ -84,6 +86,12 @@ def predict(preset: "Preset", figures: dict[str, Any]) -> Cost:
     fits = memory <= limit
     evaluation_s = figures["evaluation_s"] * figures["evaluations"] * (2 if preset.train.ema else 1)
     epoch_s = figures["steps"] * step_s + evaluation_s + figures["end_s"]
+    ends, guard = [(epochs * epoch_s, "")], preset.guard
+    if guard.max_steps:
+        ends.append((guard.max_steps / figures["steps"] * epoch_s, "guard.max_steps"))
+    if guard.max_time:
+        ends.append((parse_time_span(guard.max_time), "guard.max_time"))
+    trained_s, ended_by = min(ends)
     return Cost(
         device=figures["device"],
         memory=int(memory) + figures["data_bytes"],
@@ -96,7 +104,8 @@ def predict(preset: "Preset", figures: dict[str, Any]) -> Cost:
         evaluation_s=evaluation_s,
         end_s=figures["end_s"],
         epoch_s=epoch_s,
-        total_s=figures["startup_s"] + epochs * epoch_s,
+        total_s=figures["startup_s"] + trained_s,
+        ended_by=ended_by,
         steps_per_epoch=figures["steps"],
         epochs=epochs,
         batch=batch,

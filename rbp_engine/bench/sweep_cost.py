@@ -52,6 +52,7 @@ def measure_prices(
         except ChildError as error:
             on_problem(str(error))
             continue
-        start_s = max(0.0, cost.total_s - cost.epochs * cost.epoch_s)
-        found[kind] = Price(start_s, cost.epoch_s, cost.memory, "a measurement")
+        epoch_s = cost.total_s / cost.epochs if cost.ended_by else cost.epoch_s
+        start_s = max(0.0, cost.total_s - cost.epochs * epoch_s)
+        found[kind] = Price(start_s, epoch_s, cost.memory, "a measurement")
     return found

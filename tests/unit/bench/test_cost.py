@@ -47,6 +47,17 @@ def test_an_epoch_is_its_steps_one_evaluation_and_one_checkpoint():
     assert averaged.epoch_s == pytest.approx(23 * 0.02 + 2 * 6 * 0.01 + 0.04)
 
 
+@pytest.mark.parametrize(
+    ("budget", "trained_s"),
+    [("guard.max_steps=46", 2 * 0.56), ("guard.max_time=2s", 2.0), ("guard.max_steps=999", 5.6)],
+)
+def test_a_budget_ends_it_before_the_epochs_do_if_it_is_smaller(budget, trained_s):
+    cost = predict(load_preset("digits", ["epochs=10", budget]).preset, figures())
+    assert cost.total_s == pytest.approx(2.0 + trained_s)
+    name = budget.partition("=")[0]
+    assert (f"until {name} ends it" in dict(cost_lines(cost))["in all"]) == (trained_s < 5.6)
+
+
 def test_eight_timesteps_do_not_fit_six_do_and_nothing_does_where_the_network_alone_does_not():
     cost = predict(*in_parts(8, limit=8.5e9))
     assert cost.memory == pytest.approx(10e9)
