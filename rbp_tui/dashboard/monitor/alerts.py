@@ -21,7 +21,7 @@ def alerts_beside(history: History, why: str) -> list[Event]:
 
 
 def alert_text(alerts: Sequence[Event], alarms: Sequence[Alarm] = ()) -> Text:
-    """The newest alert in one row, and how many came before it; empty without any.
+    """The newest alert, and how many came before it; empty without any.
 
     What a rule says comes before an alert: it tells of now. The first may be the cause of the others.
     """
