@@ -60,7 +60,7 @@ class Dispatcher:
         for one in damaged:
             self._log(one.path.name, one.id, f"is passed over, its entry is damaged: {one.why}")
         around = Surroundings(lambda: _cards_of(time.monotonic() // READ_CARDS_EVERY_S))
-        schedule = JobSchedule(world(known, (), around.others_on(devices_of(known, around), damaged)))
+        schedule = JobSchedule(world(known, around.others_on(devices_of(known, around), damaged)))
         turn = range(self._turn, self._turn + LOOKED_AT_IN_TURN)
         self._turn = turn.stop if turn.stop < len(known) else 0
         decided: list[tuple[Entry, Action]] = []

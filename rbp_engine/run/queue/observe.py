@@ -20,7 +20,7 @@ from rbp_engine.run.queue.devices import Card, Device, Pool, pool_here, pool_of_
 from rbp_engine.run.queue.entries import DamagedEntry, Entry, holders, read_queue
 from rbp_engine.run.queue.holds import held_by_others
 from rbp_engine.run.queue.host_lock import host_directory
-from rbp_engine.run.queue.schedule import QueuedJob, World, decide
+from rbp_engine.run.queue.schedule import JobSchedule, QueuedJob, World
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import Verdict, judge
 
@@ -47,16 +47,9 @@ def is_paused() -> bool:
     return pause_file().exists()
 
 
-def world(known: Iterable[Entry], jobs: Iterable[QueuedJob], busy: Mapping[str, str]) -> World:
-    """The picture of these jobs, the claims in the entries that are `known`, and who else is `busy` on a device."""
-    return World(
-        now=time.time(),
-        clock=time.monotonic(),
-        jobs=tuple(jobs),
-        claims={key: str(entry.run.path) for key, entry in holders(known).items()},
-        busy=busy,
-        paused=is_paused(),
-    )
+def world(known: Iterable[Entry], busy: Mapping[str, str]) -> World:
+    """What decides now: the claims in the entries that are `known`, and who else is `busy` on a device."""
+    return World(time.time(), time.monotonic(), holders(known), busy, is_paused())
 
 
 class Surroundings:
@@ -113,16 +106,9 @@ def job_of(entry: Entry, memory: DispatcherMemory, around: Surroundings) -> Queu
         memory.missing.setdefault(entry.name, time.monotonic())
     ended = not verdict.live
     return QueuedJob(
-        name=entry.name,
-        run=str(run.path),
+        entry,
         devices=tuple(device.key for device in around.pool(entry).devices),
-        takes=entry.takes,
-        claimed=tuple(device.key for device in entry.claimed),
-        not_before=entry.not_before,
-        retried=entry.retried,
-        retries=entry.dispatch.retries,
         attempt=attempt or 0,
-        after=entry.after,
         status=verdict.status,
         live=verdict.live,
         processes=(ended or not readable) and run.path.resolve() in around.runs,
@@ -198,18 +184,19 @@ def queued_runs() -> list[QueuedRun]:
     known, damaged = read_queue()
     memory, around = DispatcherMemory(), Surroundings()
     busy = around.others_on(devices_of(known, around), damaged)
-    actions = decide(world(known, [job_of(entry, memory, around) for entry in known], busy))
-    everything = is_paused()
-    given = {key: Path(one.job.run).name for one in actions for key in one.devices}
-    taken = given | _ids_of_holders(known)
+    now = world(known, busy)
+    schedule = JobSchedule(now)
+    actions = [schedule.decide(job_of(entry, memory, around)) for entry in known]
+    taken = {key: one.job.entry.run.id for one in actions for key in one.devices} | _ids_of_holders(known)
     found: list[QueuedRun] = []
     position = 0
-    for entry, action in zip(known, actions, strict=True):
+    for action in actions:
+        entry = action.job.entry
         verdict = judge(entry.run)
         waits = verdict.status == "queued"
         position += waits
         held = {str(one): taken.get(one.key) or busy.get(one.key, "") for one in around.pool(entry).devices}
-        claims_all = 0 < entry.takes == len(action.job.claimed)
+        claims_all = 0 < entry.takes == len(entry.claimed)
         found.append(
             QueuedRun(
                 entry.run,
@@ -217,9 +204,9 @@ def queued_runs() -> list[QueuedRun]:
                 position if waits else 0,
                 [str(device) for device in entry.claimed],
                 entry.takes,
-                [Path(job.run).name for job in action.ahead] if waits else [],
+                [job.entry.run.id for job in action.ahead] if waits else [],
                 {device: holder for device, holder in held.items() if holder} if waits else {},
-                waits and everything,
+                waits and now.paused,
                 waits and (action.starts or claims_all),
                 entry.retried > 0,
                 around.pool(entry).trouble if waits else "",

@@ -4,9 +4,11 @@ Nothing here reads or writes anything. A dispatcher may be killed between any tw
 again: what the next dispatcher sees then leads to the same end, as `tests/unit/run/test_queue.py` tries for each step.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
+
+from rbp_engine.run.queue.entries import Entry, holders
 
 # A fault of the machine gets a moment to pass.
 RETRY_AFTER_S = 5.0
@@ -20,9 +22,7 @@ GONE_FOR_GOOD_S = 60.0
 class QueuedJob:
     """An entry of the queue and its run, as seen at one moment.
 
-    `run` is the run's folder. The run `takes` this many of `devices` and has `claimed` some of them, all by their keys.
-    `not_before` is in seconds since the epoch. `retried` of `retries` are used up, `attempt` is the newest attempt, and
-    the entry asks for one `after` an older one.
+    The run may get `devices`, by their keys. `attempt` is the newest that has begun.
 
     Of the run: `status`, whether it is `live`, whether `processes` of it are left, and of one that has ended whether
     that was a `fault` of the machine, which may be gone at the next start, or it `failed` in any way. `readable`: its
@@ -32,16 +32,9 @@ class QueuedJob:
     monotonic clock; None for never.
     """
 
-    name: str
-    run: str
+    entry: Entry
     devices: tuple[str, ...] = ()
-    takes: int = 0
-    claimed: tuple[str, ...] = ()
-    not_before: float = 0.0
-    retried: int = 0
-    retries: int = 0
     attempt: int = 0
-    after: int = 0
     status: str = "queued"
     live: bool = True
     processes: bool = False
@@ -55,21 +48,20 @@ class QueuedJob:
     @property
     def started(self) -> bool:
         """Whether the requested attempt has begun."""
-        return self.attempt > self.after
+        return self.attempt > self.entry.after
 
 
 @dataclass(frozen=True)
 class World:
-    """Everything that decides: the jobs, the first to start first, and the devices.
+    """What decides beside the jobs: who has which device.
 
-    `claims` has the run's folder for each device that belongs to one of this user's runs; `busy` says who else uses a
-    device. `paused`: nothing is started. `now` is in seconds since the epoch, `clock` on the monotonic clock.
+    `claims` are the devices that belong to this user's runs, by their keys; `busy` says who else uses one. `paused`:
+    nothing is started. `now` is in seconds since the epoch, `clock` on the monotonic clock.
     """
 
     now: float
     clock: float
-    jobs: tuple[QueuedJob, ...] = ()
-    claims: Mapping[str, str] = field(default_factory=dict)
+    claims: Collection[str] = ()
     busy: Mapping[str, str] = field(default_factory=dict)
     paused: bool = False
 
@@ -137,31 +129,25 @@ class JobSchedule:
         return not world.paused and any(not any(key in keys for keys in taken) for key in devices)
 
 
-def decide(world: World) -> list[Action]:
-    """What to do for each job, in their order."""
-    schedule = JobSchedule(world)
-    return [schedule.decide(job) for job in world.jobs]
-
-
 def _queued(job: QueuedJob, world: World, given: set[str], ahead: Mapping[str, QueuedJob]) -> Action:
-    gives_back = Action(job, (Step.RELEASE,), "gives its devices back")
+    gives_back, claimed = Action(job, (Step.RELEASE,), "gives its devices back"), holders([job.entry])
     if world.paused:
-        return gives_back if job.claimed else Action(job)
+        return gives_back if claimed else Action(job)
     # A time that is further away was written before the clock was set back.
-    soon = 0.0 < job.not_before - world.now <= RETRY_AFTER_S
+    soon = 0.0 < job.entry.not_before - world.now <= RETRY_AFTER_S
     if soon or (job.tried is not None and world.clock - job.tried < START_AGAIN_S):
         return Action(job)
     there = [key for key in job.devices if key not in world.busy]
     # Its own come first, also if a dispatcher died before it had claimed them all.
-    mine = [key for key in there if key in job.claimed]
+    mine = [key for key in there if key in claimed]
     free = [key for key in there if not (key in mine or key in world.claims or key in given or key in ahead)]
-    got = [*mine, *free][: job.takes]
-    if len(got) == job.takes:
+    got = [*mine, *free][: job.entry.takes]
+    if len(got) == job.entry.takes:
         does = f"starts on {', '.join(got) or 'whatever it sees'}"
         return Action(job, (Step.CLAIM, Step.LAUNCH), does, devices=tuple(got))
-    if job.claimed:  # one that is ahead may need what this one cannot use yet
+    if claimed:  # one that is ahead may need what this one cannot use yet
         return replace(gives_back, blocked=True)
-    first = {one.name: one for key in job.devices if (one := ahead.get(key)) is not None}
+    first = {one.entry.name: one for key in job.devices if (one := ahead.get(key)) is not None}
     return Action(job, blocked=True, ahead=tuple(first.values()))
 
 
@@ -171,7 +157,7 @@ def _other(job: QueuedJob, world: World) -> Action:
         return _forgotten(job, "its folder is gone, or cannot be read") if gone and not job.processes else Action(job)
     if job.live or job.processes:
         return Action(job)
-    if job.started and job.fault and job.retried < job.retries:
+    if job.started and job.fault and job.entry.retried < job.entry.dispatch.retries:
         # It keeps its devices. From the second step on, the entry asks for a new attempt, and the run has ended by a
         # fault: it "waits again", below.
         return Action(job, (Step.RECORD_FAULT, Step.COUNT_RETRY, Step.MARK_QUEUED), "starts again")
@@ -179,7 +165,7 @@ def _other(job: QueuedJob, world: World) -> Action:
         # The entry comes last: without it nobody would run the hooks. The devices are free with its end.
         return Action(job, (Step.RUN_HOOKS, Step.REMOVE_ENTRY), "has ended")
     # It never began: its starter has died. Or a dispatcher has, while it had it start again.
-    if job.status == "lost" or (job.retried and job.fault):
+    if job.status == "lost" or (job.entry.retried and job.fault):
         return Action(job, (Step.MARK_QUEUED,), "waits again")
     if job.failed:
         return Action(job, (Step.RUN_HOOKS, Step.REMOVE_ENTRY), "could not be started")

@@ -30,7 +30,7 @@ from rbp_engine.run.queue.entries import Entry, entries, entry_of, holders, new_
 from rbp_engine.run.queue.hooks import MODULE as HOOKS
 from rbp_engine.run.queue.hooks import run_hooks
 from rbp_engine.run.queue.observe import device_uses, queued_runs
-from rbp_engine.run.queue.schedule import QueuedJob, World, decide
+from rbp_engine.run.queue.schedule import JobSchedule, QueuedJob, World
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import Verdict, judge
 from rbp_tui.text.run_text import where_queued
@@ -222,9 +222,9 @@ def test_a_pause_is_shown_and_ends(queue):
 
 
 JOBS = st.builds(
-    QueuedJob,
-    name=st.just(""),
-    run=st.just(""),
+    lambda devices, takes, tried: QueuedJob(
+        Entry("", RunDirectory(Path()), resources=Resources(takes), dispatch=Dispatch("none")), devices, tried=tried
+    ),
     devices=st.lists(st.sampled_from("abc"), min_size=1, unique=True).map(tuple),
     takes=st.integers(1, 3),
     tried=st.sampled_from([None, 0.0, 99.0]),
@@ -233,14 +233,15 @@ JOBS = st.builds(
 
 @given(jobs=st.lists(JOBS, max_size=6), busy=st.frozensets(st.sampled_from("abc")), paused=st.booleans())
 def test_no_job_gets_a_device_that_one_before_it_waits_for(jobs, busy, paused):
-    jobs = [QueuedJob(**(vars(job) | {"name": str(number), "run": str(number)})) for number, job in enumerate(jobs)]
-    actions = decide(World(1e9, 100.0, tuple(jobs), {}, dict.fromkeys(busy, "bob"), paused))
+    jobs = [replace(job, entry=replace(job.entry, name=str(number))) for number, job in enumerate(jobs)]
+    schedule = JobSchedule(World(1e9, 100.0, (), dict.fromkeys(busy, "bob"), paused))
+    actions = [schedule.decide(job) for job in jobs]
     assert [action.job for action in actions] == jobs
     given_out: list[str] = []
     waited_for: set[str] = set()
     for action in actions:
         if action.starts:
-            assert len(set(action.devices)) == action.job.takes and not paused
+            assert len(set(action.devices)) == action.job.entry.takes and not paused
             assert not waited_for & set(action.devices)
             given_out += action.devices
         else:
