@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from rbp_engine.plan.request import SweepRequest, SweepWords
 from rbp_engine.preset import LoadedPreset, PresetError, Problem
 from rbp_engine.preset.fields import role_of
+from rbp_engine.preset.overrides import short_name
 from rbp_engine.preset.sweep.section import SweepSection, key_of
 from rbp_engine.printable import one_line
 from rbp_engine.run.errors import RunError
@@ -79,7 +80,8 @@ class SweepPlan:
 def plan_sweep(asked: SweepRequest) -> SweepPlan:
     """The plan of a sweep: `[sweep]` of the request's preset, and over it what the command line says.
 
-    A setting that is typed takes the place of the preset's own values for it. Raises UserError for anything that is
+    A setting that is typed takes the place of the preset's own values for it. Without a name, the sweep is called after
+    its preset, and if that has no `[sweep]` after what it varies. Raises UserError for anything that is
     invalid or contradictory, in whichever combination: PresetError with every problem, each once.
     """
     name, base, request = asked.name, asked.base, asked.shared
@@ -100,7 +102,8 @@ def plan_sweep(asked: SweepRequest) -> SweepPlan:
         for number, (combination, preset) in enumerate(kept, start=1)
     )
     keys = dict.fromkeys(key_of(word) for combination in combinations for word in combination)
-    return SweepPlan(name or base.name, request, tuple(keys), points)
+    varied = [] if base.sweep else sorted(map(short_name, keys), key=str.lower)
+    return SweepPlan(name or "-".join([base.name, *varied]), request, tuple(keys), points)
 
 
 def combined(section: SweepSection, words: SweepWords, *, trials: int | None) -> SweepSection:

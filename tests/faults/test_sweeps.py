@@ -85,7 +85,7 @@ class Shell:
 def test_a_sweep_that_is_killed_in_every_place_is_completed_by_the_same_command(machine, trials, draw, rbp, start):
     whole = trials >= 50
     count, kills = (12, [*WHOLE_KILLS]) if whole else (2, [*SMALL_KILLS])
-    shell = Shell(start, ["sweep", "digits", *(WHOLE if whole else SMALL), "--no-cost"])
+    shell = Shell(start, ["sweep", "digits", *(WHOLE if whole else SMALL), "--name", "killed", "--no-cost"])
 
     def kill(kind):
         if kind == "command":
@@ -134,6 +134,6 @@ def check_tables(said, words, runs):
     table = said(*words, "--status")
     assert table["counts"]["done"] == len(runs)
     assert sorted(row["last"]["mean"] for row in table["trials"]) == pytest.approx(expected)
-    report = said("report", "sweep=digits")
+    report = said("report", "sweep=killed")
     assert sorted(row["last"]["mean"] for row in report["rows"]) == pytest.approx(expected)
     assert sum(row["runs"] for row in report["rows"]) == len(runs)

@@ -122,7 +122,7 @@ def test_a_task_of_an_array_trains_its_run_without_the_queue_and_only_once(rbp):
     task()
     (folder,) = rbp.runs.iterdir()
     run = json.loads((folder / "run.json").read_text())
-    assert run["sweep"] == {"name": "digits", "trial": 2} and run["dispatch"]["gpus"] is None
+    assert run["sweep"] == {"name": "digits-T", "trial": 2} and run["dispatch"]["gpus"] is None
     assert json.loads((folder / "summary.json").read_text())["status"] == "completed"
     assert f"{folder.name} is done: completed" in task()
     assert len(list(rbp.runs.iterdir())) == 1 and len(list((folder / "attempts").iterdir())) == 1

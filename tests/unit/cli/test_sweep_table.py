@@ -30,9 +30,9 @@ def completed(plan, point, top1, sweep=None):
 @pytest.mark.parametrize(
     ("sweeps", "said", "lists"),
     [
-        (("digits", "digits"), "", True),
-        (("digits", ""), "not under sweep=digits: 1 run that something else has created", True),
-        (("another", ""), "not under sweep=digits: 2 runs that something else has created", False),
+        (("digits-T", "digits-T"), "", True),
+        (("digits-T", ""), "not under sweep=digits-T: 1 run that something else has created", True),
+        (("another", ""), "not under sweep=digits-T: 2 runs that something else has created", False),
     ],
 )
 def test_a_query_by_the_sweep_is_advised_as_far_as_it_finds_the_runs(sweeps, said, lists, tmp_path, capsys):
@@ -42,7 +42,7 @@ def test_a_query_by_the_sweep_is_advised_as_far_as_it_finds_the_runs(sweeps, sai
     print_table(plan, states_of(plan))
     told = " ".join(capsys.readouterr().err.split())
     assert said in told and ("not under" in told) == bool(said)
-    assert ("rbp report sweep=digits" in told) == ("rbp ls sweep=digits" in told) == lists
+    assert ("rbp report sweep=digits-T" in told) == ("rbp ls sweep=digits-T" in told) == lists
 
 
 @pytest.mark.parametrize(("words", "compares"), [(["T=2,4"], True), (["T=2,4", "lr=0.1,0.2"], False)])

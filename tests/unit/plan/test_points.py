@@ -120,6 +120,11 @@ def test_a_name_that_no_query_could_ask_for_is_refused(name):
         plan_sweep(SweepRequest(LaunchRequest("digits"), name=name))
 
 
+def test_a_sweep_without_a_name_is_called_after_its_preset_and_what_it_varies():
+    assert planned("train.epochs=1", "T=2,4", "optim.lr=0.1,0.2").name == "digits-lr-T"
+    assert planned("T=2,4", preset="digits-sweep").name == "digits-sweep"
+
+
 def test_a_comma_in_a_list_of_words_is_one_value_unless_it_is_in_brackets():
     assert parse_words(["loss.branches=a,b"]).fixed == ("loss.branches=a,b",)
     assert parse_words(["loss.branches=[a],[a,b]"]).varied[0].values == ("[a]", "[a,b]")
