@@ -5,7 +5,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from rbp_engine.plan.request import SweepRequest, SweepWords
+from rbp_engine.plan.request import SweepRequest
 from rbp_engine.preset import LoadedPreset, PresetError, Problem
 from rbp_engine.preset.fields import role_of
 from rbp_engine.preset.overrides import short_name
@@ -78,16 +78,18 @@ class SweepPlan:
 
 
 def plan_sweep(asked: SweepRequest) -> SweepPlan:
-    """The plan of a sweep: `[sweep]` of the request's preset, and over it what the command line says.
+    """The plan of a sweep.
 
-    A setting that is typed takes the place of the preset's own values for it. Without a name, the sweep is called after
-    its preset, and if that has no `[sweep]` after what it varies. Raises UserError for anything that is
-    invalid or contradictory, in whichever combination: PresetError with every problem, each once.
+    Without a name, it is called after its preset, and if that has no `[sweep]` after what it varies. Raises UserError
+    for anything that is invalid or contradictory, in whichever combination: PresetError with every problem, each once.
     """
-    name, base, request = asked.name, asked.base, asked.shared
+    name, base, request, section = asked.name, asked.base, asked.shared, asked.section
     if not name.isprintable() or {"'", '"'} & set(name):
         raise RunError(f"--name {name}: no query could ask for it: leave quotes and invisible characters out")
-    section = combined(base.sweep or SweepSection(), asked.words, trials=asked.draws)
+    if asked.words.drawn and not section.trials:
+        raise RunError(f"{asked.words.drawn[0].name} has a range: say how many times to draw from it, --random 20")
+    if asked.draws and not section.drawn:
+        raise RunError(f"--random {asked.draws}: no setting has a range to draw from, as lr=0.01..0.5:log")
     if asked.searches:
         raise RunError(f'search = "{section.search}" chooses settings as it goes: there is no plan of all of them')
     combinations = list(combinations_of(section))
@@ -104,25 +106,6 @@ def plan_sweep(asked: SweepRequest) -> SweepPlan:
     keys = dict.fromkeys(key_of(word) for combination in combinations for word in combination)
     varied = [] if base.sweep else sorted(map(short_name, keys), key=str.lower)
     return SweepPlan(name or "-".join([base.name, *varied]), request, tuple(keys), points)
-
-
-def combined(section: SweepSection, words: SweepWords, *, trials: int | None) -> SweepSection:
-    """The section of a preset with what the command line says in the place of what it says itself. Raises RunError."""
-    keys = words.keys
-    drawn = (*(one for one in section.drawn if one.key not in keys), *words.drawn)
-    listed = tuple(tuple(word for word in one if key_of(word) not in keys) for one in section.listed)
-    many = trials or section.trials
-    if words.drawn and not many:
-        raise RunError(f"{words.drawn[0].name} has a range: say how many times to draw from it, --random 20")
-    if trials and not drawn:
-        raise RunError(f"--random {trials}: no setting has a range to draw from, as lr=0.01..0.5:log")
-    return replace(
-        section,
-        trials=many,
-        grid=(*(one for one in section.grid if one.key not in keys), *words.varied),
-        listed=tuple(dict.fromkeys(listed)),
-        drawn=drawn,
-    )
 
 
 def combinations_of(section: SweepSection) -> Iterator[tuple[str, ...]]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from rbp_engine.preset import LoadedPreset, PresetError, Problem
 from rbp_engine.preset.fields import by_key, is_whole
 from rbp_engine.preset.overrides import parse_overrides
-from rbp_engine.preset.sweep.section import Varied, key_of, split_values
+from rbp_engine.preset.sweep.section import SweepSection, Varied, key_of, split_values
 from rbp_engine.preset.validate import problems_of_value
 from rbp_engine.run.request import LaunchRequest
 
@@ -28,7 +28,7 @@ class SweepWords:
     varied: tuple[Varied, ...] = ()
     drawn: tuple[Varied, ...] = ()
 
-    @property
+    @functools.cached_property
     def keys(self) -> frozenset[str]:
         """The dotted keys of all settings in the words."""
         return frozenset([*map(key_of, self.fixed), *(one.key for one in (*self.varied, *self.drawn))])
@@ -117,19 +117,36 @@ class SweepRequest:
         """The preset with what all runs have in common. Raises UserError."""
         return replace(self.request, overrides=self.words.fixed, seeds=()).load()
 
+    @functools.cached_property
+    def section(self) -> SweepSection:
+        """`[sweep]` of the preset, with what the command line says in the place of what it says itself.
+
+        A setting that is typed takes the place of the preset's own values for it. Raises UserError as `base` does.
+        """
+        written, words = self.base.sweep or SweepSection(), self.words
+        own_seeds = () if self.base.sources.get("run.seed") == "override" else written.seeds
+        listed = (tuple(word for word in one if key_of(word) not in words.keys) for one in written.listed)
+        return replace(
+            written,
+            seeds=self.request.seeds or own_seeds,
+            trials=self.trials or self.draws or written.trials,
+            search=self.search or ("" if self.draws else written.search),
+            prune=self.pruner or written.prune,
+            grid=(*(one for one in written.grid if one.key not in words.keys), *words.varied),
+            listed=tuple(dict.fromkeys(listed)),
+            drawn=(*(one for one in written.drawn if one.key not in words.keys), *words.drawn),
+        )
+
     @property
     def shared(self) -> LaunchRequest:
         """The request with what all runs have in common: their seeds, too, and that they wait in the queue."""
         options = replace(self.request.options, gpus=self.request.options.gpus or "auto")
-        seeds = self.request.seeds
-        if not seeds and self.base.sweep is not None and self.base.sources.get("run.seed") != "override":
-            seeds = self.base.sweep.seeds
-        return replace(self.request, overrides=self.words.fixed, seeds=seeds, options=options)
+        return replace(self.request, overrides=self.words.fixed, seeds=self.section.seeds, options=options)
 
     @property
     def searches(self) -> bool:
         """Whether values are chosen one trial after the other. Raises UserError if the preset is invalid."""
-        return bool(self.search or (self.draws is None and self.base.sweep is not None and self.base.sweep.search))
+        return bool(self.section.search)
 
     @property
     def command(self) -> list[str]:

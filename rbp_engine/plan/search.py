@@ -5,11 +5,11 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 
-from rbp_engine.plan.points import combined, load_each
+from rbp_engine.plan.points import load_each
 from rbp_engine.plan.request import SweepRequest
 from rbp_engine.plan.study import SearchSpace, Value, require_optuna
 from rbp_engine.preset import LoadedPreset
-from rbp_engine.preset.sweep.section import PRUNERS, SEARCHES, SweepSection, Varied
+from rbp_engine.preset.sweep.section import PRUNERS, SEARCHES, Varied
 from rbp_engine.printable import one_line
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory, check_run_id, name_in_id
@@ -67,27 +67,23 @@ def plan_search(asked: SweepRequest) -> Search:
     for option, value, known in (("--search", asked.search, SEARCHES), ("--prune", asked.pruner, PRUNERS)):
         if value and value not in known:
             raise RunError(f"{option} {value}: expected {' or '.join(known)}.{did_you_mean(value, known)}")
-    base, words, request = asked.base, asked.words, asked.shared
-    written = base.sweep or SweepSection()
-    trials = asked.trials or written.trials or DEFAULT_TRIALS
-    section = combined(written, words, trials=trials if written.drawn or words.drawn else None)
+    base, request, section = asked.base, asked.shared, asked.section
+    trials = section.trials or DEFAULT_TRIALS
     if section.listed:
         raise RunError("a search varies each setting by itself: [[sweep.list]] is for a sweep without one")
     settings = (*section.grid, *section.drawn)
     seeds = request.seeds_of(base)
-    pruner = asked.pruner or section.prune
-    _refuse_contradictions(settings, seeds, trials, pruner)
+    _refuse_contradictions(settings, seeds, trials, section.prune)
     ends = tuple(load_each(request, _ends(settings)))  # any problem in them comes up before the search begins
-    kind = asked.search or section.search or SEARCHES[0]
-    digest = _digest(base, settings, seeds[0], pruner)
-    name = asked.name or f"{name_in_id(base.name)}-{kind}-{digest[:4]}"
+    digest = _digest(base, settings, seeds[0], section.prune)
+    name = asked.name or f"{name_in_id(base.name)}-{section.search or SEARCHES[0]}-{digest[:4]}"
     if len(name) > LONGEST_NAME:
         raise RunError(f"--name: at most {LONGEST_NAME} characters, got {len(name)}")
     try:
         check_run_id(name)
     except RunError as error:
         raise RunError(f"--name: the ids of all trials begin with it, and {error}") from None
-    space = SearchSpace(name, settings, pruner, base.preset.train.epochs)
+    space = SearchSpace(name, settings, section.prune, base.preset.train.epochs)
     return Search(request, base, space, trials, seeds[0], ends, asked.retry_failed)
 
 
