@@ -24,7 +24,7 @@ from rbp_engine.plan.study import SearchTrial, TrialState, Value, propose, prune
 from rbp_engine.plan.trials import TrialReader
 from rbp_engine.preset import PresetError
 from rbp_engine.printable import one_line, visible
-from rbp_engine.run import control, start
+from rbp_engine.run import control
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.events import RunStart, Scores, Validation
@@ -143,8 +143,7 @@ def test_a_run_in_the_way_of_a_trial_is_named_and_not_taken_for_it():
         TrialReader(search).read()
 
 
-def test_trials_that_are_damaged_are_named_and_the_search_goes_on_with_the_others(monkeypatch):
-    monkeypatch.setattr(start, "ensure_dispatcher", lambda: None)  # what is queued stays so
+def test_trials_that_are_damaged_are_named_and_the_search_goes_on_with_the_others():
     search = planned(trials=9)
     damages: dict[str, Callable[[RunDirectory], object]] = {
         "run.json is damaged": lambda run: run.run_json.write_text("{"),
@@ -173,8 +172,7 @@ def test_trials_that_are_damaged_are_named_and_the_search_goes_on_with_the_other
         assert text in problem and search.run_of(number).id in problem
 
 
-def test_a_trial_that_cannot_be_resumed_is_named_and_the_search_goes_on_with_the_others(monkeypatch):
-    monkeypatch.setattr(start, "ensure_dispatcher", lambda: None)
+def test_a_trial_that_cannot_be_resumed_is_named_and_the_search_goes_on_with_the_others():
     search = planned(trials=2)
     stopped = created(search, 1, VALUES)
     write_status(stopped, "stopped", "", Cause.REQUEST)
@@ -186,8 +184,7 @@ def test_a_trial_that_cannot_be_resumed_is_named_and_the_search_goes_on_with_the
     assert ended.startswith(f"1 of 2 trials have ended\nnot resumed: {stopped.attempt(1)} is damaged")
 
 
-def test_a_search_waits_for_a_trial_whose_process_is_there_until_it_is_killed(monkeypatch):
-    monkeypatch.setattr(start, "ensure_dispatcher", lambda: None)
+def test_a_search_waits_for_a_trial_whose_process_is_there_until_it_is_killed():
     search = planned(trials=1)
     run = created(search, 1, VALUES)
     write_attempt(run)
@@ -201,8 +198,7 @@ def test_a_search_waits_for_a_trial_whose_process_is_there_until_it_is_killed(mo
         looking.look()
 
 
-def test_a_trial_is_resumed_by_what_the_search_is_asked_for_now(monkeypatch):
-    monkeypatch.setattr(start, "ensure_dispatcher", lambda: None)
+def test_a_trial_is_resumed_by_what_the_search_is_asked_for_now():
     search = planned(trials=1)
     write_status(created(search, 1, VALUES), "stopped", "", Cause.REQUEST)
     options = replace(search.request.options, retries=3)
@@ -274,9 +270,8 @@ def test_a_run_that_has_completed_before_it_heard_that_it_is_pruned_counts_as_pr
 CALLS = ("fsync", "mkdir", "link", "rename", "unlink")
 
 
-def test_a_search_whose_driver_is_killed_at_any_call_has_the_trials_of_one_that_is_not(monkeypatch):
+def test_a_search_whose_driver_is_killed_at_any_call_has_the_trials_of_one_that_is_not():
     """No trial is lost, none is there twice, and each is proposed and judged as if nothing had happened."""
-    monkeypatch.setattr(start, "ensure_dispatcher", lambda: None)
     Path("config").mkdir()
     Path("config/machine.toml").write_text("cpu_slots = 1\n")
     search = planned("lr=0.0001..1:log", "T=2..6", "epochs=5", pruner="median", trials=18)

@@ -33,8 +33,7 @@ from tests.run_files import change_identity, write_attempt
 
 
 @pytest.fixture
-def plan(tmp_path, monkeypatch):
-    monkeypatch.setattr(start, "ensure_dispatcher", lambda: None)  # what is queued stays so
+def plan(tmp_path):
     options = LaunchOptions(tmp_path / "runs", retries=3)
     return plan_sweep(SweepRequest(LaunchRequest("digits", ("T=1,2", "run.device=cpu"), options, (1, 2)), name="mine"))
 

@@ -49,15 +49,12 @@ def make(tmp_path):
     ("status", "cause", "standing", "retried"),
     [
         ("completed", Cause.UNKNOWN, Standing.DONE, Standing.DONE),
-        ("completed", Cause.EARLY_STOP, Standing.DONE, Standing.DONE),
         ("stopped", Cause.PRUNED, Standing.DONE, Standing.DONE),
         ("stopped", Cause.BUDGET, Standing.DONE, Standing.DONE),
         ("stopped", Cause.REQUEST, Standing.RESUMABLE, Standing.RESUMABLE),
-        ("preempted", Cause.REQUEST, Standing.RESUMABLE, Standing.RESUMABLE),
         ("killed", Cause.REQUEST, Standing.RESUMABLE, Standing.RESUMABLE),
         ("failed", Cause.OUT_OF_MEMORY, Standing.FAILED, Standing.RESUMABLE),
         ("queued", Cause.UNKNOWN, Standing.LIVE, Standing.LIVE),
-        ("starting", Cause.UNKNOWN, Standing.LIVE, Standing.LIVE),
     ],
 )
 def test_what_is_to_be_done_follows_from_the_status_and_its_cause(plan, make, status, cause, standing, retried):

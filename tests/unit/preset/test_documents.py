@@ -1,6 +1,5 @@
 from typing import Any
 
-import pytest
 import tomli
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -88,14 +87,6 @@ def test_elements_of_an_array_have_the_line_of_its_key_and_tables_after_tables_b
     assert (lines[("a", 0, "x")], lines[("a", 1, "b", "y")], lines[("a", 1, "c", 0)]) == (2, 5, 6)
 
 
-@pytest.mark.parametrize(
-    ("path", "text"),
-    [
-        (("optim", "lr"), "optim.lr"),
-        (("paper", "figures", 0, "top1"), "paper.figures[0].top1"),
-        (("a", "b.c"), "a.'b.c'"),
-        ((), ""),
-    ],
-)
-def test_paths_are_written_as_a_user_would(path, text):
-    assert dotted(path) == text
+def test_paths_are_written_as_a_user_would():
+    paths: tuple[KeyPath, ...] = (("optim", "lr"), ("paper", "figures", 0, "top1"), ("a", "b.c"), ())
+    assert [dotted(path) for path in paths] == ["optim.lr", "paper.figures[0].top1", "a.'b.c'", ""]

@@ -10,18 +10,22 @@ from typer.testing import CliRunner
 
 from rbp_engine.preset import PresetError, list_presets, load_preset, read_resolved
 from rbp_engine.preset.author import create_from_run
+from rbp_engine.settings.problems import Problem
 from rbp_tui.cli import app
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    """The folder of presets in an empty current directory, which stands first in the search order."""
-    presets = tmp_path / "presets"
-    presets.mkdir()
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("RBP_CONFIG", str(tmp_path / "config"))
-    monkeypatch.delenv("RBP_PRESETS", raising=False)
-    return presets
+def folder(folder):
+    """The folder of presets in the current one, which stands first in the search order."""
+    (folder / "presets").mkdir()
+    return folder / "presets"
+
+
+def only_problem(read: Callable[[], object], where: str | None = None) -> Problem:
+    with pytest.raises(PresetError, match=where) as caught:
+        read()
+    (problem,) = caught.value.problems
+    return problem
 
 
 def _sparse(path: Path) -> None:
@@ -53,9 +57,7 @@ def test_a_preset_a_parent_a_runs_preset_and_own_code_that_cannot_be_read_are_re
         lambda: load_preset("digits", ["data=presets/odd.py:numbers"]),
         lambda: read_resolved(folder / "odd.toml"),
     ):
-        with pytest.raises(PresetError, match="odd") as caught:
-            read()
-        (problem,) = caught.value.problems
+        problem = only_problem(read, "odd")
         assert reason in problem.message and "\n" not in problem.message
 
 
@@ -80,9 +82,7 @@ def test_bad_presets_are_listed_by_name_beside_the_good_ones(folder):
 )
 def test_a_name_of_own_code_that_no_file_has_is_one_problem(folder, name):
     (folder / "odd.toml").write_text(f'[model]\nname = "{name}"\n')
-    with pytest.raises(PresetError) as caught:
-        load_preset("odd")
-    (problem,) = caught.value.problems
+    problem = only_problem(lambda: load_preset("odd"))
     assert problem.key == "model.name" and problem.message.isprintable()
 
 
@@ -116,8 +116,8 @@ def test_what_is_wrong_with_many_keys_is_told_of_the_first_and_thousands_are_ref
 @pytest.mark.parametrize(
     ("begin", "again", "end"), [("x = f'", "{1}", "'"), ("x = ", "1if 1else ", "1"), ("", "-", "1")]
 )
-def test_own_code_that_takes_long_to_parse_is_not_parsed(folder, begin, again, end):
-    (folder / "slow.py").write_text(begin + again * (900_000 // len(again)) + end)
+def test_own_code_that_is_hard_to_parse_is_one_problem(folder, begin, again, end):
+    (folder / "slow.py").write_text(begin + again * (60_000 // len(again)) + end)
     (folder / "odd.toml").write_text("[model]\nname = 'slow.py:Net'\n")
     with pytest.raises(PresetError, match=r"slow.py (has no class or function called 'Net'|is not usable)"):
         load_preset("odd")
@@ -125,16 +125,7 @@ def test_own_code_that_takes_long_to_parse_is_not_parsed(folder, begin, again, e
     assert load_preset("odd").own_code["model.name"].path.name == "slow.py"
 
 
-@pytest.mark.parametrize(
-    ("section", "name"),
-    [
-        ("model", "/abs/x.py:Y"),
-        ("model", "../../../x.py:Y"),
-        ("data", "sub/x.py:Y"),
-        ("model", "~/x.py:Y"),
-        ("data", "./x.py:Y"),
-    ],
-)
+@pytest.mark.parametrize(("section", "name"), [("model", "/abs/x.py:Y"), ("data", "sub/x.py:Y"), ("model", "~/x.py:Y")])
 def test_a_runs_preset_names_only_code_in_the_runs_own_folder(folder, tmp_path, section, name):
     (tmp_path / "run" / "code").mkdir(parents=True)
     path = tmp_path / "run" / "preset.toml"
@@ -144,9 +135,7 @@ def test_a_runs_preset_names_only_code_in_the_runs_own_folder(folder, tmp_path, 
         lambda: load_preset(str(path), code=tmp_path / "run" / "code"),
         lambda: create_from_run(folder / "copy.toml", path, tmp_path / "run" / "code", "of a run"),
     ):
-        with pytest.raises(PresetError) as caught:
-            read()
-        (problem,) = caught.value.problems
+        problem = only_problem(read)
         assert (problem.key, problem.line) == (f"{section}.name", 2)
         assert problem.message == (
             "a run executes only what is in its own folder of code: expected a file's name without folders, "

@@ -6,17 +6,6 @@ from rbp_engine.preset import LoadedPreset, PresetError, load_preset
 from rbp_engine.preset.schema import Preset
 
 
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    """An empty current directory, and no presets of the user."""
-    here = tmp_path / "here"
-    here.mkdir()
-    monkeypatch.chdir(here)
-    monkeypatch.setenv("RBP_CONFIG", str(tmp_path / "config"))
-    monkeypatch.delenv("RBP_PRESETS", raising=False)
-    return here
-
-
 def load(text: str, *words: str) -> LoadedPreset:
     Path("mine.toml").write_text(text, encoding="utf-8")
     return load_preset("mine.toml", words)
@@ -65,7 +54,6 @@ def test_all_problems_are_shown_at_once_in_aligned_columns():
     [
         ("[optimm]\nlr = 1", "optimm (line 1)  unknown key. Did you mean 'optim'?"),
         ("lr = 1", "lr (line 1)  unknown key. Did you mean 'optim.lr'?"),
-        ("[optim]\nepochs = 1", "optim.epochs (line 2)  unknown key. Did you mean 'train.epochs'?"),
         ("[model]\nzzz = 1", "model.zzz (line 2)  unknown key. Known here: args, init, name"),
         ("[paper]\nfigures = [{ top = 0.5 }]", "paper.figures[0].top (line 2)  unknown key. Did you mean 'top1'?"),
         ("[method]\ntimesteps = 4.0", "expected an integer, got the number 4.0"),
@@ -78,7 +66,6 @@ def test_all_problems_are_shown_at_once_in_aligned_columns():
         ("[data]\nflip = 1", "expected true or false, got the integer 1"),
         ("[data]\nname = '/pics'", "folder:name (rbp data add folder:name DIR names a folder of images)"),
         ("[data]\nname = 'cifr10'", "got the string \"cifr10\". Did you mean 'cifar10'?"),
-        ("[data]\nname = 'sets.py'", 'or your own as file.py:name, got the string "sets.py"'),
         ("[model]\nname = 'nets.py:'", "or your own as file.py:name, got"),
         ("[model]\nname = 'nets.py:MyNet'\nargs = 3", "model.args (line 3)  expected a table, got the integer 3"),
         (
@@ -130,13 +117,11 @@ def test_a_bad_setting_is_refused(text, problem):
         ("[data]\nargs = { n = 1 }", "data.args (line 2)  only code of your own takes arguments, and data.name is 'd"),
         ("[data]\nauto_augment = true", "data.auto_augment (line 2)  needs images of 3 channels, and data.name is 'd"),
         ("[data]\nname = 'imagenet'\ncutout = 16", "data.cutout (line 3)  is for images in memory"),
-        ("[data]\nname = 'moving_digits'\ncrop_padding = 1", "data.crop_padding (line 3)  is for images in memory"),
         ("[data]\nname = 'moving_digits'\nresize = 'legacy_pil'", "data.resize (line 3)  is for cifar10_dvs"),
         ("[data]\nname = 'cifar10'\nroll = 5", "data.roll (line 3)  is for event data, and data.name is 'cifar10'"),
         ("[data]\nname = 'cifar10'\nsize = 48", "data.size (line 3)  is for imagenet, "),
         ("[data]\nframes_by = 'time'", "data.frames_by (line 2)  is for recordings of events, and data.name is 'd"),
         ("[data]\nsplit = 'random'", "data.split (line 2)  is for cifar10_dvs"),
-        ("[data]\norientation = 'stored'", "data.orientation (line 2)  is for cifar10_dvs"),
         ("[data]\nname = 'sequential_digits'\n[method]\ntimesteps = 4", "samples of 8 timesteps, so T is 8, got 4"),
         ("[loss]\nname = 'tet'", "loss.name (line 2)  'tet' is a loss of every timestep, and the backward pass of"),
         ("[loss]\nbranches = ['2']\n[method]\nname = 'sltt'", "loss.branches (line 2)  branches learn from means"),
@@ -185,14 +170,12 @@ def test_contradictions_are_shown_together_once_each_value_is_valid():
     "text",
     [
         "[neuron]\nreset = 'hard'\nv_reset = 0.5",
-        "[neuron]\nv_reset = 0",
         "[optim]\nwarmup_epochs = 9",
         "[optim]\nschedule_by = 'step'\nwarmup_steps = 23\n[train]\nepochs = 2\n[data]\nbatch_size = 120",
         "[optim]\nschedule_by = 'step'\nwarmup_steps = 9999\n[train]\nepochs = 1\n[data]\nname = 'fake'",
         "[optim]\nschedule = 'multistep'\nmilestones = [3, 60]\ngamma = 0.2\nschedule_by = 'step'\nwarmup_steps = 5",
         "[optim]\nschedule = 'restarts'\nrestart_epochs = 3\nrestart_mult = 2\nlr_min = 0.001",
         "[method]\nname = 'bptt'\n[loss]\nname = 'tet'\nmse_weight = 0.1\nlabel_smoothing = 0.1",
-        "[data]\nname = 'cifar10'\nauto_augment = true\naugment_backend = 'pil'\ncutout = 16\ncrop_padding = 4",
         "[data]\nname = 'imagenet'\nsize = 160\nflip = true\nworkers = 8",
         "[data]\nname = 'cifar10_dvs'\nroll = 5\nframes_by = 'time'\nsplit = 'first100'\nresize = 'legacy_pil'",
         "[data]\nname = 'moving_digits'\nroll = 1\nflip = true",

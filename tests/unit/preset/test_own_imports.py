@@ -25,9 +25,9 @@ def folder(tmp_path, monkeypatch):
 
 
 def write(folder: Path, **files: str) -> None:
-    """Files by path, with `__` for a slash and without the `.py`."""
+    """Files by path, with `__` for a slash, without the `.py`, and `init` for `__init__`."""
     for name, source in files.items():
-        path = folder / f"{name.replace('__', '/').replace('/init/', '__init__')}.py"
+        path = folder / f"{name.replace('__', '/').replace('/init', '/__init__')}.py"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(source)
 
@@ -44,7 +44,7 @@ def read(folder: Path, name: str = "nets.py:Net") -> OwnCode:
 
 def check_refused(folder: Path, source: str, message: str) -> None:
     (folder / "nets.py").write_text(source)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((OSError, ValueError), match=message):
         read_own_code("nets.py:Net", folder)
 
 
@@ -69,19 +69,12 @@ def check_refused(folder: Path, source: str, message: str) -> None:
 )  # fmt: skip
 def test_what_an_import_names_in_the_folder_belongs_to_the_code(folder, line, files):
     (folder / "wandb" / "run-1").mkdir(parents=True)
-    for name, source in {
-        "layers.py": "class Block: ...\n",
-        "norms.py": "",
-        "random.py": "raise SystemExit\n",
-        "rbp_engine/__init__.py": "raise SystemExit\n",
-        "blocks/__init__.py": "from .conv import Conv\n",
-        "blocks/conv.py": "from .. import norms\nclass Conv: ...\n",
-        "blocks/lazy.py": "",
-        "loose/one.py": "",
-    }.items():
-        (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_text(source)
-    (folder / "nets.py").write_text(f"{line}\n{NET}")
+    write(
+        folder,
+        layers="class Block: ...\n", norms="", random="raise SystemExit\n", rbp_engine__init="raise SystemExit\n",
+        blocks__init="from .conv import Conv\n", blocks__conv="from .. import norms\nclass Conv: ...\n",
+        blocks__lazy="", loose__one="", nets=f"{line}\n{NET}",
+    )  # fmt: skip
     assert set(read(folder).files) == {"nets.py", *files}
 
 
@@ -116,22 +109,18 @@ def test_what_is_outside_of_the_folder_and_not_installed_is_named(folder, tmp_pa
         check_refused(folder, f"{source}\n{NET}", message)
 
 
-@pytest.mark.parametrize("kind", ["a link out of the folder", "a pipe", "a folder", "no Python"])
-def test_a_neighbour_that_cannot_be_read_is_refused(folder, tmp_path, kind):
-    (folder / "nets.py").write_text(f"import layers\n{NET}")
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, lambda path: path.write_text("def (:\n")])
+def test_a_neighbour_that_cannot_be_read_is_refused(folder, make):
+    make(folder / "layers.py")
+    check_refused(folder, f"import layers\n{NET}", r"layers\.py (cannot be read: |line 1 is not Python)")
+
+
+def test_a_neighbour_that_is_a_link_out_of_the_folder_is_read(folder, tmp_path):
+    """It is the user's own, and a run has a copy of what it leads to."""
     (tmp_path / "elsewhere.py").write_text("x = 1\n")
-    layers = folder / "layers.py"
-    {
-        "a link out of the folder": lambda: layers.symlink_to(tmp_path / "elsewhere.py"),
-        "a pipe": lambda: os.mkfifo(layers),
-        "a folder": layers.mkdir,
-        "no Python": lambda: layers.write_text("def (:\n"),
-    }[kind]()
-    if kind == "a link out of the folder":  # the user's own: a run has a copy of what it leads to
-        assert read(folder).files["layers.py"] == b"x = 1\n"
-        return
-    with pytest.raises((OSError, ValueError), match=r"layers\.py (cannot be read: |line 1 is not Python)"):
-        read_own_code("nets.py:Net", folder)
+    (folder / "layers.py").symlink_to(tmp_path / "elsewhere.py")
+    write(folder, nets=f"import layers\n{NET}")
+    assert read(folder).files["layers.py"] == b"x = 1\n"
 
 
 def test_the_number_the_size_and_the_depth_of_the_files_are_bounded(folder):
