@@ -8,11 +8,10 @@ import warnings
 import zipfile
 from pathlib import Path
 
-from rbp_engine.preset import load_preset
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import write_status
-from rbp_engine.run.launch import launch
 from rbp_engine.run.pack.archive import name_problem
+from tests.run_files import create_own
 
 #: The bytes of an entry in the directory before its name; where its flags, method, sizes and place stand in it.
 ENTRY, FLAGS, METHOD, PACKED, SIZE, PLACE = 46, 8, 10, 20, 24, 42
@@ -43,9 +42,7 @@ TENSORS = b"\x80\x02ccollections\nOrderedDict\n)R."
 
 def make_run_to_pack(folder: Path) -> RunDirectory:
     """A completed run with own code, two checkpoints, the newer of which is the best, and what its processes left."""
-    (folder / "nets.py").write_text("class Net:\n    pass\n")
-    (folder / "own.toml").write_text('extends = "digits"\nmodel.name = "nets.py:Net"\n')
-    run = launch.create(load_preset(str(folder / "own.toml")), folder / "runs", run_id="own")
+    run = create_own(folder, folder / "runs")
     write_status(run, "completed")
     for number, name in enumerate(("step-00000005", "step-00000010")):
         (run.checkpoints / name).mkdir()

@@ -11,8 +11,8 @@ from rbp_engine import os_process
 from rbp_engine.preset import load_preset
 from rbp_engine.run.files.attempts import AttemptRecord
 from rbp_engine.run.files.event_reader import read_events
-from rbp_engine.run.files.events import Body, FiringRates, Metrics, RunStart, Validation
-from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
+from rbp_engine.run.files.events import Body, Event, FiringRates, Metrics, RunStart, Validation
+from rbp_engine.run.files.layout import CHECKPOINT, RunDirectory, read_json, write_json
 from rbp_engine.run.files.run_json import FORMAT
 from rbp_engine.run.files.summary import IDENTITY, Summary, load_summary
 from rbp_engine.run.launch import launch
@@ -116,9 +116,32 @@ def story(run: RunDirectory) -> list[dict[str, Any]]:
     return [
         {"step": event.step, "kind": event.body.kind}
         | {name: value for name, value in vars(event.body).items() if name not in timing}
-        for event in read_events(run.events())
-        if isinstance(event.body, (Metrics, Validation))
+        for event in events_of(run, Metrics, Validation)
     ]
+
+
+def events_of(run: RunDirectory, *kinds: type[Body]) -> list[Event]:
+    """The events of rank 0 that are of these kinds."""
+    return [event for event in read_events(run.events()) if isinstance(event.body, kinds)]
+
+
+def bodies_of(run: RunDirectory, *kinds: type[Body]) -> list[Any]:
+    return [event.body for event in events_of(run, *kinds)]
+
+
+def newest_weights(run: RunDirectory) -> dict[str, Any]:
+    """The weights of the newest checkpoint, whose file does not stay open."""
+    from safetensors.torch import load
+
+    newest = max(path for path in run.checkpoints.iterdir() if CHECKPOINT.fullmatch(path.name))
+    return load((newest / "model.safetensors").read_bytes())
+
+
+def create_own(folder: Path, runs: Path, code: str = "class Net:\n    pass\n", *words: str) -> RunDirectory:
+    """A run `own` of digits with a network of its user's, whose preset and code are in a folder."""
+    (folder / "nets.py").write_text(code)
+    (folder / "own.toml").write_text('extends = "digits"\nmodel.name = "nets.py:Net"\n')
+    return launch.create(load_preset(str(folder / "own.toml"), words), runs, run_id="own")
 
 
 def contents(folder: Path) -> dict[str, bytes | str]:

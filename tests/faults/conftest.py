@@ -11,13 +11,12 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
-from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from rbp_engine.errors import UserError
 from rbp_engine.preset import load_preset
 from rbp_engine.run.files.attempts import Asked, last_attempt
-from rbp_engine.run.files.event_reader import EventReader, read_events
+from rbp_engine.run.files.event_reader import EventReader
 from rbp_engine.run.files.events import CheckpointSaved, RunStart
 from rbp_engine.run.files.layout import CHECKPOINT
 from rbp_engine.run.files.run_json import Resources
@@ -28,7 +27,7 @@ from rbp_engine.run.status.status import judge
 from rbp_engine.train.checkpoints import checkpoint
 from rbp_tui.cli import app
 from tests.real.warm_python import COMMAND
-from tests.run_files import story
+from tests.run_files import bodies_of, events_of, newest_weights, story
 from tests.waiting import PATIENCE_S, wait_for
 
 # `make faults` sets it to 50: the number of kills and resumes.
@@ -95,7 +94,7 @@ class Job:
         self.wait_until(lambda: self.summary.attempt in self.attempts_begun() or not judge(self.run).live)
 
     def attempts_begun(self):
-        return {event.attempt for event in EventReader(self.run.events()).poll() if isinstance(event.body, RunStart)}
+        return {event.attempt for event in events_of(self.run, RunStart)}
 
     @property
     def summary(self):
@@ -142,9 +141,7 @@ class Job:
     def check_stop_took(self, seconds):
         """Check that a stop, which took so many seconds, took no longer than a step, a save and 5 s."""
         self.stop_took_s = seconds
-        saves = [
-            event.body.save_ms for event in read_events(self.run.events()) if isinstance(event.body, CheckpointSaved)
-        ]
+        saves = [body.save_ms for body in bodies_of(self.run, CheckpointSaved)]
         allowed_s = 5.0 + ((self.summary.step_ms or 0.0) + (saves[-1] or 0.0 if saves else 0.0)) / 1000.0
         assert seconds <= allowed_s, (seconds, allowed_s)
 
@@ -154,7 +151,7 @@ class Job:
     def weights(self):
         found, skipped = checkpoint.find_newest(self.run.checkpoints)
         assert found is not None and skipped == [] and found.world_size == self.resources.processes
-        return load_file(found.path / "model.safetensors")
+        return newest_weights(self.run)
 
     def check_prefix(self, reference):
         """Check that this run has so far learned the same as the uninterrupted one, bit for bit."""

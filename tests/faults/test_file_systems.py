@@ -17,7 +17,6 @@ import torch
 from rbp_engine import lease, load, os_process
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.attempts import last_attempt
-from rbp_engine.run.files.event_reader import EventReader
 from rbp_engine.run.files.events import CheckpointSaved, RunStart
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status.status import judge
@@ -25,6 +24,7 @@ from rbp_engine.train import attempt
 from rbp_engine.train.checkpoints import checkpoint
 from rbp_engine.train.errors import CheckpointError
 from tests.faults.test_power_loss import DATA, FILE_SYSTEMS, mounted
+from tests.run_files import bodies_of
 
 SFTP_SERVER = Path("/usr/lib/openssh/sftp-server")
 NETWORK = """
@@ -167,7 +167,7 @@ def check_goes_on(command):
 
 def saved(run):
     """The checkpoints that the run has announced."""
-    return [event.body.name for event in EventReader(run.events()).poll() if isinstance(event.body, CheckpointSaved)]
+    return [body.name for body in bodies_of(run, CheckpointSaved)]
 
 
 @pytest.fixture
@@ -193,8 +193,7 @@ def make_killed(start, place, folder):
 
 def starts(run):
     """What each attempt resumed from, and whether exactly."""
-    bodies = [event.body for event in EventReader(run.events()).poll()]
-    return [(body.resumed_from, body.exact) for body in bodies if isinstance(body, RunStart)]
+    return [(body.resumed_from, body.exact) for body in bodies_of(run, RunStart)]
 
 
 def test_a_run_is_killed_resumed_pruned_and_evaluated_and_its_code_is_looked_at(place, killed):

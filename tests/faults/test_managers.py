@@ -13,10 +13,10 @@ from idle import IDLE
 
 from rbp_engine.run import control
 from rbp_engine.run.files.attempts import last_attempt
-from rbp_engine.run.files.event_reader import EventReader
 from rbp_engine.run.files.events import RunStart
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import judge
+from tests.run_files import events_of
 
 LONG = ("epochs=5000", "train.checkpoint_every=1 h", *IDLE)
 # Waits for a signal before it acts, so that several can act at the same moment.
@@ -83,7 +83,7 @@ def at_once(job, *acts):
 
 def starts(job):
     """The attempts that have begun, according to rank 0."""
-    return [event.attempt for event in EventReader(job.run.events()).poll() if isinstance(event.body, RunStart)]
+    return [event.attempt for event in events_of(job.run, RunStart)]
 
 
 @pytest.mark.xdist_group("reference of two")

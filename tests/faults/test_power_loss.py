@@ -22,15 +22,15 @@ import numpy as np
 import pytest
 import torch
 from idle import IDLE
-from safetensors.torch import load
 
 from rbp_engine.run.files.attempts import last_attempt
-from rbp_engine.run.files.event_reader import EventReader, read_events
-from rbp_engine.run.files.events import CheckpointSaved, Metrics, RunStart, Validation
+from rbp_engine.run.files.event_reader import EventReader
+from rbp_engine.run.files.events import CheckpointSaved, Metrics, RunStart
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.status.history_reader import read_history
 from rbp_engine.train.checkpoints import checkpoint
+from tests.run_files import events_of, newest_weights, story
 
 pytestmark = pytest.mark.xdist_group("power loss")  # one process keeps what was recorded
 MIB = 2**20
@@ -135,21 +135,6 @@ def mounted(image, file_system, where, options="loop"):
     assert not done.returncode, done.stderr
 
 
-def story(run):
-    """What the run learned, step by step and epoch by epoch."""
-    return [
-        (event.step, event.body.kind, event.body.epoch, event.body.loss, event.body.top1)
-        for event in read_events(run.events())
-        if isinstance(event.body, (Metrics, Validation))
-    ]
-
-
-def weights(run):
-    found, _ = checkpoint.find_newest(run.checkpoints)
-    assert found is not None
-    return load((found.path / "model.safetensors").read_bytes())  # `load_file` would keep the file open
-
-
 @pytest.fixture(scope="module")
 def disk(tmp_path_factory):
     disks = Disks(tmp_path_factory.mktemp("disks"))
@@ -189,7 +174,7 @@ def record_run(disk, start, settings, folder, file_system, without):
         while (code := record_attempt(recording, start(*words, without=without), run, events)) != 0:
             assert code == 5, "preempted, as asked"
         recording.length = disk.ask("length", name)
-        recording.events, recording.weights = story(run), weights(run)
+        recording.events, recording.weights = story(run), newest_weights(run)
     return recording
 
 
@@ -271,10 +256,10 @@ def broken_promises(recording, known, run):
     best = checkpoint.find_best(run.checkpoints)
     if (best.progress.step if best else 0) < known.best:
         broken.append(f"the best checkpoint is {best and best.path.name}, and that of step {known.best} was announced")
-    events = [entry for entry in story(run) if entry[0] <= step and (entry[1] != "validation" or entry[2] <= epoch)]
-    expected = [
-        entry for entry in recording.events if entry[0] <= step and (entry[1] != "validation" or entry[2] <= epoch)
-    ]
+    events, expected = (
+        [one for one in entries if one["step"] <= step and (one["kind"] != "validation" or one["epoch"] <= epoch)]
+        for entries in (story(run), recording.events)
+    )
     if events != expected:
         broken.append(f"{len(events)} of {len(expected)} metrics up to step {step} are there")
     return broken
@@ -288,13 +273,13 @@ def broken_after_resume(recording, command, run):
     broken = []
     if story(run) != recording.events:
         broken.append("the resumed run has another story")
-    ours = weights(run)
+    ours = newest_weights(run)
     if not all(torch.equal(ours[name], tensor) for name, tensor in recording.weights.items()):
         broken.append("the resumed run has other weights")
     best, summary = checkpoint.find_best(run.checkpoints), read_summary(run)
     if best is None or summary is None or best.progress.epoch != summary.best.epoch:
         broken.append("the resumed run has no best checkpoint, or another")
-    starts = [event.attempt for event in EventReader(run.events()).poll() if isinstance(event.body, RunStart)]
+    starts = [event.attempt for event in events_of(run, RunStart)]
     if len(set(starts)) < len(starts):
         broken.append(f"two attempts have the same number: {starts}")
     return broken

@@ -11,13 +11,13 @@ import pytest
 from idle import IDLE
 
 from rbp_engine.run.files.attempts import last_attempt, newest_attempt, read_attempts
-from rbp_engine.run.files.event_reader import read_events
 from rbp_engine.run.files.events import RunStart
 from rbp_engine.run.files.summary import load_summary
 from rbp_engine.run.queue.host_lock import dispatcher, host_directory
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import judge
 from rbp_engine.run.store.store import run_directories
+from tests.run_files import events_of
 from tests.waiting import wait_for
 
 WHOLE = ("method=bptt,rate_m", "T=1,2,3", "epochs=3", "batch=64", "--seeds", "1,2")
@@ -113,7 +113,7 @@ def test_a_sweep_that_is_killed_in_every_place_is_completed_by_the_same_command(
     assert [judge(run).status for run in runs] == ["completed"] * count
     assert len({(summary.experiment, summary.seed) for summary in summaries}) == count
     for run in runs:
-        begun = Counter(event.attempt for event in read_events(run.events()) if isinstance(event.body, RunStart))
+        begun = Counter(event.attempt for event in events_of(run, RunStart))
         assert set(begun.values()) == {1}, (run.id, begun)
         assert all(attempt.begun for attempt in read_attempts(run))
     check_tables(lambda *words: json.loads(rbp(machine, *words, "--json").stdout), shell.words, runs)

@@ -14,12 +14,12 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from rbp_engine import compile_cache
 from rbp_engine.run.files.attempts import last_attempt
 from rbp_engine.run.files.layout import CHECKPOINT, RunDirectory
 from rbp_engine.run.files.summary import Summary, read_summary
+from tests.run_files import newest_weights
 from tests.waiting import wait_for
 
 # A minute of training while the file `slow` exists, and a few seconds without.
@@ -174,13 +174,8 @@ class Cluster:
         assert max(filter(CHECKPOINT.fullmatch, saved)) == f"step-{summary.step:08}"
         return summary
 
-    def weights(self, run: str) -> dict[str, torch.Tensor]:
-        checkpoints = RunDirectory(self.runs / run).checkpoints
-        newest = max(path for path in checkpoints.iterdir() if CHECKPOINT.fullmatch(path.name))
-        return load_file(newest / "model.safetensors")
-
     def check_same_weights(self, run: str, other: str) -> None:
-        one, two = self.weights(run), self.weights(other)
+        one, two = (newest_weights(RunDirectory(self.runs / name)) for name in (run, other))
         assert one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
         self.tell(f"the weights of {run} equal those of {other}, bit for bit")
 

@@ -4,6 +4,10 @@ import json
 
 import pytest
 
+from rbp_engine.run.files.summary import write_status
+from rbp_engine.run.pack.packing import pack
+from tests.run_files import create_own
+
 
 @pytest.fixture
 def there(finished, rbp_here):
@@ -37,15 +41,8 @@ def test_several_runs_go_into_a_folder_and_one_that_is_there_is_not_replaced(the
 
 
 def test_with_trust_the_code_of_an_unpacked_run_is_not_asked_for_again(rbp_here, tmp_path, monkeypatch):
-    from rbp_engine.preset import load_preset
-    from rbp_engine.run.files.summary import write_status
-    from rbp_engine.run.launch import launch
-    from rbp_engine.run.pack.packing import pack
-
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "their-state"))
-    (tmp_path / "nets.py").write_text("class Net:\n    pass\n")
-    (tmp_path / "own.toml").write_text('extends = "digits"\nmodel.name = "nets.py:Net"\n')
-    run = launch.create(load_preset(str(tmp_path / "own.toml")), tmp_path / "theirs", run_id="own")
+    run = create_own(tmp_path, tmp_path / "theirs")
     write_status(run, "completed")
     pack(run, tmp_path / "own.zip")
     refused = "would execute code/nets.py, which you have not launched here"

@@ -6,8 +6,7 @@ from contextlib import closing
 
 import pytest
 
-from rbp_engine.preset import load_preset
-from rbp_engine.run.launch import launch
+from tests.run_files import create_own
 from tests.terminal import Terminal
 
 REFUSED = "own would execute code/nets.py, which you have not launched here"
@@ -17,9 +16,7 @@ REFUSED = "own would execute code/nets.py, which you have not launched here"
 def unpacked(rbp, tmp_path, monkeypatch):
     """A run with code, made by somebody else, without a checkpoint; its code leaves a file when it is executed."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "their-state"))
-    (tmp_path / "nets.py").write_text(f"open({str(tmp_path / 'trace')!r}, 'w')\nclass Net:\n    pass\n")
-    (tmp_path / "own.toml").write_text('extends = "digits"\nmodel.name = "nets.py:Net"\n')
-    return launch.create(load_preset(str(tmp_path / "own.toml")), rbp.runs, run_id="own").path
+    return create_own(tmp_path, rbp.runs, f"open({str(tmp_path / 'trace')!r}, 'w')\nclass Net:\n    pass\n").path
 
 
 def answered(rbp, answer, *words):

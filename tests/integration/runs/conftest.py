@@ -1,7 +1,6 @@
 """Real workers: each is a process that imports torch, loads `digits` and trains a small network."""
 
 import pytest
-from safetensors.torch import load_file
 
 from rbp_engine.preset import load_preset
 from rbp_engine.run.files.event_reader import read_events
@@ -10,7 +9,7 @@ from rbp_engine.run.launch import launch
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import judge
 from rbp_engine.train.checkpoints import checkpoint
-from tests.run_files import story
+from tests.run_files import bodies_of, newest_weights, story
 from tests.waiting import wait_for
 
 TINY = """
@@ -92,11 +91,9 @@ class Look:
 
         return wait_for(found)
 
-    @staticmethod
-    def bodies(run, kind):
-        return [event.body for event in read_events(run.events()) if isinstance(event.body, kind)]
-
+    bodies = staticmethod(bodies_of)
     story = staticmethod(story)
+    weights = staticmethod(newest_weights)
 
     @staticmethod
     def newest(run):
@@ -104,10 +101,6 @@ class Look:
         found, skipped = checkpoint.find_newest(run.checkpoints)
         assert found is not None and skipped == []
         return found
-
-    @staticmethod
-    def weights(run):
-        return load_file(Look.newest(run).path / "model.safetensors")
 
     @staticmethod
     def resumes(run):

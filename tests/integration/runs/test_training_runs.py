@@ -11,7 +11,6 @@ from rbp_engine.methods import Loss
 from rbp_engine.run import control
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.attempts import Asked
-from rbp_engine.run.files.event_reader import read_events
 from rbp_engine.run.files.events import (
     AlertRaised,
     CheckpointSaved,
@@ -30,6 +29,7 @@ from rbp_engine.run.launch import launch
 from rbp_engine.run.longer import go_on
 from rbp_engine.run.status.history_reader import read_findings
 from rbp_engine.train.checkpoints import checkpoint
+from tests.run_files import events_of
 
 
 def test_a_run_records_its_course_from_the_first_step_to_the_end(reference, look):
@@ -139,8 +139,7 @@ def test_a_resume_warns_of_a_damaged_checkpoint_and_of_another_type_of_device(ne
     start = look.first(run, RunStart, attempt=3).body
     assert (start.resumed_from, start.exact) == ("step-00000001", False)
     assert look.first(run, Metrics, attempt=3).step == 5
-    warnings = [event.body.message for event in read_events(run.events()) if isinstance(event.body, WarningRaised)]
-    assert warnings == [
+    assert [body.message for body in look.bodies(run, WarningRaised)] == [
         "passed over a checkpoint: step-00000002/model.safetensors is damaged: size or sha256 differs from the "
         "manifest",
         "cpu goes on where cuda was: they round differently, and the run is not what it would have been",
@@ -187,7 +186,7 @@ def test_a_run_that_diverges_fails_names_the_step_and_keeps_a_good_checkpoint(ne
     [ended] = look.bodies(run, RunEnd)
     assert (ended.reason, ended.cause) == (verdict.reason, verdict.cause)
     shown = accumulator.EventAccumulator(str(run.tensorboard)).Reload().Scalars("train/loss")
-    recorded = [event.step for event in read_events(run.events()) if isinstance(event.body, Metrics)]
+    recorded = [event.step for event in events_of(run, Metrics)]
     assert [entry.step for entry in shown] == recorded and recorded[-1] >= named
 
 

@@ -18,6 +18,13 @@ from tests.run_files import change_summary, write_attempt, write_identity
 PROCESS = ("pid", "started", "boot", "namespace", "host")
 
 
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    """State and settings of the user are below the test's folder, and there are none yet."""
+    for name, folder in {"XDG_STATE_HOME": "state", "RBP_CONFIG": "config"}.items():
+        monkeypatch.setenv(name, str(tmp_path / folder))
+
+
 @pytest.fixture
 def ended_pid():
     """The pid of a process that has ended."""
@@ -59,8 +66,7 @@ def make_run(tmp_path):
 
 
 @pytest.fixture
-def packed_run(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+def packed_run(tmp_path):
     return make_run_to_pack(tmp_path)
 
 

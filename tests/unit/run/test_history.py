@@ -3,7 +3,6 @@
 import copy
 import functools
 import itertools
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -199,9 +198,11 @@ def test_a_file_that_cannot_be_read_is_reported_and_the_others_are_read(tmp_path
     assert "train/loss" in reader.history().curves
 
 
-def add(builder: CurveBuilder, events: Iterable[Event]) -> None:
-    for event in events:
-        builder.add(event)
+def curves_of(*events: Event) -> dict[str, Curve]:
+    builder = CurveBuilder()
+    for one in events:
+        builder.add(one)
+    return builder.curves()
 
 
 def metrics(step: int) -> Metrics:
@@ -210,19 +211,19 @@ def metrics(step: int) -> Metrics:
 
 def test_an_unchanged_curve_is_the_same_object():
     builder = CurveBuilder()
-    add(builder, [Event(0, 1.0, 1, 0, 1, metrics(1)), Event(1, 1.0, 1, 0, 1, System(rss=1))])
+    for body in (metrics(1), System(rss=1)):
+        builder.add(event(1.0, body, step=1))
     before = builder.curves()
-    add(builder, [Event(2, 2.0, 1, 0, 2, metrics(2))])
+    builder.add(event(2.0, metrics(2), step=2))
     after = builder.curves()
     assert after["memory"] is before["memory"]
     assert after["train/loss"] is not before["train/loss"]
 
 
 def test_other_ranks_have_only_memory_curves():
-    builder = CurveBuilder()
     gpu = System(mem_allocated=5, mem_reserved=6, mem_peak=7)
-    add(builder, [Event(0, 1.0, 1, 0, 1, metrics(1)), Event(0, 1.0, 1, 2, 1, metrics(1)), Event(1, 1.0, 1, 2, 1, gpu)])
-    curves = builder.curves()
+    others = [event(1.0, body, rank=2, step=1) for body in (metrics(1), gpu)]
+    curves = curves_of(event(1.0, metrics(1), step=1), *others)
     assert len(curves["train/loss"]) == 1
     assert {name: curve.value.tolist() for name, curve in curves.items() if name.endswith("/2")} == {
         "memory/2": [5.0], "mem_reserved/2": [6.0], "mem_peak/2": [7.0],
@@ -232,20 +233,15 @@ def test_other_ranks_have_only_memory_curves():
 def test_a_pause_is_left_out_and_ends_with_the_first_event_of_any_rank_also_where_the_clock_was_set_back():
     begun = RunStart(steps_per_epoch=10)
     for again in ([(0, 5000.0), (1, 5000.2)], [(1, 4999.8), (0, 5000.0)], [(0, 200.0), (1, 200.2)]):
-        builder = CurveBuilder()
-        add(builder, [event(1000.0, begun), event(1010.0, metrics(5), step=5)])
-        add(builder, [event(t, begun, attempt=2, rank=rank, step=5) for rank, t in again])
-        add(builder, [event(dict(again)[0] + 10.0, metrics(10), attempt=2, step=10)])
-        np.testing.assert_allclose(builder.curves()["train/loss"].seconds, [10.0, 20.0], atol=0.3)
+        events = [event(1000.0, begun), event(1010.0, metrics(5), step=5)]
+        events += [event(t, begun, attempt=2, rank=rank, step=5) for rank, t in again]
+        events += [event(dict(again)[0] + 10.0, metrics(10), attempt=2, step=10)]
+        np.testing.assert_allclose(curves_of(*events)["train/loss"].seconds, [10.0, 20.0], atol=0.3)
 
 
 def test_evaluations_on_held_out_data_replace_those_before_that_did_not_say_what_they_were_on():
-    builder = CurveBuilder()
-    add(
-        builder,
-        [event(1.0, Validation(1, None, 0.1, None, 10)), event(2.0, Validation(2, None, 0.8, None, 10, "held-out"))],
-    )
-    assert builder.split == "held-out" and builder.curves()["validation/top1"].value.tolist() == [0.8]
+    before, after = Validation(1, None, 0.1, None, 10), Validation(2, None, 0.8, None, 10, "held-out")
+    assert curves_of(event(1.0, before), event(2.0, after))["validation/top1"].value.tolist() == [0.8]
 
 
 def test_a_line_has_a_gap_where_events_were_lost_and_only_there():
@@ -255,10 +251,7 @@ def test_a_line_has_a_gap_where_events_were_lost_and_only_there():
         return Validation(epoch=epoch, loss=1.0, top1=epoch / 10, top5=None, samples=1)
 
     def told(*rows: tuple[int, int, Metrics | Validation | RunStart | System]) -> dict[str, Curve]:
-        builder = CurveBuilder()
-        for t, (attempt, step, body) in enumerate(rows, start=100):
-            builder.add(event(t, body, attempt=attempt, step=step))
-        return builder.curves()
+        return curves_of(*(event(t, body, attempt=n, step=step) for t, (n, step, body) in enumerate(rows, start=100)))
 
     begun, system = functools.partial(RunStart, steps_per_epoch=2), System(rss=1)
     first = [(1, 0, begun(epoch=0)), (1, 1, metrics(1)), (1, 1, system), (1, 2, metrics(2)), (1, 2, validation(1))]

@@ -15,8 +15,7 @@ from rbp_engine.report.compare import compare
 from rbp_engine.report.events_csv import events_csv
 from rbp_engine.run import importing
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.files.event_reader import read_events
-from rbp_engine.run.files.events import Event, Metrics, Validation, WarningRaised
+from rbp_engine.run.files.events import Metrics, Validation, WarningRaised
 from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.files.summary import fold, load_summary
 from rbp_engine.run.importing import Imported
@@ -25,6 +24,7 @@ from rbp_engine.run.status.status import judge
 from rbp_engine.run.store.query import parse_query
 from rbp_engine.run.store.run_settings import read_settings
 from rbp_engine.run.store.store import list_runs
+from tests.run_files import events_of
 
 #: Numbers of 24 bits of which none is a round one; TensorBoard keeps no more.
 THIRDS = [struct.unpack("<f", struct.pack("<f", 1 / (3 + step)))[0] for step in range(8)]
@@ -55,10 +55,6 @@ def only(found: list[Imported]) -> Imported:
     return one
 
 
-def events_of(one: Imported, kind: type) -> list[Event]:
-    return [event for event in read_events(one.run.events()) if isinstance(event.body, kind)]
-
-
 def rows_of(one: Imported, *columns: str) -> list[tuple[str, ...]]:
     """The lines of the run's CSV that have numbers in all of these columns."""
     rows = [tuple(row[name] for name in columns) for row in csv.DictReader(events_csv(one.run).splitlines())]
@@ -68,11 +64,11 @@ def rows_of(one: Imported, *columns: str) -> list[tuple[str, ...]]:
 def test_curves_of_tensorboard_are_those_of_the_run_to_the_last_digit(tmp_path):
     one = only(import_runs(write_events(tmp_path / "resnet"), tmp_path / "runs", tags=["theirs"]))
     assert one.new and one.curves == 4 and one.notes == ("it says no epochs: its evaluations are counted as such",)
-    metrics = events_of(one, Metrics)
+    metrics = events_of(one.run, Metrics)
     assert [(event.t, event.step, event.body.loss) for event in metrics] == [
         (1.7e9 + step, step, THIRDS[step]) for step in range(8)
     ]
-    tests = events_of(one, Validation)
+    tests = events_of(one.run, Validation)
     assert [(event.step, event.body.split, event.body.top1, event.body.loss) for event in tests] == [
         (step, "test", struct.unpack("<f", struct.pack("<f", THIRDS[step] / 2))[0], THIRDS[step] * 2)
         for step in (1, 3, 5, 7)
@@ -92,18 +88,11 @@ def test_curves_of_tensorboard_are_those_of_the_run_to_the_last_digit(tmp_path):
     assert [record.run.id for record in list_runs(tmp_path / "runs")] == [one.run.id]
 
 
-def test_a_run_is_called_as_its_folder_or_its_table_also_with_a_dot_in_it(tmp_path):
-    (tmp_path / "lr0.01.csv").write_text("step,loss\n1,0.5\n")
-    for path in (write_events(tmp_path / "lr0.1"), tmp_path / "lr0.01.csv"):
-        one = only(import_runs(path, tmp_path / "runs"))
-        assert load_summary(one.run).name == path.name.removesuffix(".csv")
-
-
 def test_what_a_resumed_run_has_trained_again_counts_once(tmp_path):
     write_events(tmp_path / "logs", range(6))
     write_events(tmp_path / "logs", range(4, 8), at=1.7e9 + 1000)
     one = only(import_runs(tmp_path / "logs", tmp_path / "runs"))
-    found = events_of(one, Metrics)
+    found = events_of(one.run, Metrics)
     assert [(event.step, event.t) for event in found] == [
         (step, 1.7e9 + step + 1000 * (step >= 4)) for step in range(8)
     ]
@@ -154,11 +143,11 @@ def test_of_a_damaged_file_what_is_whole_before_is_taken_and_said(tmp_path, dama
         except RunError as error:
             assert "holds no numbers" in str(error) and not runs.exists()
             continue
-        losses = [event.body.loss for event in events_of(one, Metrics)]
+        losses = [event.body.loss for event in events_of(one.run, Metrics)]
         assert losses == THIRDS[: len(losses)]
         if one.notes:
             assert damage in one.notes[0] and judge(one.run).status == "stopped"
-            assert events_of(one, WarningRaised)
+            assert events_of(one.run, WarningRaised)
 
 
 @pytest.mark.parametrize(
@@ -230,10 +219,10 @@ def test_records_that_hold_no_numbers_are_passed_over(tmp_path):
 def test_a_table_of_epochs_is_a_run_and_comes_back_as_it_was(tmp_path):
     table = [("epoch", "train_loss", "val_loss", "val_acc", "grad norm")]
     table += [(str(n), repr(1 / n), repr(2 / n), repr(0.9 - 0.1 / n), repr(n / 7)) for n in range(1, 6)]
-    (tmp_path / "metrics.csv").write_text("\n".join(map(",".join, table)))
-    one = only(import_runs(tmp_path / "metrics.csv", tmp_path / "runs"))
+    (tmp_path / "metrics.v2.csv").write_text("\n".join(map(",".join, table)))
+    one = only(import_runs(tmp_path / "metrics.v2.csv", tmp_path / "runs"))
     written, made = load_summary(one.run), fold(one.run)
-    assert (written.name, written.seed, written.last.top1) == ("metrics", None, 0.9 - 0.1 / 5)
+    assert (written.name, written.seed, written.last.top1) == ("metrics.v2", None, 0.9 - 0.1 / 5)
     for moment in ("progressed", "updated"):
         assert vars(written).pop(moment) == pytest.approx(vars(made).pop(moment), abs=10)
     assert vars(written) == vars(made)

@@ -23,9 +23,7 @@ NETS = "from torch import nn\n\n\ndef net():\n    return nn.Linear(64, 10)\n"
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    for name in ("XDG_STATE_HOME", "RBP_CONFIG"):
-        monkeypatch.setenv(name, str(tmp_path / name))
+def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
@@ -139,8 +137,8 @@ def test_without_a_place_for_the_dispatcher_a_run_that_needs_it_is_neither_made_
 ):
     earlier = create(LaunchRequest("digits", ("epochs=1",), LaunchOptions(tmp_path / "runs")))
     before = earlier.run_json.read_bytes(), earlier.summary_json.read_bytes()
-    (tmp_path / "RBP_CONFIG").mkdir(exist_ok=True)
-    (tmp_path / "RBP_CONFIG" / "machine.toml").write_text(machine)
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "machine.toml").write_text(machine)
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file" / "state"))
     with pytest.raises(RunError, match="XDG_STATE_HOME may name another folder"):

@@ -28,9 +28,8 @@ STOP: Acts = (control.request_stop, lambda run: control.stop(run, patience_s=0.0
 
 
 @pytest.fixture(autouse=True)
-def elsewhere(tmp_path, monkeypatch):
+def elsewhere(tmp_path):
     """A folder outside the run with what looks like leftovers of a save, a request, and a file with half a line."""
-    monkeypatch.setenv("RBP_CONFIG", str(tmp_path / "config"))
     folder = tmp_path / "elsewhere"
     for name in ("step-00000001", "step-00000002.tmp", "best"):
         (folder / name).mkdir(parents=True)

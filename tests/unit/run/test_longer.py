@@ -23,20 +23,17 @@ from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import judge
 from rbp_engine.run.store.store import list_runs
 from rbp_engine.run.writer import EventWriter
-from tests.run_files import contents, write_attempt
+from tests.run_files import contents, create_own, write_attempt
 
 NET = "from torch import nn\n\nfrom parts.widths import WIDTH\n\n\nclass Net(nn.Module):\n    pass\n"
 
 
 @pytest.fixture
-def completed(tmp_path, monkeypatch):
+def completed(tmp_path):
     """A run with own code that has completed 10 epochs of 8 steps."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    (tmp_path / "nets.py").write_text(NET)
     (tmp_path / "parts").mkdir()
     (tmp_path / "parts" / "widths.py").write_text("WIDTH = 8\n")
-    (tmp_path / "own.toml").write_text('extends = "digits"\nmodel.name = "nets.py:Net"\ntrain.epochs = 10\n')
-    run = launch.create(load_preset(str(tmp_path / "own.toml")), tmp_path / "runs", run_id="own")
+    run = create_own(tmp_path, tmp_path / "runs", NET, "train.epochs=10")
     claim_attempt(run, AttemptRecord(1))
     record_process(run, 1, 2**22 - 1)
     events = EventWriter(run.events(), 1)

@@ -296,11 +296,6 @@ def test_every_field_of_the_preset_and_every_short_name_can_be_asked(known):
 # Runs that words select, and those in the archive, which queries leave out unless they ask.
 
 
-@pytest.fixture(autouse=True)
-def config(tmp_path, monkeypatch):
-    monkeypatch.setenv("RBP_CONFIG", str(tmp_path / "config"))
-
-
 @pytest.fixture
 def runs(make_run, tmp_path):
     make_run("one", status="failed", timesteps=4, created=1.0)

@@ -43,7 +43,6 @@ SLOTS = (Device("cpu-0"), Device("cpu-1"))
 @pytest.fixture(autouse=True)
 def machine(tmp_path, monkeypatch):
     """What the user has set for this machine: two runs on its CPU, and no devices of others."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("RBP_CONFIG", str(tmp_path))
     (tmp_path / "machine.toml").write_text("cpu_slots = 2\nshare_devices = false\n")
     return tmp_path / "machine.toml"

@@ -39,13 +39,6 @@ from rbp_engine.run.status.status import judge
 CARDS = (Device("GPU-1", 0), Device("MIG-2", "MIG-2"))
 
 
-@pytest.fixture(autouse=True)
-def state(tmp_path_factory, monkeypatch):
-    folder = tmp_path_factory.mktemp("state")
-    monkeypatch.setenv("XDG_STATE_HOME", str(folder))
-    monkeypatch.setenv("RBP_CONFIG", str(folder / "config"))
-
-
 def put(name: str = "good") -> Entry:
     run = RunDirectory(Path("/runs") / name)
     entry = new_entry(
@@ -160,10 +153,10 @@ def test_a_run_whose_entry_is_gone_is_queued_again_once_it_is_stopped(make_run, 
     assert worker is not None and worker.wait() == 0
 
 
-@pytest.mark.parametrize("home", ["/proc/nowhere", ""], ids=["no state", "no lock"])
-def test_a_run_is_asked_to_stop_where_there_can_be_no_queue(make_run, monkeypatch, home):
-    if home:
-        monkeypatch.setenv("XDG_STATE_HOME", home)
+@pytest.mark.parametrize("state", ["/proc/nowhere", ""], ids=["no state", "no lock"])
+def test_a_run_is_asked_to_stop_where_there_can_be_no_queue(make_run, monkeypatch, state):
+    if state:
+        monkeypatch.setenv("XDG_STATE_HOME", state)
     else:
         (host_directory() / "lock").mkdir()
     run = make_run("job")

@@ -8,11 +8,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from rbp_engine.data.feed import Feed
 from rbp_engine.data.open_feed import open_feed
 from rbp_engine.data.preprocess import Pixels
 from rbp_engine.errors import SettingsError
 from rbp_engine.preset import load_preset, read_resolved
 from rbp_engine.preset.load import LoadedPreset
+from rbp_engine.preset.schema import Preset
 from rbp_engine.run import trust
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory
@@ -39,7 +41,6 @@ def net(*, num_classes, in_channels, neuron):
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     Path("nets.py").write_text(NETS)
 
 
@@ -53,6 +54,12 @@ def trained(name: str, *words: str, seed: int = 0, classes: int = 10) -> RunDire
     weights = {key: tensor.contiguous() for key, tensor in model.state_dict().items()}
     save_file(weights, run.best / "model.safetensors", Recipe(preset, classes, PIXELS).as_metadata())
     return run
+
+
+def opened(run: RunDirectory) -> tuple[Preset, Feed]:
+    """The preset of a run, and its data."""
+    preset = read_resolved(run.preset_toml)
+    return preset, open_feed(preset.data, timesteps=4, seed=1, held_out=0.0, device=CPU)
 
 
 def asked(*words: str) -> LoadedPreset:
@@ -93,9 +100,7 @@ def test_a_run_keeps_a_copy_and_is_repeated_with_it_when_the_teacher_is_gone():
     assert run.teacher.read_bytes() == (teacher.best / "model.safetensors").read_bytes()
     shutil.rmtree(teacher.path)
     assert LaunchRequest.like(run).load().experiment == loaded.experiment
-    preset = read_resolved(run.preset_toml)
-    feed = open_feed(preset.data, timesteps=4, seed=1, held_out=0.0, device=CPU)
-    distill = build_teacher(run, preset, feed, CPU)
+    distill = build_teacher(run, *opened(run), CPU)
     assert distill.targets(torch.rand(3, 1, 8, 8)).shape == (3, 10)
 
 
@@ -118,9 +123,7 @@ def test_a_teachers_own_network_is_copied_too_and_asks_for_trust(monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", "elsewhere")
     with pytest.raises(trust.Untrusted, match=r"one would execute code/nets\.py"):
         request.require_trust(loaded)
-    preset = read_resolved(run.preset_toml)
-    feed = open_feed(preset.data, timesteps=4, seed=1, held_out=0.0, device=CPU)
-    assert build_teacher(run, preset, feed, CPU) is not None
+    assert build_teacher(run, *opened(run), CPU) is not None
 
 
 def test_what_cannot_be_a_teacher_is_said():
@@ -147,12 +150,11 @@ def test_what_cannot_be_a_teacher_is_said():
 def test_a_teacher_of_other_data_is_refused_and_one_of_another_normalisation_sees_its_own():
     trained("three", classes=3)
     trained("ten")
-    preset = load_preset("digits", ["loss.distill=ten"]).preset
-    feed = open_feed(preset.data, timesteps=4, seed=1, held_out=0.0, device=CPU)
     run = launch.create(asked("loss.distill=three"), Path("runs"), run_id="wrong")
     with pytest.raises(SettingsError, match=r"trained on other data: classes 3, here 10"):
-        build_teacher(run, preset, feed, CPU)
+        build_teacher(run, *opened(run), CPU)
     run = launch.create(asked("loss.distill=ten"), Path("runs"), run_id="s")
+    preset, feed = opened(run)
     alike, other = (build_teacher(run, preset, one, CPU) for one in (replace(feed, preprocess=PIXELS), feed))
     assert alike is not None and other is not None
     assert isinstance(feed.preprocess, Pixels) and feed.preprocess.mean != PIXELS.mean
@@ -163,9 +165,7 @@ def test_a_teacher_of_other_data_is_refused_and_one_of_another_normalisation_see
 
 def test_a_run_whose_copy_of_the_teacher_is_gone_says_how_it_comes_back():
     trained("ten")
-    preset = load_preset("digits", ["loss.distill=ten"]).preset
-    feed = open_feed(preset.data, timesteps=4, seed=1, held_out=0.0, device=CPU)
     run = launch.create(asked("loss.distill=ten"), Path("runs"), run_id="student")
     run.teacher.unlink()
     with pytest.raises(CheckpointError, match=r"No such file.* put the teacher's best model\.safetensors there"):
-        build_teacher(run, preset, feed, CPU)
+        build_teacher(run, *opened(run), CPU)

@@ -18,7 +18,6 @@ from rbp_engine.report.collect import collect
 from rbp_engine.run import control, start, track
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.files.event_reader import read_events
 from rbp_engine.run.files.events import ErrorRaised, Metrics, Probe, RunEnd, RunStart, Validation, WarningRaised
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import fold, load_summary
@@ -30,6 +29,7 @@ from rbp_engine.run.store.store import list_runs
 from rbp_engine.run.tracking.given import Part, given_settings, place_of, sort_numbers
 from rbp_engine.run.tracking.track import TrackedRun
 from rbp_engine.untrusted_files import parse_toml
+from tests.run_files import bodies_of
 
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.binary(max_size=4),
@@ -39,7 +39,7 @@ ANYTHING = st.recursive(
 
 
 def bodies(run: TrackedRun, kind: Any) -> list[Any]:
-    return [event.body for event in read_events(RunDirectory(run.folder).events()) if isinstance(event.body, kind)]
+    return bodies_of(RunDirectory(run.folder), kind)
 
 
 def test_a_loop_becomes_a_run_with_the_files_that_every_run_has(tmp_path):

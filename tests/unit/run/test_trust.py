@@ -8,34 +8,28 @@ from pathlib import Path
 import pytest
 
 from rbp_engine.bench.measure.measurement import temporary_run
-from rbp_engine.preset import load_preset, read_resolved
+from rbp_engine.preset import load_preset
 from rbp_engine.run import start, trust
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import Resources
-from rbp_engine.run.launch import launch
 from rbp_engine.run.queue.hooks import run_hooks
 from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.status.status import Verdict
 from rbp_engine.run.trust import Untrusted
-from tests.run_files import change_identity
-
-CODE = "class Net:\n    pass\n"
+from tests.run_files import change_identity, create_own
 
 
-@pytest.fixture(autouse=True)
-def state(tmp_path, monkeypatch):
+@pytest.fixture
+def state(tmp_path):
     """The user's state directory, still missing."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     return tmp_path / "state" / "rbp"
 
 
 @pytest.fixture
 def launched(tmp_path):
     """A run with code that this user has launched."""
-    (tmp_path / "nets.py").write_text(CODE)
-    (tmp_path / "own.toml").write_text('extends = "digits"\nmodel.name = "nets.py:Net"\n')
-    return launch.create(load_preset(str(tmp_path / "own.toml")), tmp_path / "runs", run_id="own")
+    return create_own(tmp_path, tmp_path / "runs")
 
 
 @pytest.fixture
@@ -117,24 +111,10 @@ def test_agreement_holds_for_this_content_and_not_for_another(unpacked):
     (unpacked.code / "nets.py").write_text("import os\n")
     with pytest.raises(Untrusted):
         trust.require_launch(unpacked)
-    (unpacked.code / "nets.py").write_text(CODE)
+    (unpacked.code / "nets.py").write_text("class Net:\n    pass\n")
     unpacked.preset_toml.write_text(unpacked.preset_toml.read_text().replace("nets.py:Net", "nets.py:os"))
     with pytest.raises(Untrusted):
         trust.require_launch(unpacked)
-
-
-def test_a_neuron_and_a_surrogate_are_code_that_is_copied_and_asked_for(tmp_path, state):
-    (tmp_path / "cells").mkdir()
-    (tmp_path / "cells" / "mine.py").write_text("class N:\n    pass\ndef slope(x):\n    return x\n")
-    settings = '[neuron]\nname = "cells/mine.py:N"\nsurrogate = "cells/mine.py:slope"\n'
-    (tmp_path / "own.toml").write_text(settings)
-    run = launch.create(load_preset(str(tmp_path / "own.toml")), tmp_path / "runs", run_id="own")
-    neuron = read_resolved(run.preset_toml).neuron
-    assert (neuron.name, neuron.surrogate) == ("mine.py:N", "mine.py:slope")
-    trust.require_code(run)
-    (state / "trusted").unlink()
-    with pytest.raises(Untrusted, match=r"would execute code/mine\.py"):
-        trust.require_code(run)
 
 
 @pytest.mark.parametrize("what", ["a link", "a named pipe", "a folder"])
@@ -208,7 +188,6 @@ def test_hooks_run_in_the_home_or_where_others_may_write_into_it_in_the_state_di
     make_run, tmp_path, monkeypatch
 ):
     home = home_of_hooks(tmp_path, monkeypatch, "pwd")
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     run = make_run("job")
     for attempt, (mode, folder) in enumerate([(0o700, home), (0o777, tmp_path / "state" / "rbp")]):
         home.chmod(mode)
@@ -246,10 +225,7 @@ def test_a_state_directory_that_others_could_enter_is_closed(launched, state):
 def test_an_unwritable_state_directory_does_not_prevent_a_launch(tmp_path, state):
     state.parent.mkdir()
     state.touch()  # no folder can be made there
-    (tmp_path / "nets.py").write_text(CODE)
-    (tmp_path / "own.toml").write_text('extends = "digits"\nmodel.name = "nets.py:Net"\n')
-    run = launch.create(load_preset(str(tmp_path / "own.toml")), tmp_path / "runs", run_id="own")
     with pytest.raises(Untrusted) as refused:
-        trust.require_launch(run)
+        trust.require_launch(create_own(tmp_path, tmp_path / "runs"))
     with pytest.raises(RunError, match=r"cannot note in .*trusted that you trust it"):
         refused.value.agree()
