@@ -8,13 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbp_engine.run.files.events import Event, Metrics, RunStart, Validation
 from rbp_engine.run.status.curves import Curve
-from rbp_engine.run.status.history import Attempt, History, HistoryBuilder, Mark
-from rbp_engine.run.status.rules.ended import improving, unfinished
+from rbp_engine.run.status.history import History
 from rbp_engine.run.status.rules.rule import SUSTAINED
-from rbp_engine.run.status.rules.table import RULES, alarms, findings
-from rbp_engine.run.status.samples import AccuracyHistory, FiringHistory, Floats
+from rbp_engine.run.status.rules.table import RULES, alarms
+from rbp_engine.run.status.samples import FiringHistory, Floats
 from rbp_engine.run.timesteps_needed import timesteps_needed
 
 LAYERS = ("a", "b", "c", "d")
@@ -114,73 +112,6 @@ def test_a_loss_that_grows_in_a_run_with_uneven_rates_is_no_consequence_of_them(
 def test_chance_depends_on_the_number_of_classes_and_is_judged_after_three_epochs(classes, accuracy, samples, alarm):
     found = named(History(curves={"train/top1": curve(np.full(samples, accuracy))}, classes=classes))
     assert [rule for rule, _, _ in found] == ["chance"] * alarm
-
-
-def evaluated(by_step: Floats) -> AccuracyHistory:
-    """The accuracies after each timestep [evaluations, T], an evaluation at each epoch."""
-    epochs = np.arange(1.0, 1.0 + len(by_step))
-    return AccuracyHistory((), (), 23.0 * epochs, epochs, by_step)
-
-
-@pytest.mark.parametrize(
-    ("evaluations", "accuracy", "said"),
-    [(3, 0.1, []), (3, 0.15, []), (3, 0.9, ["timesteps"]), (2, 0.3, []), (3, 0.3, ["timesteps"])],
-)
-def test_fewer_timesteps_are_not_advised_to_a_network_that_guesses_nor_after_an_epoch_or_two(
-    evaluations, accuracy, said
-):
-    by_step = evaluated(np.full((evaluations, 4), accuracy))
-    assert [found.rule for found in findings(History(accuracy=by_step, classes=10))] == said
-
-
-def test_a_run_that_still_learns_needs_epochs_and_is_not_advised_fewer_timesteps() -> None:
-    for last, rules in ((0.63, ["improving"]), (0.61, ["timesteps"])):
-        scores = np.array([0.5, 0.6, last])
-        curves = {"validation/top1": curve(scores)}
-        found = findings(History(accuracy=evaluated(scores[:, None].repeat(4, 1)), curves=curves, classes=10))
-        assert [finding.rule for finding in found] == rules
-
-
-@pytest.mark.parametrize(("epochs", "advice"), [(1, "train it for longer (epochs=2)"), (9, "let it go on to its end")])
-def test_a_run_that_still_learned_where_it_was_stopped_is_to_be_resumed_as_it_is(epochs: int, advice: str) -> None:
-    attempt = Attempt(1, Mark(0.0, 0), 0.0, RunStart(epochs=epochs))
-    [found] = findings(History(curves={"validation/top1": curve(np.array([0.5, 0.7]))}, attempts=(attempt,)))
-    assert found.knob == advice
-
-
-@pytest.mark.parametrize(
-    ("trained", "said"), [(12, ["it had too few epochs"]), (11, 2 * ["it ended after 11 of 12 epochs"])]
-)
-def test_a_run_has_ended_after_its_last_epoch_also_where_another_program_has_not_evaluated_it(trained, said):
-    builder = HistoryBuilder()
-    bodies = [(0, RunStart(epochs=12)), (10, Metrics(1, 1.0, 0.5, 0.2)), (20, Validation(2, 1.0, 0.5, None, 9))]
-    bodies += [(90, Validation(9, 1.0, 0.6, None, 9)), (10 * trained, Metrics(trained, 1.0, 0.6, 0.1))]
-    builder.add(Event(0, 100.0 + step, 1, 0, step, body) for step, body in bodies)
-    with np.errstate(all="ignore"):
-        found = [*unfinished(builder.history()), *improving(builder.history())]
-    assert len(found) == len(said)
-    assert all(words in f"{one.what}; {one.cause}" for one, words in zip(found, said, strict=True))
-
-
-@pytest.mark.parametrize(("epochs", "last_lr", "told"), [(1, 0.1, True), (1, 0.05, False), (2, 0.1, False)])
-def test_one_epoch_leaves_no_room_for_a_schedule_by_epoch(epochs: int, last_lr: float, told: bool) -> None:
-    attempt = Attempt(1, Mark(0.0, 0), 0.0, RunStart(epochs=epochs))
-    scores, lr = curve(np.array([0.5])), curve(np.array([0.1, last_lr]))
-    scores = replace(scores, epoch=np.array([float(epochs)]))
-    found = findings(History(curves={"validation/top1": scores, "lr": lr}, attempts=(attempt,)))
-    assert ["schedule_by=step" in finding.knob for finding in found] == [True] * told
-
-
-@pytest.mark.parametrize(
-    ("by_step", "sentence"),
-    [
-        ([0.9, 0.9, 0.9, 0.9], "1 of its 4 timesteps gives an accuracy"),
-        ([0.5, 0.9, 0.9, 0.9], "2 of its 4 timesteps give an accuracy"),
-    ],
-)
-def test_how_many_timesteps_are_needed_is_said_in_a_sentence(by_step, sentence):
-    [found] = findings(History(accuracy=evaluated(np.array(3 * [by_step])), classes=10))
-    assert found.what.startswith(sentence)
 
 
 def test_a_run_that_does_not_say_how_long_an_epoch_is_can_have_alarms():
