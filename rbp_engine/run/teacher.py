@@ -28,16 +28,18 @@ def with_teacher(loaded: LoadedPreset, runs: Path, original: RunDirectory | None
     """The preset with the teacher that it names, if it names one, in its experiment and among its code.
 
     A name is that of a run in `runs`, whose best weights are taken. What has a slash, or the ending of a file of
-    weights, is a path to a run, a checkpoint or a file of weights, relative to the preset, or on the command line to
-    the working directory. `original` is a run that is repeated, with its own copy. Raises RunError if there is none to
-    use.
+    weights, is a path to a run, a checkpoint or a file of weights, relative to the preset that says it, or on the
+    command line to the working directory. `original` is a run that is repeated, with its own copy. Raises RunError if
+    there is none to use.
     """
     named = loaded.preset.loss.distill
     if not named or loaded.teacher is not None:
         return loaded
-    given = loaded.sources.get(FIELD) == "override"
+    source = loaded.sources.get(FIELD, "")
+    given = source == "override"
     if original is None or given:
-        file, run = _find(named, Path() if given else loaded.path.parent, runs)
+        folder = Path() if given else Path(source.rpartition(":")[0]).parent
+        file, run = _find(named, folder, runs)
     else:
         file, run = original.teacher, original
     try:

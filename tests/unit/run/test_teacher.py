@@ -85,12 +85,16 @@ def test_the_experiment_knows_the_teacher_by_its_weights_and_not_by_its_name():
     assert with_teacher(without, Path("nowhere")) is without
 
 
-def test_a_path_in_a_preset_is_relative_to_the_preset():
+def test_a_path_in_a_preset_is_relative_to_the_preset_that_says_it():
     Path("sub").mkdir()
     shutil.copy(trained("one").best / "model.safetensors", "sub/teacher.safetensors")
     Path("sub/mine.toml").write_text('extends = "digits"\n[loss]\ndistill = "./teacher.safetensors"\n')
-    found = LaunchRequest("sub/mine.toml", (), LaunchOptions(Path("runs"))).load()
-    assert found.experiment == asked("loss.distill=one").experiment
+    Path("child.toml").write_text('extends = "sub/mine.toml"\n')
+    found = {
+        LaunchRequest(name, (), LaunchOptions(Path("runs"))).load().experiment
+        for name in ("sub/mine.toml", "child.toml")
+    }
+    assert found == {asked("loss.distill=one").experiment}
 
 
 def test_a_run_keeps_a_copy_and_is_repeated_with_it_when_the_teacher_is_gone():
