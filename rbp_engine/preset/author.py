@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rbp_engine.preset.load import LoadedPreset, differences, load_preset, load_text
+from rbp_engine.preset.pretrained import TEACHER, TEACHER_FILE, is_path_of_weights
 from rbp_engine.preset.resolved import as_toml
 from rbp_engine.preset.search import PRESETS, bundled_folder, find_by_name, is_path, shown
 from rbp_engine.settings.documents import read_text, usable
@@ -47,7 +48,8 @@ def create_from_run(target: Path, preset: Path, code: Path | None, note: str) ->
     `note` is a comment for the first line. Raises `PresetError` as `create_preset` does.
     """
     changed = load_preset(str(preset), code=code)
-    _write(target, f"# {note}\n{_text(target, load_text('', target), changed, None)}")
+    text = _text(target, load_text("", target), changed, None, teacher=preset.with_name(TEACHER_FILE))
+    _write(target, f"# {note}\n{text}")
 
 
 def copy_preset(target: Path, path: Path) -> None:
@@ -73,7 +75,10 @@ def is_bundled(path: Path) -> bool:
     return os.path.realpath(path.parent) == os.path.realpath(bundled_folder())
 
 
-def _text(target: Path, base: LoadedPreset, changed: LoadedPreset, source: str | None) -> str:
+def _text(
+    target: Path, base: LoadedPreset, changed: LoadedPreset, source: str | None, teacher: Path | None = None
+) -> str:
+    """The text of a new preset; `teacher` is a run's copy of weights to distill from, in place of a path to them."""
     what = "the defaults" if source is None else base.name
     values: dict[str, Any] = {"title": f"{target.stem}, from {base.name}" if source else target.stem}
     if source is not None:
@@ -83,6 +88,8 @@ def _text(target: Path, base: LoadedPreset, changed: LoadedPreset, source: str |
         value = setting.here
         if setting.key in changed.own_code:  # given relative to here, but read relative to the preset
             value = f"{_relative(changed.own_code[setting.key].path, target)}:{value.rpartition(':')[2]}"
+        elif setting.key == TEACHER and is_path_of_weights(value):
+            value = _by_path(teacher or Path(os.path.expanduser(value)), target)  # noqa: PTH111  # as in own_code.py
         values.setdefault(section, {})[name] = value
     return f"# Only what differs from {what}; rbp presets schema explains every setting.\n{as_toml(values)}"
 
@@ -97,6 +104,11 @@ def _extends(target: Path, path: Path, source: str) -> str:
         found = beside if os.path.lexists(beside) else find_by_name(source)
         if found is not None and os.path.realpath(found) == os.path.realpath(path):
             return source
+    return _by_path(path, target)
+
+
+def _by_path(path: Path, target: Path) -> str:
+    """A path relative to the file `target`, which nothing takes for a name."""
     relative = _relative(path, target)
     return relative if is_path(relative) else f"./{relative}"
 

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 # Larger than the weights of any network; to hash a larger file, which is no weights, would take minutes of silence.
 _LIMIT: Final = 64 * 1024**3
 FILE: Final = "model.safetensors"
+#: The field that names a teacher, and a run's copy of its weights.
+TEACHER: Final = "loss.distill"
+TEACHER_FILE: Final = "teacher.safetensors"
 #: Where a folder has weights: a checkpoint, and a run. A run killed while it replaced `best` may only have `best.old`.
 _WITHIN: Final = (FILE, f"checkpoints/best/{FILE}", f"checkpoints/best.old/{FILE}")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from rbp_engine.preset import LoadedPreset, parse_resolved
 from rbp_engine.preset.load import Teacher
 from rbp_engine.preset.own_code import OwnCode, names_of_code, own_file, problem_together, read_own_code
-from rbp_engine.preset.pretrained import FILE, digest_of, is_path_of_weights, weights_file
+from rbp_engine.preset.pretrained import FILE, TEACHER, digest_of, is_path_of_weights, weights_file
 from rbp_engine.printable import one_line
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory
@@ -20,8 +20,6 @@ from rbp_engine.run.files.weights_header import read_header
 from rbp_engine.run.store.store import find_run
 from rbp_engine.settings.problems import PresetError
 from rbp_engine.untrusted_files import described, open_untrusted, parse_json
-
-FIELD = "loss.distill"
 
 
 def with_teacher(loaded: LoadedPreset, runs: Path, original: RunDirectory | None = None) -> LoadedPreset:
@@ -35,7 +33,7 @@ def with_teacher(loaded: LoadedPreset, runs: Path, original: RunDirectory | None
     named = loaded.preset.loss.distill
     if not named or loaded.teacher is not None:
         return loaded
-    source = loaded.sources.get(FIELD, "")
+    source = loaded.sources.get(TEACHER, "")
     given = source == "override"
     if original is None or given:
         folder = Path() if given else Path(source.rpartition(":")[0]).parent
@@ -54,7 +52,7 @@ def with_teacher(loaded: LoadedPreset, runs: Path, original: RunDirectory | None
         raise _unusable(named, f"its code and the preset's cannot be in one folder: {clash[1]}")
     contents = " ".join([digest, *(one.digest for one in own.values())])
     teacher = Teacher(file, digest, run.path if run is not None and own else None)
-    return replace(loaded.with_contents(FIELD, contents, own), teacher=teacher)
+    return replace(loaded.with_contents(TEACHER, contents, own), teacher=teacher)
 
 
 def copy_teacher(teacher: Teacher, run: RunDirectory) -> None:
@@ -95,9 +93,9 @@ def _own_code(file: Path, run: RunDirectory | None) -> dict[str, OwnCode]:
             if run is None:
                 message = f"it needs {one_line(name)}, whose code is kept in the run: name the run"
                 raise FileNotFoundError(0, message, str(file))
-            found[f"{FIELD}: {section}.{field}"] = read_own_code(name, run.code, copied=True)
+            found[f"{TEACHER}: {section}.{field}"] = read_own_code(name, run.code, copied=True)
     return found
 
 
 def _unusable(named: str, why: str) -> RunError:
-    return RunError(f"{FIELD} = {one_line(named)} cannot be the teacher: {why}")
+    return RunError(f"{TEACHER} = {one_line(named)} cannot be the teacher: {why}")

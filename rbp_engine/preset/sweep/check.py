@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from rbp_engine.preset.fields import FieldInfo, by_key, field_of, fields_of, is_whole, role_of
 from rbp_engine.preset.overrides import SHORT_NAMES, parse_overrides, setting_word
 from rbp_engine.preset.own_code import FIELDS, own_file
-from rbp_engine.preset.pretrained import is_path_of_weights
+from rbp_engine.preset.pretrained import TEACHER, is_path_of_weights
 from rbp_engine.preset.search import shown
 from rbp_engine.preset.sweep.section import SEARCHES, SweepSection, Varied
 from rbp_engine.preset.validate import problems_of_value, read_model
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 SECTION = "sweep"
 OF_A_RANGE = ("from", "to", "log")
-WEIGHTS, TEACHER = "model.pretrained", "loss.distill"
+WEIGHTS = "model.pretrained"
 #: Fields that may name a file, which a preset names relative to itself and a command relative to where it is typed.
 NAMES_FILES = frozenset({*(".".join(names) for names in FIELDS), WEIGHTS, TEACHER})
 

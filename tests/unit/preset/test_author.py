@@ -49,10 +49,12 @@ def test_a_preset_next_to_the_new_one_is_not_taken_for_the_source():
     assert created.preset.optim.lr == 0.3
 
 
-def test_paths_of_own_code_are_relative_to_the_new_preset():
+def test_paths_of_own_code_and_of_a_teacher_are_relative_to_the_new_preset():
     Path("nets.py").write_text("class MyNet: ...\n")
     Path("mine.py").write_text("def measure(run, model): ...\n")
-    create_preset(place_of("mine"), "digits", ["model.name=nets.py:MyNet", "probes.own=mine.py:measure"])
+    words = ["model.name=nets.py:MyNet", "probes.own=mine.py:measure"]
+    create_preset(place_of("mine"), "digits", [*words, "loss.distill=presets/run.pt"])
+    assert load_preset("mine").preset.loss.distill == "./run.pt"
     own_code = load_preset("mine").own_code
     assert own_code["model.name"].files["nets.py"] == b"class MyNet: ...\n"
     assert own_code["probes.own"].path.resolve() == Path("mine.py").resolve()
@@ -71,11 +73,13 @@ def test_a_copy_keeps_every_character_and_does_not_overwrite_a_preset():
 def test_a_preset_with_the_settings_of_a_run_uses_the_code_that_the_run_has():
     Path("run/code").mkdir(parents=True)
     Path("run/code/nets.py").write_text("class MyNet: ...\n")
-    Path("run/preset.toml").write_text('[optim]\nlr = 0.3\n[model]\nname = "nets.py:MyNet"\n')
+    text = '[optim]\nlr = 0.3\n[model]\nname = "nets.py:MyNet"\n[loss]\ndistill = "../big"\n'
+    Path("run/preset.toml").write_text(text)
     create_from_run(place_of("again"), Path("run/preset.toml"), Path("run/code"), "of a run")
     assert Path("presets/again.toml").read_text().startswith("# of a run\n")
     loaded = load_preset("again")
     assert loaded.preset.optim.lr == 0.3 and loaded.preset.model.name == "../run/code/nets.py:MyNet"
+    assert loaded.preset.loss.distill == "../run/teacher.safetensors"
 
 
 @pytest.mark.parametrize(
