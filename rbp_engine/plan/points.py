@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -92,10 +93,13 @@ def plan_sweep(asked: SweepRequest) -> SweepPlan:
         raise RunError(f"--random {asked.draws}: no setting has a range to draw from, as lr=0.01..0.5:log")
     if asked.searches:
         raise RunError(f'search = "{section.search}" chooses settings as it goes: there is no plan of all of them')
-    combinations = list(combinations_of(section))
     seeds = request.seeds_of(base)
-    if (count := len(combinations) * len(seeds)) > MOST_RUNS:
+    # Counted before they are listed: a grid of a few settings may have more combinations than fit into memory.
+    grid = math.prod(len(one.words) for one in section.grid)
+    count = grid * len(section.listed or [()]) * (section.trials if section.drawn else 1) * len(seeds)
+    if count > MOST_RUNS:
         raise RunError(f"a sweep has at most {MOST_RUNS} runs, and this one would have {count}")
+    combinations = list(combinations_of(section))
     loaded = load_each(request, combinations)
     kept = _different(combinations, loaded)
     points = tuple(

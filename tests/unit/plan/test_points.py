@@ -18,6 +18,8 @@ from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.store.query import parse_query
 from rbp_engine.run.store.store import record
 
+UNIT_INTERVAL = ("neuron.decay", "neuron.threshold", "optim.momentum", "optim.weight_decay")
+
 
 def planned(*words: str, preset: str = "digits", seeds: tuple[int, ...] = (), trials: int | None = None) -> SweepPlan:
     return plan_sweep(SweepRequest(LaunchRequest(preset, words, seeds=seeds), draws=trials))
@@ -89,6 +91,11 @@ def test_what_is_wrong_is_named_for_all_combinations_at_once():
         (["lr=0.1..0.5"], None, "say how many times"),
         (["T=2,4"], 5, "no setting has a range"),
         (["neuron.decay=0..1"], 2000, "at most 1000 runs"),
+        (
+            [f"{key}={','.join(f'0.{n:03}' for n in range(1, 101))}" for key in ("lr", *UNIT_INTERVAL)],
+            None,
+            "would have 10000000000$",
+        ),
     ],
 )
 def test_contradictions_are_refused(words, trials, message):
