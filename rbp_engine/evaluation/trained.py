@@ -27,7 +27,7 @@ from rbp_engine.run.files.evaluation_json import EvaluatedWeights
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.spiking import SequenceTensor
 from rbp_engine.train.build import build_feed
-from rbp_engine.train.score_sums import ScoreSums, first_five
+from rbp_engine.train.score_sums import ScoreSums
 
 # Of all that is drawn.
 SEED = 0
@@ -141,7 +141,7 @@ def plain_pass(trained: Trained, timesteps: int) -> PlainPass:
 
     def watch(images: Tensor, labels: Tensor, logits_by_step: Tensor) -> None:
         logits = logits_by_step.mean(0)
-        batches.append((labels.cpu(), first_five(logits)[:, 0].cpu(), logits.float().cpu()))
+        batches.append((labels.cpu(), logits.argmax(1).cpu(), logits.float().cpu()))
         if feed.has_time:
             sums.append(moments(images))
 

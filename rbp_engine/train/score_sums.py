@@ -16,12 +16,12 @@ class ScoreSums:
     def add(self, logits_by_step: Tensor, labels: Tensor) -> None:
         """Add a batch of logits [T, B, C] and labels [B]. A prediction is the mean of the logits so far."""
         logits = logits_by_step.mean(0)
-        right = first_five(logits) == labels.unsqueeze(1)
+        before = more_likely(logits, labels)
         loss = F.cross_entropy(logits, labels, reduction="sum")
         by_step = (logits_by_step[:-1].cumsum(0).argmax(-1) == labels).sum(1)
         # The last is the prediction itself: the running sum rounds otherwise than the mean.
-        top1 = right[:, 0].sum().double()
-        batch = torch.stack([loss.double(), top1, right.sum().double(), *by_step.double(), top1])
+        top1, top5 = ((before < count).sum().double() for count in (1, 5))
+        batch = torch.stack([loss.double(), top1, top5, *by_step.double(), top1])
         self._sums = batch if self._sums is None else self._sums + batch
         self.samples += len(labels)
 
@@ -30,6 +30,9 @@ class ScoreSums:
         return [0.0] * (3 + self.timesteps) if self._sums is None else self._sums.tolist()
 
 
-def first_five(logits: Tensor) -> Tensor:
-    """The five most likely classes, or all if there are fewer, of logits [B, C]: [B, 5], the prediction first."""
-    return logits.topk(min(5, logits.shape[1]), dim=1).indices
+def more_likely(logits: Tensor, labels: Tensor) -> Tensor:
+    """How many classes come before each label, [B], of logits [B, C]; of equal ones the first, as argmax has it."""
+    label = labels.unsqueeze(1)
+    own = logits.gather(1, label)
+    earlier = torch.arange(logits.shape[1], device=logits.device) < label
+    return (~(logits <= own) | (logits == own) & earlier).sum(1)  # NaN comes before every number

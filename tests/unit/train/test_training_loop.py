@@ -60,6 +60,7 @@ from rbp_engine.train.record.journal import Journal
 from rbp_engine.train.record.recorder import Recorder
 from rbp_engine.train.record.tensorboard import TensorBoardLog
 from rbp_engine.train.schedule import Schedule
+from rbp_engine.train.score_sums import ScoreSums
 from rbp_engine.train.step import OptimizerStep
 from rbp_engine.train.trainer import train
 
@@ -742,6 +743,18 @@ def test_an_evaluation_tells_the_accuracy_of_the_first_timesteps(run):
     assert evaluated[-1].top1_by_step == [
         (logits[: t + 1].mean(0).argmax(1) == labels).double().mean().item() for t in range(2)
     ]
+
+
+def test_of_classes_that_are_equally_likely_the_first_is_predicted_as_argmax_has_it():
+    labels = torch.arange(10).repeat(20)
+    # As without spikes, and of a head without bias behind few.
+    for logits in (torch.zeros(1, 200, 10), torch.randint(3, (2, 200, 10)).float()):
+        scores = ScoreSums(len(logits))
+        scores.add(logits, labels)
+        _, top1, top5, *by_step = scores.sums()
+        assert top1 == by_step[-1] == (logits.mean(0).argmax(1) == labels).sum()
+        order = logits.mean(0).sort(dim=1, descending=True, stable=True).indices
+        assert top5 == (order[:, :5] == labels.unsqueeze(1)).sum()
 
 
 def generators(run: RunDirectory) -> dict[str, bytes]:
