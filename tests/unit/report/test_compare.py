@@ -55,6 +55,13 @@ def test_experiments_are_compared_with_the_baseline_over_common_seeds(finish_run
     ]
 
 
+def test_a_run_that_its_budget_of_steps_has_ended_takes_as_long_for_an_epoch_as_another(finish_run):
+    run = with_cost(finish_run("digits", "guard.max_steps=60", status="stopped"), seconds=6.0)
+    change_identity(run, epochs=10)
+    [group] = compare([run]).groups
+    assert group.epoch_s == pytest.approx(2.0)  # 60 steps of 20 an epoch
+
+
 def test_the_first_run_named_is_the_baseline_unless_another_is(finish_run):
     one, other = finish_run("digits", "T=2"), finish_run("digits", "T=6")
     titles = [group.title for group in compare([one, other]).groups]
