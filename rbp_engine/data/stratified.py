@@ -21,13 +21,13 @@ def stratified_indices(labels: Integers, held_out: int | float, seed: int = 0) -
     """
     count = held_out if isinstance(held_out, int) else math.ceil(held_out * len(labels))
     classes, of_class, sizes = np.unique(labels, return_inverse=True, return_counts=True)
-    if sizes.min() < 2 or not len(classes) <= count <= len(labels) - len(classes):
+    draw = np.random.RandomState(seed)
+    kept = _apportion(sizes, len(labels) - count, draw)
+    if min(kept.min(), (sizes - kept).min()) < 1:
         raise SettingsError(
             f"{count} of {len(labels)} images cannot be held out with all {len(classes)} classes in both parts "
             f"(the smallest class has {sizes.min()})"
         )
-    draw = np.random.RandomState(seed)
-    kept = _apportion(sizes, len(labels) - count, draw)
     taken = _apportion(sizes - kept, count, draw)
     rest, held = [], []
     for number, size in enumerate(sizes):

@@ -20,8 +20,12 @@ def test_the_parts_equal_those_of_scikit_learn(sizes, seed, data):
     by_count = st.integers(len(sizes), len(labels) - len(sizes))
     by_fraction = by_count.map(lambda count: count / len(labels))
     held_out = data.draw(st.one_of(by_count, by_fraction))
-    rest, held = stratified_indices(labels, held_out, seed)
     expected = train_test_split(np.arange(len(labels)), test_size=held_out, random_state=seed, stratify=labels)
+    if any(len(np.unique(labels[part])) < len(sizes) for part in expected):
+        with pytest.raises(ValueError, match="cannot be held out with all"):
+            stratified_indices(labels, held_out, seed)
+        return
+    rest, held = stratified_indices(labels, held_out, seed)
     assert np.array_equal(rest, np.sort(expected[0])) and np.array_equal(held, np.sort(expected[1]))
 
 
@@ -31,6 +35,9 @@ def test_a_part_too_small_for_every_class_is_refused(held_out):
         stratified_indices(np.arange(40) % 5, held_out)
     with pytest.raises(ValueError, match="the smallest class has 1"):
         stratified_indices(np.array([0, 0, 0, 1]), 2)
+    # A tenth of two is none.
+    with pytest.raises(ValueError, match="10 of 100 images cannot .* 2 classes in both parts .* smallest class has 2"):
+        stratified_indices(np.repeat([0, 1], [98, 2]), 0.1)
 
 
 def test_packaged_data_sets_are_read_without_importing_the_packages(monkeypatch):
