@@ -1,4 +1,3 @@
-import math
 import re
 from typing import Any
 
@@ -82,13 +81,6 @@ def test_what_is_suggested_for_words_of_a_description_exists(info, begin, words,
     for one in problems:
         for key in re.findall(r"mean '([^']*)'", one.message):
             assert not parse_overrides([f"{key}=1"])[1]
-
-
-@given(st.floats())
-def test_floats_are_read_back_unchanged(number):
-    read = value_of(f"lr={number!r}")
-    assert isinstance(read, float)
-    assert read == number or (math.isnan(read) and math.isnan(number))
 
 
 @given(st.text())

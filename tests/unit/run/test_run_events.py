@@ -183,18 +183,6 @@ def test_a_reader_reads_what_a_resuming_writer_puts_in_place_of_an_incomplete_li
     assert reader.poll() == expected
 
 
-def test_a_file_that_becomes_shorter_is_followed_from_its_new_end(tmp_path):
-    lines = [heartbeat(number) for number in range(4)]
-    path = write_lines(tmp_path / "events", *lines[:3])
-    reader = EventReader(path)
-    assert len(reader.poll()) == 3
-    os.truncate(path, len(lines[0]))
-    assert reader.poll() == []
-    with path.open("ab") as file:
-        file.write(lines[3])
-    assert [event.seq for event in reader.poll()] == [3]
-
-
 @given(st.lists(events(), max_size=8), st.lists(st.integers(1, 200), max_size=40))
 def test_a_reader_follows_a_file_that_grows_in_arbitrary_chunks(written, sizes):
     data = b"".join(to_json(event).encode() + b"\n" for event in written)

@@ -1,6 +1,5 @@
 import threading
 import time
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -18,16 +17,6 @@ from rbp_engine.run.files.layout import check_run_id, new_run_id, read_json, wri
 def test_an_id_that_is_not_a_plain_folder_name_is_refused(run_id):
     with pytest.raises(RunError, match="cannot be the id of a run"):
         check_run_id(run_id)
-
-
-@given(st.text())
-def test_an_accepted_id_stays_inside_the_runs_directory(run_id):
-    try:
-        check_run_id(run_id)
-    except RunError:
-        return
-    assert (Path("/runs") / run_id).parent == Path("/runs")
-    assert (Path("/runs") / run_id).name == run_id
 
 
 @given(st.text(max_size=200), st.sampled_from(["bptt", "rate_m"]))
