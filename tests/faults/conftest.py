@@ -85,6 +85,11 @@ class Job:
         """Start the next attempt."""
         self.process = launch.start(self.run)
 
+    def train(self):
+        """Start the next attempt, and wait until it trains or has ended."""
+        self.start()
+        self.wait_for_start()
+
     def wait_until(self, condition, patience_s=PATIENCE_S):
         """Wait for the condition and return its first true value."""
         return wait_for(condition, patience_s, lambda: (judge(self.run), self.logs()), 0.005)

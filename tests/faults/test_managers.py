@@ -1,7 +1,5 @@
 """Several people and programs that manage one run, and programs that die while they do."""
 
-import os
-import pty
 import signal
 import subprocess
 import sys
@@ -45,17 +43,6 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.launch import launch
 launch.record_process = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 launch.start(RunDirectory(Path(sys.argv[1])))
-"""
-
-DASHBOARD = """
-import sys, threading
-from pathlib import Path
-from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.launch import launch
-from rbp_tui.dashboard.app import Dashboard
-run = RunDirectory(Path(sys.argv[1]))
-threading.Thread(target=launch.start, args=[run]).start()
-Dashboard(run.path.parent).run()
 """
 
 
@@ -135,16 +122,14 @@ def test_simultaneous_resumes_start_one_attempt_and_simultaneous_stops_and_kills
     assert "done" in output, output
     job.check_end("stopped")
 
-    job.start()
-    job.wait_for_start()
+    job.train()
     output = at_once(job, "stop", "kill", "kill")
     verdict = job.check_end("stopped", "killed")
     assert "done" in output and all(text == "done" or "is not running, it is" in text for text in output), output
     if verdict.status == "killed":
         assert verdict.reason.startswith("killed (")
 
-    job.start()
-    job.wait_for_start()
+    job.train()
     saved = job.saved_step
     output = at_once(job, "resume", "kill")
     assert output[1] == "done", output
@@ -156,31 +141,6 @@ def test_simultaneous_resumes_start_one_attempt_and_simultaneous_stops_and_kills
         assert "already" in output[0] or "still has process" in output[0], output
     job.check_end("killed")
     assert job.saved_step >= saved and starts(job) == sorted(set(starts(job)))
-
-
-def test_a_run_survives_the_kill_of_its_dashboard_and_can_be_found_again(new_job, rbp, tmp_path):
-    """A thread of the dashboard started the run, as its launch form does, and the terminal disappears with it."""
-    job = new_job(1, *LONG)
-    master, slave = pty.openpty()
-    environment = os.environ | {"TERM": "xterm-256color", "HOME": str(tmp_path)}
-    dashboard = subprocess.Popen(
-        [sys.executable, "-c", DASHBOARD, str(job.run.path)],
-        stdin=slave, stdout=slave, stderr=slave, env=environment, start_new_session=True,
-    )  # fmt: skip
-    os.close(slave)
-    shown = b""
-    while b"Presets" not in shown or not processes.processes_of(job.run):
-        shown += os.read(master, 65536)
-    dashboard.kill()
-    dashboard.wait(60)
-    os.close(master)
-    job.wait_for_start()
-    step = job.summary.step
-    job.wait_until(lambda: job.summary.step > step)
-    assert judge(job.run).status == "running"
-    output, _ = rbp(job, "stop", "last", "--json").communicate(timeout=120)
-    assert f'"id": "{job.run.id}"' in output and '"status": "stopped"' in output
-    job.check_end("stopped")
 
 
 def start_and_die(job):
@@ -210,8 +170,7 @@ def test_a_run_whose_worker_and_starter_are_killed_before_either_records_it_is_r
     start_and_die(job)
     processes.kill_all(job.run)
     assert last_attempt(job.run).attempt == 1 and not last_attempt(job.run).begun
-    job.start()
-    job.wait_for_start()
+    job.train()
     assert last_attempt(job.run).attempt == 2 and starts(job)[-1] == 2
     assert control.stop(job.run).status == "stopped"
     job.check_end("stopped")

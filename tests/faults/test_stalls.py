@@ -40,8 +40,7 @@ def stalls(job, since):
 
 def test_a_hung_collective_is_reported_with_the_waiting_stack_and_can_recover_or_be_killed(new_job, impatient):
     job = new_job(2, *LONG)
-    job.start()
-    job.wait_for_start()
+    job.train()
     job.wait_until(lambda: job.summary.step > 3)
     _, second = job.ranks()
     stopped = time.time()  # on a busy machine, two seconds may also pass before the first step
@@ -66,8 +65,7 @@ def test_a_hung_collective_is_reported_with_the_waiting_stack_and_can_recover_or
 
 def test_a_suspended_worker_looks_lost_until_it_continues_whatever_the_clock_says(new_job):
     job = new_job(1, *LONG)
-    job.start()
-    job.wait_for_start()
+    job.train()
     job.wait_until(lambda: job.summary.step > 3)
     job.ranks()[0].send_signal(signal.SIGSTOP)
     before = job.summary.step
@@ -91,8 +89,7 @@ def test_a_suspended_worker_looks_lost_until_it_continues_whatever_the_clock_say
 def test_processes_that_were_frozen_while_their_run_was_started_again_say_so_and_write_nothing_more(new_job):
     """On another host, to which frozen processes look like dead ones."""
     job = new_job(2, *LONG)
-    job.start()
-    job.wait_for_start()
+    job.train()
     job.wait_until(lambda: job.summary.step > 3)
     ranks = job.ranks()
     for process in ranks:
