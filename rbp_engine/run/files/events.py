@@ -6,6 +6,7 @@ epoch), `attempt` (1 for the first start, one more for every resume), `rank`, `s
 a number that is not finite is null. Text is printable: that of a damaged or hostile file becomes so when it is read.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, TypeAlias, get_args
@@ -355,23 +356,26 @@ def from_json(line: bytes) -> Event | None:
 
 
 def supersede(events: Iterable[Event]) -> list[Event]:
-    """Drop what a later attempt has repeated: events of earlier attempts beyond the step that it resumed from."""
+    """Drop what a later attempt has repeated: events of earlier attempts beyond the step that it resumed from.
+
+    From the last event on, so that each is compared with the lowest step and epoch at which a later attempt began: a
+    hostile file may begin one in every line.
+    """
     kept: list[Event] = []
-    for event in events:
-        if isinstance(event.body, RunStart):
-            kept = [old for old in kept if not superseded(old, event, event.body)]
-        kept.append(event)
-    return kept
-
-
-def superseded(old: Event, event: Event, start: RunStart) -> bool:
-    """Whether the attempt that begins with `event`, a `RunStart`, repeats what the `old` event reports."""
-    epoch = old.body.epoch if isinstance(old.body, Validation) else None
-    return bool(done_again(old.attempt, old.step, epoch, event, start))
+    step = epoch = math.inf
+    for event in reversed([*events]):
+        body = event.body
+        if event.step <= step and not (isinstance(body, Validation) and body.epoch > epoch):
+            kept.append(event)
+        if isinstance(body, RunStart):
+            step = min(step, event.step)
+            epoch = epoch if body.epoch is None else min(epoch, body.epoch)
+    return kept[::-1]
 
 
 def done_again(attempt: Any, step: Any, validated_epoch: Any, event: Event, start: RunStart) -> Any:
-    """`superseded` for the numbers of an event, or arrays of them; the epoch is that of a validation, else None."""
+    """Whether the attempt that begins with `event`, a `RunStart`, repeats an earlier event, by the numbers of that or
+    arrays of them; the epoch is that of a validation, else None."""
     again = step > event.step
     # A checkpoint made during an evaluation does not contain its result, though no step lies between the two.
     if validated_epoch is not None and start.epoch is not None:

@@ -147,6 +147,8 @@ class _Table:
         """Drop the rows that the attempt beginning with this event repeats."""
         attempt, step, epoch = self._columns[:3, : self._count]
         kept = ~done_again(attempt, step, epoch if self.names == VALIDATION else None, event, start)
+        if kept.all():
+            return
         self._columns = self._columns[:, : self._count][:, kept]
         self._count = self._columns.shape[1]
         self._known = np.any(~np.isnan(self._columns), axis=1)

@@ -26,7 +26,7 @@ from rbp_engine.run.files.events import (
     System,
     Validation,
     WarningRaised,
-    superseded,
+    done_again,
 )
 from rbp_engine.run.status.curves import Curve, CurveBuilder
 from rbp_engine.run.status.samples import (
@@ -234,7 +234,7 @@ class HistoryBuilder:
         return not isinstance(body, Validation) or (body.weights, body.split) == (LAST, self._curves.split)
 
     def _begin(self, event: Event, start: RunStart) -> None:
-        counting = [old for old in self._checkpoints if not superseded(old, event, start)]
+        counting = [old for old in self._checkpoints if not done_again(old.attempt, old.step, None, event, start)]
         self._checkpoints = deque(counting, CHECKPOINTS_KEPT)
         self._attempts[event.attempt] = Attempt(event.attempt, Mark(event.t, event.step), event.t, start)
         self._method, self._classes = start.method, start.classes or 0

@@ -68,7 +68,8 @@ class HistoryReader:
             except OSError as error:
                 self.errors.append(error)
                 continue
-            self._waiting += events
+            # Of the rank of its file alone: what is kept of each rank must not grow with the lines of a hostile file.
+            self._waiting += [event for event in events if reader.path.name == f"rank{event.rank}.jsonl"]
             if reader.behind and events:
                 newest.append(events[-1].attempt)
         ready, self._waiting = self._waiting, []

@@ -130,11 +130,15 @@ class SampleBuilder(Generic[S]):
         if not isinstance(body, RunStart):
             self._sample(event)
         elif event.rank == 0:
+            before = dict(self._layers)
             for layers, names in (("neuron", body.neuron_layers), ("weight", body.weight_layers)):
                 if names is not None:  # a run of another program says none
                     self._layers[layers] = tuple(names)
-            counting = [one for one in self._kept if not done_again(*one[:3], event, body)]
-            self._kept = [one for one in counting if self._fit(one[3])]
+            if self._layers != before:
+                self._kept = [one for one in self._kept if self._fit(one[3])]
+            # They are in the order of their steps: if the last one counts, all do.
+            if self._kept and done_again(*self._kept[-1][:3], event, body):
+                self._kept = [one for one in self._kept if not done_again(*one[:3], event, body)]
             self._steps_per_epoch = body.steps_per_epoch or self._steps_per_epoch
             self._made = None
 

@@ -9,18 +9,21 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rbp_engine.run.files.event_reader import read_events
 from rbp_engine.run.files.events import (
     CheckpointSaved,
     ErrorRaised,
     Event,
     Heartbeat,
     Metrics,
+    Probe,
     RunEnd,
     RunStart,
     System,
     Validation,
     WarningRaised,
     supersede,
+    to_json,
 )
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status.curves import Curve, CurveBuilder
@@ -33,6 +36,7 @@ from rbp_engine.run.status.history import (
     elapsed_s,
 )
 from rbp_engine.run.status.history_reader import HistoryReader, read_history
+from tests.limits import within_limits
 from tests.run_files import tell
 
 
@@ -178,6 +182,21 @@ def test_an_attempt_that_one_rank_has_reached_waits_for_the_others(tmp_path):
     history = reader.history()
     assert [attempt.number for attempt in history.attempts] == [1, 2]
     assert "memory/1" not in history.curves, "the second attempt starts again from step 1"
+
+
+def test_an_attempt_and_a_rank_of_its_own_in_every_line_take_little_time_and_memory(tmp_path):
+    run = RunDirectory(tmp_path)
+    run.events().parent.mkdir()
+    bodies: list[tuple[bool, Any]] = [(False, RunStart()), (True, System(rss=5)), (False, METRICS), (False, Probe("x"))]
+    lines = (to_json(Event(0, 1.0, n, n * ranks, n, body)) for n in range(10_000) for ranks, body in bodies)
+    run.events().write_text("".join(f"{line}\n" for line in lines))
+
+    def read(_: None) -> tuple[int, set[str], list[int]]:
+        history = read_history(run, first_rank=False)
+        return len(read_events(run.events())), {*history.curves}, [one.rank for one in history.processes]
+
+    curves = {"train/loss", "train/top1", "lr", "memory"}  # of rank 0, whose file it is
+    assert within_limits(read, [None]) == [(40_000, curves, [0])]
 
 
 def test_of_some_kinds_only_these_are_parsed(tmp_path):
