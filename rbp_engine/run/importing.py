@@ -58,13 +58,13 @@ class _Damaged(ValueError):
 @dataclass
 class _Table:
     """What files say of one run: the moment (seconds since the epoch) and the number at each step, by curve, and the
-    epoch of each step. `timed`: the moments are theirs, and not that of a file."""
+    epoch of each step. `identity` is a SHA-256 (hexadecimal) of their bytes."""
 
     curves: defaultdict[str, dict[int, tuple[float, float]]] = field(default_factory=lambda: defaultdict(dict))
     epochs: dict[int, int | None] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    timed: bool = True
+    identity: str = ""
     whole: bool = True
     _count: int = 0
 
@@ -85,15 +85,6 @@ class _Table:
         self.settings = {**settings, **self.settings}
         if len(self.settings) > MOST_CURVES:
             raise RunError(f"it has more than {MOST_CURVES} settings")
-
-    @property
-    def identity(self) -> str:
-        """The SHA-256 (hexadecimal) of what was read, wherever it lay."""
-        found = hashlib.sha256(repr(sorted(self.settings.items())).encode(errors="backslashreplace"))
-        for name, points in sorted(self.curves.items()):
-            numbers = [(step, number, t if self.timed else None) for step, (t, number) in points.items()]
-            found.update(repr((name, numbers)).encode(errors="backslashreplace"))
-        return found.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -161,9 +152,11 @@ def _sources(path: Path) -> list[list[Path]]:
 
 
 def _read(files: list[Path]) -> _Table:
-    table = _Table()
+    table, found = _Table(), hashlib.sha256()
     for path in files:
         with open_untrusted(path, limit=LARGEST_FILE) as file:
+            found.update(hashlib.file_digest(file, "sha256").digest())
+            file.seek(0)
             try:
                 (_read_events if _EVENTS in path.name else _read_csv)(file, path, table)
             except _Damaged as error:
@@ -171,6 +164,7 @@ def _read(files: list[Path]) -> _Table:
                 table.notes.append(one_line(f"{path.name} {error}: what is before it was taken"))
     if not table.curves:
         raise RunError("; ".join(["it holds no numbers", *table.notes]))
+    table.identity = found.hexdigest()
     return table
 
 
@@ -259,7 +253,7 @@ def _read_csv(file: BufferedReader, path: Path, table: _Table) -> None:
         for number, row in enumerate(reader, start=1):
             t = _number(row.get(time_of or ""))
             if t is None or not _FIRST_TIME <= t <= LATEST_T:
-                t, table.timed = modified, False
+                t = modified
             else:
                 values.pop(time_of or "", None)
             epoch, step = _whole(row.get(epoch_of or "")), _whole(row.get(step_of or ""))
@@ -305,8 +299,7 @@ def _whole(text: str | None) -> int | None:
 
 def _write(table: _Table, runs: Path, name: str, tags: list[str], path: Path, *, percent: bool) -> Imported:
     """The run of a table, unless it is there."""
-    identity = table.identity
-    run = RunDirectory(runs / f"imported-{identity[:8]}-{identity[8:12]}")
+    run = RunDirectory(runs / f"imported-{table.identity[:8]}-{table.identity[8:12]}")
     places, scales, notes = _places(table, percent=percent)
     if not any(table.epochs.values()) and any(part in (Part.HELD_OUT, Part.TEST) for part, _ in places.values()):
         notes.append("it says no epochs: its evaluations are counted as such")
@@ -325,7 +318,7 @@ def _write(table: _Table, runs: Path, name: str, tags: list[str], path: Path, *,
     begin, end = min(t for _, t in order), max(t for _, t in order)
     program = Program("TensorBoard" if _EVENTS in path.name else "CSV", sys.argv, here=False)
     # Without a seed, nothing says that runs of the same settings differ in it alone.
-    trained_by = program.name if SEED in settings.values else f"{program.name} {identity}"
+    trained_by = program.name if SEED in settings.values else f"{program.name} {table.identity}"
 
     def record(run: RunDirectory, summary: Summary) -> Summary:
         writer = ForeignRun(
