@@ -36,7 +36,7 @@ def test_a_part_too_small_for_every_class_is_refused(held_out):
     with pytest.raises(ValueError, match="the smallest class has 1"):
         stratified_indices(np.array([0, 0, 0, 1]), 2)
     # A tenth of two is none.
-    with pytest.raises(ValueError, match="10 of 100 images cannot .* 2 classes in both parts .* smallest class has 2"):
+    with pytest.raises(ValueError, match=r"10 of 100 images cannot .* 2 classes in both parts .* smallest class has 2"):
         stratified_indices(np.repeat([0, 1], [98, 2]), 0.1)
 
 
