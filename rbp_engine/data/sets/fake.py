@@ -41,7 +41,7 @@ class Fake(DataSet):
         data = opening.data
         made = arguments_of(data.args, data.size)
         if data.args.get("frames"):
-            train, test = fake_frames(timesteps=opening.timesteps, seed=opening.cut.seed, **made)
+            train, test = fake_frames(timesteps=opening.timesteps, **made)
             return event_feed(train, test, made["classes"], opening)
         return images_in_memory(fake(**made), opening)
 
@@ -108,9 +108,8 @@ def fake_frames(
     classes: int,
     train_size: int,
     test_size: int,
-    seed: int,
 ) -> "tuple[Samples, Samples]":
-    """Random frames, one per timestep, to train and to test on."""
+    """Random frames, one per timestep, to train and to test on; always the same."""
     from rbp_engine.data.events.cache import Samples
 
     channels, height, width = shape
@@ -119,7 +118,6 @@ def fake_frames(
         classes=classes,
         train_size=train_size,
         test_size=test_size,
-        seed=seed,
     )
     train, test = (
         Samples(side.pixels.view(len(side), timesteps, *shape).numpy(), side.labels.numpy(), scale=1 / 255)

@@ -8,10 +8,12 @@ from rbp_engine.data.sets.fake import fake
 from rbp_engine.preset.sections.data import DataSection
 
 
-def frames_of(timesteps: int, batch_size: int, held_out: float = 0.0, flip: bool = False, **args: Any) -> Feed:
+def frames_of(
+    timesteps: int, batch_size: int, held_out: float = 0.0, flip: bool = False, seed: int = 0, **args: Any
+) -> Feed:
     args |= {"shape": [2, 6, 5], "frames": True}
     data = DataSection(name="fake", batch_size=batch_size, flip=flip, args=args)
-    return open_feed(data, timesteps=timesteps, seed=0, held_out=held_out, device=torch.device("cpu"))
+    return open_feed(data, timesteps=timesteps, seed=seed, held_out=held_out, device=torch.device("cpu"))
 
 
 def test_images_have_the_given_shape_and_depend_only_on_the_seed():
@@ -35,6 +37,12 @@ def test_frames_have_time_first_and_an_epoch_has_each_once():
     assert torch.equal(epochs[0].flatten().sort().values, epochs[1].flatten().sort().values)
     assert torch.equal(torch.cat([frames for frames, _ in feed.train.epoch(0, 1)], 1), epochs[0][:, 4:])
     assert [len(labels) for _, labels in feed.test] == [4, 3]
+
+
+def test_every_run_is_tested_on_the_same_frames():
+    tested = [frames_of(2, 4, seed=seed, classes=3, train_size=10, test_size=4).test for seed in (1, 2)]
+    [(one, labels)], [(other, same)] = tested
+    assert torch.equal(one, other) and torch.equal(labels, same)
 
 
 def test_frames_are_held_out_and_mirrored_like_event_data():
