@@ -128,7 +128,8 @@ def _run_attempt(
     limits = read_limits(run, preset.guard, early_stop, first=first)
     _write_start(session, journal, process, found, gap_from, reached, exact=not inexact)
     if first:
-        journal.alerts = AlertWatch([parse_alert(text) for text in preset.guard.alerts], memory_of(device))
+        rules = [parse_alert(text) for text in preset.guard.alerts]
+        journal.alerts = AlertWatch(rules, memory_of(device), feed.validation.split)
     for warning in warnings if first else ():
         journal.write(WarningRaised(visible(warning)))
         journal.say(warning)

@@ -4,22 +4,26 @@ from collections.abc import Iterator, Sequence
 
 from rbp_engine.guard.alert_rule import MEMORY, AlertRule
 from rbp_engine.printable import one_line, visible
-from rbp_engine.run.files.events import AlertRaised, Body, Metrics, System, Validation
+from rbp_engine.run.files.events import LAST, AlertRaised, Body, Metrics, System, Validation
 
 _PREFIXES: dict[type[Body], str] = {Metrics: "train.", Validation: "val.", System: ""}
 
 
 class AlertWatch:
-    """Looks at the events that a process writes; `capacity` is the memory that there is, in bytes."""
+    """Looks at the events that a process writes.
 
-    def __init__(self, rules: Sequence[AlertRule], capacity: int) -> None:
+    `capacity` is the memory that there is, in bytes, `split` what epochs are evaluated on.
+    """
+
+    def __init__(self, rules: Sequence[AlertRule], capacity: int, split: str) -> None:
         self._waiting = list(rules)
         self._capacity = capacity
+        self._evaluations = (LAST, split)
 
     def see(self, body: Body, epoch: int, step: int) -> Iterator[AlertRaised]:
         """The alerts that an event raises, after so many complete epochs and steps."""
         prefix = _PREFIXES.get(type(body))
-        if prefix is None or (isinstance(body, Validation) and body.weights != "last"):
+        if prefix is None or (isinstance(body, Validation) and (body.weights, body.split) != self._evaluations):
             return
         epoch = getattr(body, "epoch", epoch)
         for rule in list(self._waiting):

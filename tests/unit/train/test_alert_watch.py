@@ -1,6 +1,7 @@
 """Alerts of a run: told of once, with the number that raised them, and sent by the hook."""
 
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -15,8 +16,8 @@ from rbp_engine.train.record.alert_watch import AlertWatch
 from rbp_engine.train.record.journal import Journal
 
 
-def watch(*rules: str, capacity: int = 1000) -> AlertWatch:
-    return AlertWatch([parse_alert(rule) for rule in rules], capacity)
+def watch(*rules: str, capacity: int = 1000, split: str = "test") -> AlertWatch:
+    return AlertWatch([parse_alert(rule) for rule in rules], capacity, split)
 
 
 def validation(top1: float | None, epoch: int, weights: str = "last") -> Validation:
@@ -46,6 +47,12 @@ def test_memory_is_a_share_of_what_there_is_or_bytes():
 )
 def test_a_number_that_is_not_known_or_of_something_else_raises_nothing(body):
     assert not list(watch("val.top1 < 1", "train.loss > 0", "memory > 0 %", "gpu_util < 1").see(body, 3, 30))
+
+
+def test_of_a_run_with_held_out_data_the_test_at_its_end_raises_nothing():
+    watching = watch("val.top1 < 1", split="held-out")
+    assert not list(watching.see(validation(0.1, 3), 3, 30))
+    assert list(watching.see(replace(validation(0.1, 3), split=one_line("held-out")), 3, 30))
 
 
 def summary() -> Summary:
