@@ -31,13 +31,18 @@ def runs(request, tmp_path):
 
 
 @pytest.mark.parametrize("runs", VERSIONS, indirect=True)
-def test_all_their_events_and_checkpoints_can_be_read(runs):
-    for name in ("completed", "stopped"):
-        run = RunDirectory(runs / name)
-        assert judge(run, load_summary(run)).status == name
-        lines = run.events().read_bytes().splitlines()
-        assert len(lines) > 10 and all(from_json(line) for line in lines)
-        assert {verify(path).progress.step for path in run.checkpoints.iterdir()}
+@pytest.mark.parametrize("name", ["completed", "stopped"])
+def test_all_of_one_can_be_read_and_it_is_what_its_preset_makes_and_its_other_files_come_to(runs, name):
+    run = RunDirectory(runs / name)
+    written, folded = load_summary(run), fold(run)
+    assert judge(run, written).status == name
+    lines = run.events().read_bytes().splitlines()
+    assert len(lines) > 10 and all(from_json(line) for line in lines)
+    assert {verify(path).progress.step for path in run.checkpoints.iterdir()}
+    loaded = load_preset(str(run.preset_toml), code=run.code)
+    assert (written.experiment, written.seed) == (loaded.experiment, loaded.preset.run.seed)
+    assert abs(written.updated - folded.updated) < 1.0 and abs(written.progressed - folded.progressed) < 1.0
+    assert replace(folded, updated=written.updated, progressed=written.progressed) == written
 
 
 @pytest.mark.parametrize("runs", VERSIONS, indirect=True)
@@ -47,24 +52,6 @@ def test_they_can_be_reported_and_resumed(runs, rbp):
     assert (resumed.status, resumed.epoch, resumed.attempt) == ("completed", 4, 2)
     rows = rbp.json("report")["rows"]
     assert [(row["network"], row["timesteps"]) for row in rows] == [("nets.py:net", 2), ("nets.py:net", 8)]
-
-
-@pytest.mark.parametrize("runs", VERSIONS, indirect=True)
-@pytest.mark.parametrize("name", ["completed", "stopped"])
-def test_in_a_sweep_they_are_what_their_preset_makes_today(runs, name):
-    run = RunDirectory(runs / name)
-    loaded = load_preset(str(run.preset_toml), code=run.code)
-    summary = load_summary(run)
-    assert (summary.experiment, summary.seed) == (loaded.experiment, loaded.preset.run.seed)
-
-
-@pytest.mark.parametrize("runs", VERSIONS, indirect=True)
-@pytest.mark.parametrize("name", ["completed", "stopped"])
-def test_their_summaries_are_what_their_other_files_come_to(runs, name):
-    run = RunDirectory(runs / name)
-    written, folded = load_summary(run), fold(run)
-    assert abs(written.updated - folded.updated) < 1.0 and abs(written.progressed - folded.progressed) < 1.0
-    assert replace(folded, updated=written.updated, progressed=written.progressed) == written
 
 
 @pytest.mark.parametrize("runs", VERSIONS, indirect=True)

@@ -18,6 +18,12 @@ def disk(tmp_path):
         yield folder
 
 
+def fill(disk):
+    with pytest.raises(OSError), (disk / ".filler").open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+
+
 def check_failed_well(run, look):
     verdict = look.end(run)
     assert (verdict.status, verdict.cause) == ("failed", Cause.DISK)
@@ -53,9 +59,7 @@ def test_a_disk_filled_by_others_fails_the_run_with_that_reason(disk, new_run, l
     run = new_run("epochs=500", *IDLE, "train.checkpoint_every=1 h", runs=disk)
     launch.start(run)
     look.first(run, CheckpointSaved)
-    with pytest.raises(OSError), (disk / ".filler").open("wb", buffering=0) as file:
-        while True:
-            file.write(bytes(4096))
+    fill(disk)
     check_failed_well(run, look)
     (disk / ".filler").unlink()
 
@@ -74,9 +78,7 @@ def test_a_disk_with_room_only_for_the_start_fails_the_run_with_that_reason(disk
 def test_a_full_disk_refuses_a_new_run_and_nothing_of_it_remains(disk, new_run, monkeypatch, locks):
     monkeypatch.setattr(lease, "_reaches_all", lambda descriptor: locks)
     remount(disk, "size=64k")
-    with pytest.raises(OSError), (disk / ".filler").open("wb", buffering=0) as file:
-        while True:
-            file.write(bytes(4096))
+    fill(disk)
     with pytest.raises(launch.RunError, match="No space left"):
         new_run(runs=disk)
     assert [path.name for path in disk.iterdir()] == [".filler"]

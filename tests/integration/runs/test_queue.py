@@ -98,6 +98,13 @@ def kill_dispatcher():
         wait_for(lambda: dispatcher() is None)
 
 
+def wait_for_hook(run, attempt, line):
+    """Wait until the hooks of an attempt have said this; all that they have said."""
+    log = run.control / f"hook-{attempt}"
+    wait_for(lambda: log.exists() and line in log.read_text().splitlines())
+    return log.read_text()
+
+
 def holds_of(pid):
     """The holds that a process has open, without their random ends."""
     links = set()
@@ -214,13 +221,11 @@ def test_hooks_run_once_per_attempt_in_the_users_environment(submit, machine, mo
     arrange.set_paused(False)
     settled(run)
     verdict = judge(run)
-    log = run.control / "hook-1"
-    wait_for(lambda: log.exists() and "failed\n" in log.read_text().splitlines(keepends=True))
-    text = log.read_text()
+    text = wait_for_hook(run, 1, "failed")
     assert verdict.cause
     assert f"on_end {run.id} failed {verdict.cause} mine\n{verdict.reason}\n{Path.home()}\nexit code 3\n" in text
     run_hooks(run, "hook-1", verdict, ["on_end"])
-    assert log.read_text() == text
+    assert (run.control / "hook-1").read_text() == text
 
     worker = start.begin(run)  # a run that came from the queue goes back to it
     assert worker is None
@@ -239,8 +244,7 @@ def test_a_run_started_without_waiting_has_its_hooks_too(tmp_path, new_run, mach
     worker = start.begin(run)
     assert worker is not None and worker.wait(60) == 1
     assert settled(run) == ["failed"]
-    log = run.control / "hook-2"
-    wait_for(lambda: log.exists() and "failed" in log.read_text().splitlines())
+    wait_for_hook(run, 2, "failed")
 
 
 def test_a_hanging_hook_is_killed_with_all_its_processes(tmp_path, new_run, machine):
@@ -276,8 +280,7 @@ def test_a_run_killed_from_outside_restarts_from_its_checkpoint_up_to_the_retrie
     os.kill(last_attempt(run).process.pid, signal.SIGKILL)
     assert settled(run) == ["lost"]
     assert newest_begun(run) == 2
-    log = run.control / "hook-2"
-    wait_for(lambda: log.exists() and "lost" in log.read_text().splitlines())
+    wait_for_hook(run, 2, "lost")
 
 
 def test_a_run_that_was_started_at_once_restarts_with_the_processes_that_it_had(tmp_path):
