@@ -96,9 +96,8 @@ def test_a_chain_of_presets_is_at_most_32_long_and_its_end_is_named(folder):
     assert load_preset("p568").sources["model.name"] == "presets/p599.toml:2"
     with pytest.raises(PresetError) as caught:
         load_preset("p0")
-    assert str(caught.value).startswith(
-        "presets/p31.toml: 1 problem\n  extends (line 1)  one too many: already 32 presets"
-    )
+    message = "presets/p31.toml: 1 problem\n  extends (line 1)  one too many: already 32 presets"
+    assert str(caught.value).startswith(message)
 
 
 def test_what_is_wrong_with_many_keys_is_told_of_the_first_and_thousands_are_refused(folder):

@@ -362,9 +362,8 @@ def test_a_neuron_and_a_surrogate_of_ones_own_are_read_and_are_part_of_the_exper
     Path("mine.py").write_text("class N: ...\ndef slope(x): return x\n")
     assert load(text).experiment != loaded.experiment
     assert load("", "neuron.name=mine.py:N").label.endswith("· mine.py:N")
-    assert "has no class or function called 'slop'. Did you mean 'slope'?" in refusal(
-        "", "neuron.surrogate=mine.py:slop"
-    )
+    unknown = refusal("", "neuron.surrogate=mine.py:slop")
+    assert "has no class or function called 'slop'. Did you mean 'slope'?" in unknown
     assert 'expected lif, or your own as file.py:name, got the string "LIF"' in refusal("", "neuron.name=LIF")
 
 
@@ -384,12 +383,9 @@ def test_metrics_of_ones_own_are_read_like_a_network_and_are_no_part_of_the_expe
     loaded = load("extends = 'sub/base.toml'\n")
     assert loaded.own_code["probes.own"].path == Path("sub/mine.py").absolute()
     assert loaded.experiment == load("").experiment
-    assert "mine.py has no class or function called 'measur'. Did you mean" in refusal(
-        "extends = 'sub/base.toml'\n", "probes.own=sub/mine.py:measur"
-    )
-    assert 'expected a function of your own as "mine.py:measure", or "" for none, got' in refusal(
-        "[probes]\nown = 'mine.py'\n"
-    )
+    unknown, none = refusal("", "probes.own=sub/mine.py:measur"), refusal("[probes]\nown = 'mine.py'\n")
+    assert "mine.py has no class or function called 'measur'. Did you mean" in unknown
+    assert 'expected a function of your own as "mine.py:measure", or "" for none, got' in none
 
 
 def test_arguments_can_be_given_as_overrides():

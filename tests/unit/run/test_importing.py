@@ -26,8 +26,13 @@ from rbp_engine.run.store.run_settings import read_settings
 from rbp_engine.run.store.store import list_runs
 from tests.run_files import events_of
 
-#: Numbers of 24 bits of which none is a round one; TensorBoard keeps no more.
-THIRDS = [struct.unpack("<f", struct.pack("<f", 1 / (3 + step)))[0] for step in range(8)]
+
+def single(number: float) -> float:
+    """The number in 24 bits: TensorBoard keeps no more."""
+    return struct.unpack("<f", struct.pack("<f", number))[0]
+
+
+THIRDS = [single(1 / (3 + step)) for step in range(8)]
 
 
 def write_events(
@@ -65,17 +70,13 @@ def test_curves_of_tensorboard_are_those_of_the_run_to_the_last_digit(tmp_path):
     one = only(import_runs(write_events(tmp_path / "resnet"), tmp_path / "runs", tags=["theirs"]))
     assert one.new and one.curves == 4 and one.notes == ("it says no epochs: its evaluations are counted as such",)
     metrics = events_of(one.run, Metrics)
-    assert [(event.t, event.step, event.body.loss) for event in metrics] == [
-        (1.7e9 + step, step, THIRDS[step]) for step in range(8)
-    ]
+    logged = [(1.7e9 + step, step, third) for step, third in enumerate(THIRDS)]
+    assert [(event.t, event.step, event.body.loss) for event in metrics] == logged
     tests = events_of(one.run, Validation)
     assert [(event.step, event.body.split, event.body.top1, event.body.loss) for event in tests] == [
-        (step, "test", struct.unpack("<f", struct.pack("<f", THIRDS[step] / 2))[0], THIRDS[step] * 2)
-        for step in (1, 3, 5, 7)
+        (step, "test", single(THIRDS[step] / 2), THIRDS[step] * 2) for step in (1, 3, 5, 7)
     ]
-    assert [float(value) for (value,) in rows_of(one, "own.spikes")] == [
-        struct.unpack("<f", struct.pack("<f", 1 - third))[0] for third in THIRDS
-    ]
+    assert [float(value) for (value,) in rows_of(one, "own.spikes")] == [single(1 - third) for third in THIRDS]
     summary = load_summary(one.run)
     assert (summary.name, summary.tags, summary.program, summary.status) == (
         "resnet", ["theirs"], "TensorBoard", "completed"
@@ -92,10 +93,8 @@ def test_what_a_resumed_run_has_trained_again_counts_once(tmp_path):
     write_events(tmp_path / "logs", range(6))
     write_events(tmp_path / "logs", range(4, 8), at=1.7e9 + 1000)
     one = only(import_runs(tmp_path / "logs", tmp_path / "runs"))
-    found = events_of(one.run, Metrics)
-    assert [(event.step, event.t) for event in found] == [
-        (step, 1.7e9 + step + 1000 * (step >= 4)) for step in range(8)
-    ]
+    found = {event.step: event.t for event in events_of(one.run, Metrics)}
+    assert found == {step: 1.7e9 + step + 1000 * (step >= 4) for step in range(8)}
     # How long it trained is not known: between its first and last number are a pause and all evaluations.
     assert load_summary(one.run).trained_s == 0.0 and compare([one.run]).groups[0].epoch_s is None
 

@@ -35,11 +35,8 @@ def create(request: LaunchRequest) -> RunDirectory:
 def test_a_repeated_run_is_the_same_experiment_even_if_preset_and_code_changed(tmp_path):
     (tmp_path / "nets.py").write_text(NETS)
     (tmp_path / "mine.toml").write_text('extends = "digits"\n[run]\nseed = 3\n[train]\nepochs = 7\n')
-    run = create(
-        LaunchRequest(
-            "./mine.toml", ("arch=nets.py:net", "lr=0.02"), LaunchOptions(tmp_path / "runs", Resources(2), retries=1)
-        )
-    )
+    options = LaunchOptions(tmp_path / "runs", Resources(2), retries=1)
+    run = create(LaunchRequest("./mine.toml", ("arch=nets.py:net", "lr=0.02"), options))
     for name in ("nets.py", "mine.toml"):
         (tmp_path / name).write_text("broken(")
     again = create(LaunchRequest.like(run))
@@ -72,15 +69,12 @@ def test_a_job_with_a_given_seed_continues_only_a_run_of_that_seed(tmp_path):
 def test_a_changed_value_replaces_the_one_given_under_either_name():
     options = LaunchOptions(Path("a b"), Resources(2), "none")
     request = LaunchRequest("digits", ("optim.lr=1", "T=2", "lr=3"), options, (4,), run_id="x")
-    assert shlex.join(request.command) == (
-        "rbp train digits lr=3 T=2 --seeds 4 --id x --gpus none --nproc 2 --runs-dir 'a b'"
-    )
-    assert shlex.join(request.without("lr").command) == "rbp train digits T=2 seed=4 --nproc 2 --runs-dir 'a b'"
+    where = "--nproc 2 --runs-dir 'a b'"
+    assert shlex.join(request.command) == f"rbp train digits lr=3 T=2 --seeds 4 --id x --gpus none {where}"
+    assert shlex.join(request.without("lr").command) == f"rbp train digits T=2 seed=4 {where}"
     other = request.changed("train.accumulate", "2").changed("train.accumulate", "4").changed("seed", "7")
     assert other.overrides == (*request.overrides, "train.accumulate=4", "seed=7")
-    assert shlex.join(request.changed("lr", "0.1").command) == (
-        "rbp train digits T=2 seed=4 lr=0.1 --nproc 2 --runs-dir 'a b'"
-    )
+    assert shlex.join(request.changed("lr", "0.1").command) == f"rbp train digits T=2 seed=4 lr=0.1 {where}"
 
 
 @pytest.mark.parametrize("text", ["", ",", "1,1", "1,01", "1,two", "-1", "1.5", "9" * 19])
@@ -132,9 +126,7 @@ def test_an_impossible_launch_is_refused_before_anything_is_created(tmp_path, re
 @pytest.mark.parametrize(
     ("retries", "machine"), [(1, ""), (0, '[hooks]\non_end = "true"\n'), (0, '[hooks]\non_failure = "true"\n')]
 )
-def test_without_a_place_for_the_dispatcher_a_run_that_needs_it_is_neither_made_nor_started(
-    tmp_path, monkeypatch, retries, machine
-):
+def test_a_run_that_needs_a_dispatcher_is_not_made_where_none_can_be(tmp_path, monkeypatch, retries, machine):
     earlier = create(LaunchRequest("digits", ("epochs=1",), LaunchOptions(tmp_path / "runs")))
     before = earlier.run_json.read_bytes(), earlier.summary_json.read_bytes()
     (tmp_path / "config").mkdir()

@@ -49,9 +49,7 @@ def link(run: RunDirectory, name: str, target: Path) -> None:
 @pytest.mark.parametrize(
     ("acts", "name"), [*((RESUME, name) for name in TO_FILES + TO_FOLDERS), (STOP, TO_FILES[0]), (STOP, TO_FOLDERS[0])]
 )
-def test_a_run_with_a_link_is_not_resumed_or_stopped_and_nothing_is_written_or_deleted(
-    make_run, elsewhere, tmp_path, ended_pid, name, acts
-):
+def test_nothing_is_written_or_deleted_where_a_run_has_a_link(make_run, elsewhere, tmp_path, ended_pid, name, acts):
     run = make_run("job", status="failed", attempt={"pid": ended_pid}) if acts is RESUME else make_run("job")
     link(run, name, elsewhere if name in TO_FOLDERS else elsewhere / "thesis.txt")
     before = contents(tmp_path)

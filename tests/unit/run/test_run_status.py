@@ -71,9 +71,7 @@ def error_file(run: RunDirectory, content: str, rank: str = "0") -> Path:
         *((damaged, False) for damaged in ("", "{", "[]", '{"message": null}', '"x"')),
     ],
 )
-def test_an_error_file_of_torch_is_a_failure_with_its_message_unless_it_is_of_a_signal_or_damaged(
-    gone, content, failed
-):
+def test_an_error_file_of_torch_is_a_failure_unless_it_is_of_a_signal_or_damaged(gone, content, failed):
     error_file(gone, content)
     verdict = judge(gone)
     assert verdict == Verdict("failed", "ValueError: no", Cause.ERROR) if failed else verdict.status == "lost"
@@ -212,9 +210,7 @@ def test_the_reason_is_the_earliest_error_of_a_process_s_own_then_a_signal_then_
     tell(two_gone, rank=1)
     assert judge(two_gone) == Verdict("failed", "process 0: lost the other processes", Cause.LOST_PROCESS)
     launcher_log(two_gone, 1, 1).write_text(report(("22:31:00", 3, KILLED)))
-    assert judge(two_gone) == Verdict(
-        "killed", "process 3 was ended by signal 9 (SIGKILL: probably out of memory)", Cause.LOST_PROCESS
-    )
+    assert judge(two_gone) == Verdict("killed", f"process 3 was {BY_SIGNAL_9}", Cause.LOST_PROCESS)
     tell(two_gone, ErrorRaised("second"), rank=2, now=30.0)
     tell(two_gone, ErrorRaised("first", cause="own_code"), rank=1, now=20.0)
     assert judge(two_gone) == Verdict("failed", "process 1: first", Cause.OWN_CODE)
@@ -253,6 +249,7 @@ def report(*failures: tuple[str, int, str], root: int = 0) -> str:
 
 KILLED, ENDED_BY_LAUNCHER = "-9 (pid: 13377)  (SIGKILL)", "-15 (pid: 13408)  (SIGTERM)"
 GAVE_UP, ABORTED = "1 (pid: 13376) ", "-6 (pid: 13376)  (SIGABRT)"
+BY_SIGNAL_9 = "ended by signal 9 (SIGKILL: probably out of memory)"
 
 
 @pytest.mark.parametrize(
@@ -271,9 +268,7 @@ GAVE_UP, ABORTED = "1 (pid: 13376) ", "-6 (pid: 13376)  (SIGABRT)"
 )
 def test_the_killed_process_is_named_and_not_the_one_that_ended_because_of_it(two_gone, log, who):
     launcher_log(two_gone, 1, 0).write_text(log)
-    assert judge(two_gone) == Verdict(
-        "killed", f"{who} ended by signal 9 (SIGKILL: probably out of memory)", Cause.LOST_PROCESS
-    )
+    assert judge(two_gone) == Verdict("killed", f"{who} {BY_SIGNAL_9}", Cause.LOST_PROCESS)
 
 
 def test_the_first_of_the_processes_killed_on_several_nodes_is_named(two_gone):

@@ -64,9 +64,9 @@ def test_a_job_file_is_a_script_that_starts_or_resumes_its_run(resources):
     assert ('--nnodes 4 --rdzv "$head:$port"' in text) == (resources.nodes > 1) == ("scontrol show hostnames" in text)
 
     command = next(line for line in text.replace("\\\n", "").splitlines() if line.startswith("srun"))
-    words = subprocess.run(
-        ["bash", "-c", f'srun() {{ printf "%s\\n" "$@"; }}\n{command}'], text=True, capture_output=True, check=True
-    ).stdout.splitlines()
+    stub = 'srun() { printf "%s\\n" "$@"; }\n'
+    done = subprocess.run(["bash", "-c", stub + command], text=True, capture_output=True, check=True)
+    words = done.stdout.splitlines()
     assert words[1:7] == [*rbp, "train", FILES, "run.name=it's $HOME"]
     assert words[7] == "run.device=cpu", "without a card of its own, it must not take one that it sees"
     assert words[words.index("--nproc") + 1] == str(resources.processes)
@@ -75,17 +75,8 @@ def test_a_job_file_is_a_script_that_starts_or_resumes_its_run(resources):
 
 
 @pytest.mark.parametrize(("code", "requeued"), [(0, ""), (1, ""), (4, ""), (5, "scontrol requeue 17\n")])
-def test_only_a_run_that_a_signal_has_ended_is_requeued_and_the_exit_code_is_kept(
-    code, requeued, tmp_path, monkeypatch
-):
-    monkeypatch.chdir(tmp_path)
-    stubs = (
-        f'srun() {{ return {code}; }}\nscontrol() {{ echo "scontrol $*"; }}\nSLURM_JOB_ID=17 SLURM_CPUS_PER_TASK=1\n'
-    )
-    done = subprocess.run(
-        ["bash", "-c", stubs + script(SlurmJob("job", 1, 0, 1), "rbp train")],
-        text=True,
-        capture_output=True,
-        check=False,
-    )
+def test_only_a_run_that_a_signal_has_ended_is_requeued_and_the_exit_code_is_kept(code, requeued, tmp_path):
+    stubs = f'srun() {{ return {code}; }}\nscontrol() {{ echo "scontrol $*"; }}\nSLURM_JOB_ID=17\n'
+    words = ["bash", "-c", f"{stubs}SLURM_CPUS_PER_TASK=1\n{script(SlurmJob('job', 1, 0, 1), 'rbp train')}"]
+    done = subprocess.run(words, cwd=tmp_path, text=True, capture_output=True, check=False)
     assert (done.returncode, done.stdout) == (code, requeued)

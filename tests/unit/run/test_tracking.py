@@ -252,9 +252,8 @@ def test_a_report_has_the_accuracies_on_test_data(tmp_path, logged, last, best):
     for _ in ("as it was written", "made anew from the events"):
         counting, excluded = collect([RunDirectory(run.folder)])
         assert [(one.last, one.best) for one in counting] == ([] if last is None else [(last, best)])
-        assert [one.reason for one in excluded] == [
-            "completed, without an accuracy on the test set: log it as test_acc"
-        ] * (last is None)
+        why = "completed, without an accuracy on the test set: log it as test_acc"
+        assert [one.reason for one in excluded] == [why] * (last is None)
         (run.folder / "summary.json").unlink(missing_ok=True)
 
 

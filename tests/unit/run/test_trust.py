@@ -48,9 +48,7 @@ def test_code_that_is_not_seen_is_not_taken_for_none(launched, tmp_path):
             require(launched)
 
 
-def test_a_run_with_the_code_that_is_asked_for_is_trusted_on_a_node_with_another_state_directory(
-    launched, tmp_path, monkeypatch
-):
+def test_a_run_with_the_code_that_is_asked_for_is_trusted_on_another_node(launched, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "another node"))
     sources = {path.name: path.read_bytes() for path in launched.code.iterdir()}
     with pytest.raises(Untrusted):
@@ -87,9 +85,8 @@ def test_a_run_without_code_is_plain_data_and_nothing_is_kept_about_it(make_run,
 def test_unknown_code_is_refused_in_one_sentence_that_says_what_to_do(unpacked, use):
     with pytest.raises(Untrusted) as refused:
         use(unpacked)
-    assert str(refused.value) == (
-        "own would execute code/nets.py, which you have not launched here; if you trust it, add --trust"
-    )
+    message = "own would execute code/nets.py, which you have not launched here; if you trust it, add --trust"
+    assert str(refused.value) == message
     assert len(list(unpacked.path.parent.iterdir())) == 1
 
 
@@ -185,9 +182,7 @@ def test_a_hook_executes_nothing_that_came_with_a_run(make_run, tmp_path, monkey
     assert "executed\n" not in said and "No module named 'tensorboard" in said and said.endswith(f"in {run.path}\n")
 
 
-def test_hooks_run_in_the_home_or_where_others_may_write_into_it_in_the_state_directory(
-    make_run, tmp_path, monkeypatch
-):
+def test_hooks_run_in_the_home_or_if_others_may_write_into_it_in_the_state(make_run, tmp_path, monkeypatch):
     home = home_of_hooks(tmp_path, monkeypatch, "pwd")
     run = make_run("job")
     for attempt, (mode, folder) in enumerate([(0o700, home), (0o777, tmp_path / "state" / "rbp")]):

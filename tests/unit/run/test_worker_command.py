@@ -52,12 +52,14 @@ def test_torchrun_understands_its_command_and_its_environment():
 def test_the_processes_share_the_cores_unless_the_user_sets_threads(tmp_path, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     cores = len(os.sched_getaffinity(0))
-    assert launch.environment(RunDirectory(tmp_path), Asked(), 1)["OMP_NUM_THREADS"] == str(cores)
-    assert (
-        launch.environment(RunDirectory(tmp_path), Asked(resources=Resources(2 * cores)), 1)["OMP_NUM_THREADS"] == "1"
-    )
+
+    def threads(processes: int) -> str:
+        asked = Asked(resources=Resources(processes))
+        return launch.environment(RunDirectory(tmp_path), asked, 1)["OMP_NUM_THREADS"]
+
+    assert (threads(1), threads(2 * cores)) == (str(cores), "1")
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    assert launch.environment(RunDirectory(tmp_path), Asked(resources=Resources(2)), 1)["OMP_NUM_THREADS"] == "7"
+    assert threads(2) == "7"
 
 
 def test_what_rbp_sets_for_a_worker_gives_way_to_what_the_user_has_set(tmp_path, monkeypatch):
