@@ -3,6 +3,7 @@
 import itertools
 import math
 import sys
+from dataclasses import replace
 
 import optuna
 import pytest
@@ -131,12 +132,8 @@ def test_it_prunes_what_optuna_itself_prunes_in_a_study_that_is_never_rebuilt(wh
 def test_what_a_run_did_after_it_was_pruned_does_not_count(whole):
     space = SearchSpace("s", SPACE.settings, "median", EPOCHS)
     trials = whole["median"]
-    longer = [
-        SearchTrial(trial.number, trial.values, trial.state, trial.score, curve(trial.values))
-        if trial.state is TrialState.PRUNED
-        else trial
-        for trial in trials
-    ]
+    pruned = [trial.state is TrialState.PRUNED for trial in trials]
+    longer = [replace(one, scores=curve(one.values)) if was else one for one, was in zip(trials, pruned, strict=True)]
     assert longer != trials
     for number in (12, 18, 24):
         assert propose(space, longer, number) == propose(space, trials, number)

@@ -1,9 +1,9 @@
 """What `rbp eval` keeps in a run."""
 
+import functools
 import json
-from collections.abc import Callable
+import operator
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -32,36 +32,25 @@ def test_what_is_saved_is_read_and_the_other_part_stays(run):
     assert found.by_class.matrix() == [[9, 1], [1, 9]]
 
 
-def put(part: str, *path: Any) -> Callable[[dict[str, Any], Any], None]:
-    def change(document: dict[str, Any], value: Any) -> None:
-        holder = document[part]
-        for key in path[:-1]:
-            holder = holder[key]
-        holder[path[-1]] = value
-
-    return change
-
-
 DAMAGES = [
-    (put("by_class", "classes"), [[], {}, None, [3], [{}]]),
-    (put("by_class", "classes", 0, "samples"), [-1, 1.5, None, "7", 1e400, 10**30]),
-    (put("by_class", "confusions", 0, "label"), [2, -1, 10**9]),
-    (put("by_class", "worst", 1, "confidence"), [1.5, -0.1, float("nan")]),
-    (put("by_class", "of", "top1"), [7, None, []]),
-    (put("by_class", "of"), [None, [], 3]),
-    (put("robustness", "rows", 0, "kind"), ["sideways", 3]),
-    (put("robustness", "rows", 0, "top1"), [2.0, "x"]),
-    (put("robustness", "of", "t"), [1e12, "yesterday"]),
-    (put("robustness", "seed"), [None, "0"]),
+    (("by_class", "classes"), [[], {}, None, [3], [{}]]),
+    (("by_class", "classes", 0, "samples"), [-1, 1.5, None, "7", 1e400, 10**30]),
+    (("by_class", "confusions", 0, "label"), [2, -1, 10**9]),
+    (("by_class", "worst", 1, "confidence"), [1.5, -0.1, float("nan")]),
+    (("by_class", "of", "top1"), [7, None, []]),
+    (("by_class", "of"), [None, [], 3]),
+    (("robustness", "rows", 0, "kind"), ["sideways", 3]),
+    (("robustness", "rows", 0, "top1"), [2.0, "x"]),
+    (("robustness", "of", "t"), [1e12, "yesterday"]),
+    (("robustness", "seed"), [None, "0"]),
 ]
 
 
-@pytest.mark.parametrize(("change", "values"), DAMAGES)
-def test_a_damaged_file_is_nothing(run, change, values):
-    whole = evaluation()
+@pytest.mark.parametrize(("path", "values"), DAMAGES)
+def test_a_damaged_file_is_nothing(run, path, values):
     for value in values:
-        document = json.loads(json.dumps(whole.as_json()))
-        change(document, value)
+        document = json.loads(json.dumps(evaluation().as_json()))
+        functools.reduce(operator.getitem, path[:-1], document)[path[-1]] = value
         run.evaluation_json.write_text(json.dumps(document))
         assert read_evaluation(run) == Evaluation(), value
 

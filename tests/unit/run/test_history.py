@@ -84,10 +84,8 @@ def test_a_history_is_what_still_counts_of_the_events_however_they_come(events, 
         curve = history.curves.get({"loss": "train/loss", "top1": "validation/top1"}[name])
         counting = [getattr(event.body, name) for event in kept if isinstance(event.body, kind)]
         assert (curve.value.tolist() if curve else []) == counting
-    assert (
-        list(history.checkpoints)
-        == [event for event in kept if isinstance(event.body, CheckpointSaved)][-CHECKPOINTS_KEPT:]
-    )
+    saved = [event for event in kept if isinstance(event.body, CheckpointSaved)]
+    assert list(history.checkpoints) == saved[-CHECKPOINTS_KEPT:]
     alerts = [event for event in events if isinstance(event.body, (WarningRaised, ErrorRaised))]
     assert list(history.alerts) == alerts[-ALERTS_KEPT:]
     newest = [event for event in alerts if event.attempt == events[-1].attempt]

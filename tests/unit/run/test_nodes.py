@@ -1,4 +1,3 @@
-import json
 import os
 from dataclasses import asdict
 
@@ -9,6 +8,7 @@ from rbp_engine.run import control
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory, write_json
 from rbp_engine.run.launch import multinode
+from tests.run_files import change_summary
 
 ELSEWHERE = {"host": "another.example", "boot": "another"}
 TWO_NODES = {"nodes": 2, "world_size": 2}
@@ -36,7 +36,7 @@ def test_each_node_takes_its_own_seat_and_there_are_as_many_as_nodes(make_run):
 def test_only_a_starting_attempt_waits_for_nodes(make_run, changes, attempt):
     number = changes.pop("attempt_number", 1)
     run = make_run(**changes, attempt=attempt)
-    run.summary_json.write_text(json.dumps(json.loads(run.summary_json.read_text()) | {"attempt": number}))
+    change_summary(run, attempt=number)
     assert multinode.gathering(run) is None
 
 

@@ -175,10 +175,7 @@ def test_a_reader_reads_what_a_resuming_writer_puts_in_place_of_an_incomplete_li
     reader = EventReader(write_lines(path, torn))
     assert reader.poll() == []
     writer = EventWriter(path, 2)
-    expected = [
-        writer.write(WarningRaised("of the resumed attempt" * 3), 2, now=2.0),
-        writer.write(Heartbeat(), 2, 3.0),
-    ]
+    expected = [writer.write(body, 2, 2.0) for body in (WarningRaised("of the resumed attempt" * 3), Heartbeat())]
     writer.close()
     assert reader.poll() == expected
 

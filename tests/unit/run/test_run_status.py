@@ -12,7 +12,7 @@ from rbp_engine.run.files.events import ErrorRaised, Heartbeat, RunEnd, RunStart
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.launch.torchrun import launcher_log
 from rbp_engine.run.status.status import ENDED, GATHERING_S, LOST_AFTER_S, STALLED_AFTER_S, Verdict, judge
-from tests.run_files import tell
+from tests.run_files import change_summary, tell
 
 ELSEWHERE = {"host": "another.example", "boot": "another"}
 SILENT = LOST_AFTER_S + 5
@@ -48,7 +48,7 @@ def test_an_end_only_in_the_events_counts_once_the_process_is_gone(gone, status)
 
 def test_the_end_of_an_earlier_attempt_does_not_count(make_run, ended_pid):
     run = make_run(attempt={"pid": ended_pid, "attempt": 2}, status="running")
-    run.summary_json.write_text(json.dumps(json.loads(run.summary_json.read_text()) | {"attempt": 2}))
+    change_summary(run, attempt=2)
     tell(run, RunStart(), RunEnd("stopped", "asked to stop"))
     tell(run, RunStart(resumed_from="step-00000005"), Heartbeat(), attempt=2)
     assert judge(run).status == "lost"
@@ -170,7 +170,7 @@ def test_a_run_asked_to_stop_is_stopping_until_it_ends_or_stalls(make_run, ended
 def test_a_new_attempt_is_not_judged_by_the_process_of_the_previous_one(make_run, ended_pid):
     """The summary already counts the second attempt; the recorded process is that of the first."""
     run = make_run(attempt={"pid": ended_pid, "attempt": 1}, status="starting")
-    run.summary_json.write_text(json.dumps(json.loads(run.summary_json.read_text()) | {"attempt": 2}))
+    change_summary(run, attempt=2)
     assert judge(run).status == "starting"
     assert judge(run, now=time.time() + LOST_AFTER_S + 5).status == "lost"
 
