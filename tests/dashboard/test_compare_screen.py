@@ -74,11 +74,8 @@ async def test_the_table_equals_that_of_rbp_compare(app, made, until, compare):
     async with app.run_test(size=(80, 40)) as pilot:
         screen = await compare(app, pilot, "bptt-1", "bptt-2", "rate-1", "rate-2", "rate-3")
         words = ["compare", "rate-1", "rate-2", "rate-3", "method:bptt", "--runs-dir", str(made)]
-        for press, more in (
-            ([], []),
-            (["down", "b"], ["--baseline", "bptt-1"]),
-            (["g"], ["--baseline", "bptt-1", "--each-run"]),
-        ):
+        pinned = ["--baseline", "bptt-1"]
+        for press, more in (([], []), (["down", "b"], pinned), (["g"], [*pinned, "--each-run"])):
             await pilot.press(*press)
             printed = CliRunner().invoke(rbp, words + more, env={"COLUMNS": str(80 - TABLE_EDGE)}).stdout
             whole, _, at_equal_cost = printed.rstrip("\n").partition("\n\nat equal cost\n")
@@ -100,10 +97,8 @@ async def test_the_x_axis_switches_between_epochs_steps_seconds_and_memory(app, 
             ("GiB", [1.0], [5.0]),
         ):
             await until(pilot, lambda unit=unit: chart.x_axis == unit)
-            assert (drawn(app)["1◆"].x.tolist(), drawn(app)["2"].x.tolist()) == (
-                pytest.approx(rate),
-                pytest.approx(bptt),
-            )
+            places = [drawn(app)[label].x.tolist() for label in ("1◆", "2")]
+            assert places == [pytest.approx(rate), pytest.approx(bptt)]
             await pilot.press("h")
         assert drawn(app)["2"].points is False
 

@@ -1,9 +1,13 @@
 """Keys that users choose."""
 
 import pytest
+from textual.binding import Binding
 
+from rbp_tui.dashboard import dialogs
 from rbp_tui.dashboard.app import Dashboard
+from rbp_tui.dashboard.charts import curve_chart
 from rbp_tui.dashboard.keys import keys_file, names_of_keys, read_keys
+from rbp_tui.dashboard.launch import form
 
 
 @pytest.fixture
@@ -43,21 +47,10 @@ def test_a_broken_file_is_one_problem_and_changes_no_key(keys_toml, text):
 
 
 def test_every_key_of_the_dashboard_has_a_name(home):
-    from textual.binding import Binding
-
-    from rbp_tui.dashboard import dialogs
-    from rbp_tui.dashboard.charts import curve_chart
-    from rbp_tui.dashboard.launch import form
-
-    modules = (dialogs, form, curve_chart)
-    screens = [
-        Dashboard,
-        *Dashboard.MODE_SCREENS.values(),
-        *(one for module in modules for one in vars(module).values()),
-    ]
+    others = (one for module in (dialogs, form, curve_chart) for one in vars(module).values())
     nameless = [
         (screen.__name__, binding.key)
-        for screen in screens
+        for screen in (Dashboard, *Dashboard.MODE_SCREENS.values(), *others)
         if isinstance(screen, type) and screen.__module__.startswith("rbp_tui.")
         for binding in screen.__dict__.get("BINDINGS", ())
         if not isinstance(binding, Binding) or not binding.id
@@ -66,7 +59,6 @@ def test_every_key_of_the_dashboard_has_a_name(home):
     assert {"screen.presets", "help", "leave"} <= names_of_keys()
 
 
-@pytest.mark.asyncio
 async def test_a_remapped_key_replaces_the_old_one(keys_toml, dashboard):
     keys_toml('[keys]\nscreen.system = "f5"\n')
     async with dashboard.run_test() as pilot:
@@ -78,7 +70,6 @@ async def test_a_remapped_key_replaces_the_old_one(keys_toml, dashboard):
         assert dashboard.current_mode == "system"
 
 
-@pytest.mark.asyncio
 async def test_a_broken_file_is_reported_and_the_dashboard_starts(keys_toml, dashboard):
     keys_toml("[keys")
     async with dashboard.run_test() as pilot:
@@ -86,7 +77,6 @@ async def test_a_broken_file_is_reported_and_the_dashboard_starts(keys_toml, das
         assert any("is not TOML" in note.message for note in dashboard._notifications)
 
 
-@pytest.mark.asyncio
 async def test_two_actions_on_one_key_are_reported_once(keys_toml, dashboard):
     keys_toml('[keys]\nscreen.system = "f5"\nscreen.runs = "f5"\n')
     async with dashboard.run_test() as pilot:

@@ -123,7 +123,6 @@ def offered(form):
     return "\n".join(map(str, form.query_one("#offered", Static).content.renderables))
 
 
-@pytest.mark.asyncio
 async def test_tab_completes_names_and_values_and_then_moves_on(dashboard, until, form_of_digits):
     async with form_of_digits() as (pilot, form):
         await pilot.press(*"neuron.re", "tab", *"h", "tab")
@@ -137,7 +136,6 @@ async def test_tab_completes_names_and_values_and_then_moves_on(dashboard, until
     assert not dashboard.session.runs.exists()
 
 
-@pytest.mark.asyncio
 async def test_settings_are_checked_when_typing_pauses_not_at_every_key(until, form_of_digits, monkeypatch):
     checked = []
     check = start.check
@@ -155,7 +153,6 @@ async def test_settings_are_checked_when_typing_pauses_not_at_every_key(until, f
     assert not any(on_main_thread for _, on_main_thread in checked)
 
 
-@pytest.mark.asyncio
 async def test_several_seeds_are_several_runs_and_the_first_opens_in_the_monitor(dashboard, until, form_of_digits):
     async with form_of_digits() as (pilot, form):
         form.query_one("#overrides", Input).value = "T=1 epochs=400 batch=256"
@@ -167,13 +164,10 @@ async def test_several_seeds_are_several_runs_and_the_first_opens_in_the_monitor
         assert read_summary(opened(dashboard)).seed == 4
         assert len({read_summary(run).experiment for run in runs}) == 1
         # On few cores the runs have to take turns: the others wait for a slot.
-        await until(
-            pilot, lambda: read_summary(RunDirectory(dashboard.session.runs / dashboard.session.opened)).step > 0
-        )
+        await until(pilot, lambda: read_summary(opened(dashboard)).step > 0)
         assert {judge(run).status for run in runs} <= {"running", "starting", "queued"}
 
 
-@pytest.mark.asyncio
 async def test_values_typed_with_commas_are_completed_and_launch_a_run_for_each_of_them_and_each_seed(
     dashboard, until, form_of_digits, monkeypatch
 ):
@@ -281,7 +275,6 @@ def test_a_run_whose_preset_is_gone_is_repeated_as_it_was(earlier, home):
     assert start.check(again(run).request()).preset == read_resolved(run.preset_toml)
 
 
-@pytest.mark.asyncio
 @pytest.mark.parametrize("screen", ["2", "3"], ids=["Runs", "Monitor"])
 async def test_c_opens_the_form_filled_from_the_run_and_launches_it_changed(dashboard, until, earlier, screen):
     run = earlier("T=2", "epochs=400", "batch=256")
@@ -307,7 +300,6 @@ def bindings(app):
     return [active for active in app.screen.active_bindings.values() if active.enabled]
 
 
-@pytest.mark.asyncio
 async def test_the_command_or_the_error_is_directly_below_the_settings_and_hints_are_no_values(until, form_of_digits):
     async with form_of_digits() as (pilot, form):
         await until(pilot, lambda: verdict(form))

@@ -10,59 +10,42 @@ import pytest
 from textual.widgets import Input, TextArea
 
 from rbp_engine import os_process
-from rbp_engine.preset import load_preset, resolved_toml
+from rbp_engine.preset import load_preset
 from rbp_engine.run import track
+from rbp_engine.run.files import events
 from rbp_engine.run.files.annotations import read_annotations
-from rbp_engine.run.files.events import (
-    CheckpointSaved,
-    ErrorRaised,
-    Metrics,
-    RunStart,
-    System,
-    Top1ByWeights,
-    Validation,
-    WarningRaised,
-)
-from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.files.summary import Summary, write_summary
+from rbp_engine.run.launch import launch
 from rbp_engine.run.store.store import record
 from rbp_engine.run.writer import EventWriter
 from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.monitor.log_pane import LogPane
 from rbp_tui.dashboard.network.tab import NetworkTab
-from rbp_tui.dashboard.text_line import Line, TextPanel
+from rbp_tui.dashboard.text_line import Line
 from tests.dashboard.screen_pictures import screen_text
-from tests.run_files import change_summary, tell, write_attempt, write_identity
+from tests.run_files import change_fields, change_summary, tell, write_attempt
 
 STEPS_PER_EPOCH, EPOCHS = 10, 10
 
 
-@pytest.fixture(scope="module")
-def preset_toml():
-    return resolved_toml(load_preset("digits", ["lr=0.05"]).preset)
-
-
 @pytest.fixture
-def write_run(home, preset_toml):
+def write_run(home):
     """Write a run of some epochs as a worker would leave it; keywords change its summary. Its process is the test's."""
 
     def write(run_id, status="running", *, epochs=4, ranks=1, alive=True, **changes):
-        run = RunDirectory(home / "runs" / run_id)
-        for folder in (run.control, run.checkpoints, run.stdout().parent):
-            folder.mkdir(parents=True)
-        run.preset_toml.write_text(preset_toml)
+        run = launch.create(load_preset("digits", ["lr=0.05"]), home / "runs", run_id=run_id)
         now = time.time()
         write_events(run, epochs, ranks, now)
+        reached = {
+            "epoch": epochs,
+            "epochs": EPOCHS,
+            "step": epochs * STEPS_PER_EPOCH,
+            "steps": EPOCHS * STEPS_PER_EPOCH,
+        }
+        change_fields(run, status=status, **reached, **changes)
         process = asdict(os_process.here()) | ({} if alive else {"started": 1})
-        values = {"experiment": "e", "method": "rate_m", "timesteps": 4, "seed": 1, "epochs": EPOCHS, "epoch": epochs}
-        values |= {"step": epochs * STEPS_PER_EPOCH, "steps": EPOCHS * STEPS_PER_EPOCH}
-        summary = Summary(run_id, "digits", **(values | {"status": status} | changes))
-        write_identity(run, summary, source="digits")
         write_attempt(run, t=now - 60, process=process)
-        write_summary(run, summary)
         run.stdout().write_text("".join(f"epoch {epoch}: top-1 .9\n" for epoch in range(epochs)))
-        run.stderr().write_text("")
         return run
 
     return write
@@ -74,21 +57,26 @@ def write_events(run, epochs, ranks, now):
     for rank in range(ranks):
         writer = EventWriter(run.events(rank), 1, rank)
         if rank == 0:
-            start = RunStart(None, world_size=ranks, device="cpu", host="gpu2", steps_per_epoch=STEPS_PER_EPOCH)
+            start = events.RunStart(None, world_size=ranks, device="cpu", host="gpu2", steps_per_epoch=STEPS_PER_EPOCH)
             writer.write(start, 0, begun)
         for step in range(1, epochs * STEPS_PER_EPOCH + 1):
             t = begun + step
-            writer.write(Metrics(0, 1 / step, 1 - 1 / step, 0.1, 4812.0, 26.6 + rank, 1.3), step, t)
-            writer.write(System(rss=(600 + 10 * rank) * 2**20, mem_peak=(700 + 10 * rank) * 2**20), step, t)
+            writer.write(events.Metrics(0, 1 / step, 1 - 1 / step, 0.1, 4812.0, 26.6 + rank, 1.3), step, t)
+            writer.write(events.System(rss=(600 + 10 * rank) * 2**20, mem_peak=(700 + 10 * rank) * 2**20), step, t)
             if rank == 0 and step % STEPS_PER_EPOCH == 0:
-                writer.write(Validation(step // STEPS_PER_EPOCH, 0.5, 0.9, 0.99, 360), step, t)
-                writer.write(CheckpointSaved(f"step-{step:08d}"), step, t)
+                writer.write(events.Validation(step // STEPS_PER_EPOCH, 0.5, 0.9, 0.99, 360), step, t)
+                writer.write(events.CheckpointSaved(f"step-{step:08d}"), step, t)
         writer.close()
 
 
 def said(app, selector):
     """The text of a line of the screen."""
     return app.screen.query_one(selector, Line).shown.plain
+
+
+def traceback_of(error):
+    frames = (f'  File "nets.py", line {number}, in call' for number in range(40))
+    return "\n".join(["Traceback (most recent call last):", *frames, error])
 
 
 def bindings(app):
@@ -160,7 +148,7 @@ async def test_every_status_looks_different_and_shows_its_reason_and_what_to_do(
     for status, (_, why, *_) in expected.items():
         written = "running" if status in ("stopping", "stalled", "stale", "lost") else status
         reason = why if status in ("stopped", "preempted", "failed", "killed") else ""
-        test = Top1ByWeights(0.95 if status == "completed" else None)
+        test = {"last": 0.95} if status == "completed" else {}
         runs[status] = write_run(f"run-{status}", written, reason=reason, alive=status != "lost", test=test)
     runs["stopping"].stop_request.touch()
     async with dashboard.run_test(size=(120, 40)) as pilot:
@@ -218,24 +206,18 @@ async def test_loss_accuracy_memory_and_speed_are_shown_at_every_size(shown, das
     assert "? help" in text and "q leave" in text
 
 
-async def test_the_card_lists_differences_to_the_preset_or_to_the_pinned_run(
-    shown, show, dashboard, until, write_run, preset_toml
-):
+async def test_the_card_lists_differences_to_the_preset_or_to_the_pinned_run(shown, show, dashboard, until, write_run):
     run, other = write_run("run-card"), write_run("run-base", experiment="f")
-    other.preset_toml.write_text(preset_toml.replace("timesteps = 4", "timesteps = 6"))
-
-    def card():
-        return dashboard.screen.query_one("#card", TextPanel).query_one(Line).shown.plain
-
+    other.preset_toml.write_text(other.preset_toml.read_text().replace("timesteps = 4", "timesteps = 6"))
     async with shown(other, size=(120, 40)) as pilot:
         await pilot.press("b")
         await show(pilot, run)
-        await until(pilot, lambda: "method.timesteps 4 (not 6)" in card())
-        assert "differs from base, the baseline" in card()
+        await until(pilot, lambda: "method.timesteps 4 (not 6)" in said(dashboard, "#card Line"))
+        assert "differs from base, the baseline" in said(dashboard, "#card Line")
         await show(pilot, other)
         await pilot.press("b")
-        await until(pilot, lambda: "differs from digits" in card())
-        assert "optim.lr 0.05 (not" in card()
+        await until(pilot, lambda: "differs from digits" in said(dashboard, "#card Line"))
+        assert "optim.lr 0.05 (not" in said(dashboard, "#card Line")
 
 
 async def test_the_log_is_searched_and_followed(shown, dashboard, until, write_run):
@@ -273,9 +255,8 @@ async def test_the_log_is_searched_and_followed(shown, dashboard, until, write_r
 async def test_the_traceback_comes_from_the_rank_that_failed_first(shown, dashboard, until, write_run):
     run = write_run("run-ranks", "failed", ranks=2, reason="RuntimeError: lost its peer")
     for rank, cause, t in ((0, "lost its peer", 2.0), (1, "out of memory", 1.0)):
-        lines = [f"  frame {number}" for number in range(40)]
-        text = "\n".join(["Traceback (most recent call last):", *lines, f"RuntimeError: {cause}"])
-        tell(run, ErrorRaised(f"RuntimeError: {cause}", text), step=40, rank=rank, now=time.time() + t)
+        error = f"RuntimeError: {cause}"
+        tell(run, events.ErrorRaised(error, traceback_of(error)), step=40, rank=rank, now=time.time() + t)
     async with shown(run) as pilot:
         await until(pilot, lambda: dashboard.screen.seen.history.failure is not None)
         await pilot.press("T")
@@ -287,13 +268,9 @@ async def test_the_traceback_comes_from_the_rank_that_failed_first(shown, dashbo
 
 
 async def test_a_run_that_failed_before_any_point_shows_its_failure_once(shown, show, dashboard, until, write_run):
-    lines = [
-        "Traceback (most recent call last):",
-        *(f'  File "nets.py", line {number}, in call' for number in range(40)),
-    ]
-    trace = "\n".join([*lines, "ValueError: 8 is not 9"])
+    trace = traceback_of("ValueError: 8 is not 9")
     run = write_run("run-early", "failed", epochs=0, reason="ValueError: 8 is not 9")
-    tell(run, ErrorRaised("ValueError: 8 is not 9", trace, cause="own_code"), step=0)
+    tell(run, events.ErrorRaised("ValueError: 8 is not 9", trace, cause="own_code"), step=0)
     run.stderr().write_text(f"a warning of torch\n{trace}\n")
     async with shown(run) as pilot:
         await until(pilot, lambda: "the traceback above" in screen_text(dashboard))
@@ -321,11 +298,11 @@ async def test_what_a_run_is_doing_and_its_alert_have_their_places(shown, dashbo
     async with shown(run) as pilot:
         assert "▶ RUNNING compiling" in said(dashboard, "#title")
         assert "compiling…" in said(dashboard, "#no_curves_sentence")
-        tell(run, Metrics(0, 1.0, 0.5, 0.1), step=1)
+        tell(run, events.Metrics(0, 1.0, 0.5, 0.1), step=1)
         await until(pilot, lambda: dashboard.screen.query_one("#loss").display)
         assert not dashboard.screen.query_one("#no_curves").display
         assert not dashboard.screen.query_one("#alert").display
-        tell(run, WarningRaised("data stalled 8 s"), step=2)
+        tell(run, events.WarningRaised("data stalled 8 s"), step=2)
         await until(pilot, lambda: "data stalled 8 s" in said(dashboard, "#alert"))
         assert dashboard.screen.query_one("#alert").display
 
@@ -341,9 +318,8 @@ async def test_events_that_cannot_be_read_are_named_where_the_curves_would_be(sh
 
 async def test_without_an_error_event_the_traceback_is_found_in_the_logs(shown, dashboard, until, write_run):
     run = write_run("run-dead", alive=False)
-    run.stderr().write_text(
-        "warning\n" * 50 + "Traceback (most recent call last):\n  x\nSyntaxError: no\n" + "end\n" * 50
-    )
+    trace = "Traceback (most recent call last):\n  x\nSyntaxError: no\n"
+    run.stderr().write_text("warning\n" * 50 + trace + "end\n" * 50)
     async with shown(run) as pilot:
         await until(pilot, lambda: dashboard.screen.query_one(LogPane).lines.line_count > 100)
         await pilot.press("T")
@@ -361,7 +337,7 @@ async def test_each_rank_has_its_memory_and_log_and_a_row_in_a_table(shown, dash
         (folder / "stdout.log").write_text(f"this is rank {rank}\n")
     (run.ranks / "launcher-1-node0.log").write_text("this is torchrun\n")
     async with shown(run, size=(200, 60)) as pilot:
-        table = dashboard.screen.query_one("#ranks", TextPanel).query_one(Line).shown.plain
+        table = said(dashboard, "#ranks Line")
         assert [row.split()[0] for row in table.strip().split("\n")] == ["rank", "0", "1", "2"]
         assert "+4 %" in table  # 28.6 ms, with a median of 27.6
         await until(pilot, lambda: "this is rank 0" in screen_text(dashboard))
@@ -396,8 +372,7 @@ async def test_tags_and_a_note_are_saved_with_the_run_and_shown_verbatim(shown, 
         await until(pilot, lambda: dashboard.screen.query(TextArea))
         await pilot.press(*"first", "enter", *"cutout", "ctrl+s")
         await until(pilot, lambda: read_annotations(run).note == "first\ncutout")
-        card = dashboard.screen.query_one("#card", TextPanel)
-        await until(pilot, lambda: "paper [/b]" in card.query_one(Line).shown.plain)
+        await until(pilot, lambda: "paper [/b]" in said(dashboard, "#card Line"))
         await pilot.press("t")
         await pilot.press("escape")
         await pilot.pause()

@@ -102,7 +102,6 @@ def head(app):
 MEANS = [round(100 * 0.75 / (10 + 5 * epoch), 1) for epoch in range(len(CURVE))]
 
 
-@pytest.mark.asyncio
 async def test_keys_and_the_cursor_of_a_chart_move_the_table_and_escape_goes_back(dashboard, home, end_run, until):
     end_run(home / "runs", "one", curve=CURVE, layers=4)
     async with dashboard.run_test(size=(120, 40)) as pilot:
@@ -122,7 +121,6 @@ async def test_keys_and_the_cursor_of_a_chart_move_the_table_and_escape_goes_bac
         assert "100 %" in head(dashboard)
 
 
-@pytest.mark.asyncio
 async def test_a_run_that_the_monitor_has_read_is_seen_at_its_cursor(dashboard, home, end_run, until):
     end_run(home / "runs", "one", curve=CURVE, layers=4)
     async with dashboard.run_test(size=(120, 40)) as pilot:
@@ -140,7 +138,6 @@ async def test_a_run_that_the_monitor_has_read_is_seen_at_its_cursor(dashboard, 
         await until(pilot, lambda: dashboard.screen.query_one("#loss", CurveChart).cursor == 4.0)
 
 
-@pytest.mark.asyncio
 async def test_a_new_sample_is_shown_unless_the_past_is_looked_at(dashboard, live_run, until):
     async with dashboard.run_test(size=(120, 40)) as pilot:
         await open_network(dashboard, pilot, until)
@@ -155,7 +152,6 @@ async def test_a_new_sample_is_shown_unless_the_past_is_looked_at(dashboard, liv
         await until(pilot, lambda: first_mean(dashboard) == 90.0)
 
 
-@pytest.mark.asyncio
 async def test_another_layer_is_chosen_by_key_and_click_and_its_curve_is_drawn(dashboard, home, end_run, until):
     end_run(home / "runs", "deep", curve=CURVE, layers=60)
     async with dashboard.run_test(size=(80, 24)) as pilot:
@@ -171,7 +167,6 @@ async def test_another_layer_is_chosen_by_key_and_click_and_its_curve_is_drawn(d
         assert table.selected == 2 and chart.series[-1].label == "layer1.1.neuron1"
 
 
-@pytest.mark.asyncio
 async def test_every_tab_opens_by_key_and_click_and_is_remembered(dashboard, home, end_run, until):
     end_run(home / "runs", "one", curve=CURVE, layers=4)
     async with dashboard.run_test(size=(120, 40)) as pilot:
@@ -187,7 +182,6 @@ async def test_every_tab_opens_by_key_and_click_and_is_remembered(dashboard, hom
             assert dashboard.screen.focused is None or tab in map(type, dashboard.screen.focused.ancestors)
 
 
-@pytest.mark.asyncio
 async def test_the_keys_of_runs_act_on_the_run_that_is_shown(dashboard, home, end_run, until):
     run = end_run(home / "runs", "deep", curve=CURVE, layers=3)
     async with dashboard.run_test(size=(80, 24)) as pilot:

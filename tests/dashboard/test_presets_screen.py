@@ -21,8 +21,6 @@ from rbp_tui.dashboard.presets.editor import EditorScreen
 from rbp_tui.dashboard.presets.name_dialog import NamePreset
 from rbp_tui.dashboard.presets.screen import PresetsScreen
 
-pytestmark = pytest.mark.asyncio
-
 MINE = """\
 # What I try today.
 extends = "digits"   # the small one

@@ -8,7 +8,7 @@ from textual.widgets import Input, Static
 
 from rbp_engine.preset import load_preset, resolved_toml
 from rbp_engine.run.files.annotations import change_tags, set_archived
-from rbp_engine.run.files.events import Scores
+from rbp_engine.run.files.events import Scores, Validation
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.store.store import list_runs
@@ -370,8 +370,6 @@ async def test_every_action_is_in_the_palette_with_its_key_and_keys_are_in_the_h
 
 
 async def test_visible_runs_show_a_sparkline_of_their_validations(home, write_run, until):
-    from rbp_engine.run.files.events import Validation
-
     bodies = tuple(Validation(epoch, 0.5, epoch / 10, None, 100) for epoch in range(1, 9))
     write_run(home / "runs", "half", bodies=bodies, epochs=16)
     write_run(home / "runs", "whole", bodies=bodies[:4], epochs=4)

@@ -18,8 +18,6 @@ from rbp_tui.dashboard.system.screen import UseTable
 from rbp_tui.dashboard.text_line import Line
 from tests.run_files import change_summary, write_attempt
 
-pytestmark = pytest.mark.asyncio
-
 
 @pytest.fixture
 def live_run(home, write_run):
@@ -55,11 +53,8 @@ def row_of(app, run):
 
 async def test_it_shows_usage_and_host_of_live_runs_and_missing_processes(dashboard, until, live_run, monkeypatch):
     monkeypatch.setattr(machine_watch, "EVERY_S", 0.2)
-    (here, process), (bare, _), (away, _) = (
-        live_run(1),
-        live_run(2, process=False),
-        live_run(3, process=False, host="node7"),
-    )
+    (here, process), bare = live_run(1), live_run(2, process=False)[0]
+    away, _ = live_run(3, process=False, host="node7")
     async with dashboard.run_test(size=(80, 24)) as pilot:
         await pilot.press("5")
         await until(pilot, lambda: row_of(dashboard, here)[3:4] == ["1"])

@@ -59,10 +59,8 @@ async def press(pilot, *keys):
 
 
 async def test_points_are_drawn_one_by_one_without_line_or_smoothing():
-    async with drawn(Series("a", "runs", np.array([1.0, 2.0, 5.0]), np.array([0.0, 9.0, 5.0]), points=True)) as (
-        app,
-        _,
-    ):
+    runs = Series("a", "runs", np.array([1.0, 2.0, 5.0]), np.array([0.0, 9.0, 5.0]), points=True)
+    async with drawn(runs) as (app, _):
         app.chart.smoothing = 0.9
         plot = "".join(row[6:] for row in app.rows[1:-1])
         assert plot.replace(" ", "").replace("┈", "") == 3 * "●"
@@ -161,10 +159,8 @@ async def test_a_mark_has_its_word_on_the_x_axis_and_a_line_behind_the_curves():
 
 
 async def test_more_than_eight_series_have_other_strokes_and_keys():
-    async with drawn(*[Series(str(number), str(number), X, X + number) for number in range(17)], size=(170, 20)) as (
-        app,
-        _,
-    ):
+    many = [Series(str(number), str(number), X, X + number) for number in range(17)]
+    async with drawn(*many, size=(170, 20)) as (app, _):
         row = app.rows[0]
         assert [row.count(key) for key in "●╍┉"] == [8, 8, 1]
 

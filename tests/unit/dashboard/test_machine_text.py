@@ -57,22 +57,17 @@ def test_a_driver_that_does_not_answer_is_named_with_the_time():
 def test_devices_that_the_queue_can_give_are_counted_and_their_holders_named():
     free = [DeviceUse("cpu-0", "cpu 0")]
     taken = [DeviceUse(f"cpu-{n}", f"cpu {n}", run=f"20260101-120000-digits-bptt-aaa{n}") for n in (1, 2)]
-    assert (
-        machine_lines(MACHINE, queue_text(free, paused=False))[-1].plain
-        == "queue   1 of 1 devices free for waiting runs"
-    )
-    held = queue_text([*taken, *free, DeviceUse("x", "card 1", others="user bob")], paused=True).plain
-    assert (
-        held == f"{PAUSED} · 1 of 4 devices free for waiting runs: aaa1 has cpu 1, aaa2 has cpu 2, user bob has card 1"
-    )
+    line = machine_lines(MACHINE, queue_text(free, paused=False))[-1].plain
+    assert line == "queue   1 of 1 devices free for waiting runs"
+    line = queue_text([*taken, *free, DeviceUse("x", "card 1", others="user bob")], paused=True).plain
+    holders = "aaa1 has cpu 1, aaa2 has cpu 2, user bob has card 1"
+    assert line == f"{PAUSED} · 1 of 4 devices free for waiting runs: {holders}"
 
 
 def test_runs_are_listed_with_their_usage_and_devices():
     one, other = run("a1b2", "running"), run("c3d4", "running")
-    machine = replace(
-        MACHINE, gpus=Cards((H100, replace(IDLE, processes=((12, 0),)))), uses=(use(one, 11, 12), use(other, 13))
-    )
-    rows = use_rows(machine, [one, other], 80)
+    cards, uses = Cards((H100, replace(IDLE, processes=((12, 0),)))), (use(one, 11, 12), use(other, 13))
+    rows = use_rows(replace(MACHINE, gpus=cards, uses=uses), [one, other], 80)
     assert words(rows[str(one.run.path)])[1:] == ["digits", "a1b2", "2", "2.0 GiB", "1.5", "gpu0 40.0 GiB, gpu1"]
     assert words(rows[str(other.run.path)])[3:] == ["1", "1.0 GiB", "1.5", "–"]
 
