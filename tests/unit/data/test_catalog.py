@@ -11,17 +11,10 @@ from rbp_engine.settings.machine import cache_directory
 
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch):
-    """A current directory, a configuration and a cache without data."""
+    """A current directory without data."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("RBP_CONFIG", str(tmp_path / "config"))
     monkeypatch.delenv("RBP_DATA", raising=False)
-    write_machine(tmp_path, "")
     return tmp_path
-
-
-def write_machine(here: Path, data: str) -> None:
-    (here / "config").mkdir(exist_ok=True)
-    (here / "config" / "machine.toml").write_text(f"cache = '{here / 'cache'}'\n[data]\n{data}")
 
 
 def make(root: Path, name: str) -> Path:
@@ -53,9 +46,10 @@ def test_a_set_whose_package_is_missing_says_what_to_install(monkeypatch):
         catalogued("mnist5k").require()
 
 
-def test_roots_are_searched_in_order(here, monkeypatch):
+def test_roots_are_searched_in_order(here, config, monkeypatch):
     named = here / "named"
-    write_machine(here, f"cifar10 = '{named}'\n")
+    with (config / "machine.toml").open("a") as file:
+        file.write(f"[data]\ncifar10 = '{named}'\n")
     monkeypatch.setenv("RBP_DATA", "variable")
     roots = [named, here / "variable", cache_directory() / "data", here / "data"]
     assert catalogued("cifar10").roots() == roots

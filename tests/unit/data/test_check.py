@@ -15,14 +15,6 @@ from rbp_engine.data.catalog import CATALOG, DataSet, catalogued
 SIZES = {"train": 7, "t10k": 5}
 
 
-@pytest.fixture(autouse=True)
-def here(tmp_path, monkeypatch):
-    monkeypatch.setenv("RBP_CONFIG", str(tmp_path / "config"))
-    (tmp_path / "config").mkdir()
-    (tmp_path / "config" / "machine.toml").write_text(f"cache = '{tmp_path / 'cache'}'\n")
-    return tmp_path
-
-
 def idx(*shape: int, value: int = 0) -> bytes:
     header = bytes([0, 0, 8, len(shape)]) + struct.pack(f">{len(shape)}I", *shape)
     return header + bytes([value]) * int(np.prod(shape))

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from rbp_engine.data.catalog import CATALOG, catalogued
-from rbp_engine.data.open_feed import open_feed
 from rbp_engine.data.splits import DataSplits, Images, check_splits
 from rbp_engine.train.ranks.seeding import seed_everything
 
@@ -39,14 +38,6 @@ def test_each_digit_is_on_exactly_one_side_of_the_split():
     assert sorted(together.round().flatten(1).tolist()) == sorted(original.flatten(1).tolist())
 
 
-def feed(seed: int, held_out: float = 0.0, **data: object) -> Any:
-    from rbp_engine.preset.sections.data import DataSection
-
-    return open_feed(
-        DataSection.model_validate(data), timesteps=4, seed=seed, held_out=held_out, device=torch.device("cpu")
-    )
-
-
 def shown(part: Any) -> list[list[float]]:
     """The images of a part with their labels, in an order that no seed changes."""
     batches = part.epoch(1) if hasattr(part, "epoch") else part
@@ -55,18 +46,18 @@ def shown(part: Any) -> list[list[float]]:
 
 
 @pytest.mark.parametrize("held_out", [0.0, 0.2])
-def test_the_split_does_not_depend_on_the_seed_of_the_run(held_out):
+def test_the_split_does_not_depend_on_the_seed_of_the_run(open_data, held_out):
     feeds = []
     for seed in (1, 2):
         seed_everything(seed)
-        feeds.append(feed(seed, held_out))
+        feeds.append(open_data(seed=seed, held_out=held_out))
     for part in ("train", "validation", "test"):
         first, second = (shown(getattr(one, part)) for one in feeds)
         assert first == second
 
 
-def test_held_out_images_come_from_the_training_set_and_the_test_set_stays_complete():
-    whole, with_held_out = feed(1), feed(1, held_out=0.2)
+def test_held_out_images_come_from_the_training_set_and_the_test_set_stays_complete(open_data):
+    whole, with_held_out = open_data(), open_data(held_out=0.2)
     assert whole.validation is whole.test and whole.validation.split == "test"
     assert with_held_out.validation.split == "held-out" and with_held_out.test.split == "test"
     assert shown(with_held_out.test) == shown(whole.test)

@@ -2,7 +2,6 @@
 
 import os
 import warnings
-from typing import Any
 
 import pytest
 import torch
@@ -12,8 +11,6 @@ from hypothesis import strategies as st
 from rbp_engine.cores import cores_here
 from rbp_engine.data.loading.batch_loader import BatchLoader
 from rbp_engine.data.loading.workers import MOST_FOR_AUTO, cores_of_a_rank, reading_processes, too_many
-from rbp_engine.data.open_feed import open_feed
-from rbp_engine.preset.sections.data import DataSection
 
 CORES = st.integers(1, 512)
 
@@ -52,7 +49,6 @@ def test_torch_does_not_repeat_the_warning_of_too_many():
 
 
 @pytest.mark.parametrize(("backend", "reads"), [("batched", False), ("pil", True)])
-def test_only_what_reads_image_by_image_has_reading_processes(backend: Any, reads: bool) -> None:
-    data = DataSection(name="fake", batch_size=8, augment_backend=backend, workers="auto", args={"train_size": 16})
-    feed = open_feed(data, timesteps=1, seed=0, held_out=0.0, device=torch.device("cpu"))
+def test_only_what_reads_image_by_image_has_reading_processes(open_data, backend, reads):
+    feed = open_data(name="fake", batch_size=8, augment_backend=backend, workers="auto", args={"train_size": 16})
     assert feed.loader.workers == (reading_processes("auto", cores_of_a_rank()) if reads else 0)

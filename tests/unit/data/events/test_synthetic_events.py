@@ -3,11 +3,7 @@ import pytest
 import torch
 
 from rbp_engine.data.events.synthetic import moving_digits, sequential_digits
-from rbp_engine.data.open_feed import open_feed
 from rbp_engine.data.sets.digits import DIGITS
-from rbp_engine.preset.sections.data import DataSection
-
-CPU = torch.device("cpu")
 
 
 def test_moving_digits_are_the_same_in_every_process_and_follow_the_split_of_digits():
@@ -30,18 +26,18 @@ def test_moving_digits_have_events_of_both_signs_at_every_step_and_change_over_t
     assert falls == pytest.approx(rises, rel=0.1)
 
 
-def test_sequential_digits_show_one_row_a_step_and_need_a_step_for_each():
+def test_sequential_digits_show_one_row_a_step_and_need_a_step_for_each(open_data):
     train, _ = sequential_digits(8)
     images = DIGITS.load().train.pixels.numpy()
     assert train.counts.shape == (1437, 8, 1, 8, 8)
     for step in range(8):
         assert (train.counts[:, step, 0] == images[:, 0, step, None, :]).all()
     with pytest.raises(ValueError, match="set T to 8, not 4"):
-        open_feed(DataSection(name="sequential_digits"), seed=0, held_out=0, device=CPU, timesteps=4)
+        open_data(name="sequential_digits")
 
 
-def test_the_feed_validates_on_held_out_samples() -> None:
-    feed = open_feed(DataSection(name="moving_digits", roll=1), seed=0, held_out=0.1, device=CPU, timesteps=3)
+def test_the_feed_validates_on_held_out_samples(open_data):
+    feed = open_data(3, held_out=0.1, name="moving_digits", roll=1)
     assert (feed.preprocess.channels, feed.classes) == (2, 10)
     assert (feed.validation.split, feed.test.split) == ("held-out", "test")
     frames, labels = next(feed.train.epoch(0))

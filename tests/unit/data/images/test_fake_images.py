@@ -1,19 +1,8 @@
-from typing import Any
-
 import torch
 
-from rbp_engine.data.feed import Feed
-from rbp_engine.data.open_feed import open_feed
 from rbp_engine.data.sets.fake import fake
-from rbp_engine.preset.sections.data import DataSection
 
-
-def frames_of(
-    timesteps: int, batch_size: int, held_out: float = 0.0, flip: bool = False, seed: int = 0, **args: Any
-) -> Feed:
-    args |= {"shape": [2, 6, 5], "frames": True}
-    data = DataSection(name="fake", batch_size=batch_size, flip=flip, args=args)
-    return open_feed(data, timesteps=timesteps, seed=seed, held_out=held_out, device=torch.device("cpu"))
+FRAMES = {"shape": [2, 6, 5], "frames": True}
 
 
 def test_images_have_the_given_shape_and_depend_only_on_the_seed():
@@ -27,8 +16,8 @@ def test_images_have_the_given_shape_and_depend_only_on_the_seed():
     assert not torch.equal(splits.train.pixels, other.train.pixels)
 
 
-def test_frames_have_time_first_and_an_epoch_has_each_once():
-    feed = frames_of(4, 4, classes=3, train_size=10, test_size=7)
+def test_frames_have_time_first_and_an_epoch_has_each_once(open_data):
+    feed = open_data(name="fake", batch_size=4, args=FRAMES | {"classes": 3, "train_size": 10, "test_size": 7})
     sizes = [tuple(frames.shape) for frames, _ in feed.train.epoch(0)]
     assert sizes == [(4, 4, 2, 6, 5), (4, 4, 2, 6, 5), (4, 2, 2, 6, 5)] and len(feed.train) == 3
     assert (feed.classes, feed.preprocess.channels) == (3, 2)
@@ -39,18 +28,19 @@ def test_frames_have_time_first_and_an_epoch_has_each_once():
     assert [len(labels) for _, labels in feed.test] == [4, 3]
 
 
-def test_every_run_is_tested_on_the_same_frames():
-    tested = [frames_of(2, 4, seed=seed, classes=3, train_size=10, test_size=4).test for seed in (1, 2)]
+def test_every_run_is_tested_on_the_same_frames(open_data):
+    args = FRAMES | {"classes": 3, "train_size": 10, "test_size": 4}
+    tested = [open_data(2, name="fake", batch_size=4, seed=seed, args=args).test for seed in (1, 2)]
     [(one, labels)], [(other, same)] = tested
     assert torch.equal(one, other) and torch.equal(labels, same)
 
 
-def test_frames_are_held_out_and_mirrored_like_event_data():
-    settings: Any = {"timesteps": 2, "classes": 2, "train_size": 20, "test_size": 4, "batch_size": 20}
-    plain, held = frames_of(**settings), frames_of(**settings, held_out=0.25, flip=True)
+def test_frames_are_held_out_and_mirrored_like_event_data(open_data):
+    settings = {"name": "fake", "batch_size": 20, "args": FRAMES | {"classes": 2, "train_size": 20, "test_size": 4}}
+    plain, held = open_data(2, **settings), open_data(2, **settings, held_out=0.25, flip=True)
     assert [len(labels) for _, labels in held.validation] == [5] and held.validation is not held.test
     assert [len(labels) for _, labels in held.train.epoch(0)] == [15]
-    mirrored = frames_of(**settings, flip=True)
+    mirrored = open_data(2, **settings, flip=True)
     [(one, _)], [(other, _)] = plain.train.epoch(0), mirrored.train.epoch(0)
     same = (one == other).flatten(2).all(-1).all(0)
     assert 0 < int(same.sum()) < 20

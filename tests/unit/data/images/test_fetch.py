@@ -77,12 +77,9 @@ def test_an_incomplete_folder_is_left_to_the_user(tmp_path, monkeypatch):
 
 def test_the_real_process_without_a_network_says_so_and_leaves_nothing(tmp_path):
     refused: dict[str, Any] = {f"{scheme}_proxy": "http://127.0.0.1:9" for scheme in ("http", "https")}
+    command, environment = [sys.executable, "-m", module.__name__], os.environ | refused | {"no_proxy": ""}
     done = subprocess.run(
-        [sys.executable, "-m", module.__name__, "cifar10", str(tmp_path)],
-        env=os.environ | refused | {"no_proxy": ""},
-        capture_output=True,
-        text=True,
-        timeout=60,
+        [*command, "cifar10", str(tmp_path)], env=environment, capture_output=True, text=True, timeout=60
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.strip().splitlines()[-1].startswith("'cifar10' could not be downloaded")

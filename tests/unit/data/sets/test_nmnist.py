@@ -2,13 +2,11 @@
 
 import numpy as np
 import pytest
-import torch
 
 from rbp_engine.data.catalog import CATALOG
 from rbp_engine.data.events.conversion import Unreadable
 from rbp_engine.data.events.plan import FrameSettings
 from rbp_engine.data.events.recorded import RecordedSet
-from rbp_engine.data.open_feed import open_feed
 from rbp_engine.preset import load_preset
 from tests.fuzz.recordings import problems_of
 from tests.recorded_sets import EVENTS, drawn, packed, write_nmnist, write_nmnist_small
@@ -18,12 +16,11 @@ assert isinstance(NMNIST, RecordedSet)
 FIRST = drawn(0, 1, side=34)
 
 
-def test_a_run_trains_on_it_by_its_preset(tmp_path, config):
+def test_a_run_trains_on_it_by_its_preset(tmp_path, config, open_data):
     write_nmnist_small(tmp_path / "set")
     with (config / "machine.toml").open("a") as file:
         file.write(f"[data]\nnmnist_small = '{tmp_path / 'set'}'\n")
-    preset = load_preset("nmnist-small", ["T=3", "batch=8"]).preset
-    feed = open_feed(preset.data, timesteps=3, seed=1, held_out=0.0, device=torch.device("cpu"))
+    feed = open_data(3, **load_preset("nmnist-small", ["batch=8"]).preset.data.model_dump())
     frames, labels = next(feed.train.epoch(0))
     assert frames.shape == (3, 8, 2, 34, 34) and labels.shape == (8,)
     assert frames.sum() == 8 * EVENTS

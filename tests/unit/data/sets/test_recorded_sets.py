@@ -9,27 +9,20 @@ from rbp_engine.data.catalog import CATALOG
 from rbp_engine.data.events.plan import FrameSettings
 from rbp_engine.data.events.recorded import RecordedSet
 from rbp_engine.errors import DataError
+from tests import recorded_sets as sets
 from tests.fuzz.recordings import broken_promises, problems_of
-from tests.recorded_sets import (
-    Parts,
-    frames_of,
-    write_cifar10_dvs,
-    write_gesture,
-    write_nmnist,
-    write_nmnist_small,
-)
 
 T = 4
 SETS = {
-    "cifar10_dvs": (write_cifar10_dvs, ("aedat", "npz")),
-    "nmnist": (write_nmnist, ("bin", "npz", "extract")),
-    "nmnist_small": (write_nmnist_small, ("bs2",)),
-    "dvs128_gesture": (write_gesture, ("aedat", "npy", "npz")),
+    "cifar10_dvs": (sets.write_cifar10_dvs, ("aedat", "npz")),
+    "nmnist": (sets.write_nmnist, ("bin", "npz", "extract")),
+    "nmnist_small": (sets.write_nmnist_small, ("bs2",)),
+    "dvs128_gesture": (sets.write_gesture, ("aedat", "npy", "npz")),
 }
 LAYOUTS = [(name, layout) for name, (_, layouts) in SETS.items() for layout in layouts]
 
 
-def written(name: str, root: Path, layout: str = "") -> tuple[RecordedSet, Parts]:
+def written(name: str, root: Path, layout: str = "") -> tuple[RecordedSet, sets.Parts]:
     """A set in its first or another layout, and what it holds."""
     found, (write, layouts) = CATALOG[name], SETS[name]
     assert isinstance(found, RecordedSet)
@@ -43,7 +36,7 @@ def test_a_recording_gives_the_same_frames_from_every_layout(tmp_path, name, lay
     done = the_set.convert(tmp_path / "set", tmp_path / "frames", FrameSettings(T, size=side))
     for part, recordings in zip((done.train, done.test), parts, strict=True):
         found = [(label, frames.tobytes()) for label, frames in zip(part.labels.tolist(), part.counts, strict=True)]
-        expected = [(label, frames_of(events, T, side).astype(np.uint8).tobytes()) for label, events in recordings]
+        expected = [(label, sets.frames_of(events, T, side).astype(np.uint8).tobytes()) for label, events in recordings]
         assert sorted(found) == sorted(expected)
     assert bool(done.manifest["remarks"]) == (name in ("cifar10_dvs", "nmnist"))  # of missing recordings
     assert len(the_set.class_names) == the_set.classes
@@ -69,12 +62,7 @@ def test_it_is_found_in_its_own_folder_and_in_the_one_above(tmp_path, name):
         ("nmnist_small", "train1K.txt", "#sample #class\n", "lists no recording"),
         ("dvs128_gesture", "trials_to_train.txt", "../user01_led.aedat\n", "line 1 names no recording"),
         ("dvs128_gesture", "trials_to_train.txt", "\n", "has no trial"),
-        (
-            "dvs128_gesture",
-            "user01_led_labels.csv",
-            "class\n12,1,2\n",
-            "line 2 is not a class of 1 to 11 and two times",
-        ),
+        ("dvs128_gesture", "user01_led_labels.csv", "c\n12,1,2\n", "line 2 is not a class of 1 to 11 and two times"),
         ("dvs128_gesture", "user01_led_labels.csv", "c\n1,1\n", "line 2 is not a class"),
     ],
 )
