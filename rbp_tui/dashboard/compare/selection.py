@@ -29,9 +29,10 @@ def compared_runs(records: Sequence[RunRecord], chosen: Sequence[str], pinned: s
     notes = []
     if not found:
         listed = [record for record in there.values() if not record.hidden]
-        found, data = _newest(listed)
+        found = _newest(listed)
         if len({record.summary.experiment for record in listed}) > 1 or chosen:
-            notes.append(f"the newest experiments{data}; to choose runs: 2, Space marks them, c compares")
+            on = f" on {_data(found[0])}" if found else ""
+            notes.append(f"the newest experiments{on}; to choose runs: 2, Space marks them, c compares")
     elif gone := len(set(chosen)) - len(found):
         notes.append(f"{gone} of the chosen runs {'is' if gone == 1 else 'are'} not there any more")
     baseline = there.get(pinned)
@@ -47,14 +48,14 @@ def compared_runs(records: Sequence[RunRecord], chosen: Sequence[str], pinned: s
     return ComparedRuns(tuple(found[:RUNS_AT_MOST]), baseline, tuple(notes))
 
 
-def _newest(records: Sequence[RunRecord]) -> tuple[list[RunRecord], str]:
-    """All runs of the newest experiments on the data of the newest, of those that have begun if there are any.
-
-    The text is ` on …` with the name of these data, empty if there are no others.
-    """
+def _newest(records: Sequence[RunRecord]) -> list[RunRecord]:
+    """All runs of the newest experiments on the data of the newest, of those that have begun if there are any."""
     begun = [record for record in records if record.summary.step] or records
-    data = [settings_of(record).get("data.name") for record in begun]
-    alike = [record for record, name in zip(begun, data, strict=True) if name == data[-1]]
+    newest = [_data(record) for record in begun[-1:]]
+    alike = [record for record in begun if _data(record) in newest]
     experiments = list(dict.fromkeys(record.summary.experiment for record in reversed(alike)))[:NEWEST_EXPERIMENTS]
-    found = [record for record in records if record.summary.experiment in experiments]
-    return found, f" on {data[-1] or 'data not known'}" if len(alike) < len(begun) else ""
+    return [record for record in records if record.summary.experiment in experiments]
+
+
+def _data(record: RunRecord) -> str:
+    return str(settings_of(record).get("data.name") or "unknown data")
