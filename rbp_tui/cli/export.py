@@ -10,8 +10,7 @@ import typer
 from rbp_engine.run.launch.environment import module_command, worker_defaults
 from rbp_engine.settings.machine import runs_directory
 from rbp_tui.cli.command_group import CommandGroup, Typer
-from rbp_tui.cli.measure.evaluate import Weights
-from rbp_tui.cli.options import KEEP, Json, RunsDir
+from rbp_tui.cli.options import KEEP, Json, RunsDir, Weights
 from rbp_tui.cli.output import print_json, say
 from rbp_tui.cli.progress import end_on_sigterm
 from rbp_tui.cli.runs.choice import Run
@@ -32,7 +31,7 @@ def nir(
     file: Annotated[
         Path | None, typer.Argument(metavar="FILE", help="The file; RUN.nir here if left out.", show_default=False)
     ] = None,
-    weights: Annotated[Weights, typer.Option(help="Weights of the last or of the best epoch.")] = Weights.BEST,
+    weights: Weights = "best",
     dt: Annotated[
         float, typer.Option(metavar="S", help="Seconds of a timestep; the program that reads the file needs the same.")
     ] = 1e-4,
@@ -64,7 +63,7 @@ def nir(
     refuse_other_program(directory, "so that rbp does not have its network")
     once_trusted(lambda: require_code(directory), trust=trust)
     target = file or Path(f"{directory.id}.nir")
-    settings = {"weights": weights.value, "dt": dt, "soft_reset_as_metadata": soft_reset_as_metadata, "force": force}
+    settings = {"weights": weights, "dt": dt, "soft_reset_as_metadata": soft_reset_as_metadata, "force": force}
     words = [str(directory.path.resolve()), str(target.absolute()), json.dumps(settings)]
     end_on_sigterm()
     answer = child.ask(module_command("rbp_engine.export", *words), worker_defaults() | os.environ, what="the export")

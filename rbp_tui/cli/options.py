@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -37,6 +37,9 @@ MORE = "More"
 #: Of `rbp --help`, the groups of commands.
 TRAIN, LOOK, JUDGE, KEEP, SET_UP = "Train", "Look", "Judge", "Keep", "Set up"
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]
+Weights = Annotated[
+    Literal["last", "best"], typer.Option("--weights", help="Weights of the last or of the best epoch.")
+]
 Detach = Annotated[bool, typer.Option("--detach", help="Return once it has started; print its id.")]
 Seeds = Annotated[
     str | None,

@@ -1,9 +1,8 @@
 """`rbp report` and `rbp figure`: from finished runs to a paper's tables and figures."""
 
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import typer
 
@@ -27,17 +26,8 @@ IncludeUnfinished = Annotated[
 _WIDTH_WITH_COSTS = 110
 
 
-class Format(StrEnum):
-    TABLE = "table"
-    MARKDOWN = "markdown"
-    LATEX = "latex"
-    CSV = "csv"
-
-
-class FigureKind(StrEnum):
-    CURVES = "curves"
-    ACCURACY = "accuracy-vs-T"
-    COST = "cost"
+Format: TypeAlias = Literal["table", "markdown", "latex", "csv"]
+FigureKind: TypeAlias = Literal["curves", "accuracy-vs-T", "cost"]
 
 
 def _range(axis: str, what: str) -> Any:
@@ -58,7 +48,7 @@ def register(app: typer.Typer) -> None:
 
 def report(
     runs: SomeRuns = None,
-    form: Annotated[Format, typer.Option("--format", help="The output format.")] = Format.TABLE,
+    form: Annotated[Format, typer.Option("--format", help="The output format.")] = "table",
     include_unfinished: IncludeUnfinished = False,
     runs_dir: RunsDir = None,
     as_json: Json = False,
@@ -76,7 +66,7 @@ def report(
     from rbp_engine.report.collect import collect
     from rbp_engine.run.store.store import run_directories
 
-    if as_json and form is not Format.TABLE:
+    if as_json and form != "table":
         raise typer.BadParameter(f"--json and --format {form} contradict each other")
     directory = runs_directory(runs_dir)
     chosen = select(runs, runs_dir, archived=True) if runs else run_directories(directory)
@@ -127,7 +117,7 @@ def figure(
     directory = runs_directory(runs_dir)
     chosen = select(runs, runs_dir, archived=True) if runs else run_directories(directory)
     entries, excluded = collect(chosen, include_unfinished=include_unfinished)
-    if kind is not FigureKind.CURVES:  # the others are by T
+    if kind != "curves":  # the others are by T
         excluded += [ExcludedRun(one.run.id, "it says no T") for one in entries if not one.summary.timesteps]
         entries = [one for one in entries if one.summary.timesteps]
     if not as_json:
@@ -139,7 +129,7 @@ def figure(
             if include_unfinished
             else f"no completed runs {which} to draw; --include-unfinished draws the others"
         )
-    draw(kind.value, entries, output, view)
+    draw(kind, entries, output, view)
     if as_json:
         ids = sorted(entry.run.id for entry in entries)
         print_json({"figure": str(output), "runs": ids, "left_out": [vars(run) for run in excluded]})
@@ -159,12 +149,12 @@ def _ends(option: str, text: str) -> tuple[float | None, float | None]:
 def _print_cells(form: Format, cells: "list[Cell]") -> None:
     from rbp_engine.report import tables
 
-    if form is Format.CSV:
+    if form == "csv":
         print_lines(tables.csv_text(cells))
-    elif cells and form is Format.TABLE:
+    elif cells and form == "table":
         print_rich(_table(cells))
     elif cells:
-        print_lines(tables.markdown(cells) if form is Format.MARKDOWN else tables.latex(cells))
+        print_lines(tables.markdown(cells) if form == "markdown" else tables.latex(cells))
 
 
 def _table(cells: "list[Cell]") -> "RenderableType":

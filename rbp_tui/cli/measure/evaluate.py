@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rbp_engine.printable import one_line
-from rbp_tui.cli.options import JUDGE, MORE, Json, RunsDir
+from rbp_tui.cli.options import JUDGE, MORE, Json, RunsDir, Weights
 from rbp_tui.cli.output import fail, print_json, print_rich, say
 from rbp_tui.cli.progress import progress
 from rbp_tui.cli.runs.choice import Run, find
@@ -17,11 +17,6 @@ from rbp_tui.text import format as fmt
 
 if TYPE_CHECKING:
     from rbp_engine.run.files.layout import RunDirectory
-
-
-class Weights(StrEnum):
-    LAST = "last"
-    BEST = "best"
 
 
 class What(StrEnum):
@@ -50,7 +45,7 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
-    weights: Annotated[Weights, typer.Option(help="Weights of the last or of the best epoch.")] = Weights.LAST,
+    weights: Weights = "last",
     ema: Annotated[bool, typer.Option("--ema", help="The moving average of these weights, of runs with train.ema.")] = (
         False
     ),
@@ -98,7 +93,7 @@ def evaluate(
     trusted = once_trusted(lambda: require_code(directory), trust=trust)
     request = EvaluationRequest(
         [part.value for part in parts] or ["accuracy"],
-        weights.value,
+        weights,
         ema=ema,
         device=device,
         timesteps=steps,
@@ -106,7 +101,7 @@ def evaluate(
         figure=str(figure or ""),
         predictions=str(predictions or ""),
     )
-    with progress(f"evaluating the {'averaged ' * ema}{weights.value} weights of {directory.id}") as report:
+    with progress(f"evaluating the {'averaged ' * ema}{weights} weights of {directory.id}") as report:
         answer = evaluate_run(trusted, request, on_progress=report)
     if as_json:
         print_json(answer if "saved" in answer else next(iter(answer.values())))

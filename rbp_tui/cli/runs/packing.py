@@ -1,8 +1,7 @@
 """`rbp runs pack` and `rbp runs unpack`: a run as one file."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -18,15 +17,6 @@ if TYPE_CHECKING:
     from rbp_engine.run.pack.archive import Packed
 
 
-class Checkpoints(StrEnum):
-    """Which checkpoints a packed run has."""
-
-    ALL = "all"
-    BEST = "best"
-    LAST = "last"
-    NONE = "none"
-
-
 def pack(
     runs: Runs,
     output: Annotated[
@@ -40,8 +30,9 @@ def pack(
         ),
     ] = None,
     weights: Annotated[
-        Checkpoints, typer.Option(help="Which checkpoints go into it; without the last, it cannot be resumed.")
-    ] = Checkpoints.ALL,
+        Literal["all", "best", "last", "none"],
+        typer.Option(help="Which checkpoints go into it; without the last, it cannot be resumed."),
+    ] = "all",
     runs_dir: RunsDir = None,
     as_json: Json = False,
 ) -> None:
@@ -59,11 +50,11 @@ def pack(
     packed = []
     for directory in directories:
         file = output if output is not None and into is None else (into or Path()) / f"{directory.id}.zip"
-        made = write(directory, file, weights.value)
+        made = write(directory, file, weights)
         size = file.stat().st_size
         if not as_json:
             say("packed {}: {} files, {}: {}", directory.id, made.files, fmt.size(size), file)
-        packed.append(_plain(directory, made) | {"weights": weights.value, "file": str(file), "size": size})
+        packed.append(_plain(directory, made) | {"weights": weights, "file": str(file), "size": size})
     if as_json:
         print_json(packed)
 

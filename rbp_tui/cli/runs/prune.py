@@ -2,8 +2,7 @@
 
 import functools
 import sys
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -24,20 +23,12 @@ if TYPE_CHECKING:
     from rbp_engine.run.store.store import RunRecord
 
 
-class Keep(StrEnum):
-    """Which checkpoints stay."""
-
-    BEST = "best"
-    LAST = "last"
-    BOTH = "both"
-    NONE = "none"
-
-
 def prune(
     runs: Runs,
     keep: Annotated[
-        Keep, typer.Option(help="Which checkpoints stay. Without the last, they cannot be continued.")
-    ] = Keep.BOTH,
+        Literal["best", "last", "both", "none"],
+        typer.Option(help="Which checkpoints stay. Without the last, they cannot be continued."),
+    ] = "both",
     yes: Yes = False,
     trust: Trust = False,
     runs_dir: RunsDir = None,
@@ -52,7 +43,7 @@ def prune(
     from rbp_engine.run.store.store import record
 
     records = [record(run) for run in select(runs, runs_dir)]
-    best, last = keep in (Keep.BEST, Keep.BOTH), keep in (Keep.LAST, Keep.BOTH)
+    best, last = keep in ("best", "both"), keep in ("last", "both")
     plans = [plan_pruning(one, keep_best=best, keep_last=last) for one in records]
     going = [(plan, one) for plan, one in zip(plans, records, strict=True) if plan.removed]
     size, count = fmt.size(sum(plan.frees for plan, _ in going)), fmt.counted(len(going), "run")
