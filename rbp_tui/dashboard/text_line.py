@@ -24,8 +24,8 @@ class Line(Static):
             self.update(text, layout=layout)
 
     def show_or_hide(self, text: Text) -> None:
-        """Show this text, and take no room while it is empty."""
-        self.display = bool(text)
+        """Show this text, and take no room while it is empty: by a class, since what hides more hides it as well."""
+        self.set_class(not text, "-empty")
         self.show_text(text)
 
 

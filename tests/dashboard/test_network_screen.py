@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rbp_engine.run.files.annotations import read_annotations
-from rbp_engine.run.files.events import FiringRates
+from rbp_engine.run.files.events import FiringRates, Validation
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.status import status
 from rbp_tui.dashboard.app import Dashboard
@@ -29,7 +29,9 @@ def live_run(home, end_run):
     run = end_run(home / "runs", "live", curve=CURVE, layers=18)
     write_attempt(run)
     change_identity(run, epochs=12)
-    change_summary(run, status="running", steps=120, updated=time.time(), progressed=time.time())
+    now = time.time()
+    paced = {"paced_from": now - 5.0, "paced_step": 10}
+    change_summary(run, status="running", steps=120, updated=now, progressed=now, **paced)
     return run
 
 
@@ -150,6 +152,19 @@ async def test_a_new_sample_is_shown_unless_the_past_is_looked_at(dashboard, liv
         assert first_mean(dashboard) == before < 50.0
         await pilot.press("escape")
         await until(pilot, lambda: first_mean(dashboard) == 90.0)
+
+
+async def test_a_run_without_rates_has_none_of_the_accuracies_of_the_run_before_it(dashboard, home, end_run, until):
+    change_identity(end_run(home / "runs", "none", curve=CURVE), created=NOW - 60)
+    tell(end_run(home / "runs", "one", curve=CURVE, layers=4), Validation(7, 0.1, 0.9, None, 9, top1_by_step=[0.5]))
+    async with dashboard.run_test(size=(120, 40)) as pilot:
+        await open_network(dashboard, pilot, until)
+        accuracy = dashboard.screen.query_one("#accuracy", Line)
+        await until(pilot, lambda: accuracy.size.height == 1)
+        await pilot.press("less_than_sign")
+        await until(pilot, lambda: dashboard.screen.seen is not None and dashboard.screen.seen.run.id == "none")
+        await until(pilot, lambda: dashboard.screen.tab.has_class("-nothing"))
+        assert accuracy.size.height == 0
 
 
 async def test_another_layer_is_chosen_by_key_and_click_and_its_curve_is_drawn(dashboard, home, end_run, until):
