@@ -55,12 +55,15 @@ async def test_it_shows_usage_and_host_of_live_runs_and_missing_processes(dashbo
     monkeypatch.setattr(machine_watch, "EVERY_S", 0.2)
     (here, process), bare = live_run(1), live_run(2, process=False)[0]
     away, _ = live_run(3, process=False, host="node7")
+    again, _ = live_run(4, process=False)
+    change_summary(again, status="queued")
     async with dashboard.run_test(size=(80, 24)) as pilot:
         await pilot.press("5")
         await until(pilot, lambda: row_of(dashboard, here)[3:4] == ["1"])
         assert row_of(dashboard, here)[4].endswith("iB")
         await until(pilot, lambda: row_of(dashboard, bare)[-1:] == ["process gone"])
         await until(pilot, lambda: row_of(dashboard, away)[-1:] == ["on host node7"])
+        assert row_of(dashboard, again)[-1:] == ["queued"]
         text = dashboard.screen.query_one("#machine", Line).shown.plain
         assert f"of {os.cpu_count()} busy" in text and "GiB free" in text and ("GPU" in text or "gpu0" in text)
         process.kill()

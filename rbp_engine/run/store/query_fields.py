@@ -252,7 +252,7 @@ _FIELDS: dict[str, Field] = {
         Field("note", "text", _in("annotations.note")),
         Field("sweep", "text", _of_sweep("name")),
         Field("trial", "number", _of_sweep("trial")),
-        Field("archived", "text", _in("annotations.archived")),
+        Field("archived", "text", _in("hidden")),
         Field("attempts", "number", _in("summary.attempt")),
         Field("host", "text", lambda record: record.summary.host or read_run_json(record.run).host),
         Field("age", "span", lambda record: time.time() - record.summary.created),

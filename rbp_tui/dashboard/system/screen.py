@@ -104,9 +104,10 @@ def _row(record: RunRecord, use: Use | None, cards: Sequence[CardReading], host:
     if use is not None:
         numbers = _numbers(use, cards)
     else:
-        waits = status if status in ("queued", "starting") else "reading…"
-        where = Text(f"on host {one_line(host)}" if host else waits, style="dim")
-        if host == "":
+        # One that is resumed has the host of its attempt before, until it begins.
+        host = None if status == "queued" else host
+        where = Text(f"on host {one_line(host)}" if host else "reading…" if status == "running" else status, "dim")
+        if host == "" and status != "starting":
             where = Text("process gone", style="red")
         numbers = (*(Text("–", style="dim", justify="right"),) * 3, where)
     return (sign, Text(shortened(one_line(summary.called), width, middle=True)), Text(short_id(summary.id)), *numbers)

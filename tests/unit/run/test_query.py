@@ -355,4 +355,4 @@ def test_last_is_no_run_in_the_archive_and_a_live_run_is_never_out_of_the_way(ru
     assert find_run(runs, "last").id == "two"
     set_archived(make_run("live", created=4.0), archived=True)
     assert find_run(runs, "last").id == "live"
-    assert [record.run.id for record in list_runs(runs) if record.hidden] == ["three"]
+    assert [record.run.id for record in list_runs(runs) if record.hidden] == ids(runs, "archived") == ["three"]
