@@ -1,6 +1,7 @@
 """The verbs of runs: what a screen does with the runs that are chosen on it."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import ClassVar
 
 from textual import work
@@ -171,18 +172,24 @@ class RunScreen(DashboardScreen):
         """Keep the runs out of the way; if all of them are in the archive, bring them back."""
         runs = self.fitting("archive")
         there = [record.run for record in self.targets if not record.annotations.archived]
+        back = partial(set_archived, archived=False)
         if there:
-            how = "the filter archived shows what is there, and A brings it back"
-            self.act_on(there, lambda run: set_archived(run, archived=True), lambda which: f"archived {which}; {how}")
+            together: list[RunDirectory] = []
+            self.session.moved.append((together, back))
+
+            def archive(run: RunDirectory) -> None:
+                set_archived(run, archived=True)
+                together.append(run)
+
+            self.act_on(there, archive, lambda which: f"archived {which}, u undoes it; the filter archived shows it")
         elif runs:
-            done = "back from the archive"
-            self.act_on(runs, lambda run: set_archived(run, archived=False), lambda which: f"{which} {done}")
+            self.act_on(runs, back, lambda which: f"{which} back from the archive")
 
     def action_trash(self) -> None:
         """Move the runs to the trash."""
         if ended := self.fitting("trash"):
             together: list[RunDirectory] = []
-            self.session.trashed.append(together)
+            self.session.moved.append((together, lambda run: restore(self.session.runs, run.id)))
             live = len(self.targets) - len(ended)
             rest = f"; {counted(live, 'run')} still going, stop or kill first" if live else ""
             self.act_on(
@@ -192,17 +199,16 @@ class RunScreen(DashboardScreen):
             )
 
     def action_undo(self) -> None:
-        """Bring back what was moved to the trash last, then what was before, as far as this dashboard did it."""
+        """Bring back what was moved to the trash or the archive last, then what was before, by this dashboard."""
         if any(worker.group == ACTING and worker.is_running for worker in self.workers):
             self.notify("what was done last is still under way: press it again in a moment", severity="warning")
             return
-        trashed: list[RunDirectory] = []
-        while self.session.trashed and not trashed:
-            trashed = self.session.trashed.pop()
-        if trashed:
-            self.act_on(trashed, lambda run: restore(self.session.runs, run.id), lambda which: f"brought back {which}")
-        else:
-            self.notify("nothing to undo: rbp runs restore brings back what was moved to the trash earlier")
+        while self.session.moved:
+            together, back = self.session.moved.pop()
+            if together:
+                self.act_on(together, back, lambda which: f"brought back {which}")
+                return
+        self.notify("nothing to undo: rbp runs restore brings back what was moved to the trash earlier")
 
     @work(thread=True, group=ACTING)
     def act_on(

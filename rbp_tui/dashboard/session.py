@@ -47,12 +47,12 @@ class Session:
     """The dashboard on one runs directory, from its start until the user quits.
 
     `records` has all runs, oldest first, once they are `listed`; `sights` and `trends` have the data read of a run, by
-    its id. `opened` is the run of the Monitor, by id; `trashed` has what was moved to the trash together, the last ones
-    last. `query` is the filter of Runs. `step` is the optimizer step of the opened run where the cursor is, None
-    without one. `since` is the message about the time since the last visit. `colours` has the colour of each series on
-    every screen, by experiment, or by run id where each run is a series. `hosts` are the other ones of machine.toml, as
-    seen last. `screens` shows another screen. What is compared and which run is pinned is in `state`, which is kept for
-    the next visit.
+    its id. `opened` is the run of the Monitor, by id; `moved` has the runs that were moved away together, and what
+    brings one back, the last ones last. `query` is the filter of Runs. `step` is the optimizer step of the opened run
+    where the cursor is, None without one. `since` is the message about the time since the last visit. `colours` has the
+    colour of each series on every screen, by experiment, or by run id where each run is a series. `hosts` are the other
+    ones of machine.toml, as seen last. `screens` shows another screen. What is compared and which run is pinned is in
+    `state`, which is kept for the next visit.
     """
 
     def __init__(self, runs: Path, screens: Screens, post: Callable[[Message], object]) -> None:
@@ -68,7 +68,7 @@ class Session:
         self.sights: dict[str, Sight] = {}
         self.trends: dict[str, Trend] = {}
         self.opened: str | None = None
-        self.trashed: list[list[RunDirectory]] = []
+        self.moved: list[tuple[list[RunDirectory], Callable[[RunDirectory], object]]] = []
         self.colours = SeriesColours()
         self._looked_at: tuple[str | None, float | None] = (None, None)  # the run and its step
         self.queue = QueueWatch()

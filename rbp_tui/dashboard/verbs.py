@@ -68,7 +68,7 @@ VERBS = (
     Verb("note", "n", "note", may=_always),
     Verb("archive", "A", "archive", "or bring back from it", _always),
     Verb("trash", "x", "trash", "can be undone with u", lambda record: not record.verdict.live),
-    Verb("undo", "u", "undo", "the last move to the trash"),
+    Verb("undo", "u", "undo", "the last move to the trash or the archive"),
     Verb("mark", "space", "mark", "and move down; keys then act on all that are marked", shown=True),
     Verb("find", "slash", "find", shown=True),
     Verb("back", "escape", "back"),

@@ -12,7 +12,7 @@ from rbp_engine.run.files.events import Scores, Validation
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.store.store import list_runs
-from rbp_engine.run.store.trash import list_trash, move_to_trash
+from rbp_engine.run.store.trash import list_trash, move_to_trash, restore
 from rbp_tui.dashboard import run_screen
 from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.compare.screen import CompareScreen
@@ -207,6 +207,10 @@ async def test_archived_runs_are_out_of_the_table_until_the_filter_asks_for_them
         await until(pilot, lambda: "No run fits" in str(app.screen.query_one("#empty", Static).content))
         await pilot.press("escape")
         await until_order(app, pilot, until, *reversed(IDS))
+        await pilot.press("down", "A")
+        await until_order(app, pilot, until, IDS[2], IDS[0])
+        await pilot.press("u")
+        await until_order(app, pilot, until, *reversed(IDS))
 
 
 async def test_archived_runs_are_neither_opened_nor_compared_nor_stepped_to_unasked(opened, three, until):
@@ -298,7 +302,8 @@ async def test_what_is_still_going_to_the_trash_is_not_undone_by_the_move_before
     go_on = threading.Event()
     monkeypatch.setattr(run_screen, "move_to_trash", lambda run: go_on.wait(60) and move_to_trash(run))
     async with opened() as (app, pilot):
-        app.session.trashed.append([move_to_trash(list_runs(three)[2].run).run])
+        gone = move_to_trash(list_runs(three)[2].run).run
+        app.session.moved.append(([gone], lambda run: restore(three, run.id)))
         await shows(app, pilot, until, 2)
         await pilot.press("x", "u")
         await until(pilot, lambda: any("under way" in one.message for one in app._notifications))
