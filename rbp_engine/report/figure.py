@@ -255,11 +255,12 @@ def _limit(axes: "Axes", panel: Panel, view: FigureView, *, first: bool) -> None
 
 
 def _draw_line(axes: "Axes", line: PanelLine, panel: Panel, number: int) -> None:
-    """Draw a line with its spread: bars at a few timesteps, else a band."""
+    """Draw a line with its spread: bars at a few timesteps and at a single epoch, else a band."""
     points = list(line.points.values())
     x, y = list(line.points), [panel.scale * point.mean for point in points]
-    # Of curves with one colour all but the first have markers; and a single epoch gives no line.
-    marked = panel.timesteps or line.number or len(x) == 1
+    few = panel.timesteps or len(x) == 1  # a single epoch gives neither a line nor a band
+    # Of curves with one colour all but the first have markers.
+    marked = few or line.number
     # Markers of different curves are not at the same epochs. Lines lie over all bands, and show what they cross.
     every = 1 if panel.timesteps else max(1, len(x) // MARKED)
     axes.plot(
@@ -276,7 +277,7 @@ def _draw_line(axes: "Axes", line: PanelLine, panel: Panel, number: int) -> None
     deviations = [panel.scale * (point.std or 0.0) for point in points]
     if not any(deviations):
         return
-    if panel.timesteps:
+    if few:
         bars = [one or math.nan for one in deviations]  # a single run has no deviation; no bar is drawn for NaN
         axes.errorbar(x, y, bars, fmt="none", ecolor=line.colour, capsize=2, elinewidth=0.8, alpha=OPACITY)
     else:

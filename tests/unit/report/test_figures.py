@@ -187,6 +187,14 @@ def test_a_curve_of_one_epoch_has_no_ticks_between_epochs(finish_run, runs):
     assert [tick for tick in top1.get_xticks() if low <= tick <= high] == [1]
 
 
+def test_the_deviation_of_a_single_epoch_is_drawn_as_a_bar(finish_run, runs):
+    for seed, top1 in ((1, 0.5), (2, 0.7)):
+        finish_run("digits", f"seed={seed}", curve=(top1,))
+    axes = compose(panels.curves(entries_of(runs)), FigureView()).axes[0]
+    [bar] = [segment for collection in axes.collections for segment in collection.get_segments()]
+    assert bar[:, 1] == pytest.approx([60 - 14.142, 60 + 14.142], abs=0.01)
+
+
 def test_lines_with_the_colour_of_another_have_markers_and_all_are_translucent(finish_run, runs):
     for number in range(9):
         finish_run("digits", f"lr={(number + 1) / 100}", curve=(0.5, 0.6))
