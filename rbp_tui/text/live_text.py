@@ -56,7 +56,8 @@ def progress_text(summary: Summary, verdict: Verdict, history: History, status: 
     left = Text(f" epoch {epochs_text(summary)} ")
     working = live and verdict.status not in ("queued", "starting")
     share = f"step {summary.step}" if share_done(summary) is None else f"{100 * done:.0f} %"
-    right = Text(f" {share}   elapsed {fmt.duration(elapsed_s(attempts, now if working else None))}")
+    elapsed = elapsed_s(attempts, now if working else None)  # of a log that was written at once it says nothing
+    right = Text(f" {share}   elapsed {fmt.duration(elapsed if working or elapsed >= 0.5 else None)}")
     parts = []
     if live and status not in ("stale", "stalled"):
         remaining = remaining_s(summary)

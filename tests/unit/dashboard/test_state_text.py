@@ -49,3 +49,11 @@ def test_a_run_that_waits_to_go_on_has_worked_as_long_as_when_it_stopped(status,
     summary = Summary("a-run", "digits", "e", "rate_m", 4, 1)
     text = progress_text(summary, Verdict(status, ""), builder.history(), status, 90.0, 80)
     assert f"elapsed {elapsed} " in text.plain
+
+
+def test_a_log_that_was_written_at_once_does_not_say_how_long_its_training_took():
+    builder = HistoryBuilder()
+    builder.add([Event(0, 5.0, 1, 0, 0, RunStart()), Event(1, 5.2, 1, 0, 40, Heartbeat())])
+    summary, verdict = Summary("a-run", "", "e", "", 0, 1), Verdict("completed", "")
+    text = progress_text(summary, verdict, builder.history(), "completed", 90.0, 80)
+    assert "elapsed – " in f"{text.plain} "
