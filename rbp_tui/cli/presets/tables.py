@@ -57,6 +57,8 @@ def plain_entry(entry: PresetEntry) -> dict[str, Any]:
 
 
 def list_table(rows: list[dict[str, Any]]) -> Table:
+    # A path to own code may be of any length, and the names of the presets matter more.
+    rows = [row | {"network": (row["network"] or "").rpartition("/")[2]} for row in rows]
     table = Table(
         Column("preset", overflow="fold"),
         Column(max_width=_room_for_titles(rows)),
@@ -86,7 +88,7 @@ def list_table(rows: list[dict[str, Any]]) -> Table:
 def _room_for_titles(rows: list[dict[str, Any]]) -> int:
     """The width that the other cells leave, 0 if a title would say little in it; only very long names are shortened."""
     name = max((len(row["name"]) + 2 for row in rows), default=0)
-    network = max((len(row["network"] or "") for row in rows), default=0)
+    network = max((len(row["network"]) for row in rows), default=0)
     others = min(name, 40) + max(network, len("data not here")) + len(" rate_M 100 epochs paper % ") + 1
     room = console().width - others
     return room if room >= LEAST_TITLE else 0

@@ -42,7 +42,11 @@ def rbp(rbp_here, tmp_path):
     return run
 
 
-def test_the_list_has_a_line_for_each_preset_and_fits_80_columns(rbp):
+def test_the_list_has_a_line_for_each_preset_and_fits_80_columns(rbp, tmp_path):
+    code = tmp_path / ("a" * 70) / "nets.py"
+    code.parent.mkdir()
+    code.write_text("class Own:\n    pass\n")
+    (tmp_path / "presets" / "own.toml").write_text(f"extends = 'digits'\nmodel.name = '{code}:Own'\n")
     done = rbp("list")
     assert done.returncode == 0
     lines = done.stdout.splitlines()
@@ -56,6 +60,7 @@ def test_the_list_has_a_line_for_each_preset_and_fits_80_columns(rbp):
     assert "data not here" in groups["cifar10"] and "✓ data here" in groups["digits"]
     assert "rbp presets check broken unreadable" in done.stderr
     assert len(lines) == 1 + len(by_name) + len(groups)
+    assert by_name["own"].split()[1] == "nets.py:Own"  # and not its path, which may be long
     assert set(by_name) == {row["name"] for row in json.loads(rbp("list", "--json").stdout)}
     assert "cannot stand in a list on eighty columns" in rbp("list", COLUMNS="200").stdout
 
