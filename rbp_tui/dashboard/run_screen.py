@@ -101,7 +101,7 @@ class RunScreen(DashboardScreen):
         epochs = max((record.summary.epochs for record in known), default=1)
         whose = f"{named(runs)} {'has' if len(runs) == 1 else 'have'}"
         question = (
-            f"{whose} completed {epochs} epochs. How many shall it be in all? The learning rate then follows the "
+            f"{whose} completed {counted(epochs, 'epoch')}. How many shall it be in all? The learning rate then follows the "
             "schedule of that length, so the result is not exactly that of a run of so many epochs."
         )
         answer: str | None = str(2 * epochs)

@@ -28,12 +28,11 @@ class RatesTab(SampledTab[FiringHistory]):
         yield Line(id="accuracy")
 
     def why_nothing(self, sight: Sight) -> str:
-        if sight.verdict.live and setting_of(sight, "probes.firing_rates") is not False:
+        if setting_of(sight, "probes.firing_rates") is False:
+            return "This run takes no firing rates.\nLaunch it again with probes.firing_rates=true."
+        if sight.verdict.live:
             return f"No firing rates yet: the first come {first_sample(sight)}."
-        return (
-            "This run has no firing rates: it ended too early, or has probes.firing_rates=false.\n"
-            "Launch it again with probes.firing_rates=true."
-        )
+        return f"This run has no firing rates: the first would have come {first_sample(sight)}."
 
     def draw(self, samples: FiringHistory, number: int, sight: Sight) -> None:
         pane = self.query_one(LayersAndCharts)

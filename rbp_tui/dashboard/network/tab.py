@@ -58,7 +58,8 @@ def foreign(sight: Sight) -> str:
     """Why a tab has nothing, if another program trains the run; empty for a run of rbp."""
     if not sight.summary.program:
         return ""
-    return f"{one_line(sight.summary.program)} made this run, not rbp: its own metrics are in the tab Own."
+    own = ": its own metrics are in the tab Own" if sight.history.own is not None else ""
+    return f"{one_line(sight.summary.program)} made this run, not rbp{own}."
 
 
 def setting_of(sight: Sight, key: str) -> object:
