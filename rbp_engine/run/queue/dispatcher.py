@@ -35,8 +35,6 @@ from rbp_engine.run.status.status import judge
 POLL_S = 0.5
 READ_CARDS_EVERY_S = 2.0
 LARGEST_LOG = 2**20
-# Of the jobs for which nothing can be done while others have their devices, so many are looked at in a pass, in turn.
-LOOKED_AT_IN_TURN = 16
 
 
 class Dispatcher:
@@ -44,7 +42,6 @@ class Dispatcher:
 
     def __init__(self) -> None:
         self._memory = DispatcherMemory()
-        self._turn = 0
         self._holds = Holds()
         self._children: list[subprocess.Popen[bytes]] = []
         self._logged: dict[str, str] = {}
@@ -52,8 +49,8 @@ class Dispatcher:
     def look(self) -> None:
         """Look once at everything for which something may have to be done, and do it.
 
-        A pass over thousands of waiting jobs looks at those only that may start now, and at some of the others: an
-        entry whose run has been withdrawn or removed is found in the end.
+        A pass over thousands of waiting jobs looks at those only that may start now: an entry whose run is no longer
+        there, or no longer waits, is found when its turn comes.
         """
         self._reap()
         known, damaged = read_queue()
@@ -61,13 +58,11 @@ class Dispatcher:
             self._log(one.path.name, one.id, f"is passed over, its entry is damaged: {one.why}")
         around = Surroundings(lambda: _cards_of(time.monotonic() // READ_CARDS_EVERY_S))
         schedule = JobSchedule(world(known, around.others_on(devices_of(known, around), damaged)))
-        turn = range(self._turn, self._turn + LOOKED_AT_IN_TURN)
-        self._turn = turn.stop if turn.stop < len(known) else 0
         decided: list[tuple[Entry, Action]] = []
-        for number, entry in enumerate(known):
+        for entry in known:
             if not entry.claimed and (trouble := around.pool(entry).trouble):
                 self._log(entry.name, entry.run.id, f"trouble: {trouble}")
-            if number not in turn and self._can_wait(entry, schedule, around):
+            if self._can_wait(entry, schedule, around):
                 continue
             if (job := self._look_at(entry, around)) is not None:
                 decided.append((entry, schedule.decide(job)))
@@ -79,10 +74,9 @@ class Dispatcher:
         self._holds.keep_only(holders(read_queue()[0]).keys())
 
     def _can_wait(self, entry: Entry, schedule: JobSchedule, around: Surroundings) -> bool:
-        """Whether a job is not started now, whatever it is: it has no device, and could get none."""
-        if not entry.takes or entry.claimed:
-            return False
-        return not schedule.has_left(device.key for device in around.pool(entry).devices)
+        """Whether a job is not started now, whatever it is: it has no device, and others have those that it may get."""
+        devices = around.pool(entry).devices
+        return bool(devices) and not entry.claimed and not schedule.has_left(device.key for device in devices)
 
     def _reap(self) -> None:
         """Reap child processes that have ended; otherwise they would stay zombies as long as this one lives."""
