@@ -27,7 +27,7 @@ from rbp_engine.run.queue.holds import INHERITED, Holds
 from rbp_engine.run.queue.hooks import MODULE as HOOKS
 from rbp_engine.run.queue.hooks import given
 from rbp_engine.run.queue.host_lock import be_dispatcher, host_directory, locked
-from rbp_engine.run.queue.observe import DispatcherMemory, Surroundings, devices_of, job_of, world
+from rbp_engine.run.queue.observe import DispatcherMemory, Look, job_of
 from rbp_engine.run.queue.schedule import RETRY_AFTER_S, Action, JobSchedule, QueuedJob, Step
 from rbp_engine.run.queue.transitions import WAITS
 from rbp_engine.run.status.status import judge
@@ -53,13 +53,12 @@ class Dispatcher:
         there, or no longer waits, is found when its turn comes.
         """
         self._reap()
-        known, damaged = read_queue()
-        for one in damaged:
+        around = Look(lambda: _cards_of(time.monotonic() // READ_CARDS_EVERY_S))
+        for one in around.damaged:
             self._log(one.path.name, one.id, f"is passed over, its entry is damaged: {one.why}")
-        around = Surroundings(lambda: _cards_of(time.monotonic() // READ_CARDS_EVERY_S))
-        schedule = JobSchedule(world(known, around.others_on(devices_of(known, around), damaged)))
+        schedule = JobSchedule(around.world)
         decided: list[tuple[Entry, Action]] = []
-        for entry in known:
+        for entry in around.entries:
             if not entry.claimed and (trouble := around.pool(entry).trouble):
                 self._log(entry.name, entry.run.id, f"trouble: {trouble}")
             if self._can_wait(entry, schedule, around):
@@ -73,7 +72,7 @@ class Dispatcher:
                 self._log(entry.name, entry.run.id, f"trouble: {error}")
         self._holds.keep_only(holders(read_queue()[0]).keys())
 
-    def _can_wait(self, entry: Entry, schedule: JobSchedule, around: Surroundings) -> bool:
+    def _can_wait(self, entry: Entry, schedule: JobSchedule, around: Look) -> bool:
         """Whether a job is not started now, whatever it is: it has no device, and others have those that it may get."""
         devices = around.pool(entry).devices
         return bool(devices) and not entry.claimed and not schedule.has_left(device.key for device in devices)
@@ -82,7 +81,7 @@ class Dispatcher:
         """Reap child processes that have ended; otherwise they would stay zombies as long as this one lives."""
         self._children = [child for child in self._children if child.poll() is None]
 
-    def _look_at(self, entry: Entry, around: Surroundings) -> QueuedJob | None:
+    def _look_at(self, entry: Entry, around: Look) -> QueuedJob | None:
         """The job of an entry; None if its run cannot be looked at, and then nobody waits for it."""
         try:
             return job_of(entry, self._memory, around)
@@ -90,7 +89,7 @@ class Dispatcher:
             self._log(entry.name, entry.run.id, f"trouble: {error}")
             return None
 
-    def _do(self, action: Action, entry: Entry, around: Surroundings) -> None:
+    def _do(self, action: Action, entry: Entry, around: Look) -> None:
         """Take the steps of an action, unless the entry or its run has changed since it was looked at."""
         if not action.steps:
             return

@@ -6,7 +6,7 @@ The queue as users see it is made from the same: the place of each run and what 
 import contextlib
 import functools
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from rbp_engine.run.files.attempts import newest_begun
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.queue.devices import Card, Device, Pool, pool_here, pool_of_this_machine, read_cards
-from rbp_engine.run.queue.entries import DamagedEntry, Entry, holders, read_queue
+from rbp_engine.run.queue.entries import Entry, holders, read_queue
 from rbp_engine.run.queue.holds import held_by_others
 from rbp_engine.run.queue.host_lock import host_directory
 from rbp_engine.run.queue.schedule import JobSchedule, QueuedJob, World
@@ -47,17 +47,26 @@ def is_paused() -> bool:
     return pause_file().exists()
 
 
-def world(known: Iterable[Entry], busy: Mapping[str, str]) -> World:
-    """What decides now: the claims in the entries that are `known`, and who else is `busy` on a device."""
-    return World(time.time(), time.monotonic(), holders(known), busy, is_paused())
+class Look:
+    """The queue and what there is on this host beside it, at one moment: each thing once, when somebody asks first.
 
-
-class Surroundings:
-    """What there is on this host beside the queue, as seen in one look: each thing once, when somebody asks first."""
+    `entries` are the valid ones, the first to start first, and `damaged` the others.
+    """
 
     def __init__(self, cards: Callable[[], Sequence[Card]] = read_cards) -> None:
+        self.entries, self.damaged = read_queue()
         self._cards = functools.cache(cards)
         self._pool = functools.cache(self._find_pool)
+
+    @functools.cached_property
+    def world(self) -> World:
+        """What decides beside the jobs."""
+        return World(time.time(), time.monotonic(), holders(self.entries), self.others_on(self.devices), is_paused())
+
+    @functools.cached_property
+    def devices(self) -> list[Device]:
+        """Those that runs of the queue have or may get."""
+        return [device for entry in self.entries for device in (*entry.claimed, *self.pool(entry).devices)]
 
     @functools.cached_property
     def runs(self) -> frozenset[Path]:
@@ -74,13 +83,13 @@ class Surroundings:
         except UserError as error:
             return Pool(trouble=one_line(str(error)))
 
-    def others_on(self, devices: Iterable[Device], damaged: Iterable[DamagedEntry]) -> dict[str, str]:
+    def others_on(self, devices: Iterable[Device]) -> dict[str, str]:
         """Who else uses each of the devices, by key and in words: somebody who computes on a card, and other users.
 
         A run that is there may have any of them if its entry, which says what it has claimed, is damaged.
         """
         keys = {device.key: device.name for device in devices}
-        if lost := [one.id for one in damaged if one.id in {path.name for path in self.runs}]:
+        if lost := [one.id for one in self.damaged if one.id in {path.name for path in self.runs}]:
             return dict.fromkeys(keys, f"perhaps {lost[0]} (its entry in the queue is damaged)")
         cards: Sequence[Card] = ()
         if any(name is not None for name in keys.values()):
@@ -90,8 +99,8 @@ class Surroundings:
         return busy | held_by_others(keys)
 
 
-def job_of(entry: Entry, memory: DispatcherMemory, around: Surroundings) -> QueuedJob:
-    """An entry and its run as they are now; jobs that are looked at together have the same surroundings."""
+def job_of(entry: Entry, memory: DispatcherMemory, around: Look) -> QueuedJob:
+    """An entry and its run as they are now; what is `around` is the same for all jobs that are looked at together."""
     run = entry.run
     verdict = judge(run)
     try:
@@ -181,13 +190,11 @@ class DeviceUse:
 def queued_runs() -> list[QueuedRun]:
     """Every run that is monitored or waits on this host, as the dispatcher would decide now: the waiting ones last, the
     first to start first."""
-    known, damaged = read_queue()
-    memory, around = DispatcherMemory(), Surroundings()
-    busy = around.others_on(devices_of(known, around), damaged)
-    now = world(known, busy)
-    schedule = JobSchedule(now)
-    actions = [schedule.decide(job_of(entry, memory, around)) for entry in known]
-    taken = {key: one.job.entry.run.id for one in actions for key in one.devices} | _ids_of_holders(known)
+    memory, around = DispatcherMemory(), Look()
+    schedule = JobSchedule(around.world)
+    actions = [schedule.decide(job_of(entry, memory, around)) for entry in around.entries]
+    given = {key: one.job.entry.run.id for one in actions for key in one.devices}
+    taken = {**around.world.busy, **given, **_ids_of_holders(around.entries)}
     found: list[QueuedRun] = []
     position = 0
     for action in actions:
@@ -195,7 +202,7 @@ def queued_runs() -> list[QueuedRun]:
         verdict = judge(entry.run)
         waits = verdict.status == "queued"
         position += waits
-        held = {str(one): taken.get(one.key) or busy.get(one.key, "") for one in around.pool(entry).devices}
+        held = {str(one): taken[one.key] for one in around.pool(entry).devices if one.key in taken}
         claims_all = 0 < entry.takes == len(entry.claimed)
         found.append(
             QueuedRun(
@@ -205,8 +212,8 @@ def queued_runs() -> list[QueuedRun]:
                 [str(device) for device in entry.claimed],
                 entry.takes,
                 [job.entry.run.id for job in action.ahead] if waits else [],
-                {device: holder for device, holder in held.items() if holder} if waits else {},
-                waits and now.paused,
+                held if waits else {},
+                waits and around.world.paused,
                 waits and (action.starts or claims_all),
                 entry.retried > 0,
                 around.pool(entry).trouble if waits else "",
@@ -224,20 +231,14 @@ def device_uses() -> list[DeviceUse]:
         here = pool_of_this_machine("auto", "auto").devices
     except RunError:
         here = ()
-    known, damaged = read_queue()
-    around = Surroundings()
-    devices = dict.fromkeys([*here, *devices_of(known, around)])
-    claimed = _ids_of_holders(known)
-    busy = around.others_on(devices, damaged)
+    around = Look()
+    devices = dict.fromkeys([*here, *around.devices])
+    claimed = _ids_of_holders(around.entries)
+    busy = around.others_on(devices)
     return [
         DeviceUse(one.key, str(one), claimed.get(one.key, ""), "" if one.key in claimed else busy.get(one.key, ""))
         for one in devices
     ]
-
-
-def devices_of(known: Iterable[Entry], around: Surroundings) -> list[Device]:
-    """Those that runs of the queue have or may get."""
-    return [device for entry in known for device in (*entry.claimed, *around.pool(entry).devices)]
 
 
 def _ids_of_holders(known: Iterable[Entry]) -> dict[str, str]:
