@@ -27,7 +27,7 @@ from rbp_engine.run.queue.holds import INHERITED, Holds
 from rbp_engine.run.queue.hooks import MODULE as HOOKS
 from rbp_engine.run.queue.hooks import given
 from rbp_engine.run.queue.host_lock import be_dispatcher, host_directory, locked
-from rbp_engine.run.queue.observe import DispatcherMemory, Look, job_of
+from rbp_engine.run.queue.observe import DispatcherMemory, QueueLook, job_of
 from rbp_engine.run.queue.schedule import RETRY_AFTER_S, Action, JobSchedule, QueuedJob, Step
 from rbp_engine.run.queue.transitions import WAITS
 from rbp_engine.run.status.status import judge
@@ -53,7 +53,7 @@ class Dispatcher:
         there, or no longer waits, is found when its turn comes.
         """
         self._reap()
-        around = Look(lambda: _cards_of(time.monotonic() // READ_CARDS_EVERY_S))
+        around = QueueLook(lambda: _cards_of(time.monotonic() // READ_CARDS_EVERY_S))
         for one in around.damaged:
             self._log(one.path.name, one.id, f"is passed over, its entry is damaged: {one.why}")
         schedule = JobSchedule(around.world)
@@ -72,7 +72,7 @@ class Dispatcher:
                 self._log(entry.name, entry.run.id, f"trouble: {error}")
         self._holds.keep_only(holders(read_queue()[0]).keys())
 
-    def _can_wait(self, entry: Entry, schedule: JobSchedule, around: Look) -> bool:
+    def _can_wait(self, entry: Entry, schedule: JobSchedule, around: QueueLook) -> bool:
         """Whether a job is not started now, whatever it is: it has no device, and others have those that it may get."""
         devices = around.pool(entry).devices
         return bool(devices) and not entry.claimed and not schedule.has_left(device.key for device in devices)
@@ -81,7 +81,7 @@ class Dispatcher:
         """Reap child processes that have ended; otherwise they would stay zombies as long as this one lives."""
         self._children = [child for child in self._children if child.poll() is None]
 
-    def _look_at(self, entry: Entry, around: Look) -> QueuedJob | None:
+    def _look_at(self, entry: Entry, around: QueueLook) -> QueuedJob | None:
         """The job of an entry; None if its run cannot be looked at, and then nobody waits for it."""
         try:
             return job_of(entry, self._memory, around)
@@ -89,7 +89,7 @@ class Dispatcher:
             self._log(entry.name, entry.run.id, f"trouble: {error}")
             return None
 
-    def _do(self, action: Action, entry: Entry, around: Look) -> None:
+    def _do(self, action: Action, entry: Entry, around: QueueLook) -> None:
         """Take the steps of an action, unless the entry or its run has changed since it was looked at."""
         if not action.steps:
             return

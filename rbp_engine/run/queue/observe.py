@@ -47,7 +47,7 @@ def is_paused() -> bool:
     return pause_file().exists()
 
 
-class Look:
+class QueueLook:
     """The queue and what there is on this host beside it, at one moment: each thing once, when somebody asks first.
 
     `entries` are the valid ones, the first to start first, and `damaged` the others.
@@ -99,7 +99,7 @@ class Look:
         return busy | held_by_others(keys)
 
 
-def job_of(entry: Entry, memory: DispatcherMemory, around: Look) -> QueuedJob:
+def job_of(entry: Entry, memory: DispatcherMemory, around: QueueLook) -> QueuedJob:
     """An entry and its run as they are now; what is `around` is the same for all jobs that are looked at together."""
     run = entry.run
     verdict = judge(run)
@@ -190,7 +190,7 @@ class DeviceUse:
 def queued_runs() -> list[QueuedRun]:
     """Every run that is monitored or waits on this host, as the dispatcher would decide now: the waiting ones last, the
     first to start first."""
-    memory, around = DispatcherMemory(), Look()
+    memory, around = DispatcherMemory(), QueueLook()
     schedule = JobSchedule(around.world)
     actions = [schedule.decide(job_of(entry, memory, around)) for entry in around.entries]
     given = {key: one.job.entry.run.id for one in actions for key in one.devices}
@@ -231,7 +231,7 @@ def device_uses() -> list[DeviceUse]:
         here = pool_of_this_machine("auto", "auto").devices
     except RunError:
         here = ()
-    around = Look()
+    around = QueueLook()
     devices = dict.fromkeys([*here, *around.devices])
     claimed = _ids_of_holders(around.entries)
     busy = around.others_on(devices)
