@@ -3,6 +3,7 @@
 An experiment are runs that differ in nothing but what a repetition changes.
 """
 
+import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -10,10 +11,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from rbp_engine.preset import PresetError, read_resolved
 from rbp_engine.preset.contradictions import RATE_METHODS
-from rbp_engine.preset.experiment import LOSS_SCALE, is_ignored
+from rbp_engine.preset.experiment import LOSS_SCALE, SEED, canonical, is_ignored, of_role
 from rbp_engine.printable import one_line
 from rbp_engine.report import names
-from rbp_engine.report.settings import SEED, settings
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.events import TEST
 from rbp_engine.run.files.layout import RunDirectory
@@ -22,6 +22,7 @@ from rbp_engine.run.files.summary import Summary, read_summary
 from rbp_engine.run.status.status import judge
 from rbp_engine.run.store.run_settings import read_settings
 from rbp_engine.run.store.store import RunRecord
+from rbp_engine.run.teacher import FIELD as TEACHER
 
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
@@ -50,7 +51,9 @@ class RecordedRun(RunRecord):
     @property
     def experiment(self) -> tuple[str, str]:
         """What runs must share to be averaged: the recorded hash, and the settings in case they were edited."""
-        return self.summary.experiment, repr(sorted(self.settings.items()))
+        # Of a teacher the hash knows the weights, whatever their run is called.
+        told = {key: value for key, value in self.settings.items() if key != TEACHER}
+        return self.summary.experiment, json.dumps(canonical(told), sort_keys=True, default=repr)
 
     @property
     def data(self) -> str:
@@ -254,7 +257,7 @@ def read_recorded(run: RunDirectory) -> RecordedRun | ExcludedRun:
         summary=summary,
         verdict=judge(run, summary),
         preset=preset,
-        settings=settings(preset) | ({ORIGIN: summary.origin_epochs} if summary.origin else {}),
+        settings=of_role(preset, "result") | ({ORIGIN: summary.origin_epochs} if summary.origin else {}),
         origin=read_run_json(run),
         held_out=preset.train.validation_split > 0,
     )

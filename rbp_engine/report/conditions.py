@@ -3,9 +3,9 @@
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from rbp_engine.preset.experiment import of_role
 from rbp_engine.printable import one_line
 from rbp_engine.report.collect import RecordedRun
-from rbp_engine.report.settings import settings
 from rbp_engine.run.files.attempts import last_attempt
 from rbp_engine.run.files.events import RunStart, from_json
 from rbp_engine.run.files.run_json import GitState
@@ -34,7 +34,7 @@ def conditions(entry: RecordedRun) -> dict[str, str]:
     }
     known |= {name: origin.packages.get(name) for name in PACKAGES}
     if entry.preset is not None:
-        known |= settings(entry.preset, "cost")
+        known |= of_role(entry.preset, "cost")
     return {name: one_line(str(value)) for name, value in known.items() if value is not None}
 
 

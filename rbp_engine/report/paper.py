@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from rbp_engine.preset import PresetError, list_presets, load_preset
+from rbp_engine.preset.experiment import of_role
 from rbp_engine.report.collect import ReportedRun
-from rbp_engine.report.settings import differing, settings
+from rbp_engine.report.settings import differing
 from rbp_engine.report.spread import Spread
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import read_summary
@@ -92,7 +93,7 @@ def departures(entry: ReportedRun) -> dict[str, tuple[Any, Any]]:
         )
     except PresetError:
         return {}
-    there = settings(loaded.preset)
+    there = of_role(loaded.preset, "result")
     return {key: (entry.settings.get(key), there.get(key)) for key in differing([entry.settings, there])}
 
 

@@ -87,6 +87,22 @@ def test_runs_of_one_hash_with_edited_settings_are_not_averaged(finish_run, runs
     assert [cell.words("label") for cell in cells_of(runs)] == [["optim.lr = 0.1"], ["optim.lr = 0.2"]]
 
 
+@pytest.mark.parametrize(
+    ("words", "written"),
+    [
+        (["method=bptt"], "method.loss_scale=1"),  # BPTT ignores it
+        (["optim.lr_factors={'0' = 0.5, '3' = 2.0}"], "optim.lr_factors={'3' = 2.0, '0' = 0.5}"),
+        (["neuron.v_reset=0.0"], "neuron.v_reset=-0.0"),
+        (["loss.distill=large"], "loss.distill=last"),  # the weights count, and not what their run is called
+    ],
+)
+def test_seeds_whose_settings_are_written_otherwise_are_one_row(finish_run, runs, words, written):
+    finish_run("digits", "seed=1", *words, identity={"experiment": "e"})
+    finish_run("digits", "seed=2", *words, written, identity={"experiment": "e"})
+    (cell,) = cells_of(runs)
+    assert cell.last.count == 2 and not cell.label
+
+
 def test_equal_settings_under_two_hashes_are_distinguished(finish_run, runs):
     finish_run("digits", "seed=1")
     other = finish_run("digits", "seed=2")
