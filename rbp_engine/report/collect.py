@@ -3,6 +3,7 @@
 An experiment are runs that differ in nothing but what a repetition changes.
 """
 
+import contextlib
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from rbp_engine.preset import PresetError, read_resolved
 from rbp_engine.preset.contradictions import RATE_METHODS
 from rbp_engine.preset.experiment import LOSS_SCALE, SEED, canonical, is_ignored, of_role
+from rbp_engine.preset.own_code import names_of_code, own_file, read_own_code
+from rbp_engine.preset.pretrained import digest_of
 from rbp_engine.printable import one_line
 from rbp_engine.report import names
 from rbp_engine.run.cause import Cause
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
 
 #: Beside the settings of a run that was trained longer than it was made for: the epochs that it was made for.
 ORIGIN = "origin_epochs"
+#: Begins the name of a hash beside them, of what a setting names.
+CONTENTS = "contents of "
 
 AnyRun = TypeVar("AnyRun", bound=RunRecord)
 AnyRecordedRun = TypeVar("AnyRecordedRun", bound="RecordedRun")
@@ -51,8 +56,8 @@ class RecordedRun(RunRecord):
     @property
     def experiment(self) -> tuple[str, str]:
         """What runs must share to be averaged: the recorded hash, and the settings in case they were edited."""
-        # Of a teacher the hash knows the weights, whatever their run is called.
-        told = {key: value for key, value in self.settings.items() if key != TEACHER}
+        # The hash knows contents; and of a teacher nothing else, whatever its run is called.
+        told = {key: one for key, one in self.settings.items() if key != TEACHER and not key.startswith(CONTENTS)}
         return self.summary.experiment, json.dumps(canonical(told), sort_keys=True, default=repr)
 
     @property
@@ -257,10 +262,22 @@ def read_recorded(run: RunDirectory) -> RecordedRun | ExcludedRun:
         summary=summary,
         verdict=judge(run, summary),
         preset=preset,
-        settings=of_role(preset, "result") | ({ORIGIN: summary.origin_epochs} if summary.origin else {}),
+        settings=_settings(run, preset) | ({ORIGIN: summary.origin_epochs} if summary.origin else {}),
         origin=read_run_json(run),
         held_out=preset.train.validation_split > 0,
     )
+
+
+def _settings(run: RunDirectory, preset: "Preset") -> dict[str, Any]:
+    """The result fields, and hashes of the user's own code and of the teacher that they name, as the run has them."""
+    known = of_role(preset, "result")
+    with contextlib.suppress(OSError, ValueError):  # what is lost tells nothing
+        for (section, name), value in names_of_code(preset).items():
+            if own_file(value) and f"{section}.{name}" in known:
+                known[f"{CONTENTS}{section}.{name}"] = read_own_code(value, run.code, copied=True).digest[:8]
+        if preset.loss.distill:
+            known[f"{CONTENTS}{TEACHER}"] = digest_of(run.teacher)[:8]
+    return known
 
 
 def _of_another_program(run: RunDirectory, summary: Summary) -> RecordedRun:

@@ -6,6 +6,7 @@ import pytest
 
 from rbp_engine.report.cells import Cell, make_cells
 from rbp_engine.report.collect import collect, label_words
+from rbp_engine.report.compare import compare
 from rbp_engine.report.figure import draw
 from rbp_engine.report.tables import csv_text, latex, markdown, notes
 from rbp_engine.run import track
@@ -101,6 +102,20 @@ def test_seeds_whose_settings_are_written_otherwise_are_one_row(finish_run, runs
     finish_run("digits", "seed=2", *words, written, identity={"experiment": "e"})
     (cell,) = cells_of(runs)
     assert cell.last.count == 2 and not cell.label
+
+
+def test_code_that_has_changed_under_its_name_is_named_and_compared_with_no_bptt(
+    finish_run, runs, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    for words, width in ((["method=bptt"], 8), (["method=rate_m"], 9), (["method=rate_m", "T=2"], 8)):
+        (tmp_path / "nets.py").write_text(f"class Net:\n    width = {width}\n")
+        finish_run("digits", "model.name=nets.py:Net", *words)
+    bptt, _, rate = cells_of(runs)
+    assert rate.method == "rate_m" and rate.against_bptt is None
+    assert bptt.label.keys() == rate.label.keys() == {"contents of model.name"} and bptt.label != rate.label
+    [found] = [one for one in compare(run_directories(runs)).differences if one.key == "contents of model.name"]
+    assert len(set(found.values)) == 2
 
 
 def test_equal_settings_under_two_hashes_are_distinguished(finish_run, runs):
