@@ -74,7 +74,7 @@ def _groups(model: nn.Module, factors: "_Factors", weight_decay: float, *, decay
             if parameter in seen:  # two modules share it
                 continue
             seen.add(parameter)
-            spared = not decay_norms and (key == "bias" or isinstance(module, NORMS))
+            spared = not decay_norms and ("bias" in key or isinstance(module, NORMS))
             factor = factors.of(f"{path}.{key}" if path else key)
             groups.setdefault((factor, spared or parameter in of_neurons), []).append(parameter)
     return [

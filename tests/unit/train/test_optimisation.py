@@ -25,6 +25,14 @@ def test_norms_of_all_kinds_do_not_decay_unless_asked_to():
     assert [(group["weight_decay"], len(group["params"])) for group in optimizer.param_groups] == [(0.1, 10)]
 
 
+def test_biases_of_all_names_do_not_decay():
+    model = nn.MultiheadAttention(4, 2, add_bias_kv=True)
+    groups = create_optimizer(model, "sgd", lr=0.1, weight_decay=0.1).param_groups
+    decaying = {id(weight) for group in groups if group["weight_decay"] for weight in group["params"]}
+    names = {name for name, weight in model.named_parameters() if id(weight) in decaying}
+    assert names == {"in_proj_weight", "out_proj.weight"}
+
+
 @pytest.mark.parametrize("decay_norms", [False, True])
 def test_branches_decay_by_the_rule_of_their_network(decay_norms):
     branch = nn.Sequential(nn.Conv2d(1, 2, 1, bias=False), nn.BatchNorm2d(2), nn.Linear(2, 2))
