@@ -102,9 +102,10 @@ class Trial(TrainingSession):
     def small_points(self, batch: int) -> list[Point]:
         """The points that determine a plane: half of the batch, half of T, and all of both.
 
-        A batch norm behind which an image is one pixel cannot train on a batch of one, so half of it is two if it can.
+        A batch of one has no half, and what an image takes would seem to be fixed: it is three if there are as many. A
+        batch norm behind which an image is one pixel cannot train on a batch of one, so half of it is two if it can.
         """
-        timesteps = self.preset.method.timesteps
+        batch, timesteps = max(batch, min(3, len(self.batch[1]))), self.preset.method.timesteps
         half = max(2, batch // 2) if batch > 2 else 1
         wanted = [(half, timesteps), (batch, max(1, timesteps // 2)), (batch, timesteps)]
         return [self.point(*each) for each in dict.fromkeys(wanted)]

@@ -33,3 +33,11 @@ def test_the_average_of_the_weights_is_kept_evaluated_and_saved_as_in_the_run():
         trial.end_s()
         newest = max(run.checkpoints.glob("step-*"))
         assert (newest / "ema.safetensors").is_file()
+
+
+def test_steps_of_two_batches_are_measured_however_long_they_take():
+    for images, batches in ((1, {1}), (2, {1, 2}), (8, {2, 3})):
+        loaded = load_preset("digits", [f"batch={images}", "run.device=cpu", "T=2"])
+        with temporary_run(loaded) as run:
+            points = Trial(run, loaded.preset, torch.device("cpu")).small_points(1)
+        assert {point.batch for point in points} == batches
