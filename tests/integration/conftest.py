@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 from rbp_engine import compile_cache
+from rbp_engine.run.files.layout import RunDirectory
 from rbp_tui.cli import main
+from tests.run_files import recorded
+from tests.waiting import wait_for
 
 LIVE = ("queued", "starting", "running", "stopping")
 QUICK = ("digits", "T=1", "epochs=2", "batch=256")
@@ -32,13 +35,15 @@ class Rbp:
         }
 
     def __call__(self, *words, code=0, stdin=None):
-        done = subprocess.run(
-            [*COMMAND, *words],
-            cwd=self.folder, env=self.environment, capture_output=True, text=True, input=stdin, timeout=180,
-        )  # fmt: skip
+        done = self.python(*COMMAND[1:], *words, input=stdin, timeout=180)
         assert code is None or done.returncode == code, (done.returncode, done.stdout, done.stderr)
         assert "Traceback" not in done.stderr
         return done
+
+    def python(self, *words, **options):
+        """A Python in the folder that has ended."""
+        options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | options
+        return subprocess.run([sys.executable, *words], cwd=self.folder, env=self.environment, **options)
 
     def start(self, *words):
         return subprocess.Popen(
@@ -48,6 +53,21 @@ class Rbp:
 
     def json(self, *words, code=0):
         return json.loads(self(*words, "--json", code=code).stdout)
+
+    def summaries(self):
+        return [recorded(path.parent) for path in self.runs.glob("[!.]*/summary.json")]
+
+    def summary(self, run_id=None):
+        """The summary of a run, or of the only one."""
+        (found,) = self.summaries() if run_id is None else [recorded(self.runs / run_id)]
+        return found
+
+    def events(self, run_id):
+        return [json.loads(line) for line in RunDirectory(self.runs / run_id).events().read_text().splitlines()]
+
+    def wait_for_step(self, run_id=None):
+        """Wait until a run trains, or any."""
+        wait_for(lambda: any(one["step"] > 0 for one in self.summaries() if run_id in (None, one["id"])))
 
 
 class RbpHere(Rbp):

@@ -3,7 +3,6 @@
 import shutil
 
 from rbp_engine.run.files.layout import RunDirectory
-from tests.run_files import recorded
 
 PRESET = """\
 [data]
@@ -34,4 +33,4 @@ def test_a_network_of_torchvision_trains_and_another_run_starts_from_its_weights
     shutil.rmtree(rbp.runs / "first")
     # With a checkpoint of its own, the run needs the file no more.
     rbp("resume", "second", "epochs=3")
-    assert recorded(rbp.runs / "second")["status"] == "completed"
+    assert rbp.summary("second")["status"] == "completed"

@@ -40,19 +40,16 @@ def broken(write):
 
 def test_the_latency_of_one_image_is_measured_eager_and_compiled(rbp_here, broken):
     rows = json.loads(rbp_here(*broken, "--latency", "--json", code=1).stdout)["rows"]
-    assert [(row["method"], row["kernel"], row["batch"]) for row in rows] == [
-        ("rate_m", "eager", 1),
-        ("rate_m", "compiled", 1),
-    ]
+    assert [row["kernel"] for row in rows] == ["eager", "compiled"]
+    assert {(row["method"], row["batch"]) for row in rows} == {("rate_m", 1)}
 
 
 def test_a_failed_measurement_and_a_file_that_cannot_be_written_are_reported_and_the_rest_is_there(rbp, broken):
     (rbp.folder / "full.json").symlink_to("/dev/full")
     done = rbp(*broken, "method=rate_m", "-o", "full.json", "-o", "rows.json", code=1)
     problem = "nets.py line 2: OSError: no weights"
-    assert (
-        problem in done.stderr and json.loads((rbp.folder / "rows.json").read_text())["rows"][0]["problem"] == problem
-    )
+    (row,) = json.loads((rbp.folder / "rows.json").read_text())["rows"]
+    assert problem in done.stderr and row["problem"] == problem
     assert "T = 1" in done.stdout and "full.json: No space left on device" in done.stderr
 
 

@@ -1,6 +1,5 @@
 """`loss.distill` in real runs: a student of a trained run, which needs it no longer once it has started."""
 
-import json
 import shutil
 
 
@@ -9,12 +8,10 @@ def test_a_student_learns_from_a_copy_of_its_teacher(finished, rbp):
     shutil.copytree(there.runs / "mine", rbp.runs / "teacher")
     words = ("digits", "T=1", "epochs=2", "batch=256", "loss.distill=teacher", "loss.distill_weight=0.9")
     rbp("train", *words, "--id", "student")
-    student = rbp.runs / "student"
     mine = there.runs / "mine" / "checkpoints" / "best" / "model.safetensors"
-    assert (student / "teacher.safetensors").read_bytes() == mine.read_bytes()
-    events = [json.loads(line) for line in (student / "events" / "rank0.jsonl").read_text().splitlines()]
-    plain = [json.loads(line) for line in (there.runs / "mine" / "events" / "rank0.jsonl").read_text().splitlines()]
-    [ours], [theirs] = ([one for one in found if one["kind"] == "metrics"] for found in (events, plain))
+    assert (rbp.runs / "student" / "teacher.safetensors").read_bytes() == mine.read_bytes()
+    found = rbp.events("student"), there.events("mine")
+    [ours], [theirs] = ([one for one in events if one["kind"] == "metrics"] for events in found)
     assert ours["loss"] != theirs["loss"] and ours["lr"] == theirs["lr"]
 
     shutil.rmtree(rbp.runs / "teacher")

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from functools import partial
 
 import pytest
@@ -50,9 +48,7 @@ def test_notes_do_not_fail_and_doctor_itself_loads_no_torch(rbp_here, tmp_path):
         'sys.stderr.write(f\'loaded {sorted({"torch", "sklearn", "numpy"} & set(sys.modules))}\')'
     )
     rbp_here.environment |= {"PYTHONIOENCODING": "ascii"}
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=rbp_here.environment, capture_output=True, text=True
-    )
+    done = rbp_here.python("-c", code)
     findings = by_name(done)
     assert done.returncode == 0 and done.stderr.endswith("loaded []")
     assert list(findings) == NAMES

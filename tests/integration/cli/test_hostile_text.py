@@ -113,12 +113,3 @@ def test_tags_and_notes_of_ordinary_unicode_are_printed_as_they_were_written(rbp
     assert rbp_here("runs", "note", "run").stdout == f"{words}\n"
     assert "größe [b] 学習" in rbp_here("runs", "tag", "run").stdout
     assert words in rbp_here("show", "run").stdout
-
-
-def test_a_note_keeps_every_character_that_was_typed_when_tags_change(rbp_here, write_run):
-    run = write_run(rbp_here.runs, "run")
-    typed = "a\tb\u200f \u2066c\u2069\nd"
-    set_note(run, typed)
-    rbp_here("runs", "tag", "run", "+one")
-    assert note_as_written(run) == typed
-    assert CONTROL.findall(rbp_here("runs", "note", "run").stdout) == []

@@ -3,8 +3,6 @@
 import csv
 import io
 
-from torch.utils.tensorboard import SummaryWriter
-
 
 def test_a_table_is_imported_once_listed_and_exported_as_it_was(rbp_here, tmp_path):
     (tmp_path / "theirs.csv").write_text("epoch,train_loss,test_acc\n1,0.7000000000000001,80.5\n2,0.3,90.25\n")
@@ -23,14 +21,3 @@ def test_a_table_is_imported_once_listed_and_exported_as_it_was(rbp_here, tmp_pa
     assert "cannot import missing.csv" in with_another and "is there already" in with_another
     refused = rbp_here("import", "missing.csv", code=2).stderr
     assert "cannot import missing.csv: No such file or directory" in " ".join(refused.split())
-
-
-def test_tensorboards_event_files_are_runs_with_their_curves(rbp_here, tmp_path):
-    with SummaryWriter(str(tmp_path / "logs" / "theirs")) as board:
-        for step in (1, 2):
-            board.add_scalar("train/loss", 1 / step, step)
-            board.add_scalar("test/acc", 0.4 * step, step)
-    (made,) = rbp_here.json("import", "logs")
-    assert (made["new"], made["name"], made["curves"], made["numbers"]) == (True, "theirs", 2, 4)
-    (listed,) = rbp_here.json("ls")
-    assert (listed["program"], round(listed["last"]["top1"], 6)) == ("TensorBoard", 0.8)

@@ -46,9 +46,8 @@ def test_every_list_says_so(longer, rbp_here):
         shown = rbp(*words).stdout
         assert SAID in shown or "goes on from a run for 2 epochs to 4" in shown, words
     assert f"digits · {SAID}" in rbp("watch", "mine-4").stderr
-    assert "from step 12 of mine, 2 → 4 epochs: not exactly a run of 4 epochs" in " ".join(
-        rbp("show", "mine-4").stdout.split()
-    )
+    shown = " ".join(rbp("show", "mine-4").stdout.split())
+    assert "from step 12 of mine, 2 → 4 epochs: not exactly a run of 4 epochs" in shown
     alone = rbp.json("report", "mine-4")
     assert alone["rows"][0]["settings"]["origin_epochs"] == 2
     assert any("goes on from a run for 2 epochs to 4" in note for note in alone["rows"][0]["notes"])
@@ -60,7 +59,6 @@ def test_every_list_says_so(longer, rbp_here):
 
 def test_it_is_refused_where_it_makes_no_sense(longer, rbp_here):
     rbp = type(rbp_here)(longer[0].folder)
-    assert "cannot become shorter" in rbp("resume", "mine-4", "epochs=2", code=2).stderr
     assert "rbp train --like mine-4 lr=0.2" in rbp("resume", "mine-4", "lr=0.2", code=2).stderr
     assert "settings are words, without dashes: epochs=6" in rbp("resume", "mine-4", "--epochs", "6", code=2).stderr
     assert "mine-4 is complete" in rbp("resume", "mine-4", code=2).stderr

@@ -18,14 +18,9 @@ import pytest
 )
 def test_stdout_on_a_full_disk_is_one_sentence_and_an_exit_code(rbp, words):
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run(
-            [sys.executable, "-m", "rbp_tui", *words],
-            cwd=rbp.folder, env=rbp.environment, stdout=full, stderr=subprocess.PIPE, text=True, timeout=180,
-        )  # fmt: skip
-    assert (done.returncode, done.stderr.splitlines()) == (
-        2,
-        ["error cannot write to stdout: No space left on device; make room, or send it elsewhere"],
-    )
+        done = rbp.python("-m", "rbp_tui", *words, stdout=full)
+    message = "error cannot write to stdout: No space left on device; make room, or send it elsewhere"
+    assert (done.returncode, done.stderr.splitlines()) == (2, [message])
 
 
 def test_a_width_of_millions_is_bounded(rbp):

@@ -1,7 +1,5 @@
 """`rbp runs pack` and `rbp runs unpack` on a run that was trained."""
 
-import json
-
 import pytest
 
 from rbp_engine.run.files.summary import write_status
@@ -20,13 +18,10 @@ def test_a_trained_run_passes_all_checks_of_an_archive_of_anybodys(there, rbp_he
     assert f"files, 2 MiB: {tmp_path}/mine.zip" in " ".join(done.stderr.split())
     said = rbp_here("runs", "unpack", "mine.zip", "--as", "theirs").stderr
     assert "unpacked theirs: " in said and "--trust" not in said
-    summary = json.loads((there.runs / "mine" / "summary.json").read_text())
     (listed,) = rbp_here.json("ls")
-    assert (listed["id"], listed["last"]) == ("theirs", summary["last"])
+    assert (listed["id"], listed["last"]) == ("theirs", there.json("ls", "id=mine")[0]["last"])
     for name in ("model.safetensors", "optimizer.pt", "rng-rank0.pt", "manifest.json"):
-        packed, unpacked = (
-            runs / "checkpoints" / "best" / name for runs in (there.runs / "mine", rbp_here.runs / "theirs")
-        )
+        packed, unpacked = (run / "checkpoints/best" / name for run in (there.runs / "mine", rbp_here.runs / "theirs"))
         assert packed.read_bytes() == unpacked.read_bytes()
 
 

@@ -122,22 +122,6 @@ def test_a_file_name_cannot_break_out_of_its_comment(rbp, tmp_path):
     assert tomli.loads(printed)["train"]["epochs"] == 10
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["chidl"], "Did you mean 'child'?"),
-        (["child", "lrr=1"], "unknown key. Did you mean 'optim.lr'?"),
-        (["child", "T=0"], "T=0"),
-        (["broken"], "optim.lrr (line 4)"),
-    ],
-)
-def test_show_refuses_with_one_message_and_exit_code_2(rbp, words, message):
-    done = rbp("show", *words)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
-
-
 def test_check_prints_ok_or_every_problem(rbp):
     done = rbp("check", "digits", "presets/broken.toml", "absent")
     assert done.returncode == 2

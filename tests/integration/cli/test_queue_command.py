@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from rbp_engine.lease import holder
-from tests.run_files import recorded
 from tests.waiting import wait_for
 
 QUICK = ("digits", "T=1", "epochs=1", "batch=256")
@@ -30,8 +29,7 @@ def slots(rbp):
 
 def summaries(rbp):
     """The summaries of the runs by seed."""
-    found = [recorded(path.parent) for path in rbp.runs.glob("[!.]*/summary.json")]
-    return {summary["seed"]: summary for summary in found}
+    return {summary["seed"]: summary for summary in rbp.summaries()}
 
 
 def test_each_seed_is_a_run_on_its_own_slot_and_all_events_go_to_stdout(rbp, slots):
@@ -48,7 +46,7 @@ def test_each_seed_is_a_run_on_its_own_slot_and_all_events_go_to_stdout(rbp, slo
         event = json.loads(line)
         events[event.pop("run")].append(event)
     for run_id, written in events.items():
-        assert written == [json.loads(line) for line in (rbp.runs / run_id / "events" / "rank0.jsonl").open()]
+        assert written == rbp.events(run_id)
     spans = sorted((written[0]["t"], written[-1]["t"]) for written in (events[run_id] for run_id in ids))
     assert spans[2][0] > min(spans[0][1], spans[1][1])  # the third waited for one of the others
     wait_for(lambda: rbp.json("queue") == [])
@@ -57,7 +55,7 @@ def test_each_seed_is_a_run_on_its_own_slot_and_all_events_go_to_stdout(rbp, slo
 def test_detach_prints_the_ids_and_waiting_runs_are_listed_and_can_be_removed(rbp, slots):
     slots(1)
     first, second, third = rbp("train", *LONG, "--seeds", "1,2,3", "--detach").stdout.split()
-    wait_for(lambda: summaries(rbp)[1]["step"] > 0)
+    rbp.wait_for_step(first)
     queue = next(rbp.folder.glob(".local/state/rbp/hosts/*/queue"))
     (queue / "00000000000000000001-gone-0a1b.json").write_text("{")
     known = rbp.json("queue")

@@ -1,8 +1,6 @@
 """How often `rbp train` reads files that it has just written, from its start until its worker is up."""
 
 import json
-import subprocess
-import sys
 
 from tests.real import warm_python
 
@@ -33,7 +31,7 @@ main()
 def test_each_file_of_a_new_run_is_read_at_most_twice_before_its_worker_is_up(rbp):
     """Also by an option that first looks for the run."""
     words = ("train", "digits", "T=1", "epochs=1", "batch=256", "--id", "mine", "--resume-or-start")
-    subprocess.run([sys.executable, "-c", COUNTING, *words], cwd=rbp.folder, env=rbp.environment, check=True)
+    rbp.python("-c", COUNTING, *words, check=True)
     versions = json.loads((rbp.folder / "counts.json").read_text())
     reads = {}
     for version, count in versions.items():

@@ -2,8 +2,6 @@
 
 import itertools
 import json
-import subprocess
-import sys
 from functools import partial
 
 import pytest
@@ -23,11 +21,7 @@ cli.main()
 
 @pytest.fixture
 def rbp(rbp_here, tmp_path):
-    rbp_here.environment |= {
-        "RBP_CONFIG": str(tmp_path / "config"),
-        "RBP_RUNS": str(tmp_path / "runs"),
-        "COLUMNS": "80",
-    }
+    rbp_here.environment |= {"RBP_RUNS": str(tmp_path / "runs"), "COLUMNS": "80"}
     return partial(rbp_here, code=None)
 
 
@@ -210,10 +204,7 @@ def test_a_failed_figure_gives_one_message_and_exit_code_2(rbp, tmp_path, words,
 @pytest.mark.usefixtures("runs")
 @pytest.mark.parametrize("words", [("report",), ("figure", "curves", "-o", "figure.png")])
 def test_drawing_alone_loads_matplotlib_and_nothing_loads_torch(rbp_here, rbp, words):
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, *words],
-        cwd=rbp_here.folder, env=rbp_here.environment, capture_output=True, text=True, check=True,
-    )  # fmt: skip
+    done = rbp_here.python("-c", SCRIPT, *words, check=True)
     loaded = set(done.stderr.partition("MODULES ")[2].split())
     assert "rbp_tui.cli.report" in loaded and ("matplotlib" in loaded) == (words[0] == "figure")
     assert not loaded & {"torch", "torchvision", "spikingjelly", "sklearn", "scipy"}

@@ -89,12 +89,9 @@ def test_a_run_without_a_result_and_one_that_was_trained_longer_are_refused(rbp_
     write_run(rbp_here.runs, "foreign", program="train.py")
     for words in (("train", "--same", "--like"), ("resume",), ("eval",), ("export", "nir"), ("show", "--layers")):
         assert "was trained by another program, train.py" in rbp_here(*words, "foreign", code=2).stderr
-    assert (
-        "only a completed run has a result to repeat" in rbp_here("train", "--like", "stopped", "--same", code=2).stderr
-    )
-    refused = rbp_here("train", "--like", "longer", "--same", code=2).stderr
-    assert "goes on from short, 10 to 20 epochs: no run from the start repeats that" in refused
-    assert (
-        "leaves --seeds without effect"
-        in rbp_here("train", "--like", "longer", "--same", "--seeds", "1", code=2).stderr
-    )
+    for words, message in (
+        (("stopped",), "only a completed run has a result to repeat"),
+        (("longer",), "goes on from short, 10 to 20 epochs: no run from the start repeats that"),
+        (("longer", "--seeds", "1"), "leaves --seeds without effect"),
+    ):
+        assert message in rbp_here("train", "--same", "--like", *words, code=2).stderr

@@ -153,9 +153,8 @@ def test_settings_stand_in_json_and_csv_by_their_dotted_names(rbp, sweep):
 
 
 def test_tags_and_a_note_show_in_lists_and_queries(rbp, runs):
-    assert rbp.json("runs", "tag", "rate-1", "+kept", "+fresh", "-paper") == [
-        {"id": "rate-1", "tags": ["kept", "fresh"]}
-    ]
+    (tagged,) = rbp.json("runs", "tag", "rate-1", "+kept", "+fresh", "-paper")
+    assert tagged == {"id": "rate-1", "tags": ["kept", "fresh"]}
     rbp("runs", "tag", "status:failed", "rate-1", "+h", "-fresh")
     assert ids(rbp, "tag=h") == ["rate-1", "20260101-120000-digits-rate_m-0a1b"]
     assert rbp("runs", "tag", "rate-1").stdout == "rate-1  kept h\n"
@@ -255,12 +254,10 @@ def test_runs_are_sorted_by_size_and_checkpoints_go_by_a_rule(rbp, runs):
     assert ids(rbp, "--sort", "-size")[0] == "rate-1" == ids(rbp, "--sort", "size")[-1]
     shown = rbp("runs", "prune", "T=4")
     assert "step-00000001" in shown.stdout and "1 MiB in 1 run; --yes removes that" in shown.stderr
-    assert sorted(path.name for path in (runs / "rate-1" / "checkpoints").iterdir()) == [
-        "step-00000001",
-        "step-00000002",
-    ]
+    saved = runs / "rate-1" / "checkpoints"
+    assert len(list(saved.iterdir())) == 2
     assert "removed" in rbp("runs", "prune", "T=4", "--yes").stderr
-    assert [path.name for path in (runs / "rate-1" / "checkpoints").iterdir()] == ["step-00000002"]
+    assert [path.name for path in saved.iterdir()] == ["step-00000002"]
     assert "nothing to remove of 4 runs" in rbp("runs", "prune", "T=4", "--yes").stderr
 
 

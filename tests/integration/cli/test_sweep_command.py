@@ -6,8 +6,6 @@ import subprocess
 import pytest
 from idle import IDLE
 
-from tests.run_files import recorded
-
 pytestmark = pytest.mark.xdist_group("paired runs")  # they share runs
 #: tests/slurm does the same on a real Slurm.
 ARRAY = ("sweep", "digits", "T=1,2", "epochs=1", "batch=256", *IDLE)
@@ -22,8 +20,7 @@ def paired(tmp_path_factory, rbp_in):
     settings.parent.mkdir(parents=True)
     settings.write_text("cpu_slots = 2\n")
     done = rbp(*SWEEP, "--seeds", "1,2", "--no-cost")
-    made = [recorded(path.parent) for path in rbp.runs.glob("[!.]*/summary.json")]
-    return rbp, {(one["seed"], one["method"]): one for one in made}, done
+    return rbp, {(one["seed"], one["method"]): one for one in rbp.summaries()}, done
 
 
 def in_points(differences):
@@ -39,11 +36,8 @@ def test_a_run_is_trained_for_each_value_and_seed_and_they_differ_in_nothing_els
     for seed in (1, 2):
         changed = set(texts[seed, "bptt"].splitlines()) ^ set(texts[seed, "rate_m"].splitlines())
         assert changed == {'name = "bptt"', 'name = "rate_m"'}
-    begun = sorted(
-        (json.loads((rbp.runs / one["id"] / "run.json").read_text())["created"], seed)
-        for (seed, _), one in made.items()
-    )
-    assert [seed for _, seed in begun] == [1, 1, 2, 2]
+    begun = sorted(made.values(), key=lambda one: one["created"])
+    assert [one["seed"] for one in begun] == [1, 1, 2, 2]
 
 
 def test_the_end_has_the_difference_by_seed_with_its_interval_and_the_command_that_compares(paired):
@@ -98,9 +92,8 @@ def test_a_preset_with_a_sweep_is_shown_with_it_and_trained_once(rbp_here):
     (rbp_here.folder / "saved.toml").write_text(shown)
     names = ("presets", "show", "digits-sweep"), ("presets", "show", "saved.toml")
     first, second = (rbp_here.json(*words) for words in names)
-    assert (
-        first["sweep"] == second["sweep"] == {"seeds": [1, 2], "grid": {"method": ["bptt", "rate_m"], "T": [2, 4, 6]}}
-    )
+    grid = {"method": ["bptt", "rate_m"], "T": [2, 4, 6]}
+    assert first["sweep"] == second["sweep"] == {"seeds": [1, 2], "grid": grid}
     assert first["experiment"] == second["experiment"]
     assert "rbp sweep digits-sweep trains all" in rbp_here("train", "digits-sweep", "--dry-run").stderr
     explained = {one["key"] for one in rbp_here.json("presets", "schema", "sweep")}
@@ -123,6 +116,6 @@ def test_a_task_of_an_array_trains_its_run_without_the_queue_and_only_once(rbp):
     (folder,) = rbp.runs.iterdir()
     run = json.loads((folder / "run.json").read_text())
     assert run["sweep"] == {"name": "digits-T", "trial": 2} and run["dispatch"]["gpus"] is None
-    assert json.loads((folder / "summary.json").read_text())["status"] == "completed"
+    assert rbp.summary()["status"] == "completed"
     assert f"{folder.name} is done: completed" in task()
     assert len(list(rbp.runs.iterdir())) == 1 and len(list((folder / "attempts").iterdir())) == 1

@@ -16,21 +16,10 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_tui.cli.train.following import follow
 from rbp_tui.cli.train.plain_lines import PlainLines
 from tests.real import warm_python
-from tests.run_files import recorded
 from tests.terminal import Terminal
-from tests.waiting import wait_for
 
 QUICK = ("digits", "T=1", "epochs=2", "batch=256")
 LONG = ("digits", "T=1", "epochs=5000", "batch=256", *IDLE)
-
-
-def summary(rbp):
-    (path,) = rbp.runs.glob("[!.]*/summary.json")
-    return recorded(path.parent)
-
-
-def is_running(rbp):
-    return any(json.loads(path.read_text())["step"] > 0 for path in rbp.runs.glob("[!.]*/summary.json"))
 
 
 def test_without_a_terminal_it_prints_a_line_per_epoch_the_accuracy_the_folder_times_and_next_commands(finished):
@@ -95,23 +84,17 @@ def test_resume_or_start_starts_resumes_and_leaves_a_complete_run_alone(rbp):
     job = ("train", "digits", "T=1", "epochs=8", "batch=256", *IDLE, "--id", "night-1", "--resume-or-start")
     rbp.environment["IDLE_STEP_S"] = "0.5"  # `rbp stop` has half a minute
     first = rbp.start(*job)
-    wait_for(lambda: is_running(rbp))
+    rbp.wait_for_step()
     rbp("stop", "night-1")
     assert first.wait(60) == 4
     del rbp.environment["IDLE_STEP_S"]
-    stopped_at = summary(rbp)["step"]
+    stopped_at = rbp.summary()["step"]
     rbp(*job)
-    assert summary(rbp)["status"] == "completed"
-    assert summary(rbp)["step"] > stopped_at
+    assert rbp.summary()["status"] == "completed"
+    assert rbp.summary()["step"] > stopped_at
     assert newest_attempt(RunDirectory(rbp.runs / "night-1")) == 2
     rbp(*job)
     assert newest_attempt(RunDirectory(rbp.runs / "night-1")) == 2
-
-
-def test_a_missing_data_set_gives_exit_code_3_and_nothing_is_created(rbp_here):
-    done = rbp_here("train", "cifar10-resnet18", code=3)
-    assert "cifar-10-batches-py" in done.stderr
-    assert not rbp_here.runs.exists()
 
 
 @pytest.mark.parametrize(("gpus", "why"), [("7", "there is no NVIDIA card here"), ("all", "--gpus all: expected auto")])
@@ -152,7 +135,7 @@ def test_a_failed_run_gives_exit_code_1_and_prints_the_reason(rbp):
     assert "rbp resume" not in done.stderr
     shown = " ".join(rbp("show", "last").stdout.split())
     assert "rbp train --like " in shown and "lr=0.1 (a resume" in shown and "rbp resume" not in shown
-    assert (summary(rbp)["status"], summary(rbp)["cause"]) == ("failed", "non_finite")
+    assert (rbp.summary()["status"], rbp.summary()["cause"]) == ("failed", "non_finite")
 
 
 @pytest.mark.parametrize(
@@ -160,10 +143,10 @@ def test_a_failed_run_gives_exit_code_1_and_prints_the_reason(rbp):
 )
 def test_without_a_terminal_a_signal_ends_the_run_with_a_checkpoint(rbp, number, code, status):
     process = rbp.start("train", *LONG)
-    wait_for(lambda: is_running(rbp))
+    rbp.wait_for_step()
     process.send_signal(number)
     assert process.wait(60) == code
-    assert summary(rbp)["status"] == status
+    assert rbp.summary()["status"] == status
     assert list(rbp.runs.glob("*/checkpoints/step-*/manifest.json"))
 
 
@@ -193,10 +176,10 @@ def test_at_a_terminal_ctrl_c_asks_what_to_do_and_in_watch_only_leaves(rbp):
     keys = [(b"epoch 1", b"\x03"), (b"then Enter", b"what\r"), (b"leave it running", b"l\r")]
     code = at_a_terminal(rbp, "train", *LONG, keys=keys)
     assert code == 0
-    assert summary(rbp)["status"] == "running"
+    assert rbp.summary()["status"] == "running"
     code = at_a_terminal(rbp, "watch", "last", keys=[(b"epoch", b"\x03")])
     assert code == 0
-    assert summary(rbp)["status"] == "running"
+    assert rbp.summary()["status"] == "running"
     rbp("stop", "last")
 
 
@@ -207,7 +190,7 @@ def test_at_a_terminal_ctrl_c_asks_what_to_do_and_in_watch_only_leaves(rbp):
 )
 def test_at_a_terminal_a_second_ctrl_c_stops_and_saves_and_k_kills(rbp, answer, code, status):
     left = at_a_terminal(rbp, "train", *LONG, keys=[(b"epoch 1", b"\x03"), answer])
-    assert (left, summary(rbp)["status"]) == (code, status)
+    assert (left, rbp.summary()["status"]) == (code, status)
 
 
 def test_at_a_terminal_several_runs_form_a_table_and_l_leaves_them_running(rbp, write):
@@ -216,7 +199,7 @@ def test_at_a_terminal_several_runs_form_a_table_and_l_leaves_them_running(rbp, 
     words = ("train", *LONG, "--seeds", "1,2,3")
     code = at_a_terminal(rbp, *words, keys=[(b"queued", b"\x03"), (b"them running   ", b"l\r")])
     assert code == 0
-    statuses = [json.loads(path.read_text())["status"] for path in rbp.runs.glob("[!.]*/summary.json")]
+    statuses = [one["status"] for one in rbp.summaries()]
     assert len(statuses) == 3 and statuses.count("queued") >= 2
     rbp("stop", "status:queued")
 
@@ -224,6 +207,6 @@ def test_at_a_terminal_several_runs_form_a_table_and_l_leaves_them_running(rbp, 
 def test_the_small_spikformer_learns(rbp):
     """Rate-based backpropagation through attention, from the command to the accuracy, in 45 steps."""
     rbp("train", "digits-spikformer", "epochs=1", "T=2", "batch=32", "optim.warmup_epochs=0")
-    found = summary(rbp)
+    found = rbp.summary()
     assert (found["method"], found["status"]) == ("rate_m", "completed")
     assert found["last"]["top1"] > 0.5

@@ -118,17 +118,6 @@ def test_a_second_conversion_reads_no_recording(sources, tmp_path):
     assert again.folder == first.folder and np.array_equal(again.test.counts, first.test.counts)
 
 
-def test_recordings_that_replace_others_under_the_same_names_are_converted_again(tmp_path):
-    root = tmp_path / "set"
-    write_cifar10_dvs(root, "aedat")
-    before = convert(root, tmp_path / "cache", timesteps=T)
-    write_cifar10_dvs(root, "aedat", 2345)
-    after = convert(root, tmp_path / "cache", timesteps=T)
-    fresh = convert(root, tmp_path / "empty", timesteps=T)
-    assert np.array_equal(after.train.counts, fresh.train.counts)
-    assert not np.array_equal(after.train.counts, before.train.counts)
-
-
 def test_a_recording_of_another_time_is_taken_for_another_one(tmp_path):
     root = tmp_path / "set"
     write_cifar10_dvs(root, "aedat")

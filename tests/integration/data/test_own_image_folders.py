@@ -73,7 +73,7 @@ def test_a_folder_of_images_is_added_trained_listed_and_checked(rbp, root):
     assert rbp("data", "add", "folder:shades", str(root)).returncode == 0
     done = train(rbp, "--id", "shades", "--json", epochs=4)
     assert done.returncode == 0, done.stderr
-    summary = json.loads((root.parent / "runs" / "shades" / "summary.json").read_text())
+    summary = rbp.func.summary("shades")
     assert summary["status"] == "completed" and summary["best"]["top1"] > 0.9
     listed = {row["name"]: row for row in json.loads(rbp("data", "list", "--json").stdout)}
     assert listed["folder:shades"]["found"] and listed["folder:shades"]["path"] == str(root)

@@ -43,9 +43,8 @@ def test_a_run_records_its_course_from_the_first_step_to_the_end(reference, look
     rates = [body.lr for body in look.bodies(reference, Metrics)]
     assert rates == pytest.approx([0.1 * 0.5 * (1 + math.cos(math.pi * epoch / 3)) for _, epoch in steps])
     validations = look.bodies(reference, Validation)
-    assert [(body.epoch, body.samples, body.split, body.weights) for body in validations] == [
-        (epoch, 360, "test", "last") for epoch in (1, 2, 3)
-    ]
+    assert [body.epoch for body in validations] == [1, 2, 3]
+    assert {(body.samples, body.split, body.weights) for body in validations} == {(360, "test", "last")}
     assert all(body.top1 <= body.top5 <= 1.0 for body in validations)
     assert validations[-1].top1 > 0.5  # it learns
     assert look.bodies(reference, System)[-1].rss > 0
