@@ -182,9 +182,8 @@ class _Server:
     def _do(self, opcode, node, body):
         if opcode == INIT:
             # Version 7.31 and large writes, without other features.
-            return struct.pack("<IIIIHHIIHH", 7, 31, 2**17, 1 << 5 | 1 << 22, 12, 9, LARGEST_WRITE, 1, 256, 0) + bytes(
-                32
-            )
+            features = 1 << 5 | 1 << 22
+            return struct.pack("<IIIIHHIIHH32x", 7, 31, 2**17, features, 12, 9, LARGEST_WRITE, 1, 256, 0)
         if opcode == LOOKUP:
             number = self.numbers.get(body.rstrip(b"\0").decode())
             if number is None:

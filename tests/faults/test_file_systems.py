@@ -23,7 +23,7 @@ from rbp_engine.run.status.status import judge
 from rbp_engine.train import attempt
 from rbp_engine.train.checkpoints import checkpoint
 from rbp_engine.train.errors import CheckpointError
-from tests.faults.test_power_loss import DATA, FILE_SYSTEMS, mounted
+from tests.faults.test_power_loss import DATA, empty_disk, mounted, tool
 from tests.run_files import bodies_of
 
 SFTP_SERVER = Path("/usr/lib/openssh/sftp-server")
@@ -46,22 +46,10 @@ device = "cpu"
 """
 
 
-def tool(name):
-    found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
-    if found is None:
-        pytest.skip(f"not reached: there is no {name} here")
-    return found
-
-
 @contextlib.contextmanager
 def on_a_disk(file_system, folder):
     """A new file system in a file."""
-    size, (make, *options) = FILE_SYSTEMS[file_system]
-    image = folder / "image"
-    image.touch()
-    os.truncate(image, size)
-    subprocess.run([tool(make), *options, str(image)], check=True, timeout=60)
-    with mounted(image, file_system, folder / "mounted") as top:
+    with mounted(empty_disk(file_system, folder), file_system, folder / "mounted") as top:
         yield top
 
 
@@ -95,11 +83,8 @@ def by_sshfs(folder, name="here"):
         server = subprocess.Popen([str(SFTP_SERVER)], stdin=theirs, stdout=theirs)
         client = subprocess.Popen(
             [tool("sshfs"), "-f", "-o", "passive", f":{there}", str(here)],
-            stdin=ours,
-            stdout=ours,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+            stdin=ours, stdout=ours, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
     try:
         deadline = time.monotonic() + 30
         while not here.is_mount():
@@ -232,9 +217,7 @@ def test_a_checkpoint_that_was_saved_and_is_not_seen_is_waited_for(killed, tmp_p
     assert starts(run) == [(None, True), (newest, True)]
 
 
-def test_a_run_whose_checkpoints_are_lost_or_damaged_starts_over_only_if_that_is_asked_for(
-    killed, tmp_path, monkeypatch
-):
+def test_without_its_checkpoints_a_run_starts_over_only_if_that_is_asked_for(killed, tmp_path, monkeypatch):
     monkeypatch.setattr(attempt, "SEEN_WITHIN_S", 0.0)
     run, rbp = killed(tmp_path)
     *_, older, newest = [path.name for path in run.saved_checkpoints()]

@@ -112,9 +112,7 @@ def check_saved(job, expected):
 
 
 @pytest.mark.parametrize("nproc", [1, pytest.param(2, marks=pytest.mark.xdist_group("reference of two"))])
-def test_a_run_that_is_killed_preempted_and_stopped_comes_out_as_the_uninterrupted_one(
-    nproc, reference, new_job, draw, trials
-):
+def test_whatever_ends_a_run_it_comes_out_as_the_uninterrupted_one(nproc, reference, new_job, draw, trials):
     """Three in five kills hit runs of one process. A run that completes early is checked, and another one started."""
     kills = [
         partial(kill, moment=moment, find=victim)

@@ -54,12 +54,8 @@ def rbp(start):
 def at_once(job, *acts):
     """The outcome of each of these actions on the run, started at the same moment by separate processes."""
     command = [sys.executable, "-c", AT_ONCE, str(job.run.path)]
-    managers = [
-        subprocess.Popen(
-            [*command, act], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        for act in acts
-    ]
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    managers = [subprocess.Popen([*command, act], text=True, **pipes) for act in acts]
     for manager in managers:
         assert manager.stdout is not None and manager.stdout.readline() == "ready\n"
     with ThreadPoolExecutor(len(acts)) as pool:

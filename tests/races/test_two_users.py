@@ -229,9 +229,8 @@ def test_a_hold_behind_a_million_sockets_of_others_is_seen(device, tmp_path, mon
 
 def test_devices_of_which_nobody_can_tell_who_holds_them_are_not_free(device, tmp_path, monkeypatch):
     monkeypatch.setattr(holds, "SOCKETS", tmp_path / "missing")
-    assert held_by_others([device]) == {
-        device: f"perhaps somebody: {tmp_path}/missing cannot be read: No such file or directory"
-    }
+    why = f"perhaps somebody: {tmp_path}/missing cannot be read: No such file or directory"
+    assert held_by_others([device]) == {device: why}
     assert Holds().take([device]).startswith("perhaps somebody")
 
 
