@@ -34,17 +34,13 @@ def folder(tmp_path_factory, write_run):
     return folder
 
 
-@pytest.fixture(scope="module")
-def environment(folder):
-    path = os.pathsep.join([str(folder), os.environ["PATH"]])
-    root = str(Path(__file__).parents[3])
-    return {"PATH": path, "HOME": str(folder), "TERM": "dumb", "PYTHONPATH": root, "RBP_RUNS": str(folder / "runs")}
-
-
 @pytest.fixture(scope="module", params=["bash", "zsh"])
-def shell(request, folder, environment):
+def shell(request, folder):
     if not shells.is_there(request.param):
         pytest.skip(f"{request.param} is not installed")
+    path = os.pathsep.join([str(folder), os.environ["PATH"]])
+    environment = {"PATH": path, "HOME": str(folder), "TERM": "dumb", "PYTHONPATH": str(Path(__file__).parents[3])}
+    environment["RBP_RUNS"] = str(folder / "runs")
     started = shells.Shell(request.param, folder, environment)
     yield request.param, started
     started.stop()

@@ -121,17 +121,12 @@ def no_images(root):
         image.unlink()
 
 
+MISSING = f"has no folder for {CLASSES[1]}, which the other side has"
 DISORDER = {
     "a flat val": (flat_val, "val holds 15 images and no class folders: move each image into the folder of its class"),
     "no val": (lambda root: shutil.rmtree(root / "val"), r"val cannot be read \(No such file or directory\)"),
-    "a class missing in val": (
-        lambda root: shutil.rmtree(root / "val" / CLASSES[1]),
-        rf"val has no folder for {CLASSES[1]}, which the other side has",
-    ),
-    "a class missing in train": (
-        lambda root: shutil.rmtree(root / "train" / CLASSES[1]),
-        rf"train has no folder for {CLASSES[1]}, which the other side has",
-    ),
+    "a class missing in val": (lambda root: shutil.rmtree(root / "val" / CLASSES[1]), f"val {MISSING}"),
+    "a class missing in train": (lambda root: shutil.rmtree(root / "train" / CLASSES[1]), f"train {MISSING}"),
     "an empty class": (no_images, rf"train has no images for {CLASSES[2]} .*unpack the archive of the class again"),
 }
 

@@ -31,6 +31,8 @@ from tests.packed_runs import (
 
 BOMB = Bomb(Path("/tmp/rbp-pickle-was-executed"))
 NAMELESS = "is a name that no run gives to a file"
+EXECUTES = "is a pickle that would execute something"
+MOMENTA = "checkpoints/best/optimizer.pt"
 
 
 def _resized(archive: Archive, size: int) -> None:
@@ -83,22 +85,14 @@ MISCHIEF: dict[str, tuple[Callable[[Archive], None], str]] = {
     "pickled weights": (
         lambda a: a.put("checkpoints/best/model.safetensors", pickle.dumps(BOMB)), "holds no weights"
     ),
-    "pickle in torch's file": (
-        lambda a: a.put("checkpoints/best/optimizer.pt", torch_file(pickle.dumps(BOMB, 2))),
-        "is a pickle that would execute something",
-    ),
-    "newer pickle": (
-        lambda a: a.put("checkpoints/best/optimizer.pt", torch_file(pickle.dumps(BOMB))),
-        "is a pickle that would execute something",
-    ),
-    "bare pickle": (lambda a: a.put("checkpoints/best/optimizer.pt", pickle.dumps(BOMB)), "is damaged"),
+    "pickle in torch's file": (lambda a: a.put(MOMENTA, torch_file(pickle.dumps(BOMB, 2))), EXECUTES),
+    "newer pickle": (lambda a: a.put(MOMENTA, torch_file(pickle.dumps(BOMB))), EXECUTES),
+    "bare pickle": (lambda a: a.put(MOMENTA, pickle.dumps(BOMB)), "is damaged"),
     "bomb in torch's file": (
-        lambda a: a.put("checkpoints/best/optimizer.pt", torch_file(bytes(10**6), zipfile.ZIP_DEFLATED)),
-        "is compressed",
+        lambda a: a.put(MOMENTA, torch_file(bytes(10**6), zipfile.ZIP_DEFLATED)), "is compressed"
     ),
     "endless directory in torch's file": (
-        lambda a: a.put("checkpoints/best/optimizer.pt", torch_file_of_entries(200_000)),
-        "its directory or its pickle has more than 8388608 bytes",
+        lambda a: a.put(MOMENTA, torch_file_of_entries(200_000)), "its directory or its pickle has more than 8388608 b"
     ),
     "program in a checkpoint": (lambda a: a.list("checkpoints/best/evil.py"), "is no file of a checkpoint"),
     "run.json": (lambda a: a.put("run.json", b"{}"), "run.json is damaged"),
