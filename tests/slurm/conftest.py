@@ -29,6 +29,7 @@ STEPS = 20 * 6
 DAEMONS = ("munged", "mungekey", "slurmctld", "slurmd")
 SBIN = "/usr/sbin:/sbin"
 CORES = 2  # of each node
+ONE_CORE = ("--cpus-per-task=1",)
 KILL_WAIT_S = 10
 PATIENCE_S = 120.0
 SOON_S = 4
@@ -107,6 +108,19 @@ class Cluster:
         """Submit the job file that `rbp` prints for these words; the id of the job."""
         (self.folder / "job.sh").write_text(self.rbp(*words, "--slurm") + "\n")
         return self.submit_again(options)
+
+    def train(self, run: str, *words: str, options: tuple[str, ...] = ONE_CORE) -> str:
+        """Submit a job that trains a run, and wait until it does; the id of the job."""
+        job = self.submit("train", *self.preset, *words, "--id", run, options=options)
+        self.wait_for_step(run)
+        return job
+
+    def check_continues(self, job: str, run: str) -> None:
+        """Let a job that waits to be started again complete its run, without the wait at each step."""
+        self.slow.unlink()
+        self.start_again_soon(job)
+        assert self.wait_for_state(job, "COMPLETED")["Restarts"] == "1"
+        self.check(run, "completed", attempts=2)
 
     def submit_again(self, options: tuple[str, ...]) -> str:
         """Submit the newest job file once more."""

@@ -6,9 +6,7 @@ import re
 ONE_CORE = ("--cpus-per-task=1",)
 
 
-def test_an_array_trains_each_run_of_a_sweep_once_and_continues_what_is_left_when_it_is_submitted_again(
-    cluster,
-) -> None:
+def test_an_array_trains_each_run_of_a_sweep_once_and_submitted_again_what_is_left(cluster) -> None:
     cluster.slow.touch()
     sweep = ("sweep", *cluster.preset, "lr=0.1,0.2", "--seeds", "1,2")
     job = cluster.submit(*sweep, options=ONE_CORE)
@@ -31,9 +29,8 @@ def test_an_array_trains_each_run_of_a_sweep_once_and_continues_what_is_left_whe
         cluster.start_again_soon(task)
     for task in (0, 1, 3):
         cluster.wait_for_state(f"{job}_{task}", "COMPLETED")
-    for run, status, attempts in zip(
-        runs, ("completed", "completed", "preempted", "completed"), (2, 1, 1, 2), strict=True
-    ):
+    ends = ("completed", 2), ("completed", 1), ("preempted", 1), ("completed", 2)
+    for run, (status, attempts) in zip(runs, ends, strict=True):
         cluster.check(run, status, attempts=attempts)
 
     job = cluster.submit_again(ONE_CORE)

@@ -26,40 +26,31 @@ def undisturbed(cluster) -> str:
 
 def test_a_preempted_job_is_requeued_and_ends_with_the_weights_of_an_undisturbed_one(cluster, undisturbed: str) -> None:
     cluster.slow.touch()
-    job = cluster.submit("train", *cluster.preset, "--id", "preempted", options=ONE_CORE)
-    cluster.wait_for_step("preempted")
+    job = cluster.train("preempted")
     urgent = ("--partition=urgent", "--nodes=2", "--exclusive", "--wrap=sleep 5")
     cluster.tell(f"$ sbatch {' '.join(urgent)}")
     cluster("sbatch", *urgent)
     summary = cluster.check_requeued(job, "preempted")
     assert 2 <= summary.step < cluster.steps and "SIGTERM" in summary.reason
-    cluster.slow.unlink()
-    cluster.start_again_soon(job)
-    assert cluster.wait_for_state(job, "COMPLETED")["Restarts"] == "1"
-    cluster.check("preempted", "completed", attempts=2)
+    cluster.check_continues(job, "preempted")
     cluster.check_same_weights("preempted", undisturbed)
 
 
 def test_a_job_that_is_warned_of_its_time_limit_saves_requeues_itself_and_continues(cluster, undisturbed: str) -> None:
     """Slurm looks at time limits every half minute, and warns up to a minute earlier than the job file says."""
     cluster.slow.touch()
-    job = cluster.submit("train", *cluster.preset, "--id", "limited", options=ONE_CORE)
-    cluster.wait_for_step("limited")
+    job = cluster.train("limited")
     cluster.tell(f"$ scontrol update JobId={job} TimeLimit=6")
     cluster("scontrol", "update", f"JobId={job}", "TimeLimit=6")
     assert "SIGUSR1" in cluster.check_requeued(job, "limited").reason
-    cluster.slow.unlink()
-    cluster.start_again_soon(job)
-    assert cluster.wait_for_state(job, "COMPLETED")["Restarts"] == "1"
-    cluster.check("limited", "completed", attempts=2)
+    cluster.check_continues(job, "limited")
     cluster.check_same_weights("limited", undisturbed)
 
 
 @pytest.mark.parametrize("cores", [1, 2])
 def test_a_run_uses_the_cores_that_its_job_has_asked_for(cluster, cores: int) -> None:
     run = f"cores-{cores}"
-    job = cluster.submit("train", *cluster.preset, "--id", run, options=(f"--cpus-per-task={cores}",))
-    cluster.wait_for_step(run)
+    job = cluster.train(run, options=(f"--cpus-per-task={cores}",))
     worker = cluster.worker(run)
     assert len(worker.cpu_affinity()) == cores == int(worker.environ()["OMP_NUM_THREADS"])
     cluster.tell(f"job {job} has {cores} cores, and its run as many threads")
@@ -69,8 +60,7 @@ def test_a_run_uses_the_cores_that_its_job_has_asked_for(cluster, cores: int) ->
 
 
 def test_a_cancelled_job_saves_its_run_and_is_not_requeued(cluster) -> None:
-    job = cluster.submit("train", *cluster.preset, "--id", "cancelled", options=ONE_CORE)
-    cluster.wait_for_step("cancelled")
+    job = cluster.train("cancelled")
     cluster.tell(f"$ scancel {job}")
     cluster("scancel", job)
     assert cluster.wait_for_state(job, "CANCELLED")["Restarts"] == "0"
@@ -89,15 +79,11 @@ def test_two_tasks_or_processes_are_one_run_that_survives_a_requeue(
     cluster, many: tuple[str, ...], options: tuple[str, ...], request: pytest.FixtureRequest
 ) -> None:
     run = request.node.callspec.id
-    job = cluster.submit("train", *cluster.preset, *many, "--id", run, options=options)
-    cluster.wait_for_step(run)
+    job = cluster.train(run, *many, options=options)
     cluster.tell(f"$ scontrol requeue {job}")
     cluster("scontrol", "requeue", job)
     cluster.check_requeued(job, run)
-    cluster.slow.unlink()
-    cluster.start_again_soon(job)
-    cluster.wait_for_state(job, "COMPLETED")
-    cluster.check(run, "completed", attempts=2)
+    cluster.check_continues(job, run)
     if run == "two-tasks":
         job = cluster.submit("train", *cluster.preset, *many, "--id", "undisturbed-2", options=options)
         cluster.wait_for_state(job, "COMPLETED")
