@@ -75,16 +75,21 @@ def end_run(
     step_s: float = 0.1,
     peak: int = 2**30,
     layers: int = 0,
+    device: str = "cpu",
+    split: str = "test",
+    whole: bool = True,
     **changes: Any,
 ) -> RunDirectory:
     """A run as `rbp train` and its worker would leave it, with these values of top-1 after each epoch.
 
-    It has firing rates if it has `layers`, at five timesteps: the more the deeper and later, and fewer each epoch.
+    It has no more epochs than `curve`, or if it is not `whole` those of its preset. It has firing rates if it has
+    `layers`, at five timesteps: the more the deeper and later, and fewer each epoch.
     """
-    run = launch.create(load_preset(preset, words), runs, run_id=run_id, command=["rbp", "train", preset, *words])
+    loaded = load_preset(preset, words)
+    run = launch.create(loaded, runs, run_id=run_id, command=["rbp", "train", preset, *words])
     events = EventWriter(run.events(), attempt=1)
     names = [f"layer{layer // 4 + 1}.{layer // 2 % 2}.neuron{layer % 2 + 1}" for layer in range(layers)]
-    start = RunStart(device="cpu", steps_per_epoch=STEPS_PER_EPOCH, epochs=len(curve), epoch=0, neuron_layers=names)
+    start = RunStart(device=device, steps_per_epoch=STEPS_PER_EPOCH, epochs=len(curve), epoch=0, neuron_layers=names)
     events.write(start, 0, 1000.0)
     for epoch, top1 in enumerate(curve):
         step = (epoch + 1) * STEPS_PER_EPOCH
@@ -94,10 +99,11 @@ def end_run(
             rates = [[(layer + 1 + t) / (layers * (10 + 5 * epoch)) for t in range(5)] for layer in range(layers)]
             shares = [epoch * layer / (len(curve) * layers) for layer in range(layers)]
             events.write(FiringRates(rates, shares, [0.0] * layers), step, t)
-        events.write(Validation(epoch + 1, 1.0 - top1, top1, 1.0, 360), step, t)
+        events.write(Validation(epoch + 1, 1.0 - top1, top1, 1.0, 360, split), step, t)
     events.close()
     best = max(curve)
-    reached = {"status": "completed", "epoch": len(curve), "epochs": len(curve), "step": step, "steps": step}
+    epochs = len(curve) if whole else loaded.preset.train.epochs
+    reached = {"status": "completed", "epoch": len(curve), "epochs": epochs, "step": step, "steps": step}
     scores = {"last": {"top1": curve[-1]}, "best": {"top1": best, "epoch": curve.index(best) + 1}}
     cost = {"trained_s": step * step_s, "mem_peak": peak, "samples_per_s": 640.0, "step_ms": 1000 * step_s}
     change_fields(run, **reached | scores | cost | changes)

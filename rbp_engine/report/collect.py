@@ -14,7 +14,7 @@ from rbp_engine.preset import PresetError, read_resolved
 from rbp_engine.preset.contradictions import RATE_METHODS
 from rbp_engine.preset.experiment import LOSS_SCALE, SEED, canonical, is_ignored, of_role
 from rbp_engine.preset.own_code import names_of_code, own_file, read_own_code
-from rbp_engine.preset.pretrained import digest_of
+from rbp_engine.preset.pretrained import TEACHER, digest_of
 from rbp_engine.printable import one_line
 from rbp_engine.report import names
 from rbp_engine.run.cause import Cause
@@ -25,7 +25,6 @@ from rbp_engine.run.files.summary import Summary, read_summary
 from rbp_engine.run.status.status import judge
 from rbp_engine.run.store.run_settings import read_settings
 from rbp_engine.run.store.store import RunRecord
-from rbp_engine.run.teacher import FIELD as TEACHER
 
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset

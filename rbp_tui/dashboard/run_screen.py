@@ -101,8 +101,8 @@ class RunScreen(DashboardScreen):
         epochs = max((record.summary.epochs for record in known), default=1)
         whose = f"{named(runs)} {'has' if len(runs) == 1 else 'have'}"
         question = (
-            f"{whose} completed {counted(epochs, 'epoch')}. How many shall it be in all? The learning rate then follows the "
-            "schedule of that length, so the result is not exactly that of a run of so many epochs."
+            f"{whose} completed {counted(epochs, 'epoch')}. How many shall it be in all? The learning rate then "
+            "follows the schedule of that length, so the result is not exactly that of a run of so many epochs."
         )
         answer: str | None = str(2 * epochs)
         while (answer := await self.app.push_screen_wait(Ask(question, answer or "", verb="go on"))) is not None:

@@ -168,11 +168,8 @@ def test_a_best_that_is_unknown_for_some_runs_is_noted(finish_run, runs):
 
 
 def test_an_empty_setting_is_none():
-    assert label_words({"loss.distill": "", "neuron.learn": [], "optim.lr": 0.1}) == [
-        "loss.distill = none",
-        "neuron.learn = []",
-        "optim.lr = 0.1",
-    ]
+    words = label_words({"loss.distill": "", "neuron.learn": [], "optim.lr": 0.1})
+    assert words == ["loss.distill = none", "neuron.learn = []", "optim.lr = 0.1"]
 
 
 def test_runs_of_another_program_stand_beside_ours_in_the_report_and_in_figures(finish_run, runs, tmp_path):

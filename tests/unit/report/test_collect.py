@@ -1,8 +1,9 @@
 import pytest
 
 from rbp_engine.report.collect import collect
+from rbp_engine.run.files.events import RunEnd
 from rbp_engine.run.store.store import run_directories
-from tests.run_files import change_summary
+from tests.run_files import change_summary, tell
 
 
 @pytest.mark.parametrize(("status", "reason"), [("stopped", "stopped"), ("killed", "killed"), ("running", "lost: ")])
@@ -17,6 +18,7 @@ def test_an_incomplete_run_and_one_whose_worker_is_gone_are_left_out_by_name(fin
 @pytest.mark.parametrize("damage", [{"last": {"top1": "0.9"}}, {"created": None}])
 def test_a_summary_with_values_of_wrong_types_is_made_anew(finish_run, runs, damage):
     run = finish_run(curve=[0.5, 0.75])
+    tell(run, RunEnd("completed", last={"top1": 0.75}, best={"top1": 0.75}), step=20)
     change_summary(run, **damage)
     ((entry,), excluded) = collect(run_directories(runs))
     assert (entry.run, entry.last, entry.best, excluded) == (run, 0.75, 0.75, [])

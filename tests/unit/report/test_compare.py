@@ -1,7 +1,6 @@
 """Comparing runs: grouped by experiment, paired by seed."""
 
 import csv
-from dataclasses import replace
 
 import pytest
 
@@ -12,27 +11,16 @@ from rbp_engine.report.events_csv import events_csv
 from rbp_engine.run import track
 from rbp_engine.run.files.events import Metrics, RunStart
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.files.summary import read_summary, write_summary
 from rbp_engine.run.store.store import list_runs
 from tests.run_files import change_fields, change_identity, tell
 
 GIB = 2**30
 
 
-def with_cost(run: RunDirectory, *, seconds: float = 1.0, mem_peak: int = GIB) -> RunDirectory:
-    """The run, with a summary as its worker leaves it."""
-    summary = read_summary(run)
-    summary.trained_s, summary.steps = seconds, summary.step
-    change_identity(run, epochs=summary.epoch)
-    summary.mem_peak = mem_peak
-    write_summary(run, summary)
-    return run
-
-
 def test_experiments_are_compared_with_the_baseline_over_common_seeds(finish_run):
     rate = [finish_run("digits", f"seed={seed}", curve=[0.9, top1]) for seed, top1 in ((1, 0.94), (2, 0.95), (3, 0.5))]
     bptt = [
-        with_cost(finish_run("digits", f"seed={seed}", "method=bptt", curve=[top1 + 0.01, top1]), mem_peak=seed * GIB)
+        finish_run("digits", f"seed={seed}", "method=bptt", curve=[top1 + 0.01, top1], timed=True, peak=seed * GIB)
         for seed, top1 in ((1, 0.95), (2, 0.97))
     ]
     found = compare([*rate, *bptt], baseline=bptt[0])
@@ -49,17 +37,17 @@ def test_experiments_are_compared_with_the_baseline_over_common_seeds(finish_run
     best = ours.best_difference
     assert best is not None and best.mean == pytest.approx(((0.94 - 0.96) + (0.95 - 0.98)) / 2)
     assert (theirs.mem_peak, ours.mem_peak) == (2 * GIB, GIB)
-    assert theirs.epoch_s == pytest.approx(0.5)  # of 2 epochs in a second
+    assert theirs.epoch_s == pytest.approx(1.0)  # of 2 epochs in 2 s
     assert [(one.key, one.values) for one in found.differences if one.role == "result"] == [
         ("method.name", ("bptt", "rate_m"))
     ]
 
 
 def test_a_run_that_its_budget_of_steps_has_ended_takes_as_long_for_an_epoch_as_another(finish_run):
-    run = with_cost(finish_run("digits", "guard.max_steps=60", status="stopped"), seconds=6.0)
+    run = finish_run("digits", "guard.max_steps=30", status="stopped", timed=True, step_s=0.2)
     change_identity(run, epochs=10)
     [group] = compare([run]).groups
-    assert group.epoch_s == pytest.approx(2.0)  # 60 steps of 20 an epoch
+    assert group.epoch_s == pytest.approx(2.0)  # 30 steps of 10 an epoch
 
 
 def test_the_first_run_named_is_the_baseline_unless_another_is(finish_run):
@@ -73,27 +61,25 @@ def test_a_title_names_other_differing_settings_if_they_are_few(finish_run):
     found = compare([finish_run("digits", "lr=0.05"), finish_run("digits", "lr=0.2")])
     assert [group.title.split(" · ")[-1] for group in found.groups] == ["optim.lr = 0.05", "optim.lr = 0.2"]
     other = compare([finish_run("digits"), finish_run("digits", "arch=resnet18")])
-    assert [group.title for group in other.groups] == [
-        "digits · rate_M · T=4 · model.name = convnet",
-        "digits · resnet18 · rate_M · T=4",
-    ]
+    titles = [group.title for group in other.groups]
+    assert titles == ["digits · rate_M · T=4 · model.name = convnet", "digits · resnet18 · rate_M · T=4"]
     many = compare([finish_run("digits"), finish_run("digits", "lr=1", "batch=8", "epochs=3", "optim.momentum=0.5")])
     assert many.groups[0].title.startswith("digits · rate_M · T=4 · ") and "optim" not in many.groups[0].title
     assert {one.key for one in many.differences} >= {"optim.lr", "data.batch_size", "train.epochs", "optim.momentum"}
 
 
 def test_runs_that_ended_early_count_only_without_complete_ones(finish_run):
-    early = with_cost(finish_run("digits", "seed=2", curve=[0.3], status="stopped"), seconds=3.0, mem_peak=2 * GIB)
+    cost = {"timed": True, "step_s": 0.3, "peak": 2 * GIB}
+    early = finish_run("digits", "seed=2", curve=[0.3], status="stopped", **cost)
     (alone,) = compare([early]).groups
     assert alone.last.mean == 0.3 and "stopped at epoch 1" in alone.notes[0]
-    (group,) = compare([early, with_cost(finish_run("digits", "seed=1", curve=[0.9]))]).groups
+    (group,) = compare([early, finish_run("digits", "seed=1", curve=[0.9], timed=True)]).groups
     assert (group.last.mean, group.last.count, group.epoch_s, group.mem_peak) == (0.9, 1, 1.0, GIB)
     assert group.notes == ("seed 2 is stopped at epoch 1 of 1, not in the means",)
 
 
 def test_a_run_that_a_search_has_pruned_is_called_so(finish_run):
-    run = finish_run("digits", "seed=2", curve=[0.3], status="stopped")
-    write_summary(run, replace(read_summary(run), cause="pruned"))
+    run = finish_run("digits", "seed=2", curve=[0.3], status="stopped", cause="pruned")
     (group,) = compare([run]).groups
     assert group.notes == ("seed 2 is pruned at epoch 1 of 20",)
     (cell,) = make_cells(collect([run], include_unfinished=True)[0])
@@ -101,20 +87,18 @@ def test_a_run_that_a_search_has_pruned_is_called_so(finish_run):
 
 
 def test_of_a_log_that_was_imported_twice_the_run_that_was_written_last_counts(finish_run):
+    runs = sorted((finish_run("digits", created=1.0) for _ in range(2)), key=lambda run: run.id)
     for order in ((1.0, 2.0), (2.0, 1.0)):
-        runs = [finish_run("digits", curve=[updated / 10], created=1.0) for updated in order]
         for run, updated in zip(runs, order, strict=True):
-            change_fields(run, updated=updated)
+            change_fields(run, updated=updated, last={"top1": updated / 10})
         (group,) = compare(runs).groups
         assert group.last.mean == 0.2
 
 
 def test_device_and_cost_settings_are_listed_after_the_others(finish_run):
-    runs = [
-        finish_run("digits", "T=2", device="NVIDIA H100 (cuda:0)"),
-        finish_run("digits", "T=6", "train.log_every=3", host="there"),
-    ]
-    roles = {one.key: (one.role, one.values) for one in compare(runs).differences}
+    on_card = finish_run("digits", "T=2", device="NVIDIA H100 (cuda:0)")
+    found = compare([on_card, finish_run("digits", "T=6", "train.log_every=3", host="there")])
+    roles = {one.key: (one.role, one.values) for one in found.differences}
     assert roles["device"] == ("conditions", ("NVIDIA H100", "cpu"))
     assert roles["train.log_every"][0] == "cost"
     assert next(iter(roles)) == "method.timesteps"
@@ -158,13 +142,13 @@ def test_the_csv_has_a_line_per_measurement_without_superseded_ones(finish_run):
     run = finish_run("digits", curve=[0.5, 0.8])
     header, *lines = events_csv(run).splitlines()
     assert header.startswith("run,kind,t,attempt,step,epoch,split,weights,samples,loss,top1")
-    assert [line.split(",")[1] for line in lines] == ["metrics", "metrics", "validation"] * 2
+    assert [line.split(",")[1] for line in lines] == ["metrics", "validation"] * 2
     assert all(line.startswith(f"{run.id},") for line in lines)
-    tell(run, RunStart(resumed_from="step-00000020", epoch=1), step=20, attempt=2)
-    tell(run, Metrics(1, None, 0.9, 0.1), step=30, attempt=2)
+    tell(run, RunStart(resumed_from="step-00000010", epoch=1), step=10, attempt=2)
+    tell(run, Metrics(1, None, 0.9, 0.1), step=15, attempt=2)
     lines = events_csv(run).splitlines()[1:]
-    assert [line.split(",")[1] for line in lines] == ["metrics", "metrics", "validation", "metrics"]
-    assert lines[-1].split(",")[3:12] == ["2", "30", "1", "", "", "", "", "0.9", ""]
+    assert [line.split(",")[1] for line in lines] == ["metrics", "validation", "metrics"]
+    assert lines[-1].split(",")[3:12] == ["2", "15", "1", "", "", "", "", "0.9", ""]
 
 
 def test_the_csv_has_the_metrics_that_a_program_logs_of_its_own(tmp_path):

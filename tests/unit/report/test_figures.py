@@ -1,6 +1,5 @@
 import re
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -55,9 +54,9 @@ def test_a_curve_with_a_held_out_split_shows_no_test_accuracy(finish_run, runs):
 def test_a_curve_has_a_gap_where_a_power_loss_lost_events(finish_run, runs):
     """Epochs 3 and 4 of one seed are lost; the other seed has all of them."""
     run = finish_run("digits", "seed=1", curve=(0.5, 0.6))
-    start = RunStart(resumed_from="step-00000080", steps_per_epoch=20, epoch=4, gap_from=40)
-    tell(run, start, step=80, attempt=2)
-    tell(run, Metrics(4, 0.1, 0.1, 0.1), Validation(5, 1.0, 0.9, 1.0, 360), step=100, attempt=2)
+    start = RunStart(resumed_from="step-00000040", steps_per_epoch=10, epoch=4, gap_from=20)
+    tell(run, start, step=40, attempt=2)
+    tell(run, Metrics(4, 0.1, 0.1, 0.1), Validation(5, 1.0, 0.9, 1.0, 360), step=50, attempt=2)
     finish_run("digits", "seed=2", curve=(0.5, 0.6, 0.7, 0.8, 0.9))
     for panel in panels.curves(entries_of(runs))[0]:
         points = panel.lines[0].points
@@ -90,8 +89,8 @@ def test_a_line_never_joins_cells_whose_other_settings_differ(finish_run, runs):
 
 def test_cost_is_the_peak_and_the_time_of_a_step_by_machine(finish_run, runs):
     for timesteps in (2, 4):
-        finish_run("digits", f"T={timesteps}", "seed=1", mem_peak=timesteps * GIB, step_ms=10.0 * timesteps)
-    finish_run("digits", "T=2", "seed=2", device="NVIDIA X (cuda:1)", mem_peak=GIB, step_ms=1.0)
+        finish_run("digits", f"T={timesteps}", "seed=1", peak=timesteps * GIB, step_s=0.01 * timesteps)
+    finish_run("digits", "T=2", "seed=2", device="NVIDIA X (cuda:1)", step_s=0.001)
     ((memory, time),) = panels.costs(entries_of(runs))
     assert (memory.ylabel, time.ylabel) == ("Peak memory (GiB)", "Time per step (ms)")
     assert labels(memory) == ["rate_M, machine = NVIDIA X on here", "rate_M, machine = cpu on here"]
@@ -215,15 +214,13 @@ def test_lines_with_the_colour_of_another_have_markers_and_all_are_translucent(f
     ],
 )
 def test_limits_that_show_nothing_are_refused(finish_run, runs, view, message):
-    finish_run("digits", mem_peak=GIB)
+    finish_run("digits")
     with pytest.raises(RunError, match=message):
         compose(panels.costs(entries_of(runs)), FigureView(**view))
 
 
 def test_math_signs_in_names_are_drawn_literally(tmp_path):
-    lines: Sequence[PanelLine] = (
-        PanelLine(r"rate_M, model.name = $\frac{$", COLOURS[0], 0, {2: Spread(0.5, None, 1)}),
-    )
+    line = PanelLine(r"rate_M, model.name = $\frac{$", COLOURS[0], 0, {2: Spread(0.5, None, 1)})
     path = tmp_path / "signs.png"
-    write([[Panel("Timesteps T", "$a$ (%)", 100.0, True, tuple(lines))]], path)
+    write([[Panel("Timesteps T", "$a$ (%)", 100.0, True, (line,))]], path)
     assert path.read_bytes().startswith(MAGIC[".png"])
