@@ -28,6 +28,7 @@ def test_a_row_has_the_papers_names_and_two_decimals(cells):
         ["CIFAR-10", "ResNet-18", "rate_M", "4", "95.50 ± 0.71", "97.00 ± 0.00†", "95.61", "−0.11", "2"],
         ["digits", "convnet", "rate_M", "4", "90.00 ± –", "91.00 ± –", "–", "–", "1"],
     ]
+    assert shown[5].word(replace(cells[1], best=None)) == "–"
 
 
 def test_methods_stand_beside_bptt_paired_by_seed_and_without_empty_columns_of_a_paper(finish_run, runs):
