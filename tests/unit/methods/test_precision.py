@@ -75,14 +75,8 @@ def test_parametrised_weights_are_trained_in_low_precision(method):
     found = []
     for precision in ("bf16", "fp32"):
         torch.manual_seed(0)
-        model = nn.Sequential(
-            weight_norm(nn.Conv2d(2, 8, 3)),
-            LIF(),
-            weight_norm(nn.Conv2d(8, 8, 3)),
-            LIF(),
-            nn.Flatten(),
-            nn.Linear(32, 4),
-        )
+        layers = weight_norm(nn.Conv2d(2, 8, 3)), LIF(), weight_norm(nn.Conv2d(8, 8, 3)), LIF()
+        model = nn.Sequential(*layers, nn.Flatten(), nn.Linear(32, 4))
         create_method(method, T, precision=precision).step(model, 3 * torch.rand(B, 2, 6, 6), torch.arange(B) % 4)
         found.append(torch.cat([parameter.grad.flatten() for parameter in model.parameters()]))
     assert torch.cosine_similarity(*found, dim=0) > LEAST_COSINE["bf16"]
@@ -94,11 +88,8 @@ class PositionBias(nn.Module):
     def __init__(self):
         super().__init__()
         self.tokens, self.neuron, self.mixed, self.last = nn.Linear(2, 24), LIF(threshold=0.5), nn.Linear(8, 8), LIF()
-        self.bias, self.scale, self.head = (
-            nn.Parameter(torch.rand(16, 16)),
-            nn.Parameter(torch.rand(8)),
-            nn.Linear(8, 4),
-        )
+        self.bias, self.scale = nn.Parameter(torch.rand(16, 16)), nn.Parameter(torch.rand(8))
+        self.head = nn.Linear(8, 4)
         self.register_buffer("mask", torch.zeros(16, 16))
 
     def forward(self, images):

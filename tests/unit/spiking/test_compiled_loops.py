@@ -144,10 +144,7 @@ def test_spikes_without_a_graph(case):
 def test_spikes_counts_eligibility_and_means_of_a_sequence(case):
     neuron, current, compile_and_run = case
     # Counts go to new memory; spikes, eligibility and means are written to existing memory.
-    found = [
-        neuron["eager"].rate(current()),
-        compile_and_run(lambda: neuron["compiled"].rate(current()), 1),
-    ]
+    found = neuron["eager"].rate(current()), compile_and_run(lambda: neuron["compiled"].rate(current()), 1)
     same(*([*spikes, counts, *derivatives, *means] for spikes, counts, derivatives, means in found))
 
 

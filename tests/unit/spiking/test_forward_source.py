@@ -215,10 +215,8 @@ def test_an_activation_that_is_named_without_being_called_stays_and_is_reported(
     network, report = make_spiking(nn.Sequential(unusual.Named()))
     assert [part.kind for part in report.replaced] == ["silu()"]
     [kept] = report.kept
-    assert (kept.path, kept.note) == (
-        "0",
-        "calls activations as functions: Named.forward names relu without calling it",
-    )
+    assert kept.path == "0"
+    assert kept.note == "calls activations as functions: Named.forward names relu without calling it"
     network(torch.tensor([0.5, 3.0]))
     _, report = make_spiking(network)
     assert not report.replaced, "a second conversion finds nothing in rewritten methods"

@@ -12,21 +12,8 @@ from torch import nn
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.spiking import LIF, RateTensor, SequenceTensor, UnsupportedOperation
 from rbp_engine.spiking.rules.nonlinear_rules import warn_of_numbers
-from tests.unit.spiking.rule_checks import (
-    B,
-    T,
-    by_rate_m,
-    by_rate_s,
-    by_step,
-    check_rate_at_the_largest_mean,
-    check_rate_with_mean_slopes,
-    check_sequence,
-    check_static_image,
-    close,
-    gradients,
-    random,
-    tensors,
-)
+from tests.unit.spiking import rule_checks as checks
+from tests.unit.spiking.rule_checks import B, T, by_rate_m, by_rate_s, by_step, close, gradients, random, tensors
 
 C, EPS = 4, 1e-3
 SHAPE = (B, C, 3, 5)
@@ -101,10 +88,10 @@ def test_the_rate_of_a_norm_is_the_mean_of_the_steps_and_not_that_of_the_mean(na
 @pytest.mark.parametrize("name", SLOPES)
 def test_the_rate_of_a_function_has_the_gradient_of_the_mean_slope_of_each_input(name):
     operation, shapes, parameter_shapes = SLOPES[name]
-    check_rate_with_mean_slopes(operation, shapes, tensors(parameter_shapes, 20))
+    checks.check_rate_with_mean_slopes(operation, shapes, tensors(parameter_shapes, 20))
 
 
-@pytest.mark.parametrize("check", [check_sequence, check_static_image])
+@pytest.mark.parametrize("check", [checks.check_sequence, checks.check_static_image])
 @pytest.mark.parametrize("name", CASES)
 def test_steps_and_a_static_image_have_the_operations_own_gradient(name, check):
     operation, shapes, parameter_shapes = CASES[name]
@@ -123,7 +110,7 @@ MAXIMA = {
 
 @pytest.mark.parametrize("name", MAXIMA)
 def test_maxima_are_the_mean_of_the_steps_with_the_gradient_to_the_largest_mean(name):
-    check_rate_at_the_largest_mean(MAXIMA[name], [SHAPE])
+    checks.check_rate_at_the_largest_mean(MAXIMA[name], [SHAPE])
 
 
 @pytest.mark.parametrize(

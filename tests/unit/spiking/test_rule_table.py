@@ -13,18 +13,8 @@ import torch.nn.functional as F
 from rbp_engine.spiking import RateTensor, SequenceTensor, UnsupportedOperation
 from rbp_engine.spiking.rules.nonlinear_rules import POINTWISE, REDUCTIONS
 from rbp_engine.spiking.rules.table import RULES
-from tests.unit.spiking.rule_checks import (
-    B,
-    T,
-    by_step,
-    check_rate_at_the_largest_mean,
-    check_rate_at_the_means,
-    check_sequence,
-    check_static_image,
-    close,
-    random,
-    same_gradients,
-)
+from tests.unit.spiking import rule_checks as checks
+from tests.unit.spiking.rule_checks import B, T, by_step, close, random, same_gradients
 
 IMAGE = (B, 4, 6, 6)
 LINE = (B, 4, 9)
@@ -206,7 +196,7 @@ def names_called(operation, input_shapes, weight_shapes):
     return seen
 
 
-@pytest.mark.parametrize("check", [check_sequence, check_rate_at_the_means, check_static_image])
+@pytest.mark.parametrize("check", [checks.check_sequence, checks.check_rate_at_the_means, checks.check_static_image])
 @pytest.mark.parametrize("case", LINEAR + PRODUCTS, ids=lambda case: case[0])
 def test_a_linear_rule_or_a_product_has_the_values_of_each_step_and_its_gradient_at_the_mean(case, check):
     _, shapes, weight_shapes, operation = case
@@ -230,7 +220,9 @@ def test_a_static_sequence_combines_with_a_varying_one_as_if_repeated(name):
     same_gradients(rate.rate(), rates, operation(*rates))
 
 
-@pytest.mark.parametrize("check", [check_sequence, check_static_image, check_rate_at_the_largest_mean])
+@pytest.mark.parametrize(
+    "check", [checks.check_sequence, checks.check_static_image, checks.check_rate_at_the_largest_mean]
+)
 @pytest.mark.parametrize("case", MAX_POOL, ids=lambda case: case[0])
 def test_a_max_pool_is_that_of_each_step_and_of_a_static_image_once(case, check):
     _, shapes, _, operation = case

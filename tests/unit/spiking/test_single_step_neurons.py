@@ -75,15 +75,9 @@ CASES = [
     ("ottt", "soft-detached", "nothing", torch.bfloat16, torch.contiguous_format),
 ]
 if "RBP_EVERY_CASE" in os.environ:  # each takes seconds to compile
-    CASES = list(
-        itertools.product(
-            CARRIERS,
-            RESETS,
-            ("nothing", "layer", "channel"),
-            (torch.float32, torch.bfloat16),
-            (torch.contiguous_format, torch.channels_last),
-        )
-    )
+    layouts = (torch.contiguous_format, torch.channels_last)
+    learnt = ("nothing", "layer", "channel")
+    CASES = list(itertools.product(CARRIERS, RESETS, learnt, (torch.float32, torch.bfloat16), layouts))
 
 
 @pytest.mark.compiles

@@ -69,12 +69,8 @@ def test_the_learning_rate_of_a_parameter_is_that_of_the_longest_path_that_names
 
 def test_a_factor_of_a_path_that_has_no_parameter_is_refused():
     model = nn.ModuleDict({"head": nn.Linear(1, 1), "flat": nn.Flatten()})
-    for path, hint in (
-        ("hed", "Did you mean 'head'"),
-        ("hea", ""),
-        ("flat", "Its parts: head, flat"),
-        ("", "Its parts"),
-    ):
+    hints = {"hed": "Did you mean 'head'", "hea": "", "flat": "Its parts: head, flat", "": "Its parts"}
+    for path, hint in hints.items():
         with pytest.raises(SettingsError, match=rf"lr_factors names '{path}', and .*{hint}"):
             create_optimizer(model, "sgd", lr=0.1, lr_factors={path: 2.0})
 

@@ -26,19 +26,8 @@ from rbp_engine.probes.firing_rates import SpikeWatch
 from rbp_engine.probes.gradient_fidelity import FidelityProbe
 from rbp_engine.probes.layers import neuron_layers
 from rbp_engine.probes.step_probe import Probes, StepProbe
+from rbp_engine.run.files import events
 from rbp_engine.run.files.event_reader import read_events
-from rbp_engine.run.files.events import (
-    CheckpointSaved,
-    Event,
-    GradientFidelity,
-    Heartbeat,
-    Metrics,
-    ReachedSoFar,
-    RunEnd,
-    RunStart,
-    System,
-    Validation,
-)
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary, read_summary
 from rbp_engine.run.status.status import LOST_AFTER_S
@@ -139,15 +128,9 @@ class Attempt:
             found.append(FidelityProbe(self.model, method, batch, settings["gradients"]))
         board = TensorBoardLog(run.tensorboard, 1)
         self.limits: Limits = settings["limits"](ranks) if settings["limits"] else Limits()
+        more = {"compiles": settings["compiles"], "early_stop": self.limits.early_stop}
         self.recorder = Recorder(
-            self.journal,
-            MemoryGauge(CPU),
-            board,
-            settings["log_every"],
-            ranks,
-            Probes(found),
-            compiles=settings["compiles"],
-            early_stop=self.limits.early_stop,
+            self.journal, MemoryGauge(CPU), board, settings["log_every"], ranks, Probes(found), **more
         )
         if settings["spoil"]:
             method = Spoiled(method, settings["spoil"])
@@ -161,28 +144,20 @@ class Attempt:
         found, skipped = self.ranks.from_first(lambda: checkpoint.find_newest(self.run.checkpoints))
         assert skipped == []
         at = found.progress if found else Progress()
-        reached = ReachedSoFar()
+        reached = events.ReachedSoFar()
         if found:
             reached = self.recorder.restore(checkpoint.load(found, self.state, self.ranks.rank))
         told = {"epochs": self.settings["epochs"], "steps_per_epoch": STEPS, "reached": reached}
-        start = RunStart(resumed_from=found.path.name if found else None, epoch=at.epoch, **told)
+        start = events.RunStart(resumed_from=found.path.name if found else None, epoch=at.epoch, **told)
         self.journal.write(start, at.step)
         pixels = Pixels(self.data.mean, self.data.deviation)
         share = {"rank": self.ranks.rank, "world_size": self.ranks.size}
         try:
             batches = MemorySource(self.data.train, pixels, CPU, AUGMENTED).training(Cut(batch_size=4, seed=1, **share))
-            return train(
-                self.step,
-                batches,
-                self.settings["validation"] or evaluation(self.data, batch_size=6, **share),
-                self.settings["schedule"] or (lambda now: self.settings["lr"]),
-                self.recorder,
-                self.checkpointer,
-                self.stop,
-                epochs=self.settings["epochs"],
-                at=at,
-                limits=self.limits,
-            )
+            validation = self.settings["validation"] or evaluation(self.data, batch_size=6, **share)
+            schedule = self.settings["schedule"] or (lambda now: self.settings["lr"])
+            how = {"epochs": self.settings["epochs"], "at": at, "limits": self.limits}
+            return train(self.step, batches, validation, schedule, self.recorder, self.checkpointer, self.stop, **how)
         finally:
             self.journal.end("failed", "")  # ends the heartbeat
 
@@ -202,7 +177,7 @@ def signals_as_before():
         signal.signal(number, handler)
 
 
-def events_of(run: RunDirectory, kind: type) -> list[Event]:
+def events_of(run: RunDirectory, kind: Any) -> list[events.Event]:
     return [event for event in read_events(run.events()) if isinstance(event.body, kind)]
 
 
@@ -210,9 +185,9 @@ def story(run: RunDirectory) -> list[tuple[Any, ...]]:
     """Steps and evaluations without timings."""
     found: list[tuple[Any, ...]] = []
     for event in read_events(run.events()):
-        if isinstance(event.body, Metrics):
+        if isinstance(event.body, events.Metrics):
             found.append(("metrics", event.step, event.body.epoch, event.body.loss, event.body.top1))
-        elif isinstance(event.body, Validation):
+        elif isinstance(event.body, events.Validation):
             found.append(("validation", event.step, *vars(event.body).values()))
     return found
 
@@ -235,16 +210,9 @@ def whole(tmp_path_factory):
 
 def test_steps_evaluations_and_checkpoints_are_recorded_in_order_and_synced_before_the_checkpoint(run, disk_order):
     assert Attempt(run, 1).go() == "completed"
-    kinds = [
-        (type(event.body).__name__, event.step)
-        for event in read_events(run.events())
-        if isinstance(event.body, (Metrics, Validation, CheckpointSaved))
-    ]
-    assert kinds == [
-        (kind, 4 * epoch + step)
-        for epoch in range(3)
-        for kind, step in (("Metrics", 2), ("Metrics", 4), ("Validation", 4), ("CheckpointSaved", 4))
-    ]
+    told = events_of(run, (events.Metrics, events.Validation, events.CheckpointSaved))
+    epoch = [(events.Metrics, 2), (events.Metrics, 4), (events.Validation, 4), (events.CheckpointSaved, 4)]
+    assert [(type(one.body), one.step) for one in told] == [(kind, at + 4 * n) for n in range(3) for kind, at in epoch]
     saves = [f"step-{step:08}.tmp -> step-{step:08}" for step in (4, 8, 12)]
     notable = [done for done in disk_order if done == "sync rank0.jsonl" or done in saves]
     assert notable == [done for save in saves for done in ("sync rank0.jsonl", save)]
@@ -254,13 +222,12 @@ def test_steps_evaluations_and_checkpoints_are_recorded_in_order_and_synced_befo
 def test_a_run_shorter_than_log_every_records_all_its_steps(run, log_every, steps):
     attempt = Attempt(run, 1, log_every=log_every)
     assert attempt.go() == "completed"
-    assert [event.step for event in events_of(run, Metrics)] == steps
+    assert [event.step for event in events_of(run, events.Metrics)] == steps
 
 
 def test_the_summary_says_what_the_worker_is_doing(run):
     def phase() -> str:
-        summary = read_summary(run)
-        return summary.phase
+        return read_summary(run).phase
 
     seen = []
     attempt = Attempt(run, 1, compiles=True)
@@ -286,7 +253,7 @@ def test_system_events_cover_all_steps_since_the_last_one(run):
             recorder.gauge._read = 0.0
         recorder.drain()
     recorder.journal.end("failed", "")
-    [event] = events_of(run, System)
+    [event] = events_of(run, events.System)
     assert event.body.step_ms >= 2 * 100.0 / 4
 
 
@@ -343,7 +310,7 @@ def test_waiting_for_the_device_counts_as_step_time_not_as_data_time_and_a_probe
     run, monkeypatch, loss, waited, probe_s
 ):
     recorder = timed(run, monkeypatch, 4, loss, probe_s)
-    [event] = events_of(run, Metrics)
+    [event] = events_of(run, events.Metrics)
     assert (event.body.step_ms, event.body.data_ms) == (1000.0 * (4 * 3 + waited) / 4, 1000.0)
     assert event.body.samples_per_s == 8 / (4 * 3 + waited)
     assert recorder.journal.summary.trained_s == 4 * 3 + waited
@@ -367,7 +334,7 @@ def test_a_stop_during_an_evaluation_saves_before_it_and_it_is_recorded_once(run
     run.stop_request.unlink(missing_ok=True)
     found, _ = checkpoint.find_newest(run.checkpoints)
     assert found.progress == Progress(2 * STEPS, 1, STEPS)
-    assert [event.step for event in events_of(run, Validation)] == [STEPS]
+    assert [event.step for event in events_of(run, events.Validation)] == [STEPS]
 
     second = Attempt(run, 2)
 
@@ -377,7 +344,7 @@ def test_a_stop_during_an_evaluation_saves_before_it_and_it_is_recorded_once(run
     second.checkpointer.save = killed
     with pytest.raises(KeyboardInterrupt):
         second.go()
-    assert [event.step for event in events_of(run, Validation)] == [STEPS, 2 * STEPS]
+    assert [event.step for event in events_of(run, events.Validation)] == [STEPS, 2 * STEPS]
 
     third = Attempt(run, 3)
     assert third.go() == "completed"
@@ -423,7 +390,7 @@ def test_a_stop_at_any_step_and_a_resume_give_the_uninterrupted_run(run, whole, 
     second = stopped_and_resumed(run, step)
     assert story(run) == whole[0]
     assert same(weights(second), whole[1])
-    assert [event.step for event in events_of(run, RunStart)] == [0, step]
+    assert [event.step for event in events_of(run, events.RunStart)] == [0, step]
 
 
 def patient(ranks: Ranks) -> Limits:
@@ -468,7 +435,7 @@ def test_a_budget_of_time_that_is_used_up_leaves_a_step_of_an_attempt_without_a_
 def test_what_attempts_have_worked_is_without_a_sleep_of_the_machine(tmp_path):
     run = RunDirectory(tmp_path)
     writer = EventWriter(run.events(), 1)
-    for t, body in enumerate([RunStart(), Heartbeat(), Heartbeat(), RunEnd("stopped")]):
+    for t, body in enumerate([events.RunStart(), events.Heartbeat(), events.Heartbeat(), events.RunEnd("stopped")]):
         writer.write(body, 1, 5.0 * t + (36_000.0 if t > 1 else 0.0))
     writer.close()
     assert worked_s(run) == 5.0 + LOST_AFTER_S + 5.0
@@ -479,10 +446,10 @@ def test_a_resume_continues_a_schedule_by_step_to_the_last_bit(run, tmp_path):
     schedule = Schedule(optim, 3, STEPS)
     settings = {"log_every": 1, "schedule": lambda now: schedule(now.epoch, now.step)}
     expected = uninterrupted(tmp_path / "apart", **settings)
-    rates = [event.body.lr for event in events_of(expected.run, Metrics)]
+    rates = [event.body.lr for event in events_of(expected.run, events.Metrics)]
     assert rates == [schedule(step // STEPS, step) for step in range(3 * STEPS)] and len(set(rates)) > STEPS
     second = stopped_and_resumed(run, 6, **settings)
-    assert rates == [event.body.lr for event in events_of(run, Metrics)]
+    assert rates == [event.body.lr for event in events_of(run, events.Metrics)]
     assert story(run) == story(expected.run) and same(weights(second), weights(expected))
 
 
@@ -524,7 +491,7 @@ def test_two_ranks_have_the_same_moving_average_and_one_that_is_their_models(tmp
     saved = load_file(run.checkpoints / f"step-{3 * STEPS:08d}" / "ema.safetensors")
     for name, kept in saved.items():
         assert torch.equal(first[name], second[name]) and torch.equal(first[name], kept), name
-    [*_, last] = events_of(run, Validation)
+    [*_, last] = events_of(run, events.Validation)
     assert last.body.ema_top1 is not None
 
 
@@ -541,20 +508,20 @@ def test_a_resume_continues_with_the_same_loss_scale(run):
 def test_checkpoints_are_saved_every_third_epoch_after_improvements_and_at_the_end(run):
     attempt = Attempt(run, 1, epochs=7, every=("epochs", 3))
     assert attempt.go() == "completed"
-    validations = events_of(run, Validation)
+    validations = events_of(run, events.Validation)
     best, better = -1.0, []
     for event in validations:
         if event.body.top1 > best:
             best = event.body.top1
             better.append(event.step)
-    saved = events_of(run, CheckpointSaved)
+    saved = events_of(run, events.CheckpointSaved)
     assert [event.step for event in saved] == sorted({*better, 3 * STEPS, 6 * STEPS, 7 * STEPS})
     assert [event.step for event in saved if event.body.best] == better
 
 
 def test_a_checkpoint_by_time_is_saved_between_steps(run):
     assert Attempt(run, 1, epochs=1, every=("seconds", 1e-9)).go() == "completed"
-    assert [event.step for event in events_of(run, CheckpointSaved)] == [1, 2, 3, 4]
+    assert [event.step for event in events_of(run, events.CheckpointSaved)] == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize(
@@ -577,14 +544,14 @@ def test_a_request_for_a_checkpoint_is_served_once(run):
     attempt = Attempt(run, 1, epochs=1, every=("seconds", 3600.0))
     run.checkpoint_request.touch()
     assert attempt.go() == "completed"
-    assert [event.step for event in events_of(run, CheckpointSaved)] == [1, 4]
+    assert [event.step for event in events_of(run, events.CheckpointSaved)] == [1, 4]
     assert not run.checkpoint_request.exists()
 
 
 def test_the_space_reserved_for_the_last_event_is_released(run):
     attempt = Attempt(run, 1)
     assert (run.control / "reserve").stat().st_size >= 2**17
-    attempt.journal.write(Heartbeat())
+    attempt.journal.write(events.Heartbeat())
     attempt.journal.end("failed", "why")
     assert list(run.control.iterdir()) == []
 
@@ -634,8 +601,8 @@ def test_a_signal_to_one_rank_ends_both_at_the_same_step_and_a_resume_equals_no_
         assert story(run) == story(RunDirectory(tmp_path / "0"))
         assert same(trained, first[0][1])
         if step:  # at the boundary after it, or before the evaluation
-            assert events_of(run, RunStart)[1].step == step + (step % STEPS > 0)
-    evaluations = events_of(RunDirectory(tmp_path / "0"), Validation)
+            assert events_of(run, events.RunStart)[1].step == step + (step % STEPS > 0)
+    evaluations = events_of(RunDirectory(tmp_path / "0"), events.Validation)
     assert [event.body.samples for event in evaluations] == [16] * 3
 
 
@@ -672,7 +639,7 @@ def test_a_non_finite_loss_on_one_rank_ends_both_with_its_step_and_is_recorded_a
     found, _ = checkpoint.find_newest(run.checkpoints)
     assert found.progress.step == STEPS
     # On a busy machine the results of step 6 are looked at before there is a step 8.
-    assert [event.body.loss is None for event in events_of(run, Metrics)][:3] == [False, False, True]
+    assert [event.body.loss is None for event in events_of(run, events.Metrics)][:3] == [False, False, True]
 
 
 @pytest.mark.parametrize("bad", [2, STEPS, STEPS + 1])
@@ -734,7 +701,7 @@ def check_same_weights(run: RunDirectory, other: RunDirectory, step: int) -> Non
 def test_an_evaluation_tells_the_accuracy_of_the_first_timesteps(run):
     attempt = Attempt(run, 1)
     attempt.go()
-    evaluated = [event.body for event in read_events(run.events()) if isinstance(event.body, Validation)]
+    evaluated = [event.body for event in events_of(run, events.Validation)]
     for one in evaluated:
         assert len(one.top1_by_step) == 2
         assert one.top1_by_step[-1] == one.top1
@@ -766,7 +733,7 @@ def test_gradients_compared_while_training_change_no_bit_of_a_checkpoint(run, tm
     plain = new_run(tmp_path / "plain")
     Attempt(plain, 1).go()
     Attempt(run, 1, gradients=3).go()
-    assert [event.step for event in events_of(run, GradientFidelity)] == [3, 6, 9, 12]
+    assert [event.step for event in events_of(run, events.GradientFidelity)] == [3, 6, 9, 12]
     assert story(run) == story(plain)
     assert len(generators(run)) > 2 and generators(run) == generators(plain)
     for step in (8, 12):
