@@ -53,8 +53,6 @@ IMAGES = {
     "vggsnn_dvs": (2, 48),
     "spikformer_digits": (1, 8),
     "qkformer_digits": (1, 8),
-    "sew_resnet34": (3, 32),
-    "preact_resnet34": (3, 32),
 }
 
 
