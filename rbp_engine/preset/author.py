@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rbp_engine.preset.find import PRESETS, bundled_folder, find_by_name, is_path, shown
 from rbp_engine.preset.load import LoadedPreset, differences, load_preset, load_text
 from rbp_engine.preset.pretrained import TEACHER, TEACHER_FILE, is_path_of_weights
 from rbp_engine.preset.resolved import as_toml
-from rbp_engine.preset.search import PRESETS, bundled_folder, find_by_name, is_path, shown
 from rbp_engine.settings.documents import read_text, usable
 from rbp_engine.settings.locations import configuration_directory
 from rbp_engine.settings.problems import PresetError, Problem

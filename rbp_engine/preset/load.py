@@ -8,6 +8,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 from rbp_engine.preset.experiment import experiment_hash
 from rbp_engine.preset.fields import by_key, settings, values_of
+from rbp_engine.preset.find import (
+    all_presets,
+    find_by_name,
+    find_preset,
+    is_path,
+    missing_message,
+    shown,
+)
 from rbp_engine.preset.layers import Layers, Origin, stack, value_at
 from rbp_engine.preset.overrides import Override, parse_overrides
 from rbp_engine.preset.own_code import (
@@ -22,14 +30,6 @@ from rbp_engine.preset.own_code import (
     read_own_code,
 )
 from rbp_engine.preset.pretrained import with_weights
-from rbp_engine.preset.search import (
-    all_presets,
-    find_by_name,
-    find_preset,
-    is_path,
-    missing_message,
-    shown,
-)
 from rbp_engine.preset.sweep.check import read_sweep
 from rbp_engine.preset.sweep.section import SweepSection
 from rbp_engine.preset.validate import place, validate

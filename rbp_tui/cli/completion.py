@@ -30,7 +30,7 @@ def presets(context: typer.Context, incomplete: str) -> list[str]:
     """Presets by name; after `--like RUN`, which takes the place of the preset, settings."""
     if context.params.get("like"):
         return settings(context, incomplete)
-    from rbp_engine.preset.search import all_presets
+    from rbp_engine.preset.find import all_presets
 
     return _fitting(sorted(all_presets()), incomplete)
 

@@ -35,7 +35,7 @@ def once_trusted(action: Callable[[], T], *, trust: bool) -> T:
 
 def warn_of_shared_presets(name: str) -> None:
     """Name `./presets` if others may write there, before a preset of it is used."""
-    from rbp_engine.preset.search import shared_presets_problem
+    from rbp_engine.preset.find import shared_presets_problem
 
     if problem := shared_presets_problem(name):
         say("[yellow]warning[/] {}", problem)

@@ -11,7 +11,7 @@ from textual.css.query import NoMatches
 from textual.css.stylesheet import Stylesheet
 
 from rbp_engine.preset import load
-from rbp_engine.preset.search import bundled_folder
+from rbp_engine.preset.find import bundled_folder
 from rbp_engine.run import control
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status.status import judge

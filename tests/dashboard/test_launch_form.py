@@ -10,7 +10,7 @@ from textual.widgets import Input, Label, Static
 
 from rbp_engine.errors import UserError
 from rbp_engine.preset import load_preset, read_resolved
-from rbp_engine.preset.search import bundled_folder
+from rbp_engine.preset.find import bundled_folder
 from rbp_engine.run import start
 from rbp_engine.run.files.attempts import Asked
 from rbp_engine.run.files.layout import RunDirectory

@@ -11,7 +11,7 @@ import pytest
 from textual.widgets import Checkbox, Input, OptionList, Static, Tab, Tabs
 
 from rbp_engine.preset import load_preset
-from rbp_engine.preset.search import bundled_folder
+from rbp_engine.preset.find import bundled_folder
 from rbp_engine.run.files.summary import read_summary
 from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.dialogs import Choice

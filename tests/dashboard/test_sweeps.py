@@ -10,7 +10,7 @@ from rbp_engine.errors import UserError
 from rbp_engine.plan.points import plan_sweep
 from rbp_engine.plan.request import SweepRequest
 from rbp_engine.plan.start import create
-from rbp_engine.preset.search import bundled_folder
+from rbp_engine.preset.find import bundled_folder
 from rbp_engine.run import start
 from rbp_engine.run.files.layout import read_json, write_json
 from rbp_engine.run.files.run_json import read_run_json

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rbp_engine.preset.fields import FieldInfo, by_key, field_of, fields_of, is_whole, role_of
+from rbp_engine.preset.find import shown
 from rbp_engine.preset.overrides import SHORT_NAMES, parse_overrides, setting_word
 from rbp_engine.preset.own_code import FIELDS, own_file
 from rbp_engine.preset.pretrained import TEACHER, is_path_of_weights
-from rbp_engine.preset.search import shown
 from rbp_engine.preset.sweep.section import SEARCHES, SweepSection, Varied
 from rbp_engine.preset.validate import problems_of_value, read_model
 from rbp_engine.settings.documents import Document, KeyPath, dotted

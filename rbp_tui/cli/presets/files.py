@@ -43,7 +43,7 @@ def new(
 ) -> None:
     """Write a new preset that holds only what differs from another one."""
     from rbp_engine.preset.author import create_preset, place_of
-    from rbp_engine.preset.search import is_path, shown
+    from rbp_engine.preset.find import is_path, shown
 
     target = place_of(name, for_user=user)
     create_preset(target, source, words or [])

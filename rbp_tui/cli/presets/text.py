@@ -6,9 +6,9 @@ from pathlib import PurePath
 from rich.text import Text
 
 from rbp_engine.preset import LoadedPreset, resolved_toml
+from rbp_engine.preset.find import shown
 from rbp_engine.preset.resolved import as_toml
 from rbp_engine.preset.schema import Preset
-from rbp_engine.preset.search import shown
 from rbp_engine.printable import one_line
 from rbp_engine.report.paper import published
 from rbp_tui.text import format as fmt

@@ -18,7 +18,7 @@ from textual.widgets import Input, Label, Static
 from rbp_engine.data.catalog import DataMissing
 from rbp_engine.errors import UserError
 from rbp_engine.preset import LoadedPreset, PresetError, load_preset
-from rbp_engine.preset.search import shared_presets_problem
+from rbp_engine.preset.find import shared_presets_problem
 from rbp_engine.printable import one_line
 from rbp_engine.run import start
 from rbp_engine.run.store.store import RunRecord

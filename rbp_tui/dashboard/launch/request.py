@@ -16,8 +16,8 @@ from rbp_engine.preset import (
     load_preset,
     setting_word,
 )
+from rbp_engine.preset.find import is_path, reference, shown
 from rbp_engine.preset.own_code import inside_a_run
-from rbp_engine.preset.search import is_path, reference, shown
 from rbp_engine.preset.sweep.section import key_of, refuse_twice
 from rbp_engine.run import trust
 from rbp_engine.run.errors import RunError

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rbp_engine.preset import LoadedPreset, PresetError, Problem, load_text
 from rbp_engine.preset.author import is_bundled
-from rbp_engine.preset.search import shown
+from rbp_engine.preset.find import shown
 from rbp_engine.settings.documents import read_text
 from rbp_engine.settings.files import write_settings
 from rbp_tui.dashboard.presets.drafts import drop_draft, keep_draft

@@ -15,7 +15,7 @@ from textual.widgets import Footer, OptionList, Static, TextArea
 from textual.widgets.option_list import Option
 
 from rbp_engine.preset import PresetError, Problem
-from rbp_engine.preset.search import shown
+from rbp_engine.preset.find import shown
 from rbp_tui.cli.presets.editor import EditorError, edit_file
 from rbp_tui.dashboard.answered import Answered
 from rbp_tui.dashboard.dialogs import Choice

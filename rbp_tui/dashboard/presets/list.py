@@ -12,7 +12,7 @@ from rbp_engine.data.catalog import CATALOG
 from rbp_engine.disk import changed_ns
 from rbp_engine.preset import PresetEntry, list_presets
 from rbp_engine.preset.author import is_bundled
-from rbp_engine.preset.search import preset_files, search_folders
+from rbp_engine.preset.find import preset_files, search_folders
 from rbp_engine.printable import one_line
 from rbp_tui.dashboard.presets.drafts import read_draft
 from rbp_tui.dashboard.presets.summary import data_here

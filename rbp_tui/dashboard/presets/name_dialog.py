@@ -13,7 +13,7 @@ from textual.widgets import Checkbox, Input, Static
 
 from rbp_engine.preset import PresetError
 from rbp_engine.preset.author import place_of
-from rbp_engine.preset.search import shown
+from rbp_engine.preset.find import shown
 from rbp_engine.printable import one_line
 from rbp_tui.dashboard.answered import Dialog
 

@@ -21,7 +21,7 @@ from rbp_engine.preset import (
     resolved_toml,
 )
 from rbp_engine.preset.author import copy_preset, create_from_run, create_preset, is_bundled
-from rbp_engine.preset.search import reference, shown
+from rbp_engine.preset.find import reference, shown
 from rbp_engine.printable import one_line, visible
 from rbp_engine.run import trust
 from rbp_engine.run.files.layout import short_id

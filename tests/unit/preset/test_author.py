@@ -7,7 +7,7 @@ import tomli
 
 from rbp_engine.preset import PresetError, differences, load_preset, load_text
 from rbp_engine.preset.author import copy_preset, create_from_run, create_preset, is_bundled, place_of
-from rbp_engine.preset.search import bundled_folder
+from rbp_engine.preset.find import bundled_folder
 from rbp_engine.settings.locations import configuration_directory
 
 

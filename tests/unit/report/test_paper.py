@@ -27,7 +27,7 @@ def presets(tmp_path, monkeypatch):
     folder.mkdir()
     (folder / "cell.toml").write_text(PRESET)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("rbp_engine.preset.search.bundled_folder", lambda: folder)
+    monkeypatch.setattr("rbp_engine.preset.find.bundled_folder", lambda: folder)
     return folder
 
 

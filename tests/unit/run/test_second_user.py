@@ -22,7 +22,7 @@ import sklearn
 
 from rbp_engine import os_process, owners
 from rbp_engine.preset import load_preset
-from rbp_engine.preset.search import bundled_folder, shared_presets_problem
+from rbp_engine.preset.find import bundled_folder, shared_presets_problem
 from rbp_engine.run import control, start, trust
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.attempts import Asked

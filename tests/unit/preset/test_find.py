@@ -1,7 +1,7 @@
 import pytest
 
 from rbp_engine.preset import PresetError, list_presets, load_preset
-from rbp_engine.preset.search import bundled_folder
+from rbp_engine.preset.find import bundled_folder
 
 CIFAR_NETWORKS = ("resnet18", "resnet19", "vgg11", "vgg13", "vggsnn")
 OF_THE_PAPER = {
