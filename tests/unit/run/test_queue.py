@@ -17,7 +17,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rbp_engine import os_process
-from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.attempts import Asked, newest_attempt, read_attempts
 from rbp_engine.run.files.layout import RunDirectory
@@ -28,13 +27,11 @@ from rbp_engine.run.queue.devices import Device
 from rbp_engine.run.queue.dispatcher import Dispatcher
 from rbp_engine.run.queue.entries import Entry, entries, entry_of, holders, new_entry, write_entry
 from rbp_engine.run.queue.hooks import MODULE as HOOKS
-from rbp_engine.run.queue.hooks import run_hooks
 from rbp_engine.run.queue.observe import device_uses, queued_runs
 from rbp_engine.run.queue.schedule import JobSchedule, QueuedJob, World
 from rbp_engine.run.status import processes
-from rbp_engine.run.status.status import Verdict, judge
+from rbp_engine.run.status.status import judge
 from rbp_tui.text.run_text import where_queued
-from tests.full_disk import files_of_at_most
 from tests.run_files import change_summary, write_attempt
 
 SLOTS = (Device("cpu-0"), Device("cpu-1"))
@@ -131,16 +128,6 @@ def test_a_queued_run_that_cannot_be_started_has_its_hooks(queue, machine):
         child.wait()
     (log,) = run.control.glob("hook-1-*")
     assert log.read_text() == "on_failure: echo $RBP_CAUSE\nerror\n"
-
-
-def test_hooks_run_also_if_their_output_can_go_nowhere(make_run, machine):
-    machine.write_text("[hooks]\non_failure = 'echo full && mkdir \"$RBP_RUN_DIR/told\"'\n")
-    full, locked_out = make_run("full"), make_run("locked_out")
-    locked_out.control.rmdir()
-    for run in (full, locked_out):
-        with files_of_at_most(0):
-            run_hooks(run, "hook-1", Verdict("failed", "no space is left", Cause.DISK), ["on_end", "on_failure"])
-        assert (run.path / "told").is_dir()
 
 
 def test_a_device_that_another_run_got_meanwhile_is_not_given(queue, started, make_run, monkeypatch):

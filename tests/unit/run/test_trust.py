@@ -2,8 +2,6 @@
 
 import os
 import stat
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -14,9 +12,7 @@ from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import Resources
 from rbp_engine.run.queue.entries import queue_directory
-from rbp_engine.run.queue.hooks import run_hooks
 from rbp_engine.run.request import LaunchRequest
-from rbp_engine.run.status.status import Verdict
 from rbp_engine.run.trust import Untrusted
 from tests.run_files import change_identity, create_own
 
@@ -167,38 +163,6 @@ def test_a_rendezvous_of_another_s_run_is_asked_for(make_run):
             use(run)
     trust.remember_rendezvous(Resources(2, 2, "evil.example:29400"))
     trust.require_rendezvous(run, "evil.example:29400")
-
-
-def test_a_hook_executes_nothing_that_came_with_a_run(make_run, tmp_path, monkeypatch):
-    """Python imports what it finds where it starts; `tensorboard` is also the name of a folder that runs have."""
-    command = f"{sys.executable} -c 'import tensorboard.planted'; echo in $RBP_RUN_DIR"
-    home_of_hooks(tmp_path, monkeypatch, command)
-    run = make_run("job")
-    planted = run.tensorboard / "planted.py"
-    planted.parent.mkdir(exist_ok=True)
-    planted.write_text("print('executed')")
-    run_hooks(run, "hook-1", Verdict("completed", ""), ["on_end"])
-    said = (run.control / "hook-1").read_text()
-    assert "executed\n" not in said and "No module named 'tensorboard" in said and said.endswith(f"in {run.path}\n")
-
-
-def test_hooks_run_in_the_home_or_if_others_may_write_into_it_in_the_state(make_run, tmp_path, monkeypatch):
-    home = home_of_hooks(tmp_path, monkeypatch, "pwd")
-    run = make_run("job")
-    for attempt, (mode, folder) in enumerate([(0o700, home), (0o777, tmp_path / "state" / "rbp")]):
-        home.chmod(mode)
-        run_hooks(run, f"hook-{attempt}", Verdict("completed", ""), ["on_end"])
-        assert (run.control / f"hook-{attempt}").read_text() == f"on_end: pwd\n{folder}\n"
-
-
-def home_of_hooks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_end: str) -> Path:
-    """A home directory, and settings with this hook."""
-    home = tmp_path / "home"
-    home.mkdir()
-    monkeypatch.setenv("HOME", str(home))
-    monkeypatch.setenv("RBP_CONFIG", str(tmp_path))
-    (tmp_path / "machine.toml").write_text(f'[hooks]\non_end = "{on_end}"\n')
-    return home
 
 
 def test_a_list_that_others_could_have_written_is_not_believed(launched, state):

@@ -1,0 +1,54 @@
+"""Hooks: commands of machine.toml that are run when a run has ended; what is told of alerts is in test_alert_watch."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from rbp_engine.run.cause import Cause
+from rbp_engine.run.queue.hooks import run_hooks
+from rbp_engine.run.status.status import Verdict
+from tests.full_disk import files_of_at_most
+
+
+def test_a_hook_executes_nothing_that_came_with_a_run(make_run, tmp_path, monkeypatch):
+    """Python imports what it finds where it starts; `tensorboard` is also the name of a folder that runs have."""
+    command = f"{sys.executable} -c 'import tensorboard.planted'; echo in $RBP_RUN_DIR"
+    home_of_hooks(tmp_path, monkeypatch, command)
+    run = make_run("job")
+    planted = run.tensorboard / "planted.py"
+    planted.parent.mkdir(exist_ok=True)
+    planted.write_text("print('executed')")
+    run_hooks(run, "hook-1", Verdict("completed", ""), ["on_end"])
+    said = (run.control / "hook-1").read_text()
+    assert "executed\n" not in said and "No module named 'tensorboard" in said and said.endswith(f"in {run.path}\n")
+
+
+def test_hooks_run_in_the_home_or_if_others_may_write_into_it_in_the_state(make_run, tmp_path, monkeypatch):
+    home = home_of_hooks(tmp_path, monkeypatch, "pwd")
+    run = make_run("job")
+    for attempt, (mode, folder) in enumerate([(0o700, home), (0o777, tmp_path / "state" / "rbp")]):
+        home.chmod(mode)
+        run_hooks(run, f"hook-{attempt}", Verdict("completed", ""), ["on_end"])
+        assert (run.control / f"hook-{attempt}").read_text() == f"on_end: pwd\n{folder}\n"
+
+
+def home_of_hooks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_end: str) -> Path:
+    """A home directory, and settings with this hook."""
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("RBP_CONFIG", str(tmp_path))
+    (tmp_path / "machine.toml").write_text(f'[hooks]\non_end = "{on_end}"\n')
+    return home
+
+
+def test_hooks_run_also_if_their_output_can_go_nowhere(make_run, tmp_path, monkeypatch):
+    monkeypatch.setenv("RBP_CONFIG", str(tmp_path))
+    (tmp_path / "machine.toml").write_text("[hooks]\non_failure = 'echo full && mkdir \"$RBP_RUN_DIR/told\"'\n")
+    full, locked_out = make_run("full"), make_run("locked_out")
+    locked_out.control.rmdir()
+    for run in (full, locked_out):
+        with files_of_at_most(0):
+            run_hooks(run, "hook-1", Verdict("failed", "no space is left", Cause.DISK), ["on_end", "on_failure"])
+        assert (run.path / "told").is_dir()
