@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn.utils import parametrizations, spectral_norm
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.spiking import LIF
@@ -33,6 +34,29 @@ def step(name, model, x, **settings):
 
 def same(found, expected):
     return all(torch.equal(mine, plain) for mine, plain in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_before_the_first_neuron_a_static_image_is_computed_once(name):
+    model = nn.Sequential(
+        nn.Conv2d(2, 3, 3), nn.MaxPool2d(2), LIF(), nn.Conv2d(3, 3, 1), nn.Flatten(), nn.Linear(12, 3)
+    )
+    computed = {2: 0, 3: 0}
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            if function is torch.ops.aten.convolution.default:
+                computed[args[0].shape[1]] += len(args[0])
+            return function(*args, **(kwargs or {}))
+
+    method = create_method(name, T)
+    with Watch():
+        method.predict(model, images())
+    assert computed == {2: B, 3: T * B}
+    with Watch():
+        method.step(model, images(), LABELS)
+    propagates_each_step = name in ("bptt_s", "sltt", "ottt")
+    assert computed[2] == B + (T * B if propagates_each_step else B)
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.bool, torch.complex64], ids=str)

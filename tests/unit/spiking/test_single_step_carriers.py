@@ -4,7 +4,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from rbp_engine.methods import create_method
 from rbp_engine.spiking import LIF
@@ -65,26 +64,6 @@ def test_what_an_operation_draws_at_random_is_the_same_at_all_steps_and_in_the_r
     assert torch.equal(out, out[:1].expand_as(out))
     if carrier == "rate_s":
         torch.testing.assert_close(second_phase(Drawing(DRAWN[name]), x, state), out.mean(0))
-
-
-def test_before_the_first_neuron_a_static_image_is_computed_once():
-    torch.manual_seed(0)
-    stem = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.MaxPool2d(2))
-    model = nn.Sequential(stem, LIF(), nn.Conv2d(3, 3, 1)).double()
-    inputs = []
-
-    class Watch(TorchDispatchMode):
-        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-            if function is torch.ops.aten.convolution.default:
-                inputs.append(args[0].shape[1])
-            return function(*args, **(kwargs or {}))
-
-    state, image = StepState(T), random(B, 2, 8, 8)
-    with Watch(), torch.no_grad():
-        for _ in range(T):
-            state.next_pass()
-            model(RateSTensor.of_step(image, state, static=True))
-    assert (inputs.count(2), inputs.count(3)) == (1, T)
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
