@@ -151,9 +151,10 @@ def answer_each(compute: Callable[[Progress], Iterable[dict[str, Any]]], own_cod
     """Print each answer, or the problem that an error is; returns the exit code.
 
     `compute` is given what prints its progress. `own_code` is the folder with the user's own code: its output is
-    discarded, and so is torch's warning that there is no Triton, which no CPU needs.
+    discarded, and so are torch's warnings that there is no Triton and no CUDA, which no CPU needs.
     """
-    logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
+    for name in ("torch._library.triton", "torch.utils.cpp_extension"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
         out = sys.__stdout__ or nowhere
 
