@@ -18,9 +18,11 @@ def curve(values: Floats) -> Curve:
     return Curve(step, step / 20, step, values)
 
 
-def found_in(processes: int = 0, memory: int | None = None, **curves: list[float]) -> list[str]:
+def found_in(
+    processes: int = 0, memory: int | None = None, epochs: int | None = None, **curves: list[float]
+) -> list[str]:
     """The rules that speak of these curves; `__` in a name stands for its slash."""
-    attempt = Attempt(1, Mark(0.0, 0), 0.0, RunStart(memory=memory))
+    attempt = Attempt(1, Mark(0.0, 0), 0.0, RunStart(memory=memory, epochs=epochs))
     named = {name.replace("__", "/"): curve(np.array(values)) for name, values in curves.items()}
     ranks = tuple(map(RankProgress, range(processes)))
     return [found.rule for found in findings(History(curves=named, attempts=(attempt,), processes=ranks))]
@@ -50,7 +52,7 @@ def test_a_run_of_ten_evaluations_makes_no_progress_if_the_best_is_in_its_first_
     scores = [0.7] * 10
     scores[best - 1] = 0.705
     assert found_in(validation__top1=scores) == said
-    assert found_in(validation__top1=[0.705] + [0.7] * 8) == []
+    assert found_in(validation__top1=[0.705] + [0.7] * 8) == found_in(epochs=9, validation__top1=scores) == []
 
 
 @pytest.mark.parametrize(("peak", "said"), [(91.0, ["memory"]), (89.0, [])])

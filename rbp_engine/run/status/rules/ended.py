@@ -118,9 +118,11 @@ def improving(history: History) -> Iterator[Alarm]:
 
 
 def no_progress(history: History) -> Iterator[Alarm]:
-    """The second half of the run has improved nothing."""
-    scores = history.curves.get("validation/top1")
+    """The second half of the run has improved nothing; of one that did not come to its end, that says little."""
+    scores, attempt = history.curves.get("validation/top1"), history.attempt
     if scores is None or len(scores) < EVALUATIONS:
+        return
+    if attempt is not None and _trained(history, scores) < (attempt.begun.epochs or 0):
         return
     reached, lost = _best(scores)
     if lost < LOST and scores.epoch[reached] <= HALF * scores.epoch[-1]:
