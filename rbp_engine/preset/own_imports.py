@@ -29,6 +29,8 @@ _LONGEST_PATH: Final = 150
 _LONG_NAME: Final = re.compile(
     rb"(?<![\w.])(?:[\w\x80-\xff]++(?:[ \t\f]|\\\r?\n)*+\.(?:[ \t\f]|\\\r?\n)*+){100}",
 )
+# Likewise of the parts of an f-string.
+_MOST_BRACES: Final = 10_000
 _BLOCKS: Final = ("body", "orelse", "finalbody", "handlers", "cases")
 
 #: The contents of a file by its path in the folder; None if there is none. Raises OSError if it cannot be read.
@@ -146,6 +148,8 @@ def in_words(source: bytes, file: str) -> Iterator[None]:
     """Raise ValueError for what Python's parser raises, or would take long for."""
     if _LONG_NAME.search(source):
         raise ValueError(f"{file} is not usable: a name of more than 100 parts")
+    if source.count(b"{") > _MOST_BRACES:
+        raise ValueError(f"{file} is not usable: more than {_MOST_BRACES} braces")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they quote the file, whose text must not reach the terminal

@@ -116,7 +116,7 @@ def test_what_is_wrong_with_many_keys_is_told_of_the_first_and_thousands_are_ref
     ("begin", "again", "end"), [("x = f'", "{1}", "'"), ("x = ", "1if 1else ", "1"), ("", "-", "1")]
 )
 def test_own_code_that_is_hard_to_parse_is_one_problem(folder, begin, again, end):
-    (folder / "slow.py").write_text(begin + again * (60_000 // len(again)) + end)
+    (folder / "slow.py").write_text(begin + again * (900_000 // len(again)) + end)
     (folder / "odd.toml").write_text("[model]\nname = 'slow.py:Net'\n")
     with pytest.raises(PresetError, match=r"slow.py (has no class or function called 'Net'|is not usable)"):
         load_preset("odd")
