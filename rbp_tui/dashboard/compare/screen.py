@@ -300,16 +300,16 @@ class CompareScreen(RunScreen, ChartScreen):
     def show_table(self) -> None:
         """Show the groups with their numbers, the differences, and the runs left out."""
         shown = bool(self.comparison and (self.groups or self.comparison.excluded))
-        for name in ("#about", "#notes", "#overlay", "#headings", "#groups"):
+        for name in ("#about", "#overlay", "#headings", "#groups"):
             self.query_one(name).display = shown
+        notes = Text(overflow="ellipsis").append(" · ".join(self.compared.notes) if shown else "", "yellow")
+        self.query_one("#notes", Line).show_or_hide(notes)
         empty = self.query_one("#empty", Static)
         empty.display = not shown
         if not shown or self.comparison is None:
             empty.update(self._why_empty())
             return
         self.query_one("#about", Line).show_text(self._about(self.comparison))
-        notes = Text(overflow="ellipsis").append(" · ".join(self.compared.notes), "yellow")
-        self.query_one("#notes", Line).show_or_hide(notes)
         width = max(1, self.size.width - TABLE_EDGE)
         if self.equal_cost:
             equal = equal_cost(self.comparison, lambda run_id: (self._curves_of(run_id) or {}).get("validation/top1"))
