@@ -1,5 +1,6 @@
 """Predict the cost of a preset on this machine from a few seconds of its training. Without torch."""
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -7,6 +8,7 @@ from rbp_engine.bench.measure.measurement import ask, temporary_run
 from rbp_engine.bench.results.extrapolate import Plane, plane_of
 from rbp_engine.child import Progress, no_progress
 from rbp_engine.data.catalog import catalogued
+from rbp_engine.data.loading.shares import parts_of
 from rbp_engine.data.loading.workers import cores_of_a_rank, reading_processes
 from rbp_engine.guard.time_span import parse_time_span
 
@@ -70,20 +72,22 @@ def predict(preset: "Preset", figures: dict[str, Any]) -> Cost:
     """The cost of a preset from the result of `rbp_engine.bench.measure_cost`."""
     batch, timesteps, epochs = preset.data.batch_size, preset.method.timesteps, preset.train.epochs
     limit = figures["limit"] - figures["data_bytes"]
+    parts, part = parts_of_batch(preset)
     if whole := figures["whole"]:
         plane = Plane(figures["peak"], 0.0, 0.0)
         step_s, data_s, measured = whole["seconds"], whole["data_seconds"], f"{whole['steps']} steps"
     else:
         plane = plane_of(figures["points"], "peak")
-        seconds, fetching = plane_of(figures["points"], "seconds").at(batch, timesteps), figures["fetching_s"]
+        seconds = parts * plane_of(figures["points"], "seconds").at(part, timesteps)
+        fetching = figures["fetching_s"]
         # Reading processes work during the previous step.
         overlapping = reading_processes(preset.data.workers, cores_of_a_rank()) > 0
         data_s = max(0.0, fetching - seconds) if overlapping else fetching
         step_s, measured = seconds + data_s, _describe_points(figures["points"])
-    memory = plane.at(batch, timesteps)
+    memory = plane.at(part, timesteps)
     if figures["memory_was_full"]:
         limit = min(limit, int(0.99 * memory))
-    fits = memory <= limit
+    fits, largest_part = memory <= limit, plane.largest_batch(timesteps, limit)
     evaluation_s = figures["evaluation_s"] * figures["evaluations"] * (2 if preset.train.ema else 1)
     epoch_s = figures["steps"] * step_s + evaluation_s + figures["end_s"]
     ends, guard = [(epochs * epoch_s, "")], preset.guard
@@ -97,8 +101,8 @@ def predict(preset: "Preset", figures: dict[str, Any]) -> Cost:
         memory=int(memory) + figures["data_bytes"],
         memory_limit=figures["limit"],
         fits=fits,
-        largest_timesteps=timesteps if fits else plane.largest_timesteps(batch, limit),
-        largest_batch=batch if fits else plane.largest_batch(timesteps, limit),
+        largest_timesteps=timesteps if fits else plane.largest_timesteps(part, limit),
+        largest_batch=batch if fits else largest_part and largest_part * parts,
         step_s=step_s,
         data_s=data_s,
         evaluation_s=evaluation_s,
@@ -113,6 +117,13 @@ def predict(preset: "Preset", figures: dict[str, Any]) -> Cost:
         measured=measured,
         notes=tuple(_notes(preset, figures)),
     )
+
+
+def parts_of_batch(preset: "Preset") -> tuple[int, int]:
+    """Into how many parts a batch is cut, and how many images are in memory together, those of the largest."""
+    batch = preset.data.batch_size
+    parts = parts_of(batch, 1, preset.train.accumulate)
+    return parts, math.ceil(batch / parts)
 
 
 def _describe_points(points: list[dict[str, Any]]) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 import torch
 
+from rbp_engine.bench.cost import parts_of_batch
 from rbp_engine.bench.measure import stand_in
 from rbp_engine.bench.measure.measurement import answer
 from rbp_engine.bench.measure.trial import FIRST_BATCH, Point, Trial, affordable_batch
@@ -90,7 +91,7 @@ def _if_much_too_large(
     few = preset.model_copy(update={"data": data, "train": train})
     trial = Trial(run, stand_in.with_stand_in(few, shape), device)
     base = memory.reset_peak(device)
-    needed = base + (trial.first_point(steps=1).peak - base) * _growth(preset, trial)
+    needed = base + (trial.first_point(steps=1).peak - base) * parts_of_batch(preset)[1] / data.batch_size
     return trial if needed >= FAR * limit else None
 
 
@@ -114,7 +115,8 @@ def _measured(
     # Measure again, now that one-time costs are paid.
     first, batch = trial.first_point(), len(trial.batch[1])
     whole, full = None, False
-    if first.seconds * batch / first.batch < seconds and base + (first.peak - base) * batch / first.batch < limit:
+    needed = base + (first.peak - base) * parts_of_batch(preset)[1] / first.batch
+    if first.seconds * batch / first.batch < seconds and needed < limit:
         say("whole training steps", 0.5)
         whole = _unless_memory_is_full(partial(trial.training, seconds))
         full = whole is None

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from rbp_engine.bench.cost import parts_of_batch
 from rbp_engine.bench.measure.measurement import ask, temporary_run
 from rbp_engine.bench.results.extrapolate import plane_of
 from rbp_engine.child import Progress, no_progress
@@ -119,16 +120,17 @@ def costs(network: Callable[[str], LoadedPreset], on_progress: Progress = no_pro
 
 
 def _cost(method: str, loaded: LoadedPreset, answer: dict[str, Any], bptt: MethodCost | None) -> MethodCost:
-    batch, timesteps = loaded.preset.data.batch_size, loaded.preset.method.timesteps
+    timesteps, (parts, part) = loaded.preset.method.timesteps, parts_of_batch(loaded.preset)
     plane, limit = plane_of(answer["points"], "peak"), answer["limit"]
-    seconds = plane_of(answer["points"], "seconds").at(batch, timesteps)
-    memory = max(1.0, plane.at(batch, timesteps) - answer["base"])
+    seconds = parts * plane_of(answer["points"], "seconds").at(part, timesteps)
+    memory = max(1.0, plane.at(part, timesteps) - answer["base"])
+    largest_part = plane.largest_batch(timesteps, limit)
     return MethodCost(
         method,
         seconds,
         int(memory),
         1.0 if bptt is None else seconds / bptt.seconds,
         1.0 if bptt is None else memory / bptt.memory,
-        plane.largest_batch(timesteps, limit),
-        plane.largest_timesteps(batch, limit),
+        largest_part and largest_part * parts,
+        plane.largest_timesteps(part, limit),
     )

@@ -87,12 +87,14 @@ class Trial(TrainingSession):
         return next(iter(self.feed.train.epoch(0)))
 
     def point(self, batch: int, timesteps: int, steps: int = 2) -> Point:
-        """Mean of some steps on the first images of the batch, after a warm-up step."""
+        """Mean of some steps on the first images of the batch, in one part, after a warm-up step."""
+        parts, self.step.accumulate = self.step.accumulate, 1
         images, labels = first_samples(*self.batch, batch)
         images = images[:timesteps] if images.ndim == 5 else images
         memory.reset_peak(self.device)
         self.take(images, labels, timesteps)
         seconds, _ = self.timed(lambda: self.take(images, labels, timesteps), least=steps)
+        self.step.accumulate = parts
         return Point(batch, timesteps, seconds, memory.peak(self.device))
 
     def first_point(self, steps: int = 2) -> Point:

@@ -68,6 +68,16 @@ def test_eight_timesteps_do_not_fit_six_do_and_nothing_does_where_the_network_al
     assert "not even one image" in what_fits(nothing)
 
 
+def test_a_batch_in_parts_takes_the_memory_of_one_and_the_time_of_all():
+    preset, measured = in_parts(8, limit=3e9)
+    train = preset.train.model_copy(update={"accumulate": 5})
+    cost = predict(preset.model_copy(update={"train": train}), measured)
+    assert cost.memory == pytest.approx(1e9 + 20 * 9e7) and cost.fits
+    assert cost.step_s == pytest.approx(5 * 1.0 + 0.5)
+    tight = predict(preset.model_copy(update={"train": train}), in_parts(8, limit=2e9)[1])
+    assert (tight.fits, tight.largest_timesteps, tight.largest_batch) == (False, 4, 55)
+
+
 def test_a_step_that_filled_the_memory_does_not_fit_whatever_small_steps_predict():
     cost = predict(*in_parts(8, limit=10.1e9, memory_was_full=True))
     assert (cost.fits, cost.largest_timesteps, cost.largest_batch) == (False, 7, 98)

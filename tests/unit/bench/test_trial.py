@@ -41,3 +41,12 @@ def test_steps_of_two_batches_are_measured_however_long_they_take():
         with temporary_run(loaded) as run:
             points = Trial(run, loaded.preset, torch.device("cpu")).small_points(1)
         assert {point.batch for point in points} == batches
+
+
+def test_small_steps_are_parts_of_a_batch():
+    loaded = load_preset("digits", ["batch=8", "train.accumulate=4", "run.device=cpu", "T=1"])
+    with temporary_run(loaded) as run:
+        trial, seen = Trial(run, loaded.preset, torch.device("cpu")), set()
+        trial.state.model.register_forward_pre_hook(lambda _, inputs: seen.add(len(inputs[0])))
+        trial.small_points(4)
+    assert seen == {2, 4}
