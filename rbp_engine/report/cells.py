@@ -46,6 +46,11 @@ class Cell(Experiment[ReportedRun]):
     against_bptt: Spread | None = None
 
     @property
+    def counting(self) -> tuple[ReportedRun, ...]:
+        """All of them: those that do not count in a report are not in it."""
+        return self.runs
+
+    @property
     def data(self) -> str:
         return self.runs[0].data
 

@@ -50,6 +50,13 @@ def test_runs_that_ended_early_count_and_are_named_with_their_epochs(finish_run,
     assert "early stop: seed 1 after epoch 7, seed 2 after epoch 9, of 12" in cell.notes
 
 
+def test_of_unfinished_runs_that_count_the_memory_counts_too(finish_run, runs):
+    finish_run("digits", "seed=1", mem_peak=2**20)
+    finish_run("digits", "seed=2", mem_peak=2**21, status="stopped")
+    (cell,) = make_cells(collect(run_directories(runs), include_unfinished=True)[0])
+    assert (cell.last.count, cell.mem_peak) == (2, 2**21)
+
+
 @pytest.mark.parametrize("word", ["lr=0.05", "data.flip=true"])
 def test_experiments_are_never_averaged_and_rows_name_what_differs(finish_run, runs, word):
     finish_run("digits", "seed=1", curve=(0.9,))
