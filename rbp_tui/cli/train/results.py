@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.layout import RunDirectory, short_id
 from rbp_engine.run.files.summary import Summary, read_summary
 from rbp_engine.run.status.status import Verdict
 from rbp_tui.cli.output import say, say_next
@@ -57,7 +57,9 @@ def print_results(
     place = runs_dir_option(runs[0], request)
     presets = sorted({summary.preset for _, _, summary in found})
     beside = [shlex.join(["rbp", "compare", f"preset={preset}"]) + place for preset in presets]
-    say_next([f"rbp ls{place}", f"rbp report{place}", *beside])
+    again = [short_id(run.id) for run, verdict, _ in found if verdict.resumable and not verdict.cause.wants_new_run]
+    resume = [shlex.join(["rbp", "resume", *again]) + place] if again else []
+    say_next([*resume, f"rbp ls{place}", f"rbp report{place}", *beside])
 
 
 def print_result(

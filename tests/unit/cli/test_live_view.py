@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from rich.console import ConsoleDimensions
 
 from rbp_engine.run.files.events import Event, FiringRates, Metrics, RunStart, Scores, System, Validation, to_json
+from rbp_engine.run.files.layout import short_id
 from rbp_engine.run.files.summary import Summary
 from rbp_engine.run.phase import Phase
 from rbp_engine.run.status.curves import Curve
@@ -152,7 +153,7 @@ def test_at_the_end_of_several_seeds_the_mean_is_of_those_that_completed(tmp_pat
     text = capsys.readouterr().err
     assert "2 of 3 seeds completed: top-1 last 91.00 ± 1.41 %, best 91.00 ± 1.41 % (mean ± standard deviation)" in text
     assert f"1m15 from the command to the end of the last run, in {tmp_path}" in text.replace("\n", "")
-    assert "rbp compare preset=digits" in text
+    assert "rbp compare preset=digits" in text and f"rbp resume {short_id(runs['three'].id)}" in text
 
 
 def test_runs_of_several_experiments_that_were_resumed_together_have_no_mean(tmp_path, write_run, capsys):
