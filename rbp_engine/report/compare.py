@@ -22,7 +22,7 @@ from rbp_engine.report.collect import (
     read_recorded,
     seed_of,
 )
-from rbp_engine.report.conditions import conditions, run_start
+from rbp_engine.report.conditions import conditions
 from rbp_engine.report.settings import differing
 from rbp_engine.report.spread import Spread, mean_of_known, paired, spread_of_known
 from rbp_engine.run.files.layout import RunDirectory
@@ -140,8 +140,8 @@ def _accuracies(group: Experiment[RecordedRun], which: str) -> dict[int | None, 
 
 def _epoch_s(one: RecordedRun) -> float | None:
     """Seconds of training per epoch, without evaluations."""
-    summary, start = one.summary, run_start(one.run)
-    epochs = summary.step / start.steps_per_epoch if start and start.steps_per_epoch else summary.epoch
+    summary = one.summary
+    epochs = summary.step / summary.steps_per_epoch if summary.steps_per_epoch else summary.epoch
     return summary.trained_s / epochs if epochs and summary.trained_s else None
 
 

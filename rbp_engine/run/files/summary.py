@@ -48,7 +48,8 @@ class SummaryJson:
     """The fields of the file: the state of a run as its worker last wrote it; `run/status/status.py` finds the true
     status.
 
-    Accuracies are fractions, times seconds since the epoch, memory bytes. `progressed` is when the last step or
+    Accuracies are fractions, times seconds since the epoch, memory bytes. `steps` are those of the whole run, of its
+    budget if that is less than its epochs. `progressed` is when the last step or
     evaluation batch was done, `updated` the last sign of life. `timesteps_needed` is the smallest t whose accuracy in
     the newest evaluation is within half a percentage point of that at T. `cause`, a value of `run.cause.Cause`, is why
     the run has ended. `alert` is the newest alert of this attempt, by the rules of its guard; empty without any.
@@ -66,6 +67,7 @@ class SummaryJson:
     epoch: Count = 0
     step: Count = 0
     steps: Count = 0
+    steps_per_epoch: Count = 0
     last: Scores = field(default_factory=Scores)
     best: Scores = field(default_factory=Scores)
     test: Top1ByWeights = field(default_factory=Top1ByWeights)
@@ -141,7 +143,8 @@ def see(summary: Summary, event: Event) -> None:
         case RunStart() as start:
             summary.status, summary.step, summary.epoch = "running", event.step, start.epoch or 0
             summary.paced_from = None
-            in_epochs = (start.steps_per_epoch or 0) * (summary.epochs or start.epochs or 0)  # a fork has more
+            summary.steps_per_epoch = start.steps_per_epoch or 0
+            in_epochs = summary.steps_per_epoch * (summary.epochs or start.epochs or 0)  # a fork has more
             summary.steps = start.steps or in_epochs
             reached = start.reached
             summary.last, summary.best, summary.train = reached.last, reached.best, reached.train

@@ -9,9 +9,9 @@ from rbp_tui.text import format as fmt
 
 def place(summary: Summary) -> str:
     """The newest step of a run in its epoch, both counted from 1; empty before its number of steps is known."""
-    if not summary.steps or not summary.epochs:
+    steps = summary.steps_per_epoch
+    if not steps or not summary.epochs:
         return ""
-    steps = max(1, summary.steps // summary.epochs)
     before = max(0, summary.step - 1) // steps
     return f"epoch {before + 1}/{summary.epochs}, step {summary.step - before * steps}/{steps}"
 

@@ -47,7 +47,7 @@ def live(tmp_path, write_run):
     (found,) = list_runs(tmp_path)
     summary = replace(found.summary, step=150, steps=200, epoch=3, epochs=4, phase=Phase.TRAINING)
     summary = replace(summary, train=Scores(0.9, loss=0.02), last=Scores(0.9, loss=0.1), samples_per_s=1234.0)
-    summary = replace(summary, paced_from=10.0, paced_step=10, progressed=150.0)
+    summary = replace(summary, steps_per_epoch=50, paced_from=10.0, paced_step=10, progressed=150.0)
     history = HistoryBuilder()
     history.add(events())
     return replace(found, summary=summary, verdict=Verdict("running", "")), history.history()
@@ -111,7 +111,7 @@ def test_blocks_cover_every_column_from_the_first_point_to_the_end(seconds, data
 @given(st.integers(1, 300), st.integers(1, 5000), st.data())
 def test_a_step_has_one_place_in_its_epoch(epochs, per_epoch, data):
     step = data.draw(st.integers(0, epochs * per_epoch))
-    said = place(Summary("a", "p", "e", "bptt", 1, 1, step=step, steps=epochs * per_epoch, epochs=epochs))
+    said = place(Summary("a", "p", "e", "bptt", 1, 1, step=step, steps_per_epoch=per_epoch, epochs=epochs))
     epoch, of_epochs, at, steps = map(int, re.fullmatch(r"epoch (\d+)/(\d+), step (\d+)/(\d+)", said).groups())
     assert (of_epochs, steps) == (epochs, per_epoch) and 1 <= epoch <= epochs
     assert (epoch - 1) * per_epoch + at == step and at <= per_epoch
