@@ -28,6 +28,7 @@ from rbp_engine.probes.step_probe import Probes
 from rbp_engine.run.files.events import WarningRaised
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary
+from rbp_engine.spiking.layers.layout import constant
 from rbp_engine.spiking.synchronised_batch_norm import synchronise_batch_norm
 from rbp_engine.train.checkpoints.checkpoint import Progress
 from rbp_engine.train.checkpoints.state import State
@@ -147,6 +148,7 @@ def examine(case, model):
     account, problem, launches = Account(), "", {}
     # It asks a surrogate for its peak, which a fake tensor does not know.
     health = HealthProbe(neuron_layers(model), weight_layers(model), 1) if case.probed else None
+    constant.cache_clear()  # a fake tensor belongs to the mode that it was made in
     try:
         with accounted() as account:
             model = _prepared(case, model)
@@ -186,7 +188,7 @@ def _step(case, model):
     if branches is not None:
         add_branches(optimizer, branches.branches)
     method = create_method(case.method, case.timesteps, precision=case.precision)
-    state = State(model, method, optimizer, branches=branches, ema=0.9)
+    state = State(model, method, optimizer, branches=branches, ema=0.9 if case.in_loop else 0.0)
     return OptimizerStep(state, Ranks(), accumulate=case.accumulate, clip_norm=case.clip_norm)
 
 
