@@ -72,6 +72,14 @@ def test_two_processes_with_synchronised_batch_norm_train_as_one_does(reference,
     assert look.newest(two_process_reference).world_size == 2
 
 
+def test_another_number_of_processes_is_refused_unless_it_may_be_inexact(two_process_reference, look):
+    look.end(two_process_reference)
+    with pytest.raises(launch.RunError, match="use --nproc 2, or allow it with --inexact"):
+        launch.start(two_process_reference, Asked(resources=Resources()))
+    with pytest.raises(launch.NothingToStart, match="complete"):  # refused no more for that
+        launch.start(two_process_reference, Asked(resources=Resources(), inexact=True))
+
+
 def test_every_rank_records_its_own_memory_step_time_and_log(two_process_reference, look):
     look.end(two_process_reference)
     for rank in (0, 1):
