@@ -1,4 +1,4 @@
-"""The progress of a long command on stderr: what it does now, for how long, and about how long it still takes."""
+"""The progress of a long command on stderr: what it does now, and for how long."""
 
 import contextlib
 import signal
@@ -13,7 +13,6 @@ from rbp_tui.text import format as fmt
 
 if TYPE_CHECKING:
     from rich.progress import Task
-    from rich.text import Text
 
 #: Without a terminal, a line comes this often.
 EVERY_S = 10.0
@@ -37,16 +36,11 @@ def progress(what: str, every_s: float = EVERY_S) -> Iterator[Callable[[str, flo
     shows them, else a line every `every_s` seconds.
     """
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-    from rich.text import Text
-
-    class TimeLeft(TextColumn):
-        def render(self, task: "Task") -> "Text":
-            return Text(_left(task), "cyan")
 
     end_on_sigterm()
     say("[dim]{}[/]", what)
     out = console(stderr=True)
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn(), TimeLeft(""))
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as bar:
         number = bar.add_task("starting", total=1.0)
         with contextlib.nullcontext() if out.is_terminal else _lines(bar.tasks[0], every_s):
@@ -59,8 +53,7 @@ def _lines(task: "Task", every_s: float) -> Iterator[None]:
 
     def tell() -> None:
         while not ended.wait(every_s):
-            left = _left(task)
-            say("[dim]{}; {} so far{}[/]", task.description, fmt.duration(task.elapsed), left and f", {left}")
+            say("[dim]{}; {} so far[/]", task.description, fmt.duration(task.elapsed))
 
     thread = threading.Thread(target=tell, name="progress", daemon=True)
     thread.start()
@@ -69,9 +62,3 @@ def _lines(task: "Task", every_s: float) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
-
-
-def _left(task: "Task") -> str:
-    """As `about 12s left`, if the rest takes what its share says; longer while a part takes longer than usual."""
-    done = task.percentage / 100
-    return f"about {fmt.duration((1 - done) / done * task.elapsed)} left" if done and task.elapsed else ""

@@ -14,6 +14,7 @@ from textual.widgets import Static
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.charts.messages import CursorMoved, ViewChanged
 from rbp_tui.dashboard.session import Session
+from rbp_tui.dashboard.table import hidden_in_help
 from rbp_tui.dashboard.text_line import Line
 from rbp_tui.dashboard.verbs import BY_NAME, VERBS
 from rbp_tui.text.run_text import LIVE
@@ -42,7 +43,7 @@ class DashboardScreen(Screen[None]):
     """A screen of the dashboard. `runs_changed` and `sight_changed` are called when the reader has news."""
 
     NAME: str = ""
-    BINDINGS: ClassVar[list[BindingType]] = [verb.binding for verb in VERBS]
+    BINDINGS: ClassVar[list[BindingType]] = [*hidden_in_help(Screen), *(verb.binding for verb in VERBS)]
     #: What is done so seldom that it has no key: the palette has it, by its title and action.
     PALETTE: ClassVar[dict[str, str]] = {}
 

@@ -1,10 +1,12 @@
 """A table of rows that are chosen: Enter opens the one under the cursor."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import ClassVar, TypeVar
 
 from rich.text import Text
 from textual.binding import Binding, BindingType
+from textual.widget import Widget
 from textual.widgets import DataTable
 
 from rbp_tui.text.table import TextColumn
@@ -12,10 +14,19 @@ from rbp_tui.text.table import TextColumn
 Cell = TypeVar("Cell")
 
 
+def hidden_in_help(kind: type[Widget]) -> list[BindingType]:
+    """The bindings of one of Textual's own classes, as ones that the help leaves out."""
+    inherited = [Binding.make_bindings(vars(one).get("BINDINGS", ())) for one in reversed(kind.__mro__)]
+    known = {binding.key: binding for bindings in inherited for binding in bindings}
+    return [replace(binding, system=True) for binding in known.values()]
+
+
 class RowTable(DataTable[Cell]):
     """Textual's own, with the keys of the first and the last row, and with what Enter does in the footer."""
 
+    #: The help lists the keys of runs at once, and not those that any table has before them.
     BINDINGS: ClassVar[list[BindingType]] = [
+        *hidden_in_help(DataTable),
         Binding("enter", "select_cursor", "open", id="open"),
         Binding("home", "scroll_top", "first row", id="first", show=False),
         Binding("end", "scroll_bottom", "last row", id="last", show=False),
