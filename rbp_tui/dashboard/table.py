@@ -1,6 +1,6 @@
 """A table of rows that are chosen: Enter opens the one under the cursor."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar, TypeVar
 
@@ -14,11 +14,11 @@ from rbp_tui.text.table import TextColumn
 Cell = TypeVar("Cell")
 
 
-def hidden_in_help(kind: type[Widget]) -> list[BindingType]:
-    """The bindings of one of Textual's own classes, as ones that the help leaves out."""
+def hidden_in_help(kind: type[Widget], but: Collection[str] = ()) -> list[BindingType]:
+    """The bindings of one of Textual's own classes, as ones that the help leaves out, `but` these keys."""
     inherited = [Binding.make_bindings(vars(one).get("BINDINGS", ())) for one in reversed(kind.__mro__)]
     known = {binding.key: binding for bindings in inherited for binding in bindings}
-    return [replace(binding, system=True) for binding in known.values()]
+    return [replace(binding, system=True) for binding in known.values() if binding.key not in but]
 
 
 class RowTable(DataTable[Cell]):
@@ -26,10 +26,10 @@ class RowTable(DataTable[Cell]):
 
     #: The help lists the keys of runs at once, and not those that any table has before them.
     BINDINGS: ClassVar[list[BindingType]] = [
-        *hidden_in_help(DataTable),
         Binding("enter", "select_cursor", "open", id="open"),
         Binding("home", "scroll_top", "first row", id="first", show=False),
         Binding("end", "scroll_bottom", "last row", id="last", show=False),
+        *hidden_in_help(DataTable, but=("enter", "home", "end")),
     ]
 
     @property
