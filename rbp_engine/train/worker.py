@@ -58,8 +58,6 @@ def main(folder: str) -> int:
         saved = "" if status == "completed" else f", saved at step {summary.step}"
         journal.end(status, f"{ending.reason}{saved}", ending.cause)
     except BaseException as error:
-        # torch's handler would raise again while the end is being recorded if a loader process has died.
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         if _is_superseded(journal, error):
             journal.abandon()
             return EXIT_CODES["stopped"] if process.world_size == 1 else 0

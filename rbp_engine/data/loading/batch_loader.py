@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -126,11 +127,17 @@ class _Loader(DataLoader[Any]):
 
 
 def _with_workers(loader: DataLoader[Any]) -> Iterator[Any]:
-    """Start the loader's processes with PREEMPTING blocked: a signal could kill them before `_start_worker` runs."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, PREEMPTING)
+    """Start the loader's processes with PREEMPTING blocked: a signal could kill them before `_start_worker` runs.
+
+    Torch's handler of SIGCHLD is taken back: it raises an error wherever this process is when one of them dies, also
+    where that leaves a lock of a queue taken, for which the run then waits for ever. Without it, torch looks every 5 s.
+    """
+    before, of_children = signal.pthread_sigmask(signal.SIG_BLOCK, PREEMPTING), signal.getsignal(signal.SIGCHLD)
     try:
         return iter(loader)
     finally:
+        if threading.current_thread() is threading.main_thread():  # torch installs it in no other, nor could this
+            signal.signal(signal.SIGCHLD, of_children or signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 

@@ -1,6 +1,8 @@
 """How many processes read images."""
 
+import multiprocessing
 import os
+import signal
 import warnings
 
 import pytest
@@ -46,6 +48,19 @@ def test_torch_does_not_repeat_the_warning_of_too_many():
             lambda number: (torch.tensor(number),)
         )
         assert [value.item() for (value,) in read([3, 4])] == [3, 4]
+
+
+def test_a_process_that_dies_is_missed_where_its_item_is_waited_for_and_interrupts_nothing_else():
+    """An error from the handler of a signal could come while a lock is being taken, which nobody would release."""
+    before = signal.getsignal(signal.SIGCHLD)
+    items = BatchLoader(1, torch.device("cpu")).reading(lambda number: (torch.tensor(number),))([*range(9)])
+    next(iter(items))
+    assert signal.getsignal(signal.SIGCHLD) is before
+    (child,) = multiprocessing.active_children()
+    child.kill()
+    child.join()
+    with pytest.raises(RuntimeError, match=r"DataLoader worker|was gone"):
+        list(items)
 
 
 @pytest.mark.parametrize(("backend", "reads"), [("batched", False), ("pil", True)])
