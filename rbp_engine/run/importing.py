@@ -14,7 +14,7 @@ import struct
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BufferedReader
 from pathlib import Path
 from typing import Any, Final
@@ -24,7 +24,7 @@ from rbp_engine.printable import LONGEST_NAME, LONGEST_TEXT, one_line
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.events import RunStart, WarningRaised
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.files.summary import Summary
+from rbp_engine.run.files.summary import Summary, load_summary
 from rbp_engine.run.tracking.foreign import ForeignRun, Logged, Program, create_foreign
 from rbp_engine.run.tracking.given import ACCURACIES, SEED, Part, given_settings, place_of
 from rbp_engine.untrusted_files import MIB, open_untrusted
@@ -306,8 +306,9 @@ def _write(table: _Table, runs: Path, name: str, tags: list[str], path: Path, *,
     result = Imported(
         run, name, len(places), sum(map(len, table.curves.values())), not run.run_json.is_file(), (*table.notes, *notes)
     )
-    if not result.new:
-        return result
+    if not result.new:  # what is there was imported by its own name, and perhaps otherwise
+        known = load_summary(run).name or name
+        return replace(result, name=known, notes=tuple(table.notes))
     settings = given_settings(table.settings)
     rows = defaultdict[int, dict[str, tuple[float, float]]](dict)
     for curve, points in table.curves.items():

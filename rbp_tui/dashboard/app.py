@@ -312,8 +312,8 @@ class Dashboard(KeysInTurn):
         """List what the keys do here, beside the screen; then the next page of it, after the last one no longer."""
         if not self.screen.query(HelpPanel):
             self.action_show_help_panel()
-            panel = self.screen.query_one(HelpPanel)
-            self.call_after_refresh(panel.move_child, 0, after=-1)  # the words of the screen come after its keys
+            # The words of the screen come after its keys.
+            self.call_after_refresh(self.screen.query_one(HelpPanel).move_child, 0, after=-1)
         elif (panel := self.screen.query_one(HelpPanel)).is_vertical_scroll_end:
             self.action_hide_help_panel()
         else:

@@ -287,6 +287,14 @@ async def test_several_runs_are_stopped_or_killed_at_once_after_a_question(opene
     assert [read_summary(run).status for run in live] == ["running", "running"]
 
 
+async def test_a_key_right_after_the_filter_acts_on_the_run_that_it_shows(opened, three, until):
+    async with opened() as (app, pilot):
+        await pilot.press("slash", *"bptt", "enter", "A")
+        await until(pilot, lambda: notices(app))
+        archived = [record.run.id for record in list_runs(three) if record.annotations.archived]
+        assert archived == [record.run.id for record in list_runs(three) if record.summary.method == "bptt"]
+
+
 async def test_several_runs_are_tagged_at_once_and_tags_set_by_others_show(opened, three, until):
     async with opened(size=(170, 40)) as (app, pilot):
         change_tags(list_runs(three)[0].run, add=["draft"])

@@ -58,8 +58,14 @@ def print_results(
     presets = sorted({summary.preset for _, _, summary in found})
     beside = [shlex.join(["rbp", "compare", f"preset={preset}"]) + place for preset in presets]
     again = [short_id(run.id) for run, verdict, _ in found if verdict.resumable and not verdict.cause.wants_new_run]
-    resume = [shlex.join(["rbp", "resume", *again]) + place] if again else []
-    say_next([*resume, f"rbp ls{place}", f"rbp report{place}", *beside])
+    say_next(
+        [
+            *([shlex.join(["rbp", "resume", *again]) + place] if again else []),
+            f"rbp ls{place}",
+            f"rbp report{place}",
+            *beside,
+        ]
+    )
 
 
 def print_result(

@@ -20,6 +20,7 @@ from rbp_engine.run.queue import arrange
 from rbp_engine.run.queue.observe import is_paused
 from rbp_engine.run.store.query import reversed_order
 from rbp_engine.run.store.store import RunRecord
+from rbp_tui.dashboard.keys_in_turn import OPENING
 from rbp_tui.dashboard.run_screen import RunScreen
 from rbp_tui.dashboard.runs.columns import CURVE
 from rbp_tui.dashboard.runs.elsewhere import hosts_text, only_there
@@ -309,7 +310,10 @@ class RunsScreen(RunScreen):
         self.make_rows()
 
     @on(Input.Submitted, "#query")
-    def _query_done(self) -> None:
+    @work(group=OPENING)
+    async def _query_done(self) -> None:
+        """Show what fits at once: the next key acts on it."""
+        await self._show()
         self.set_focus(self.query_one(RunTable))
 
     def action_back(self) -> None:
