@@ -200,7 +200,7 @@ class RunScreen(DashboardScreen):
 
     def action_undo(self) -> None:
         """Bring back what was moved to the trash or the archive last, then what was before, by this dashboard."""
-        if any(worker.group == ACTING and worker.is_running for worker in self.workers):
+        if any(worker.group == ACTING and not worker.is_finished for worker in self.workers):
             self.notify("what was done last is still under way: press it again in a moment", severity="warning")
             return
         while self.session.moved:
