@@ -313,6 +313,7 @@ async def test_what_is_still_going_to_the_trash_is_not_undone_by_the_move_before
         gone = move_to_trash(list_runs(three)[2].run).run
         app.session.moved.append(([gone], lambda run: restore(three, run.id)))
         await shows(app, pilot, until, 2)
+        await until(pilot, lambda: table(app).current_key == IDS[1] and app.screen.targets)
         await pilot.press("x", "u")
         await until(pilot, lambda: any("under way" in one.message for one in app._notifications))
         go_on.set()
