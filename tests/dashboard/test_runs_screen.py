@@ -318,6 +318,7 @@ async def test_what_is_still_going_to_the_trash_is_not_undone_by_the_move_before
         await until(pilot, lambda: any("under way" in one.message for one in app._notifications))
         go_on.set()
         await until(pilot, lambda: len(list_trash(three)) == 2)
+        await until(pilot, lambda: all(one.is_finished for one in app.workers if one.group == run_screen.ACTING))
         await pilot.press("u")
         await until(pilot, lambda: [entry.id for entry in list_trash(three)] == [IDS[2]])
 
