@@ -15,12 +15,12 @@ def cost_title(loaded: LoadedPreset, cost: Cost) -> str:
 def cost_lines(cost: Cost) -> list[tuple[str, str]]:
     """The lines of a cost: label and text."""
     epoch = f"{cost.steps_per_epoch} steps, evaluation {span(cost.evaluation_s)}, checkpoint {span(cost.end_s)}"
-    epochs = f"for {cost.epochs} {'epoch' if cost.epochs == 1 else 'epochs'}"
+    ends = f"until {cost.ended_by} ends it" if cost.ended_by else f"for {fmt.counted(cost.epochs, 'epoch')}"
     return [
         ("memory", f"about {fmt.size(cost.memory)} of {fmt.size(cost.memory_limit)}"),
         ("step", f"{span(cost.step_s)}, of which data take {span(cost.data_s)}"),
         ("epoch", f"{span(cost.epoch_s)}: {epoch}"),
-        ("in all", f"{span(cost.total_s)} {f'until {cost.ended_by} ends it' if cost.ended_by else epochs}"),
+        ("in all", f"{span(cost.total_s)} {ends}"),
         ("measured", "; ".join([cost.measured, *cost.notes])),
     ]
 

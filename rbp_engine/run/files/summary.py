@@ -49,14 +49,14 @@ class SummaryJson:
     status.
 
     Accuracies are fractions, times seconds since the epoch, memory bytes. `steps` are those of the whole run, of its
-    budget if that is less than its epochs. `progressed` is when the last step or
-    evaluation batch was done, `updated` the last sign of life. `timesteps_needed` is the smallest t whose accuracy in
-    the newest evaluation is within half a percentage point of that at T. `cause`, a value of `run.cause.Cause`, is why
-    the run has ended. `alert` is the newest alert of this attempt, by the rules of its guard; empty without any.
+    budget if that is less than its epochs. `progressed` is when the last step or evaluation batch was done, `updated`
+    the last sign of life. `timesteps_needed` is the smallest t whose accuracy in the newest evaluation is within half a
+    percentage point of that at T. `cause`, a value of `run.cause.Cause`, is why the run has ended. `alert` is the
+    newest alert of this attempt, by the rules of its guard; empty without any.
     `phase`, a value of `run.phase.Phase`, is what the worker is doing, to be shown while the run is live. `host` is
     where the newest attempt was started, or the run was made. `split` is what epochs are evaluated on. `samples_per_s`
-    and `step_ms` are of the last `train.log_every` steps, and of all steps once the run has ended. `paced_from` and
-    `paced_step` are when the newest attempt first told of its training, and at which step; null before it has.
+    and `step_ms` are of the last `train.log_every` steps, and of all steps once the run has ended. The newest attempt
+    first told of its training at `paced_from`, None before it has, when it was at step `paced_step`.
     """
 
     status: str = STARTING
