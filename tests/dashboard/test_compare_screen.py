@@ -206,8 +206,11 @@ async def test_it_follows_live_runs_and_survives_removed_ones(home, until, compa
         tell(going, Validation(2, 0.1, 0.75, 1.0, 360), step=20)
         change_summary(going, last={"top1": 0.75}, best={"top1": 0.75})
         await until(pilot, lambda: "75.00" in shown(screen) and drawn(app)["1◆"].y.tolist() == [50.0, 75.0])
+        await pilot.press("dollar_sign")
+        await until(pilot, lambda: "at equal cost" in screen.query_one("#about", Line).shown.plain)
         shutil.rmtree(leaving.path)
         await until(pilot, lambda: len(screen.groups) == 1)
+        assert "at equal cost" not in screen.query_one("#about", Line).shown.plain  # there is nothing to hold equal
         assert "1 of the chosen runs is not there any more" in screen.query_one("#notes", Line).shown.plain
 
 

@@ -354,10 +354,11 @@ async def test_a_clone_keeps_comments_and_a_new_preset_extends_the_selected_one(
         await until(pilot, lambda: isinstance(dashboard.screen, EditorScreen))
         assert 'extends = "digits"' in mine.with_name("fresh.toml").read_text()
         area = dashboard.screen.area
-        assert area.cursor_at_last_line  # where one goes on
+        assert area.cursor_at_end_of_text  # where one goes on
         await pilot.press("ctrl+home")
         assert area.cursor_location == (0, 0)
         await pilot.press("ctrl+end")
+        assert area.cursor_at_end_of_text
         await pilot.press("number_sign", "escape")
         await answer(dashboard, pilot, until, Choice, "down", "down", "enter")  # throw it away
         await until(pilot, lambda: not mine.with_name("fresh.toml").exists())

@@ -120,7 +120,7 @@ class CompareScreen(RunScreen, ChartScreen):
             case "choose" | "open" | "mark" | "scroll_table" | "zoom" | "view" | "axis":
                 return bool(self.groups)
             case "equal_cost":
-                return self.equal_cost or len(self.groups) > 1
+                return len(self.groups) > 1
             case "group":
                 return self.each_run or any(len(group.runs) > 1 for group in self.groups)
             case "compare":
@@ -311,7 +311,7 @@ class CompareScreen(RunScreen, ChartScreen):
             return
         self.query_one("#about", Line).show_text(self._about(self.comparison))
         width = max(1, self.size.width - TABLE_EDGE)
-        if self.equal_cost:
+        if self.equal_cost and len(self.groups) > 1:
             equal = equal_cost(self.comparison, lambda run_id: (self._curves_of(run_id) or {}).get("validation/top1"))
             text = equal_cost_text(self.comparison, equal, width)
         else:
@@ -343,7 +343,7 @@ class CompareScreen(RunScreen, ChartScreen):
         for number, axis in enumerate(AXES):
             text.append("│" if number else "").append(axis, style="not dim bold" if axis == self.axis else "")
         text.append(f"   {fmt.counted(len(self.compared.records), 'run')}")
-        if self.equal_cost:
+        if self.equal_cost and len(comparison.groups) > 1:
             text.append("   at equal cost", style="not dim bold")
         if comparison.groups:
             text.append(f"   ◆ {comparison.baseline_title}", style="not dim bold")
@@ -351,11 +351,10 @@ class CompareScreen(RunScreen, ChartScreen):
         return text
 
     def _why_empty(self) -> str:
-        session = self.session
-        if not session.listed or self.compared.records:
+        if not self.session.listed or self.compared.records:
             return "reading…"
         return (
-            f"Nothing to compare: no runs in {session.runs} yet.\n\n"
+            f"Nothing to compare: no runs in {self.session.runs} yet.\n\n"
             "1 shows the presets: Enter launches one.\n2 shows the runs: Space marks some, c compares them."
         )
 

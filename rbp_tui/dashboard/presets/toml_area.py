@@ -23,7 +23,7 @@ class TomlArea(TextArea):
     COMPONENT_CLASSES: ClassVar[set[str]] = {"toml-area--problem"}
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+home", "go_to_line(1)", "first line", id="editor.first", show=False),
-        Binding("ctrl+end", "go_to_line(1_000_000)", "last line", id="editor.last", show=False),
+        Binding("ctrl+end", "go_to_line(1_000_000)", "end", id="editor.last", show=False),
     ]
 
     def __init__(self, text: str = "", *, read_only: bool = False, id: str | None = None) -> None:  # noqa: A002
@@ -65,7 +65,8 @@ class TomlArea(TextArea):
         return line
 
     def action_go_to_line(self, line: int) -> None:
-        """Put the cursor on the first character of a line, counted from 1, or of the last line."""
+        """Put the cursor on the first character of a line, counted from 1; behind the last line, at the end."""
         row = min(line, self.document.line_count) - 1
         text = self.document.get_line(row)
-        self.move_cursor((row, len(text) - len(text.lstrip())), center=True)
+        column = len(text) - len(text.lstrip()) if row == line - 1 else len(text)
+        self.move_cursor((row, column), center=True)
