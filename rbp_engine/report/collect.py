@@ -154,8 +154,8 @@ class Experiment(Generic[AnyRun]):
         first = summaries[0]
         if first.origin:
             yield (
-                f"goes on from a run for {first.origin_epochs} epochs to {first.epochs}: its learning rates are of "
-                f"neither schedule, and it is no run of {first.epochs} epochs"
+                f"goes on from a run with epochs={first.origin_epochs} to epoch {first.epochs}: its learning rates are "
+                f"of neither schedule, and it is not a run with epochs={first.epochs}"
             )
         early = [one for one in summaries if one.status == "completed" and one.cause == Cause.EARLY_STOP]
         if early:

@@ -44,17 +44,17 @@ def test_every_list_says_so(longer, rbp_here):
     assert f"digits · {SAID} · rate_M" in done.stderr
     for words in (("ls",), ("show", "mine-4"), ("compare", "mine", "mine-4"), ("report", "mine-4")):
         shown = rbp(*words).stdout
-        assert SAID in shown or "goes on from a run for 2 epochs to 4" in shown, words
+        assert SAID in shown or "goes on from a run with epochs=2 to epoch 4" in shown, words
     assert f"digits · {SAID}" in rbp("watch", "mine-4").stderr
     shown = " ".join(rbp("show", "mine-4").stdout.split())
     assert "from step 12 of mine, 2 → 4 epochs: not exactly a run of 4 epochs" in shown
     alone = rbp.json("report", "mine-4")
     assert alone["rows"][0]["settings"]["origin_epochs"] == 2
-    assert any("goes on from a run for 2 epochs to 4" in note for note in alone["rows"][0]["notes"])
+    assert any("goes on from a run with epochs=2 to epoch 4" in note for note in alone["rows"][0]["notes"])
     assert rbp.json("ls", "origin_epochs>0")[0]["origin_epochs"] == 2
     compared = rbp.json("compare", "mine", "mine-4")
     assert [group["settings"]["origin_epochs"] for group in compared["groups"]] == [None, 2]
-    assert any("goes on from a run for 2 epochs to 4" in note for note in compared["groups"][1]["notes"])
+    assert any("goes on from a run with epochs=2 to epoch 4" in note for note in compared["groups"][1]["notes"])
 
 
 def test_it_is_refused_where_it_makes_no_sense(longer, rbp_here):
