@@ -11,7 +11,6 @@ from contextlib import closing
 import pytest
 from idle import IDLE
 
-from rbp_engine.run.files.attempts import newest_attempt
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_tui.cli.train.following import follow
 from rbp_tui.cli.train.plain_lines import PlainLines
@@ -78,23 +77,6 @@ def test_a_run_is_repeated_by_its_name_with_the_changes_that_are_given(finished)
     assert (preset["optim"]["lr"], preset["train"]["epochs"], preset["method"]["timesteps"]) == (0.05, 2, 1)
     assert "takes the place of" in rbp("train", "digits", "--like", "mine", code=2).stderr
     assert "no run 'other'" in rbp("train", "--like", "other", code=2).stderr
-
-
-def test_resume_or_start_starts_resumes_and_leaves_a_complete_run_alone(rbp):
-    job = ("train", "digits", "T=1", "epochs=8", "batch=256", *IDLE, "--id", "night-1", "--resume-or-start")
-    rbp.environment["IDLE_STEP_S"] = "0.5"  # `rbp stop` has half a minute
-    first = rbp.start(*job)
-    rbp.wait_for_step()
-    rbp("stop", "night-1")
-    assert first.wait(60) == 4
-    del rbp.environment["IDLE_STEP_S"]
-    stopped_at = rbp.summary()["step"]
-    rbp(*job)
-    assert rbp.summary()["status"] == "completed"
-    assert rbp.summary()["step"] > stopped_at
-    assert newest_attempt(RunDirectory(rbp.runs / "night-1")) == 2
-    rbp(*job)
-    assert newest_attempt(RunDirectory(rbp.runs / "night-1")) == 2
 
 
 @pytest.mark.parametrize(("gpus", "why"), [("7", "there is no NVIDIA card here"), ("all", "--gpus all: expected auto")])

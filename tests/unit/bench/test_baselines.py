@@ -17,6 +17,7 @@ from rbp_engine.models.blocks import initialised
 from rbp_engine.models.resnet import ResNet, SEWBlock
 from rbp_engine.models.spikformer import spikformer
 from rbp_engine.spiking import LIF
+from tests.own_neurons import OwnLIF
 
 T = 3
 IMAGES = torch.zeros(4, 2, 8, 8)
@@ -137,6 +138,8 @@ def test_what_spikingjelly_does_not_have_is_refused():
     model = create_model("convnet", num_classes=10, in_channels=2, decay=0.0)
     with pytest.raises(ValueError, match=r"no neuron\.decay = 0"):
         BASELINES["spikingjelly"](model, T, IMAGES)
+    with pytest.raises(ValueError, match="spikingjelly has no neuron OwnLIF: leave it out of --against"):
+        BASELINES["spikingjelly"](nn.Sequential(OwnLIF()), T, IMAGES)
 
 
 @pytest.mark.parametrize("baseline", ["spikingjelly", "memopt", "checkpoint"])

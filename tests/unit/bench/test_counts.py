@@ -38,17 +38,6 @@ def test_operations_at_four_timesteps(name, expected):
     assert expected - 0.3 < units(name, 4) <= expected + 1e-9
 
 
-@pytest.mark.parametrize(("name", "grows"), [("rate_m", False), ("rate_s", False), ("bptt", True)])
-def test_the_tensors_saved_by_bptt_grow_with_t_and_those_of_rate_methods_do_not(name, grows):
-    few, many = kept(name, 2), kept(name, 8)
-    assert many > 3.5 * few if grows else many == few
-
-
-def kept(name, timesteps):
-    model, take = step(name, timesteps)
-    return saved_bytes(take, model.parameters())
-
-
 def test_saved_bytes_are_those_held_at_the_same_time():
     weight = torch.ones(10, requires_grad=True)
     x = torch.ones(5, 10)

@@ -27,6 +27,7 @@ from rbp_engine.models.resnet import ResNet, SEWBlock
 from rbp_engine.models.vgg import convnet
 from rbp_engine.spiking import LIF, register_rule
 from rbp_engine.spiking.rules import table
+from tests.own_neurons import OwnLIF
 
 Hard = partial(LIF, reset="hard")
 
@@ -243,6 +244,7 @@ REFUSED = {
     "index": (after(lambda net, x: x[:, :3]), "the network: indexing"),
     "sum over space": (after(lambda net, x: x.sum((2, 3))), "the network: 'sum' has no node"),
     "conv1d": (after(lambda net, x: net.c(x.flatten(2)), c=nn.Conv1d(6, 6, 3)), "the network: 'flatten'|flattening"),
+    "own neuron": (Net(n=OwnLIF()), "layer n: OwnLIF is a neuron of its author's own, which has no node in NIR"),
     "linear over width": (Net(linear=nn.Linear(8, 8)), "layer linear: a linear layer on"),
 }
 

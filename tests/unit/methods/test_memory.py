@@ -1,9 +1,10 @@
-"""Peak memory of a training step and its growth with T, counted in bytes of live tensors."""
+"""What a training step needs and keeps for its backward, and how it grows with T, in bytes of tensors."""
 
 import pytest
 import torch
 from torch import nn
 
+from rbp_engine.bench.measure.counts import saved_bytes
 from rbp_engine.methods import create_method
 from rbp_engine.spiking import LIF
 from tests.limits import tensor_memory
@@ -21,12 +22,30 @@ def network():
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3))
 
 
-def peak(method, timesteps, static=True, **settings):
+def step(method, timesteps, static):
+    """A step of training, and the network."""
     model, labels = network(), torch.tensor([0, 1])
     shape = (B, 2, SIZE, SIZE) if static else (timesteps, B, 2, SIZE, SIZE)
     images = torch.randn(shape)
-    step = create_method(method, timesteps, **settings).step
-    return tensor_memory(lambda: step(model, images, labels))[0]
+    return lambda: create_method(method, timesteps).step(model, images, labels), model
+
+
+def peak(method, timesteps, static=True):
+    return tensor_memory(step(method, timesteps, static)[0])[0]
+
+
+def kept(method, timesteps):
+    take, model = step(method, timesteps, static=False)
+    return saved_bytes(take, model.parameters())
+
+
+@pytest.mark.parametrize("method", ["rate_m", "rate_s"])
+def test_what_the_rate_methods_keep_for_the_backward_does_not_grow_with_t(method):
+    assert kept(method, 8) == kept(method, 2)
+
+
+def test_what_bptt_keeps_grows_with_t():
+    assert kept("bptt", 8) > 3.5 * kept("bptt", 2)
 
 
 @pytest.mark.parametrize("static", [True, False], ids=["static", "varying"])

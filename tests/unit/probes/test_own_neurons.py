@@ -1,4 +1,4 @@
-"""Probes, energy and export see LIF in another form as they see LIF, or refuse it by name.
+"""Probes and energy see LIF in another form as they see LIF.
 
 Neurons that learn have the values of the fixed ones that they are compared with.
 """
@@ -9,9 +9,6 @@ import pytest
 import torch
 from torch import nn
 
-from rbp_engine.bench.baselines import BASELINES
-from rbp_engine.export.operations import ExportError
-from rbp_engine.export.walk import walk
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.methods.protocol import predict
 from rbp_engine.probes.energy import measure_energy
@@ -112,10 +109,3 @@ def test_beside_a_lif_that_learns_own_neurons_have_no_decay_and_threshold():
     kinds = iter((PLIF(0.5), OwnLIF(0.5)))
     _, health = sampled(network(lambda: next(kinds)), "rate_m")
     assert health.decay == [0.5, None] and health.threshold == [1.0, None]
-
-
-def test_nir_and_the_other_libraries_refuse_them_by_name():
-    with pytest.raises(ExportError, match=r"OwnLIF is a neuron of its author's own, which has no node in NIR"):
-        walk(network(OwnLIF).eval(), (2, 4, 4))
-    with pytest.raises(ValueError, match="spikingjelly has no neuron OwnLIF: leave it out of --against"):
-        BASELINES["spikingjelly"](network(OwnLIF), T, batch()[0])

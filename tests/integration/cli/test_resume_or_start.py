@@ -1,20 +1,40 @@
-"""`rbp train --id … --resume-or-start` for a run that another process has just started, in this process."""
+"""`rbp train --id … --resume-or-start`, also for a run that another process has just started."""
 
 import json
 import threading
 
 import pytest
+from idle import IDLE
 from typer.testing import CliRunner
 
 from rbp_engine.preset import load_preset
+from rbp_engine.run.files.attempts import newest_attempt
+from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.launch import launch
 from rbp_tui.cli import app
 from tests.run_files import change_summary, write_attempt
 
 
+def test_it_starts_resumes_and_leaves_a_complete_run_alone(rbp):
+    job = ("train", "digits", "T=1", "epochs=8", "batch=256", *IDLE, "--id", "night-1", "--resume-or-start")
+    rbp.environment["IDLE_STEP_S"] = "0.5"  # `rbp stop` has half a minute
+    first = rbp.start(*job)
+    rbp.wait_for_step()
+    rbp("stop", "night-1")
+    assert first.wait(60) == 4
+    del rbp.environment["IDLE_STEP_S"]
+    stopped_at = rbp.summary()["step"]
+    rbp(*job)
+    assert rbp.summary()["status"] == "completed"
+    assert rbp.summary()["step"] > stopped_at
+    assert newest_attempt(RunDirectory(rbp.runs / "night-1")) == 2
+    rbp(*job)
+    assert newest_attempt(RunDirectory(rbp.runs / "night-1")) == 2
+
+
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """A run in training, with this process as its worker."""
+    """The run `night` in training, with this process as its worker."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("RBP_CONFIG", str(tmp_path / "config"))
     run = launch.create(load_preset("digits"), tmp_path / "runs", run_id="night")
