@@ -148,7 +148,7 @@ def _rebuilt(
     A number that is missing is that of a trial that has failed. One trial may be left without its scores.
     """
     optuna = _optuna()
-    sampler, pruner = optuna.samplers.RandomSampler(), optuna.pruners.MedianPruner()
+    sampler, pruner = optuna.samplers.RandomSampler(), optuna.pruners.MedianPruner(n_startup_trials=5)
     study = optuna.create_study(study_name=space.name, direction="maximize", sampler=sampler, pruner=pruner)
     records = {trial.number: trial for trial in trials}
     distributions = {one.key: _distribution(one) for one in space.settings}

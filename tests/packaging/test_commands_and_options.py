@@ -4,24 +4,14 @@ import re
 from pathlib import Path
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
 from rbp_tui.cli import app
+from tests.commands import COMMANDS
 
 LONGEST_HELP, LONGER_ONE = 24, {("train",): 32, ("sweep",): 32}
 MOST_COMMANDS, MOST_OPTIONS = 43, 156
 ROOT = Path(__file__).parents[2]
-
-
-def commands_below(group, *words):
-    """Every command and group of commands, with the words that call it."""
-    yield words, group
-    for name, command in getattr(group, "commands", {}).items():
-        yield from commands_below(command, *words, name)
-
-
-COMMANDS = dict(commands_below(typer.main.get_command(app)))
 
 
 def options_of(command):

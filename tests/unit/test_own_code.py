@@ -113,8 +113,10 @@ def test_a_neuron_and_a_surrogate_of_ones_own_are_in_every_layer(folder):
     assert (neuron.beta, neuron.surrogate.width) == (0.5, 2.0)
     assert slope(neuron.surrogate, torch.tensor([1.0])).item() == 0.25
     create_method("rate_m", 3).step(model, torch.rand(4, 1, 8, 8), torch.tensor([0, 1, 2, 0]))
-    (lif,) = (module for module in make(folder, "MyNet", surrogate="mine.py:Atan").modules() if isinstance(module, LIF))
-    assert slope(lif.surrogate, torch.zeros(1)).item() == 1.0
+    for name in ("Atan", "slope"):
+        model = make(folder, "MyNet", surrogate=f"mine.py:{name}")
+        (lif,) = (module for module in model.modules() if isinstance(module, LIF))
+        assert slope(lif.surrogate, torch.zeros(1)).item() == 1.0
 
 
 @pytest.mark.parametrize(

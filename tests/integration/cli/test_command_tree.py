@@ -1,23 +1,13 @@
-"""Every command: without arguments, with a wrong one, and during completion in a shell."""
+"""Every command without arguments and with a wrong one."""
 
-import shlex
 import signal
 
 import pytest
 from typer.core import TyperGroup
-from typer.main import get_command
 
-from rbp_tui.cli import app
+from tests.commands import COMMANDS
 
-
-def walk(command, path=()):
-    yield path, command
-    for name, below in getattr(command, "commands", {}).items():
-        yield from walk(below, (*path, name))
-
-
-TREE = dict(walk(get_command(app)))
-LEAVES = {path: command for path, command in TREE.items() if not isinstance(command, TyperGroup)}
+LEAVES = {path: command for path, command in COMMANDS.items() if not isinstance(command, TyperGroup)}
 # They measure, or read whole data sets, which takes minutes, and rm needs RUN or --trash. They have their own tests.
 WORK_WITHOUT_ARGUMENTS = {("bench",), ("doctor",), ("data", "check"), ("runs", "rm")}
 # Wrong words for commands that accept nearly every word.
@@ -42,23 +32,6 @@ def sigterm_as_it_was():
     signal.signal(signal.SIGTERM, before)
 
 
-@pytest.fixture
-def offered(rbp_here):
-    """What Bash gets as completions for the last word of a line, which it has split at every "="."""
-    environment = rbp_here.environment
-
-    def complete(line):
-        words = shlex.split(line.replace("=", " = "))
-        asked = {"_RBP_COMPLETE": "complete_bash", "COMP_WORDS": "\n".join(words)}
-        rbp_here.environment = environment | asked | {"COMP_CWORD": str(len(words) - (not line.endswith(" ")))}
-        done = rbp_here()
-        rbp_here.environment = environment
-        assert done.stderr == ""
-        return done.stdout.split()
-
-    return complete
-
-
 @pytest.mark.parametrize("path", [path for path in LEAVES if path not in WORK_WITHOUT_ARGUMENTS], ids=" ".join)
 def test_without_arguments_a_command_works_or_names_what_is_missing(rbp_here, path):
     needed = next((parameter for parameter in LEAVES[path].params if parameter.required), None)
@@ -68,7 +41,7 @@ def test_without_arguments_a_command_works_or_names_what_is_missing(rbp_here, pa
         assert needed.help in message(done)
 
 
-@pytest.mark.parametrize("path", TREE, ids=" ".join)
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
 def test_a_wrong_argument_and_a_wrong_option_are_named(rbp_here, path):
     word = WRONG.get(path, "no-such-thing")
     said = message(rbp_here(*path, word, code=2))
@@ -94,89 +67,10 @@ def test_an_unknown_command_is_answered_with_those_of_other_groups(rbp_here, wor
     assert message(rbp_here(*words, code=2)).endswith(f"Did you mean {meant}?")
 
 
-@pytest.mark.parametrize("path", [path for path in TREE if path not in LEAVES], ids=" ".join)
+@pytest.mark.parametrize("path", [path for path in COMMANDS if path not in LEAVES], ids=" ".join)
 def test_no_summary_of_a_command_is_cut(rbp_here, path):
     _, *lines = rbp_here(*path, "--help-all").stdout.splitlines()
     assert not [line for line in lines if line.endswith("...")]
-
-
-@pytest.mark.parametrize("path", TREE, ids=" ".join)
-def test_every_command_can_be_completed(offered, path):
-    line = " ".join(("rbp", *path))
-    for rest in ("n", "no-such-thing ", "no-such-thing n=", "--epochs 3 n=1 "):
-        offered(f"{line} {rest}")
-    assert "--help" in offered(f"{line} --")
-    if commands := getattr(TREE[path], "commands", None):
-        assert set(offered(f"{line} ")) == set(commands)
-
-
-@pytest.mark.parametrize(
-    ("line", "words"),
-    [
-        ("rbp train dig", {"digits", "digits-spikformer", "digits-sweep"}),
-        ("rbp cost cifar100-r", {"cifar100-resnet18", "cifar100-resnet19"}),
-        ("rbp presets show mnist", {"mnist", "mnist5k", "mnist5k-spikformer"}),
-        ("rbp presets new wide --from dig", {"digits", "digits-spikformer", "digits-sweep"}),
-        ("rbp bench dig", {"digits", "digits-spikformer", "digits-sweep"}),
-        ("rbp paper dig", {"digits", "digits-spikformer", "digits-sweep"}),
-        ("rbp train digits method.", {"method.name=", "method.timesteps=", "method.loss_scale="}),
-        ("rbp train digits method=", {"bptt", "bptt_s", "rate_m", "rate_s", "sltt", "ottt"}),
-        ("rbp sweep dig", {"digits", "digits-spikformer", "digits-sweep"}),
-        ("rbp sweep digits T=2,4 method=bptt,ra", {"bptt,rate_m", "bptt,rate_s"}),
-        ("rbp train digits --detach method=ra", {"rate_m", "rate_s"}),
-        ("rbp bench digits train.kernel=e", {"eager"}),
-        ("rbp presets show digits data.flip=", {"true", "false"}),
-        ("rbp try nets.py:Net neuron.reset=", {"hard", "soft"}),
-        # If only one setting matches, its possible values or the preset's own value are offered with it.
-        ("rbp train digits train.kern", {"train.kernel=auto", "train.kernel=eager", "train.kernel=compiled"}),
-        ("rbp train digits lr", {"lr=0.1"}),
-        ("rbp data fetch cifar", {"cifar10", "cifar100", "cifar10_dvs"}),
-        ("rbp eval last --weights ", {"last", "best"}),
-        ("rbp sweep digits meth", {"method=", "method.name=", "method.timesteps=", "method.loss_scale="}),
-        ("rbp bench digits method=rate_m,ra", {"rate_m,rate_s"}),
-    ],
-)  # fmt: skip
-def test_presets_settings_and_data_are_offered(offered, line, words):
-    assert set(offered(line)) == words
-
-
-def test_a_preset_beside_the_code_is_offered_and_no_other_toml_file(offered, tmp_path):
-    (tmp_path / "mine.toml").write_text('extends = "digits"\n')
-    (tmp_path / "my own; rm -rf ~.toml").write_text('extends = "digits"\n')
-    (tmp_path / "mypackage.toml").write_text('[project]\nname = "mypackage"\n')
-    assert set(offered("rbp train m")) == {"mine", "mnist", "mnist5k", "mnist5k-spikformer", "moving-digits"}
-
-
-def test_each_command_is_offered_the_runs_that_it_applies_to(offered, write_run, tmp_path):
-    ids = {}
-    for status, end in (("completed", "aaaa"), ("running", "bbbb"), ("stopped", "cccc"), ("queued", "dddd")):
-        ids[status] = f"20261126-020000-digits-rate_m-{end}"
-        write_run(tmp_path / "runs", ids[status], status=status, name=f"my-{status}")
-    for line in ("watch", "logs", "show", "compare", "runs rm", "runs csv", "train --like"):
-        assert set(offered(f"rbp {line} ")) == {"last", *ids.values()}
-    assert set(offered(f"rbp compare {ids['completed']} --baseline ")) == {"last", *ids.values()}
-    assert set(offered("rbp runs tag ")) == {"last", *ids.values()}
-    for line in ("stop", "stop --now"):
-        assert set(offered(f"rbp {line} ")) == {ids["running"], ids["queued"]}
-    assert offered("rbp resume ") == [ids["stopped"]]
-    assert offered("rbp queue move ") == [ids["queued"]]
-    assert offered("rbp watch bb") == ["bbbb"]
-    assert offered("rbp watch my-r") == ["my-running"]
-    assert offered(f"rbp watch --runs-dir {tmp_path} ") == []
-
-
-def test_after_like_the_settings_are_those_of_the_run(offered, write_run, tmp_path):
-    write_run(tmp_path / "runs", "first").preset_toml.write_text("[optim]\nlr = 0.3\n")
-    assert offered("rbp train --like first lr") == ["lr=0.3"]
-    assert set(offered("rbp train --like first T=6 method=ra")) == {"rate_m", "rate_s"}
-
-
-def test_unreadable_files_offer_nothing(offered, tmp_path):
-    (tmp_path / "runs").touch()
-    (tmp_path / ".config" / "rbp").mkdir(parents=True)
-    (tmp_path / ".config" / "rbp" / "machine.toml").write_text("[")
-    assert offered("rbp watch ") == []
-    assert offered("rbp train no-such-preset lr=") == []
 
 
 @pytest.mark.parametrize(

@@ -129,6 +129,15 @@ def test_it_prunes_what_optuna_itself_prunes_in_a_study_that_is_never_rebuilt(wh
     assert 3 < pruned < len(whole["median"])
 
 
+def test_it_prunes_nothing_before_five_trials_have_completed():
+    space = SearchSpace("s", SPACE.settings, "median", EPOCHS)
+    good = {LR.key: 0.05, STEPS.key: 8, METHOD.key: "bptt"}
+    done = [SearchTrial(n, good, TrialState.COMPLETED, top1(good), curve(good)) for n in range(1, 6)]
+    bad = SearchTrial(6, {**good, LR.key: 1.0}, scores={1: 0.0})
+    assert pruned_after(space, [*done[1:], bad], 6) is None
+    assert pruned_after(space, [*done, bad], 6) == 1
+
+
 def test_what_a_run_did_after_it_was_pruned_does_not_count(whole):
     space = SearchSpace("s", SPACE.settings, "median", EPOCHS)
     trials = whole["median"]

@@ -105,6 +105,13 @@ def test_by_step_epochs_begin_with_the_rates_of_the_schedule_by_epoch(lr, epochs
         assert rates == [rate for rate in rates[::per_epoch] for _ in range(per_epoch)]
 
 
+@given(LR, st.integers(1, 9), MILESTONES, st.floats(0.01, 1.0))
+def test_milestones_count_from_the_start_of_the_run_and_not_from_the_end_of_a_warm_up(lr, warmup, milestones, gamma):
+    steps = {"milestones": sorted(warmup + one for one in milestones), "gamma": gamma}
+    plain, warmed = (by_epoch(scheduled(lr, 50, "multistep", warmup_epochs=n, **steps), 50) for n in (0, warmup))
+    assert warmed[warmup:] == plain[warmup:]
+
+
 def test_a_warm_up_as_long_as_the_run_is_refused_where_only_the_worker_knows_how_long_that_is():
     optim = {"schedule_by": "step", "schedule": "constant", "lr": 0.5, "warmup_steps": 10}
     preset = Preset.model_validate({"data": {"name": "fake"}, "optim": optim, "train": {"epochs": 2}})
