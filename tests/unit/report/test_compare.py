@@ -1,18 +1,14 @@
 """Comparing runs: grouped by experiment, paired by seed."""
 
-import csv
-
 import pytest
 
 from rbp_engine.report.cells import make_cells
 from rbp_engine.report.collect import collect
 from rbp_engine.report.compare import compare
-from rbp_engine.report.events_csv import events_csv
 from rbp_engine.run import track
-from rbp_engine.run.files.events import Metrics, RunStart
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.store.store import list_runs
-from tests.run_files import change_fields, change_identity, tell
+from tests.run_files import change_fields, change_identity
 
 GIB = 2**30
 
@@ -136,30 +132,6 @@ def test_the_scale_of_the_loss_is_none_of_methods_that_ignore_it(finish_run):
     found = compare([finish_run("digits", "method=bptt"), finish_run("digits", "method.loss_scale=1")])
     assert {one.key: one.values for one in found.differences}["method.loss_scale"] == (None, "1")
     assert found.groups[0].title == "digits · BPTT · T=4"
-
-
-def test_the_csv_has_a_line_per_measurement_without_superseded_ones(finish_run):
-    run = finish_run("digits", curve=[0.5, 0.8])
-    header, *lines = events_csv(run).splitlines()
-    assert header.startswith("run,kind,t,attempt,step,epoch,split,weights,samples,loss,top1")
-    assert [line.split(",")[1] for line in lines] == ["metrics", "validation"] * 2
-    assert all(line.startswith(f"{run.id},") for line in lines)
-    tell(run, RunStart(resumed_from="step-00000010", epoch=1), step=10, attempt=2)
-    tell(run, Metrics(1, None, 0.9, 0.1), step=15, attempt=2)
-    lines = events_csv(run).splitlines()[1:]
-    assert [line.split(",")[1] for line in lines] == ["metrics", "validation", "metrics"]
-    assert lines[-1].split(",")[3:12] == ["2", "15", "1", "", "", "", "", "0.9", ""]
-
-
-def test_the_csv_has_the_metrics_that_a_program_logs_of_its_own(tmp_path):
-    with track({}, runs_dir=tmp_path) as run:
-        run.log(loss=1.0, grad_norm=2.5, spikes=0.5)
-        run.log(loss=0.5, grad_norm=float("nan"))
-    rows = list(csv.DictReader(events_csv(RunDirectory(run.folder)).splitlines()))
-    assert [(row["kind"], row["step"], row["loss"]) for row in rows] == [
-        ("metrics", "1", "1.0"), ("probe", "1", ""), ("metrics", "2", "0.5"), ("probe", "2", "")
-    ]  # fmt: skip
-    assert [(row["own.grad_norm"], row["own.spikes"]) for row in rows] == [("", ""), ("2.5", "0.5"), ("", ""), ("", "")]
 
 
 def test_beside_runs_of_rbp_one_of_another_program_differs_in_what_both_have(finish_run, tmp_path):

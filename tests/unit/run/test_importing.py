@@ -116,14 +116,15 @@ def test_hparams_and_texts_are_settings_and_runs_that_differ_in_the_seed_are_one
     assert len([record for record in list_runs(tmp_path / "runs") if parse_query("lr=0.1")(record)]) == 2
 
 
-def test_the_same_content_is_one_run_wherever_it_lies(tmp_path):
+def test_the_same_content_is_one_run_wherever_it_lies_and_a_log_that_has_grown_another(tmp_path):
     write_events(tmp_path / "logs")
     one = only(import_runs(tmp_path / "logs", tmp_path / "runs"))
     shutil.copytree(tmp_path / "logs", tmp_path / "copy")
     again = only(import_runs(tmp_path / "copy", tmp_path / "runs"))
     assert (again.run, again.new) == (one.run, False)
-    write_events(tmp_path / "other", range(7))
-    assert only(import_runs(tmp_path / "other", tmp_path / "runs")).new
+    (log,) = (tmp_path / "copy").iterdir()
+    log.write_bytes(log.read_bytes() + next(write_events(tmp_path / "more", range(1)).iterdir()).read_bytes())
+    assert only(import_runs(tmp_path / "copy", tmp_path / "runs")).new
     assert len(list_runs(tmp_path / "runs")) == 2
 
 
