@@ -276,8 +276,7 @@ class Dashboard(KeysInTurn):
     async def show_sweep(self, source: SweepSource, launch: Callable[[], object] | None = None) -> None:
         """Show the table of a sweep, over that of the runs."""
         await self.switch_mode("runs")
-        while isinstance(self.screen, SweepScreen):
-            await self.pop_screen()
+        await self._close_sweep()
         await self.push_screen(SweepScreen(self.session, source, launch))
 
     @work(exclusive=True, group=OPENING)
@@ -297,11 +296,14 @@ class Dashboard(KeysInTurn):
         await self._show_typed_sweep(await asyncio.to_thread(typed_sweep, typed))
 
     async def action_switch_mode(self, mode: str) -> None:
-        """Show a screen; if the table of a sweep lies over it, the screen itself."""
-        if mode == self.current_mode and isinstance(self.screen, SweepScreen):
-            self.screen.dismiss()
-        else:
-            await super().action_switch_mode(mode)
+        """Show a screen; of the runs their list, also if the table of a sweep lies over it."""
+        await super().action_switch_mode(mode)
+        if mode == "runs":
+            await self._close_sweep()
+
+    async def _close_sweep(self) -> None:
+        while isinstance(self.screen, SweepScreen):
+            await self.pop_screen()
 
     def action_command_palette(self) -> None:
         """Find an action, a run or a preset by name."""

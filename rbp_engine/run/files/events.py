@@ -74,7 +74,7 @@ class RunStart:
     the names of their modules; one that has only a number by its kind and number. `method` trains the network, and
     `classes` is the number of labels. `memory` is that of the card in bytes; without one, what the process may use of
     the host's. `split` is what epochs are evaluated on. `steps` are those of the whole run, where they are not whole
-    epochs of `steps_per_epoch`.
+    epochs of `steps_per_epoch`. Of the steps of an epoch, each takes `samples_per_step`, and the last one what is left.
     """
 
     kind: ClassVar[str] = "run_start"
@@ -84,6 +84,8 @@ class RunStart:
     device: Line | None = None
     host: Line | None = None
     steps_per_epoch: Count | None = None
+    samples_per_epoch: Count | None = None
+    samples_per_step: Count | None = None
     epochs: Count | None = None
     steps: Count | None = None
     epoch: Count | None = None

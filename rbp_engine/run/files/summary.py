@@ -68,6 +68,8 @@ class SummaryJson:
     step: Count = 0
     steps: Count = 0
     steps_per_epoch: Count = 0
+    samples_per_epoch: Count = 0
+    samples_per_step: Count = 0
     last: Scores = field(default_factory=Scores)
     best: Scores = field(default_factory=Scores)
     test: Top1ByWeights = field(default_factory=Top1ByWeights)
@@ -84,6 +86,12 @@ class SummaryJson:
     split: Line = TEST
     progressed: Seconds = field(default_factory=time.time)
     updated: Seconds = field(default_factory=time.time)
+
+    @property
+    def samples(self) -> int:
+        """How many samples all steps of training have taken, over all attempts; 0 if that is not known."""
+        epochs, steps = divmod(self.step, self.steps_per_epoch or 1)
+        return epochs * self.samples_per_epoch + steps * self.samples_per_step
 
     @property
     def mean_step_ms(self) -> float | None:
@@ -144,6 +152,8 @@ def see(summary: Summary, event: Event) -> None:
             summary.status, summary.step, summary.epoch = "running", event.step, start.epoch or 0
             summary.paced_from = None
             summary.steps_per_epoch = start.steps_per_epoch or 0
+            summary.samples_per_epoch = start.samples_per_epoch or 0
+            summary.samples_per_step = start.samples_per_step or 0
             in_epochs = summary.steps_per_epoch * (summary.epochs or start.epochs or 0)  # a fork has more
             summary.steps = start.steps or in_epochs
             reached = start.reached
@@ -208,8 +218,11 @@ def _end(summary: SummaryJson, status: str, reason: Lines, cause: str) -> None:
     summary.status, summary.reason, summary.cause, summary.phase = status, reason, cause, Phase.NONE
     if status == STARTING:
         summary.paced_from = None
-    elif summary.samples_per_s and summary.step_ms and (mean := summary.mean_step_ms):
-        summary.samples_per_s *= summary.step_ms / mean
+    elif mean := summary.mean_step_ms:
+        if summary.samples:
+            summary.samples_per_s = summary.samples / summary.trained_s
+        elif summary.samples_per_s and summary.step_ms:  # another program has not said what its steps take
+            summary.samples_per_s *= summary.step_ms / mean
         summary.step_ms = mean
 
 

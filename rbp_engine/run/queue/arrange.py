@@ -40,18 +40,21 @@ def move(runs: Sequence[RunDirectory], *, first: bool) -> None:
             write_entry(replace(entry, place=place + number))
 
 
-def move_by_one(run: RunDirectory, *, later: bool) -> None:
-    """Let a waiting run and the one before it, or behind it if `later`, change places; at an end it stays.
+def move_by_one(runs: Sequence[RunDirectory], *, later: bool) -> None:
+    """Let waiting runs change places with the ones before them, or behind them if `later`; at an end they stay.
 
-    Raises RunError if it is not waiting.
+    Raises RunError, and changes nothing, if one is not waiting.
     """
     with locked():
-        (entry,), others = _apart([run])
-        beside = [other for other in others if (other.order > entry.order) is later]
-        if beside:
-            other = beside[0 if later else -1]
-            write_entry(replace(entry, place=other.place))
-            write_entry(replace(other, place=entry.place))
+        moved, others = _apart(runs)
+        before = sorted([*moved, *others], key=lambda entry: entry.order, reverse=later)
+        after = list(before)
+        for at in range(1, len(after)):
+            if after[at] in moved and after[at - 1] not in moved:
+                after[at - 1 : at + 1] = after[at], after[at - 1]
+        for entry, old in zip(after, before, strict=True):
+            if entry is not old:
+                write_entry(replace(entry, place=old.place))
 
 
 def _apart(runs: Sequence[RunDirectory]) -> tuple[list[Entry], list[Entry]]:

@@ -219,7 +219,7 @@ _BY_OWN_NAMES = {
     "number": (
         *("epoch", "step", "steps", "last.loss", "last.epoch", "best.loss", "best.epoch", "train.loss", "train.epoch"),
         *("timesteps_needed", "samples_per_s", "step_ms", "attempt", "timesteps", "seed", "epochs", "origin_epochs"),
-        *("paced_step", "steps_per_epoch"),
+        *("paced_step", "steps_per_epoch", "samples_per_epoch", "samples_per_step"),
     ),
     "accuracy": (
         *(f"{part}.{score}" for part in ("last", "best", "train") for score in _SCORES),

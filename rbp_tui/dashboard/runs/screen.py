@@ -130,9 +130,9 @@ class RunsScreen(RunScreen):
             self._arrange(partial(arrange.set_paused, True), "the queue of this host is paused; what runs goes on")
 
     def action_move(self, later: bool) -> None:
-        """Move the waiting run by one."""
-        for run in self._waiting()[:1]:
-            self._arrange(partial(arrange.move_by_one, run, later=later), "")
+        """Move the waiting runs by one."""
+        if runs := self._waiting():
+            self._arrange(partial(arrange.move_by_one, runs, later=later), "")
 
     def action_to_front(self, *, front: bool = True) -> None:
         """Move the waiting runs to the front of the queue, or to its end."""

@@ -177,20 +177,23 @@ def test_runs_are_moved_to_the_front_the_end_and_by_one(queue):
     assert order() == "dabc"
     queue("e")
     assert order() == "dabce"
-    arrange.move_by_one(b, later=True)
+    arrange.move_by_one([b], later=True)
     assert order() == "dacbe"
     for places in ("dcabe", "cdabe", "cdabe"):
-        arrange.move_by_one(c, later=False)
+        arrange.move_by_one([c], later=False)
         assert order() == places
     arrange.move([a], first=True)
     arrange.move([b, d], first=True)
     assert order() == "bdace"
+    for places, later in (("bdeac", True), ("bdeac", True), ("bdace", False), ("bacde", False), ("acbde", False)):
+        arrange.move_by_one([c, a], later=later)
+        assert order() == places
 
 
 def test_a_run_that_does_not_wait_is_not_moved_and_nothing_else_is(queue, make_run):
     _, b = map(queue, "ab")
     ended = make_run("ended", status="completed")
-    for change in (lambda: arrange.move([b, ended], first=True), lambda: arrange.move_by_one(ended, later=True)):
+    for change in (lambda: arrange.move([b, ended], first=True), lambda: arrange.move_by_one([b, ended], later=True)):
         with pytest.raises(RunError, match="ended does not wait in the queue of this host, it is completed"):
             change()
     assert order() == "ab"

@@ -126,6 +126,14 @@ def test_one_that_has_ended_has_the_mean_speed_of_its_steps_and_not_that_of_the_
     assert (fold(run).step_ms, fold(run).samples_per_s) == (500.0, pytest.approx(128.0))
 
 
+def test_its_samples_per_second_count_what_the_last_batch_of_an_epoch_has(run: RunDirectory) -> None:
+    tell(run, RunStart(steps_per_epoch=3, samples_per_epoch=130, samples_per_step=64, epochs=3), step=0)
+    tell(run, Metrics(1, 1.0, 0.5, 0.1, 2.0, 1000.0, trained_s=5.0), step=3)
+    assert fold(run).samples_per_s == 2.0
+    tell(run, RunEnd("stopped", trained_s=10.0), step=7)
+    assert fold(run).samples_per_s == (2 * 130 + 64) / 10.0
+
+
 def trained(attempt: int, told: list[tuple[float, int]], **known: Any) -> Summary:
     """A run of 1,000 steps whose newest attempt has begun at step 10 and told of its training then and there."""
     summary = Summary(**IDENTITY, attempt=attempt, **known)
