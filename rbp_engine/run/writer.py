@@ -80,7 +80,7 @@ def _mend(file: int) -> int:
 
 def write_run(run: RunDirectory, toml: str, settings: Mapping[str, Any], command: Sequence[str], **known: Any) -> None:
     """Write the files of a new run into its folder: its settings, as TOML and by section, what is `known` of it (fields
-    of run.json, and whether it is trained `here`), and the summary.
+    of run.json, and the folder of its `code`), and the summary.
 
     `command` made it. Raises OSError.
     """

@@ -162,20 +162,25 @@ def load_run_json(run: RunDirectory) -> RunJson:
 
 
 def create_run_json(
-    run: RunDirectory, command: Sequence[str], settings: Mapping[str, Any], *, here: bool = True, **fields: Any
+    run: RunDirectory,
+    command: Sequence[str],
+    settings: Mapping[str, Any],
+    *,
+    code: Path | None = Path(),  # the working directory
+    **fields: Any,
 ) -> None:
-    """Write the file of a new run: `fields`, host, interpreter, packages, and the git state of the working directory,
-    whose uncommitted changes are beside it; but none of these of a run that was not trained `here`.
+    """Write the file of a new run: `fields`, host, interpreter, packages, and the git state of the folder of its
+    `code`, whose uncommitted changes are beside it; but none of these of a run that was not trained here, with None.
 
     `command` is the one that created the run.
     """
     made = {"directory": str(Path.cwd()), "command": shlex.join(command), "settings": settings}
-    write_json(run.run_json, {"format": FORMAT} | fields | (_surroundings(run) if here else {}) | made)
+    write_json(run.run_json, {"format": FORMAT} | fields | (_surroundings(run, code) if code else {}) | made)
 
 
-def _surroundings(run: RunDirectory) -> dict[str, Any]:
+def _surroundings(run: RunDirectory, code: Path) -> dict[str, Any]:
     installed = packages()
-    git, diff = git_state(Path.cwd())
+    git, diff = git_state(code)
     if diff:
         write_atomic(run.uncommitted_diff, diff)
     return {

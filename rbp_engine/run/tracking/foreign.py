@@ -86,7 +86,8 @@ def create_foreign(
         claim_attempt(run, AttemptRecord(1, me, me, t, command=[*program.command]))
         made = record(run, replace(summary, **known))
         identity = {name: getattr(made, name) for name in IDENTITY}
-        write_run(run, toml, settings.sections(), program.command, here=program.here, **identity)
+        code = Path(program.file).parent if program.file else Path()
+        write_run(run, toml, settings.sections(), program.command, code=code if program.here else None, **identity)
 
     called = known.get("name") or Path(program.name).stem
     return making.make_run(runs, run_id, lambda: new_run_id(called, method or _METHOD), write)

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import signal
+import sys
 import time
 from typing import Any
 
@@ -18,6 +19,7 @@ from rbp_engine.report.collect import collect
 from rbp_engine.run import control, start, track
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
+from rbp_engine.run.files import run_json
 from rbp_engine.run.files.events import ErrorRaised, Metrics, Probe, RunEnd, RunStart, Validation, WarningRaised
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import fold, load_summary
@@ -319,6 +321,15 @@ def test_of_several_processes_only_the_first_records(tmp_path, monkeypatch, vari
     with track({}, runs_dir=tmp_path / "runs") as run:
         run.log(loss=1.0)
     assert not run.id and not (tmp_path / "runs").exists()
+
+
+def test_the_commit_is_that_of_the_program_and_not_of_the_working_directory(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(run_json, "git_state", lambda folder: (asked.append(folder), (None, ""))[1])
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(tmp_path / "mine" / "loop.py"), raising=False)
+    with track({}, runs_dir=tmp_path):
+        pass
+    assert asked == [tmp_path / "mine"]
 
 
 def test_a_run_of_another_program_with_the_settings_of_a_preset_is_not_its_experiment(tmp_path):
