@@ -70,7 +70,8 @@ def _arguments_of_none(preset: "Preset") -> Found:
         table = getattr(preset, section)
         if table.args and not (takes or is_own(table.name)):
             who = "a network of your own or a library's" if section == "model" else "code of your own"
-            yield (section, "args"), f"only {who} takes arguments, and {section}.name is '{table.name}'"
+            size = ": for one of another size, write your own (docs/own-network.md)" if section == "model" else ""
+            yield (section, "args"), f"only {who} takes arguments, and {section}.name is '{table.name}'{size}"
 
 
 def _wrong_arguments(preset: "Preset") -> Found:

@@ -209,8 +209,7 @@ def _x_label_row(x_axis: Axis, unit: XUnit, marks: Sequence[XMark], layout: Char
 
 def _message_rows(text: str, layout: ChartLayout, look: Look) -> list[Row]:
     """The rows of an empty plot with a sentence in the middle."""
-    blank = [Segment(" " * layout.width, look.base)]
-    rows = [blank] * layout.rows
+    rows = [[Segment(" " * layout.width, look.base)]] * layout.rows
     if rows:
         line = text[: layout.width].center(layout.width)
         rows[(layout.rows - 1) // 2] = [Segment(line, look.label)]

@@ -76,8 +76,7 @@ def _log_ticks(axis: Axis, most: int) -> list[float]:
             return _linear_ticks(axis, most)
         if len(found) <= most:
             return found
-    stride = math.ceil(len(found) / most)
-    return found[::stride]
+    return found[:: math.ceil(len(found) / most)]
 
 
 def tick_labels(values: Sequence[float], axis: Axis, unit: XUnit | None = None) -> list[str]:

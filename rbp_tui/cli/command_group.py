@@ -116,8 +116,7 @@ def _summary(command: Any, width: int) -> str:
 
 def _meant(ctx: Any, word: str) -> str:
     """A question whether another command was meant: one of this name in any group, else of a similar one."""
-    root = ctx.find_root().command
-    paths, word = list(_paths(root, "rbp")), SYNONYMS.get(word, word)
+    paths, word = list(_paths(ctx.find_root().command, "rbp")), SYNONYMS.get(word, word)
     names = dict.fromkeys(path.rpartition(" ")[2] for path in paths)
     near = [word] if word in names else difflib.get_close_matches(word, names, MOST_OFFERED, CLOSE)
     found = [path for name in near for path in paths if path.rpartition(" ")[2] == name]

@@ -52,6 +52,7 @@ from rbp_tui.dashboard.sweep.screen import SweepScreen
 from rbp_tui.dashboard.system.screen import SystemScreen
 from rbp_tui.dashboard.terminal import PrintableFilter, TerminalDriver
 from rbp_tui.dashboard.themes import DARK_WORDS, LIGHT_WORDS, THEMES, default_theme
+from rbp_tui.text.format import counted
 
 
 class Dashboard(KeysInTurn):
@@ -275,8 +276,7 @@ class Dashboard(KeysInTurn):
 
     async def show_sweep(self, source: SweepSource, launch: Callable[[], object] | None = None) -> None:
         """Show the table of a sweep, over that of the runs."""
-        await self.switch_mode("runs")
-        await self._close_sweep()
+        await self.action_switch_mode("runs")
         await self.push_screen(SweepScreen(self.session, source, launch))
 
     @work(exclusive=True, group=OPENING)
@@ -298,11 +298,7 @@ class Dashboard(KeysInTurn):
     async def action_switch_mode(self, mode: str) -> None:
         """Show a screen; of the runs their list, also if the table of a sweep lies over it."""
         await super().action_switch_mode(mode)
-        if mode == "runs":
-            await self._close_sweep()
-
-    async def _close_sweep(self) -> None:
-        while isinstance(self.screen, SweepScreen):
+        while mode == "runs" and isinstance(self.screen, SweepScreen):
             await self.pop_screen()
 
     def action_command_palette(self) -> None:
@@ -329,9 +325,9 @@ class Dashboard(KeysInTurn):
 
     @work
     async def action_leave(self) -> None:
-        """Leave the dashboard; runs go on. Asks where some are live."""
+        """Leave the dashboard; runs go on. Asks where some train or wait."""
         if count := len(self.session.live):
-            text = f"{count} run{' is' if count == 1 else 's are'} live and will go on. Leave the dashboard?"
+            text = f"{counted(count, 'run')} will go on, in training or in the queue. Leave the dashboard?"
             if not await self.push_screen_wait(ConfirmLeaving(text, "leave")):
                 return
         self.exit()

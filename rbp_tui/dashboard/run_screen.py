@@ -111,7 +111,11 @@ class RunScreen(DashboardScreen):
             self.notify(f"needed: a whole number above {epochs}", severity="warning", markup=False)
         if answer is not None:
             changes = [f"epochs={int(answer)}"]
-            self.act_on(runs, lambda run: start.resume(run, changes), lambda which: f"{which} goes on to {changes[0]}")
+            self.act_on(
+                runs,
+                lambda run: start.resume(run, changes),
+                lambda which: f"training goes on from {which} to {changes[0]}, as a run beside it",
+            )
 
     def action_again(self) -> None:
         """Launch another run with its settings, changed."""

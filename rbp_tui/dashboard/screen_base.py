@@ -26,16 +26,16 @@ SCREENS = ("presets", "runs", "monitor", "compare", "system", "network")
 
 
 class TopBar(Line):
-    """The screens, which can be clicked, with the current one marked, and the number of live runs."""
+    """The screens, which can be clicked, with the current one marked, and how many runs are live, and wait for it."""
 
-    def show(self, current: str, live: int) -> None:
+    def show(self, current: str, live: int, queued: int) -> None:
         bar = Text.assemble((" rbp  ", "bold"))
         for number, name in enumerate(SCREENS, start=1):
             here = name == current
             click = {"@click": f"app.switch_mode({name!r})"}
             bar.append(f" {number} {name.capitalize()} ", Style(reverse=here, bold=here, dim=not here, meta=click))
-        if live:
-            bar.append(f"   ● {live} live", style=f"bold {LIVE}")
+        for count, words, style in ((live, "● {} live", f"bold {LIVE}"), (queued, "{} queued", "dim")):
+            bar.append(f"   {words.format(count)}" if count else "", style=style)
         self.show_text(bar)
 
 
@@ -78,7 +78,8 @@ class DashboardScreen(Screen[None]):
     def runs_changed(self) -> None:
         """The list of runs, or the state of one of them, has changed."""
         for bar in self.query(TopBar):
-            bar.show(self.NAME, len(self.session.live))
+            queued = sum(record.verdict.status == "queued" for record in self.session.live)
+            bar.show(self.NAME, len(self.session.live) - queued, queued)
 
     def show_table_or(self, why_empty: str, table: Widget) -> None:
         """Show the table, with the focus if nothing else has it; or in its place, in `#empty`, why it is empty."""

@@ -35,8 +35,7 @@ def title_text(summary: Summary, history: History, status: str, doing: str, widt
     room = width - left.cell_len - right.cell_len - 5
     if room >= SHORTEST_PLACE and (place := _place(history)):
         right.append("  ").append(place if len(place) <= room else f"{place[: room - 1]}…", style="dim")
-    gap = width - left.cell_len - right.cell_len - 1
-    return Text.assemble(left, " " * gap, right)
+    return Text.assemble(left, " " * (width - left.cell_len - right.cell_len - 1), right)
 
 
 def _place(history: History) -> str:

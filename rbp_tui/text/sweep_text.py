@@ -112,8 +112,13 @@ def plan_text(plan: SweepPlan) -> str:
 
 
 def standings_text(states: Sequence[PointState]) -> str:
-    """How the runs stand, as `4 done, 8 to be created`."""
-    return ", ".join(f"{count} {standing}" for standing, count in counts(states).items() if count)
+    """How the runs stand, as `4 done, 1 live, 2 queued, 8 to be created`."""
+    words = [
+        "queued" if one.record is not None and one.record.verdict.status == "queued" else str(one.standing)
+        for one in states
+    ]
+    done, live, *others = Standing
+    return ", ".join(f"{words.count(word)} {word}" for word in (done, live, "queued", *others) if word in words)
 
 
 def failed_count(states: Sequence[PointState]) -> int:

@@ -7,6 +7,7 @@ MEANINGS = {
     "T needed": "the smallest t whose accuracy is within 0.5 points of that after all T timesteps",
     "loss × 1/T": "the rate methods multiply the gradient by 1/T, as the paper does, so that SGD's steps are T times "
     "smaller than BPTT's; method.loss_scale=1 makes them equal",
+    "t = 1": "beside a layer, its firing rate at the first timestep alone, as t = T at the last",
     "silent": "neurons that have not fired at any timestep, for any image of the batch",
     "saturated": "neurons that have fired at every timestep, for every image of the batch",
     "in window": "membranes so close to the threshold that the surrogate lets a gradient through",

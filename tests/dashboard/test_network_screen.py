@@ -174,12 +174,12 @@ async def test_another_layer_is_chosen_by_key_and_click_and_its_curve_is_drawn(d
         table, chart = dashboard.screen.tab.query_one(LayerTable), dashboard.screen.tab.query_one(CurveChart)
         await pilot.press("end")
         assert table.selected == 59 and table.scroll_offset.y + table.size.height - 1 == 60
-        assert chart.series[-1].label == "layer15.1.neuron2"
+        assert [one.label for one in chart.series] == ["all", "layer15.1.neuron2", "t = 1", "t = 5"]
         await pilot.press("home")
         assert table.selected == 0 and table.scroll_offset.y == 0
         await pilot.click(table, offset=(5, 3))
         await pilot.pause()
-        assert table.selected == 2 and chart.series[-1].label == "layer1.1.neuron1"
+        assert table.selected == 2 and chart.series[1].label == "layer1.1.neuron1"
 
 
 async def test_every_tab_opens_by_key_and_click_and_is_remembered(dashboard, home, end_run, until):

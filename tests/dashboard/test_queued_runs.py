@@ -10,6 +10,7 @@ from rbp_engine.run.queue.observe import is_paused
 from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.runs.screen import RunsScreen
 from rbp_tui.dashboard.runs.table import RunTable
+from rbp_tui.dashboard.screen_base import TopBar
 
 
 @pytest.fixture
@@ -37,6 +38,8 @@ async def test_waiting_runs_show_their_place_and_are_arranged_by_keys(waiting, u
     async with app.run_test(size=(120, 40)) as pilot:
         await until(pilot, lambda: isinstance(app.screen, RunsScreen) and app.screen.query_one(RunTable).row_count == 3)
         await until(pilot, lambda: reasons().get("c") == "3 in the queue · paused")
+        (bar,) = app.screen.query(TopBar)
+        assert bar.shown.plain.endswith("   3 queued")  # and none is live
         table = app.screen.query_one(RunTable)
         table.move_cursor(row=0)
         await until(pilot, lambda: table.current_key == "c")

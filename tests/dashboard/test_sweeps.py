@@ -135,13 +135,18 @@ async def test_the_table_of_a_sweep_fills_and_its_rows_can_be_opened_marked_and_
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, MonitorScreen))
         assert app.session.opened == run.id
-        await pilot.press("2", "space")
+        await pilot.press("2")
+        await until(pilot, lambda: isinstance(app.screen, RunsScreen))
+        await pilot.press("w")
+        await until(pilot, lambda: isinstance(app.screen, SweepScreen) and app.screen.board.rows)
+        await pilot.press("space")
         await until(pilot, lambda: app.screen.marked)
         await pilot.press("c")
         await until(pilot, lambda: app.current_mode == "compare")
         assert len(app.session.state.compared) == 2
+        await pilot.press("w")
+        await until(pilot, lambda: isinstance(app.screen, SweepScreen) and app.screen.board.rows)
         shutil.rmtree(app.session.runs)
-        await pilot.press("2")
         await until(pilot, lambda: not app.screen.board.rows)
         assert "No run of mine is here" in str(app.screen.query_one("#empty", Static).content)
         await pilot.press("escape")
@@ -169,6 +174,7 @@ async def test_a_preset_shows_its_sweep_before_anything_is_started_and_the_form_
         assert len(rows(app)) == 4
         found = list_runs(app.session.runs)
         assert {record.verdict.status for record in found} == {"queued"}
+        assert app.screen.board.standings == "8 queued"
         assert {read_run_json(record.run).sweep.name for record in found} == {"digits-sweep"}
 
 

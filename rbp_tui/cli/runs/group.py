@@ -242,8 +242,7 @@ def export_csv(
     from rbp_engine.run.errors import RunError
     from rbp_engine.run.files.layout import write_atomic
 
-    directory = find(run, runs_dir)
-    text = events_csv(directory, named_settings(columns))
+    text = events_csv(find(run, runs_dir), named_settings(columns))
     if output is None:
         print_lines(text)
         return

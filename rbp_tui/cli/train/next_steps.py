@@ -35,8 +35,7 @@ def next_steps(
     if verdict.status == "completed":
         if any(finding.rule in ("loss", "large_steps") for finding in read_findings(run)):
             return [*looks, _new_run(run, Cause.NON_FINITE, request)]  # its steps were too large as well
-        other = "rate_m" if summary.method == "bptt" else "bptt"
-        return [*looks, *_comparison(request, other)]
+        return [*looks, *_comparison(request, "rate_m" if summary.method == "bptt" else "bptt")]
     if not verdict.resumable:
         return []
     logs = f"rbp logs {reference}{place}"

@@ -19,7 +19,7 @@ from rbp_tui.text.words import explained
 class RatesTab(SampledTab[FiringHistory]):
     """A heatmap of layers and timesteps; the rates of the selected layer over training; accuracy by timestep."""
 
-    HELP = explained("silent", "saturated", "T needed")
+    HELP = explained("t = 1", "silent", "saturated", "T needed")
     TITLE = "Rates"
     PROBE = "firing"
 
@@ -55,8 +55,8 @@ class RatesTab(SampledTab[FiringHistory]):
             samples,
             [
                 Series("all", "all", x, rates.mean(axis=(1, 2))),
-                *(Series(label, label, x, values) for label, values in ends.items()),
                 Series("layer", name, x, layer.mean(axis=1), emphasis=True),
+                *(Series(label, label, x, values) for label, values in ends.items()),
             ],
         )
 

@@ -21,7 +21,7 @@ from rbp_engine.preset import (
     resolved_toml,
 )
 from rbp_engine.preset.author import copy_preset, create_from_run, create_preset, is_bundled
-from rbp_engine.preset.find import reference, shown
+from rbp_engine.preset.find import reference, search_folders, shown
 from rbp_engine.printable import one_line, visible
 from rbp_engine.run import trust
 from rbp_engine.run.files.layout import short_id
@@ -234,7 +234,8 @@ class PresetsScreen(DashboardScreen):
 
     def _title(self, entry: PresetEntry | None) -> Text:
         if entry is None:
-            return Text("No preset fits the filter." if self.presets.words else "There is no preset.", style="dim")
+            why = "No preset fits the filter" if self.presets.words else "There is no preset"
+            return Text(f"{why}. Searched: {', '.join(search_folders())}.", style="dim")
         text = Text(one_line(entry.title or entry.name), style="bold")
         return text if is_bundled(entry.path) else text.append(f"  {shown(entry.path)}", style="not bold dim")
 

@@ -79,8 +79,9 @@ class SweepScreen(RunScreen):
         self.board = await asyncio.to_thread(read_board, self.source, session.runs, session.records)
         self._read = True
         self.marked &= set(self.board.rows)
-        self.show_board()
-        self.refresh_bindings()
+        if self.query(SweepTable):  # unless the screen has been closed meanwhile
+            self.show_board()
+            self.refresh_bindings()
 
     def show_board(self) -> None:
         """Draw everything from the board."""
