@@ -185,7 +185,9 @@ class RunScreen(DashboardScreen):
                 set_archived(run, archived=True)
                 together.append(run)
 
-            self.act_on(there, archive, lambda which: f"archived {which}, u undoes it; the filter archived shows it")
+            self.act_on(
+                there, archive, lambda which: f"archived {which}, u undoes it; the filter archived shows such runs"
+            )
         elif runs:
             self.act_on(runs, back, lambda which: f"{which} back from the archive")
 

@@ -121,7 +121,7 @@ def try_network(
     sizes, size = _sizes(image), batch or 32
     library = LIBRARY_NETWORK.fullmatch(network)
     if not library and not (file := Path(network.partition(":")[0])).exists():
-        raise typer.BadParameter(f"there is no file {file}; {HOW_TO_BEGIN}")
+        raise typer.BadParameter(f"there is no file {file}; for a run, rbp eval; {HOW_TO_BEGIN}")
     if network.endswith(".py"):
         raise typer.BadParameter(f"which class or function of {network}? Name it as {network}:MyNet")
 

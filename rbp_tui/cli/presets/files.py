@@ -37,7 +37,7 @@ def new(
         bool,
         typer.Option(
             "--user",
-            help="Put it among your own presets, for every folder, and not in ./presets; so it is in a clone of rbp.",
+            help="Put it among your own presets, for every folder, not in ./presets; in a clone of rbp always.",
         ),
     ] = False,
 ) -> None:
