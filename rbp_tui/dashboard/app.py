@@ -299,7 +299,7 @@ class Dashboard(KeysInTurn):
         """Show a screen; of the runs their list, also if the table of a sweep lies over it."""
         await super().action_switch_mode(mode)
         while mode == "runs" and isinstance(self.screen, SweepScreen):
-            await self.pop_screen()
+            self.pop_screen()  # not awaited: a click comes from the screen that goes
 
     def action_command_palette(self) -> None:
         """Find an action, a run or a preset by name."""

@@ -21,6 +21,7 @@ from rbp_tui.dashboard.launch.request import TypedRequest
 from rbp_tui.dashboard.launch.sweep import describe_sweep, is_sweep, typed_sweep
 from rbp_tui.dashboard.monitor.screen import MonitorScreen
 from rbp_tui.dashboard.runs.screen import RunsScreen
+from rbp_tui.dashboard.screen_base import TopBar
 from rbp_tui.dashboard.sweep.screen import SweepScreen
 from rbp_tui.dashboard.sweep.table import SweepTable
 
@@ -136,6 +137,10 @@ async def test_the_table_of_a_sweep_fills_and_its_rows_can_be_opened_marked_and_
         await until(pilot, lambda: isinstance(app.screen, MonitorScreen))
         assert app.session.opened == run.id
         await pilot.press("2")
+        await until(pilot, lambda: isinstance(app.screen, RunsScreen))
+        await pilot.press("w")
+        await until(pilot, lambda: isinstance(app.screen, SweepScreen) and app.screen.board.rows)
+        await pilot.click("TopBar", offset=(app.screen.query_one(TopBar).shown.plain.index("Runs"), 0))
         await until(pilot, lambda: isinstance(app.screen, RunsScreen))
         await pilot.press("w")
         await until(pilot, lambda: isinstance(app.screen, SweepScreen) and app.screen.board.rows)
