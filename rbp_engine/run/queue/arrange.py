@@ -47,14 +47,16 @@ def move_by_one(runs: Sequence[RunDirectory], *, later: bool) -> None:
     """
     with locked():
         moved, others = _apart(runs)
-        before = sorted([*moved, *others], key=lambda entry: entry.order, reverse=later)
-        after = list(before)
+        before, names = sorted([*moved, *others], key=lambda entry: entry.order), {entry.name for entry in moved}
+        after = before[::-1] if later else list(before)
         for at in range(1, len(after)):
-            if after[at] in moved and after[at - 1] not in moved:
+            if after[at].name in names and after[at - 1].name not in names:
                 after[at - 1 : at + 1] = after[at], after[at - 1]
-        for entry, old in zip(after, before, strict=True):
-            if entry is not old:
-                write_entry(replace(entry, place=old.place))
+        place = before[0].place - 1
+        for entry, old in zip(reversed(after) if later else after, before, strict=True):
+            place = max(old.place, place + 1)  # two are equal if a move was interrupted
+            if entry.place != place:
+                write_entry(replace(entry, place=place))
 
 
 def _apart(runs: Sequence[RunDirectory]) -> tuple[list[Entry], list[Entry]]:

@@ -188,6 +188,11 @@ def test_runs_are_moved_to_the_front_the_end_and_by_one(queue):
     for places, later in (("bdeac", True), ("bdeac", True), ("bdace", False), ("bacde", False), ("acbde", False)):
         arrange.move_by_one([c, a], later=later)
         assert order() == places
+    for entry in entries():  # as an interruption between the two of an exchange leaves them
+        write_entry(replace(entry, place=7))
+    assert order() == "abcde"
+    arrange.move_by_one([d], later=False)
+    assert order() == "abdce"
 
 
 def test_a_run_that_does_not_wait_is_not_moved_and_nothing_else_is(queue, make_run):
