@@ -295,7 +295,7 @@ def _write_start(
             device=one_line(describe_device(device)),
             host=one_line(socket.gethostname()),
             steps_per_epoch=len(feed.train),
-            samples_per_epoch=sum(map(feed.train.size, range(len(feed.train)))),
+            samples_per_epoch=min(feed.train.count, len(feed.train) * feed.train.cut.batch_size),
             samples_per_step=feed.train.cut.batch_size,
             steps=_steps_of_budget(preset, len(feed.train)),
             epochs=preset.train.epochs,

@@ -77,7 +77,7 @@ _OWN_FILTER = re.compile(r"^(?!system\b|global\b|command\b)\w+\tfilter\.", re.MU
 
 @dataclass(frozen=True)
 class GitState:
-    """The state of the repository in which a run was created; `changed`: it had uncommitted changes."""
+    """The state of the repository of a run's code when it was created; `changed`: it had uncommitted changes."""
 
     commit: Line
     branch: Line = NO_TEXT

@@ -221,7 +221,7 @@ def _end(summary: SummaryJson, status: str, reason: Lines, cause: str) -> None:
     elif mean := summary.mean_step_ms:
         if summary.samples:
             summary.samples_per_s = summary.samples / summary.trained_s
-        elif summary.samples_per_s and summary.step_ms:  # another program has not said what its steps take
+        elif summary.samples_per_s and summary.step_ms:  # another program's batches are not known
             summary.samples_per_s *= summary.step_ms / mean
         summary.step_ms = mean
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import socket
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -49,6 +50,14 @@ class Program:
             return self.name
         return f"{self.name} {hashlib.sha256(code).hexdigest()}"
 
+    @property
+    def folder(self) -> Path | None:
+        """The folder of its code, where a command that is installed was started; None if it trains elsewhere."""
+        if not self.here:
+            return None
+        file = Path(self.file or "").resolve()
+        return file.parent if self.file and not file.is_relative_to(Path(sys.prefix).resolve()) else Path()
+
 
 def create_foreign(
     settings: GivenSettings,
@@ -86,8 +95,7 @@ def create_foreign(
         claim_attempt(run, AttemptRecord(1, me, me, t, command=[*program.command]))
         made = record(run, replace(summary, **known))
         identity = {name: getattr(made, name) for name in IDENTITY}
-        code = Path(program.file).parent if program.file else Path()
-        write_run(run, toml, settings.sections(), program.command, code=code if program.here else None, **identity)
+        write_run(run, toml, settings.sections(), program.command, code=program.folder, **identity)
 
     called = known.get("name") or Path(program.name).stem
     return making.make_run(runs, run_id, lambda: new_run_id(called, method or _METHOD), write)

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -326,10 +327,12 @@ def test_of_several_processes_only_the_first_records(tmp_path, monkeypatch, vari
 def test_the_commit_is_that_of_the_program_and_not_of_the_working_directory(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(run_json, "git_state", lambda folder: (asked.append(folder), (None, ""))[1])
-    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(tmp_path / "mine" / "loop.py"), raising=False)
-    with track({}, runs_dir=tmp_path):
-        pass
-    assert asked == [tmp_path / "mine"]
+    (tmp_path / "link.py").symlink_to(tmp_path / "mine" / "loop.py")
+    for file in (tmp_path / "link.py", f"{sys.prefix}/bin/an-installed-command"):
+        monkeypatch.setattr(sys.modules["__main__"], "__file__", str(file), raising=False)
+        with track({}, runs_dir=tmp_path):
+            pass
+    assert asked == [tmp_path / "mine", Path()]
 
 
 def test_a_run_of_another_program_with_the_settings_of_a_preset_is_not_its_experiment(tmp_path):
