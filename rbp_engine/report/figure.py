@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rbp_engine.report.collect import ReportedRun
-from rbp_engine.report.panels import FIGURES, Panel, PanelLine
+from rbp_engine.report.panels import COLOURS, FIGURES, Panel, PanelLine
 from rbp_engine.run.errors import RunError
 from rbp_engine.vocabulary import TRAINING_METHODS
 
@@ -269,7 +269,7 @@ def _draw_line(axes: "Axes", line: PanelLine, panel: Panel, number: int) -> None
         label=_label(line.label),
         color=line.colour,
         linestyle=DASHES[line.number % len(DASHES)],
-        marker=MARKERS[number % len(MARKERS)] if marked else "",
+        marker=MARKERS[((*COLOURS, line.colour).index(line.colour) + line.number) % len(MARKERS)] if marked else "",
         markevery=(number % every, every),
         alpha=OPACITY,
         zorder=3,

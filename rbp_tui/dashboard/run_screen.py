@@ -62,6 +62,7 @@ class RunScreen(DashboardScreen):
         if targets and not found:
             are = f"{targets[0].run.id} is" if len(targets) == 1 else f"all {len(targets)} runs are"
             statuses = ", ".join(sorted({record.verdict.shown_status for record in targets}))
+            statuses += "; Enter shows why" if name == "resume" and "failed" in statuses else ""
             self.notify(f"nothing to {verb.does}: {are} {statuses}", severity="warning", markup=False)
         return found
 

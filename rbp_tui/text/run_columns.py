@@ -2,7 +2,6 @@
 
 import functools
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -104,8 +103,8 @@ def setting_column(name: str) -> Column:
 def setting_heading(key: str) -> str:
     """The short name of a setting, or the last part of its key if no other field ends with it."""
     last = key.rpartition(".")[2]
-    same = Counter(known.rpartition(".")[2] for known in by_key())
-    return one_line(short_name(key) or (last if same[last] == 1 or key not in by_key() else key))
+    same = [known for known in by_key() if known.rpartition(".")[2] == last]
+    return one_line(short_name(key) or (last if same in ([key], []) else key))
 
 
 def timesteps_needed_text(record: RunRecord) -> str:

@@ -254,6 +254,13 @@ async def test_actions_that_do_not_apply_are_explained(opened, three, until, wri
         await until(pilot, lambda: "nothing to resume: live is running" in notices(app))
 
 
+async def test_a_run_whose_own_code_has_the_fault_is_not_resumed(opened, three, until, write_run):
+    write_run(three, "own", status="failed", cause="own_code")
+    async with opened(4) as (app, pilot):
+        await pilot.press("r")
+        await until(pilot, lambda: "nothing to resume: own is failed; Enter shows why" in notices(app))
+
+
 async def test_resume_of_a_completed_run_asks_for_how_many_epochs(opened, three, until):
     (three / IDS[1] / "preset.toml").write_text(resolved_toml(load_preset("digits", ["epochs=20"]).preset))
     async with opened() as (app, pilot):

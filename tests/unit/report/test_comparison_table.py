@@ -7,6 +7,7 @@ from rbp_engine.report.compare import compare
 from rbp_engine.run import track
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_tui.text.comparison_text import comparison_plain, comparison_text
+from rbp_tui.text.run_columns import setting_heading
 
 
 @pytest.fixture
@@ -27,6 +28,14 @@ def test_every_experiment_has_one_row_with_what_differs(found):
     assert rows == [["1◆", "4", "0.1", "2"], ["2", "4", "0.02", "2"], ["3", "6", "0.02", "2"]]
     assert "also differs" not in shown.whole.plain
     assert "3: its difference is unknown: it shares no seed with the baseline" in shown.whole.plain
+
+
+@pytest.mark.parametrize(
+    ("key", "heading"),
+    [("optim.lr", "lr"), ("settings.dropout", "dropout"), ("contents of model.name", "contents of model.name")],
+)
+def test_a_column_of_a_setting_has_its_short_name_and_one_of_anything_else_its_own(key, heading):
+    assert setting_heading(key) == heading
 
 
 @pytest.mark.parametrize("width", [30, 77, 200])

@@ -204,6 +204,13 @@ def test_lines_with_the_colour_of_another_have_markers_and_all_are_translucent(f
     assert {line.get_color() for line in lines} == set(COLOURS)
 
 
+def test_no_two_single_points_have_one_colour_and_one_marker(finish_run, runs):
+    for number in range(16):
+        finish_run("digits", f"lr={(number + 1) / 100}", curve=(0.5,))
+    points = compose(panels.accuracy(entries_of(runs))).axes[0].get_lines()
+    assert len({(point.get_color(), point.get_marker()) for point in points}) == 16
+
+
 @pytest.mark.parametrize(
     ("view", "message"),
     [
