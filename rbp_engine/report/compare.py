@@ -128,6 +128,7 @@ def _group(
         notes=(
             *_notes(group),
             *([] if is_baseline else _unpaired(last, theirs)),
+            *_other_data(group.runs[0].data, baseline.runs[0].data),
             *(group.smaller_steps() if beside_bptt else []),
         ),
     )
@@ -160,6 +161,12 @@ def _unpaired(ours: dict[int | None, float], theirs: dict[int | None, float]) ->
         yield f"its difference is over {seeds} only, which the baseline has too"
     elif ours and theirs and not shared:
         yield "its difference is unknown: it shares no seed with the baseline"
+
+
+def _other_data(ours: str, theirs: str) -> Iterable[str]:
+    """A note that a difference between data sets is none between methods."""
+    if ours != theirs and "–" not in (ours, theirs):
+        yield f"its difference is one of data: {one_line(ours)}, and for the baseline {one_line(theirs)}"
 
 
 def _titles(groups: Sequence[Experiment[RecordedRun]], *, each_run: bool) -> list[str]:

@@ -134,6 +134,12 @@ def test_the_scale_of_the_loss_is_none_of_methods_that_ignore_it(finish_run):
     assert found.groups[0].title == "digits · BPTT · T=4"
 
 
+def test_a_difference_to_a_baseline_on_other_data_has_a_note(finish_run):
+    one, other = compare([finish_run("digits"), finish_run("moving-digits", "T=4")]).groups
+    assert not any("one of data" in note for note in one.notes)
+    assert "its difference is one of data: moving_digits, and for the baseline digits" in other.notes
+
+
 def test_beside_runs_of_rbp_one_of_another_program_differs_in_what_both_have(finish_run, tmp_path):
     ours = [finish_run("digits", f"T={timesteps}") for timesteps in (2, 4)]
     with track({"lr": 0.3, "dropout": 0.2}, runs_dir=tmp_path) as run:
