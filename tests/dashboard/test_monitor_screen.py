@@ -220,6 +220,19 @@ async def test_the_card_lists_differences_to_the_preset_or_to_the_pinned_run(sho
         assert "optim.lr 0.05 (not" in said(dashboard, "#card Line")
 
 
+async def test_a_run_is_compared_with_its_seeds_or_with_the_pinned_baseline(shown, show, dashboard, until, write_run):
+    run, seed, other = write_run("run-one"), write_run("run-two"), write_run("run-base", experiment="f")
+    async with shown(run) as pilot:
+        await pilot.press("c")
+        await until(pilot, lambda: dashboard.current_mode == "compare")
+        assert set(dashboard.session.state.compared) == {run.id, seed.id}
+        dashboard.session.pin(other.id)
+        await show(pilot, run)
+        await pilot.press("c")
+        await until(pilot, lambda: dashboard.current_mode == "compare")
+        assert dashboard.session.state.compared == [other.id, run.id]
+
+
 async def test_the_log_is_searched_and_followed(shown, dashboard, until, write_run):
     run = write_run("run-log")
     run.stdout().write_text("".join(f"epoch {number} fine\n" for number in range(200)) + "data STALLED\nlast line\n")
