@@ -16,7 +16,7 @@ import reprlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeGuard
 
 from rbp_engine.codec import LARGEST
 from rbp_engine.preset import SHORT_NAMES
@@ -174,11 +174,13 @@ class GivenSettings:
     def count(self, key: str) -> int:
         """A setting that is a whole number from 0; 0 if it is not given, or is something else."""
         value = self.values.get(key)
-        return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63 else 0
+        return value if _is_count(value) else 0
 
 
 def given_settings(given: Mapping[Any, Any]) -> GivenSettings:
     """The settings in a dictionary, whatever is in it; None is left out, and what TOML cannot say becomes text.
+
+    A seed is a whole number, else it is a setting like others.
 
     Raises RunError if they are more than anybody reads, or if the dictionary itself cannot be read.
     """
@@ -191,7 +193,25 @@ def given_settings(given: Mapping[Any, Any]) -> GivenSettings:
     if len(leaves) > _MOST:
         raise RunError(f"these are more than {_MOST} settings: give those that say what is trained")
     keys = {name: SHORT_NAMES.get(name) or key_of_others(name) or name for name in leaves}
-    return GivenSettings({key if key in known else f"{OWN}.{name}": leaves[name] for name, key in keys.items()})
+    values = {}
+    for name, key in keys.items():
+        value = _read(leaves[name], known[key].type) if key in known else leaves[name]
+        fits = key in known and (key != SEED or _is_count(value))
+        values[key if fits else f"{OWN}.{name}"] = value
+    return GivenSettings(values)
+
+
+def _read(value: Any, kind: str) -> Any:
+    """A number that came as text, as from `add_text` or a command line, where presets have one; else the value."""
+    if isinstance(value, str) and kind in ("integer", "number"):
+        for read in (int, float) if kind == "number" else (int,):
+            with contextlib.suppress(ValueError):
+                return _plain(read(value), 0)
+    return value
+
+
+def _is_count(value: Any) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < LARGEST
 
 
 def _leaves(

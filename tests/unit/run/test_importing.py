@@ -101,11 +101,12 @@ def test_what_a_resumed_run_has_trained_again_counts_once(tmp_path):
 
 def test_hparams_and_texts_are_settings_and_runs_that_differ_in_the_seed_are_one_experiment(tmp_path):
     for seed in (1, 2):
-        given = {"lr": 0.1, "batch": 64, "seed": seed, "bn": True, "note": "deep"}
+        given = {"lr": 0.1, "batch": 64, "bn": True, "note": "deep"} | ({"seed": seed} if seed == 1 else {})
+        texts = {"args": "--resume"} | ({"seed": str(seed)} if seed == 2 else {})
         write_events(
             tmp_path / f"logs/seed{seed}",
             hparams=lambda writer, given=given: writer.add_hparams(given, {"best": 0.5}),
-            text=lambda writer: writer.add_text("args", "--resume"),
+            text=lambda writer, texts=texts: [writer.add_text(*one) for one in texts.items()],
         )
     first, second = import_runs(tmp_path / "logs", tmp_path / "runs")
     settings = read_settings(first.run)

@@ -68,6 +68,14 @@ def test_a_loop_becomes_a_run_with_the_files_that_every_run_has(tmp_path):
         assert parse_query(query)(record), query
 
 
+def test_numbers_that_come_as_text_are_numbers_where_presets_have_them_and_a_seed_is_a_whole_one():
+    found = given_settings({"lr": "0.1", "batch": "64", "seed": "3", "note": "5", "optim.name": "sgd"}).values
+    assert found == {"optim.lr": 0.1, "data.batch_size": 64, "run.seed": 3, "settings.note": "5", "optim.name": "sgd"}
+    for no_seed in ("abc", "1.5", 1.5, -1, True):
+        assert given_settings({"seed": no_seed}).values == {"settings.seed": no_seed}
+    assert given_settings({"batch": "many"}).values == {"data.batch_size": "many"}
+
+
 @given(st.dictionaries(st.text(max_size=8) | st.integers(), ANYTHING, max_size=6))
 @settings(max_examples=30)
 def test_any_dictionary_can_be_kept_and_its_seed_is_no_part_of_the_experiment(given_):
