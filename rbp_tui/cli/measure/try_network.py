@@ -103,7 +103,8 @@ def try_network(
     """See within a minute or so whether a network can be trained, and what it costs, on random images.
 
     Shows which operations have no rule, how close each gradient is to BPTT's, time and memory of each method, and the
-    largest batch and T that fit.
+    largest batch and T that fit. Memory below some 200 MiB is mostly the program's own: a larger --batch or --input
+    tells the methods apart.
 
     Exit codes: 0 it can be trained, 1 it cannot, 2 a setting is wrong.
     """
