@@ -37,7 +37,5 @@ def test_each_file_of_a_new_run_is_read_at_most_twice_before_its_worker_is_up(rb
     for version, count in versions.items():
         reads.setdefault(version.split()[0], []).append(count)
     assert sum(reads.pop("run.json")) <= 2
-    # A worker that takes more than five seconds to load torch writes a heartbeat, which is news and read once.
-    summaries = reads.pop("summary.json")
-    assert sum(summaries) <= max(2, len(summaries))
-    assert all(sum(counts) <= 2 for counts in reads.values()), reads
+    # What is written again meanwhile, as by a worker that loads torch for more than five seconds, is read once more.
+    assert all(sum(counts) <= max(2, len(counts)) for counts in reads.values()), reads
