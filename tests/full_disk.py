@@ -11,6 +11,7 @@ import pytest
 
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status import processes
+from tests.waiting import wait_for
 
 
 @contextmanager
@@ -42,5 +43,5 @@ def disk_in_memory(folder: Path) -> Iterator[Path]:
 
 
 def remount(disk: Path, how: str) -> None:
-    """Give it other options: a size, or to be read-only."""
-    subprocess.run(["mount", "-o", f"remount,{how}", str(disk)], check=True)
+    """Give it other options: a size, or to be read-only, once nobody is writing a file there."""
+    wait_for(lambda: subprocess.run(["mount", "-o", f"remount,{how}", str(disk)], check=False).returncode == 0)
