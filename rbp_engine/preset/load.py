@@ -299,6 +299,11 @@ class Setting:
     there: Any
     role: str
 
+    @property
+    def is_copy(self) -> bool:
+        """Whether it differs only in that a run names its own copy of a file."""
+        return isinstance(self.there, str) and self.here == inside_a_run(self.there)
+
 
 def differences(here: "Preset", there: "Preset") -> list[Setting]:
     """Every setting that differs, in the order of preset files; defaults count like written values."""

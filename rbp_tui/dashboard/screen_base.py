@@ -35,7 +35,8 @@ class TopBar(Line):
             click = {"@click": f"app.switch_mode({name!r})"}
             bar.append(f" {number} {name.capitalize()} ", Style(reverse=here, bold=here, dim=not here, meta=click))
         for count, words, style in ((live, "● {} live", f"bold {LIVE}"), (queued, "{} queued", "dim")):
-            bar.append(f"   {words.format(count)}" if count else "", style=style)
+            if count:
+                bar.append(f"   {words.format(count)}", style=style)
         self.show_text(bar)
 
 

@@ -17,7 +17,6 @@ from rbp_engine.preset import (
     setting_word,
 )
 from rbp_engine.preset.find import is_path, reference, shown
-from rbp_engine.preset.own_code import inside_a_run
 from rbp_engine.preset.sweep.section import key_of, refuse_twice
 from rbp_engine.run import trust
 from rbp_engine.run.errors import RunError
@@ -70,7 +69,7 @@ def earlier_run(run: RunDirectory) -> EarlierRun:
     if (preset := _preset_of(run, loaded)) is not None:
         for setting in differences(loaded.preset, preset.preset):
             there = setting.there
-            if setting.key in ELSEWHERE or (isinstance(there, str) and inside_a_run(there) == setting.here):
+            if setting.key in ELSEWHERE or setting.is_copy:
                 continue
             if own := preset.own_code.get(setting.key):  # in a word it is relative to here, not to the preset
                 there = f"{shown(own.path)}:{there.rpartition(':')[2]}"

@@ -6,7 +6,6 @@ from rich.text import Text
 
 from rbp_engine.preset import PresetError, load_preset, read_resolved
 from rbp_engine.preset.load import differences
-from rbp_engine.preset.own_code import inside_a_run
 from rbp_engine.printable import one_line
 from rbp_engine.report.names import value_text
 from rbp_engine.run.files.annotations import read_annotations
@@ -40,11 +39,7 @@ def card_text(run: RunDirectory, baseline: RunDirectory | None) -> Text:
     for label, value in (*rows, *_origin(run, origin)):
         text.append(f"{label:<9} ", style="dim").append(f"{value}\n")
     found = [] if other is None else differences(preset, other)
-    differing = [
-        one
-        for one in found
-        if one.role != "place" and one.key != "run.seed" and one.here != inside_a_run(str(one.there))  # its own copy
-    ]
+    differing = [one for one in found if one.role != "place" and one.key != "run.seed" and not one.is_copy]
     if differing:
         text.append(f"\ndiffers from {one_line(name)}\n", style="dim")
         for one in differing:
