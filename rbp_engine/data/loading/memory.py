@@ -16,6 +16,7 @@ from rbp_engine.data.loading.prefetch import moved
 from rbp_engine.data.loading.source import Finish, Index, Source, Wanted
 from rbp_engine.data.preprocess import NormalisePixels, Pixels
 from rbp_engine.data.splits import DataSplits, Images
+from rbp_engine.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,12 @@ class MemorySource(Source):
 
 
 def images_in_memory(splits: DataSplits, opening: Opening) -> Feed:
-    """The batches of a run."""
+    """The batches of a run. Raises DataError for an augmentation that cannot take these images."""
+    if opening.data.auto_augment and splits.channels != 3:
+        raise DataError(
+            f"data.auto_augment is for images of 3 channels; those of {opening.data.name} have {splits.channels}: "
+            "leave it out"
+        )
     data, pixels = opening.data, Pixels(tuple(splits.mean), tuple(splits.deviation))
     by_pil, sides = data.augment_backend == "pil", (splits.train, splits.test)
     loader = BatchLoader(opening.workers if by_pil else 0, opening.device)

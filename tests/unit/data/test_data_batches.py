@@ -9,8 +9,10 @@ from torch import Tensor
 from rbp_engine.data.loading.memory import MemorySource
 from rbp_engine.data.loading.shares import Cut
 from rbp_engine.data.loading.source import TrainingBatches
+from rbp_engine.data.open_feed import open_feed
 from rbp_engine.data.preprocess import Pixels
 from rbp_engine.data.splits import DataSplits, Images
+from rbp_engine.errors import DataError
 from rbp_engine.preset.sections.data import DataSection
 
 CPU = torch.device("cpu")
@@ -138,3 +140,10 @@ def test_an_evaluation_has_every_image_once_and_in_order_whatever_the_number_of_
     images, numbers = (torch.cat(side) for side in zip(*(batch for share in shares for batch in share), strict=True))
     assert numbers.tolist() == list(range(count))
     assert torch.equal((images * 255).round().to(torch.uint8), data.test.pixels)
+
+
+@pytest.mark.parametrize("backend", ["batched", "pil"])
+def test_autoaugment_of_images_without_three_channels_is_refused(backend):
+    grey = DataSection(name="fake", auto_augment=True, augment_backend=backend, args={"shape": [1, 6, 6]})
+    with pytest.raises(DataError, match=r"data\.auto_augment is for images of 3 channels; those of fake have 1"):
+        open_feed(grey, timesteps=2, seed=1, held_out=0.0, device=CPU)
