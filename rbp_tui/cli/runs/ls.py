@@ -1,6 +1,6 @@
 """`rbp ls`: the runs that fit a query."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -10,12 +10,6 @@ from rbp_tui.cli.options import LOOK, Json, RunsDir
 from rbp_tui.cli.output import console, print_json, print_rich, say
 from rbp_tui.cli.runs.choice import Query, as_plain
 from rbp_tui.cli.runs.columns import Columns, named_columns, settings_plain
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from rbp_engine.run.store.store import RunRecord
-    from rbp_tui.text.run_columns import Column
 
 
 def register(app: typer.Typer) -> None:
@@ -67,7 +61,7 @@ def ls(
     """
     from rbp_engine.run.store.query import all_must_hold, parse_query, sort_runs
     from rbp_engine.run.store.store import STATUSES, list_runs
-    from rbp_tui.cli.runs.table import column_of
+    from rbp_tui.cli.runs.table import column_of, placed_columns, runs_table
 
     wanted = named_columns(columns, column_of)
     words = " ".join(query or ())
@@ -88,20 +82,13 @@ def ls(
         say("no runs in {} yet; begin with: rbp train digits, or name another place by --runs-dir", runs)
     else:
         if records:
-            _print_table(records, wanted)
+            placed, left_out = placed_columns(records, console().width, wanted)
+            print_rich(runs_table(records, placed))
+            if left_out:
+                say("[dim]no room for {}; a wider terminal shows more[/]", ", ".join(left_out))
         if len(records) < len(known):
             hidden = 0 if asked.about_archived or archived_too else sum(record.hidden for record in known)
             archived = f"; {hidden} in the archive: rbp ls archived" if hidden else ""
             of = f"{len(fitting)} that fit, of " if len(records) < len(fitting) < len(known) else ""
             meant = f"; a status is status:{words}" if words in STATUSES else all_must_hold(words)
             say("[dim]{} of {}{} runs{}{}[/]", len(records), of, len(known), archived, "" if records else meant)
-
-
-def _print_table(records: "Sequence[RunRecord]", wanted: "Sequence[Column]") -> None:
-    from rbp_tui.cli.runs.table import placed_columns, runs_table
-
-    placed = placed_columns(records, console().width, wanted)
-    print_rich(runs_table(records, placed))
-    shown = {place.column.name for place in placed}
-    if missing := [column.title for column in wanted if column.name not in shown]:
-        say("[dim]no room for {}; a wider terminal shows more[/]", ", ".join(missing))

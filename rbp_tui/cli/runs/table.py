@@ -41,8 +41,13 @@ def runs_table(records: Sequence[RunRecord], placed: Sequence[PlacedColumn]) -> 
     return Text("\n", no_wrap=True, overflow="ellipsis").join(lines)
 
 
-def placed_columns(records: Sequence[RunRecord], width: int, wanted: Sequence[Column] = ()) -> tuple[PlacedColumn, ...]:
-    """As many columns as fit: those wanted, or else the settings in which the runs differ, among the usual ones."""
+def placed_columns(
+    records: Sequence[RunRecord], width: int, wanted: Sequence[Column] = ()
+) -> tuple[tuple[PlacedColumn, ...], list[str]]:
+    """As many columns as fit: those wanted, or else the settings in which the runs differ, among the usual ones.
+
+    Also the headings of what is wanted, or tells runs of one name apart, and has no room.
+    """
     settings = [column for column in wanted if column.name not in BY_NAME]
     keys = ([], []) if wanted else settings_worth_a_column(records)
     first, others = ([setting_column(key) for key in part] for part in keys)
@@ -56,7 +61,9 @@ def placed_columns(records: Sequence[RunRecord], width: int, wanted: Sequence[Co
         differs = always or len({column.text(record) for record in records if record.readable}) > 1
         return longest_text(column, records) if differs else 0
 
-    return place(columns, tiers, longest, width + GAP)
+    placed = place(columns, tiers, longest, width + GAP)
+    shown = {place.column.name for place in placed}
+    return placed, [column.title for column in (*wanted, *first) if column.name not in shown]
 
 
 def column_of(name: str) -> Column:
@@ -73,7 +80,8 @@ def trash_table(entries: Sequence[TrashedRun], width: int) -> Text:
     ages = {entry.run.id: fmt.duration(time.time() - entry.removed) for entry in entries}
     removed = Column("removed", 12, lambda record: f"{ages[record.run.id]} ago", right=True, always=True)
     records = [record_of(entry.run) for entry in entries]
-    return runs_table(records, placed_columns(records, width, [removed]))
+    placed, _ = placed_columns(records, width, [removed])
+    return runs_table(records, placed)
 
 
 def trash_plain(entry: TrashedRun) -> dict[str, Any]:

@@ -74,4 +74,5 @@ class LiveTable(View):
         self._live.update(Group(self._draw(records), below), refresh=True)
 
     def _list(self, records: Sequence[RunRecord]) -> RenderableType:
-        return runs_table(records, placed_columns(records, self._live.console.width))
+        placed, _ = placed_columns(records, self._live.console.width)
+        return runs_table(records, placed)

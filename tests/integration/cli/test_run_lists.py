@@ -111,7 +111,8 @@ def test_precision_and_processes_are_columns_if_they_differ_and_query_fields(rbp
     assert (columns["rate-1"], columns["low"]) == (["fp32", "2"], ["bf16", "1"])
     assert ids(rbp, "precision:bf16") == ["low"] and ids(rbp, "processes=2") == ["rate-1"]
     rbp.environment["COLUMNS"] = "80"
-    assert max(map(len, rbp("ls").stdout.splitlines())) <= 80
+    narrow = rbp("ls")
+    assert max(map(len, narrow.stdout.splitlines())) <= 80 and "no room for precision" in narrow.stderr
 
 
 @pytest.fixture
