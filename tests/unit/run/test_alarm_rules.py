@@ -1,6 +1,5 @@
 """What a rule makes of samples that no recorded run has: few, damaged, recovered, or of two faults at once."""
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +12,6 @@ from rbp_engine.run.status.history import History
 from rbp_engine.run.status.rules.rule import SUSTAINED
 from rbp_engine.run.status.rules.table import RULES, alarms
 from rbp_engine.run.status.samples import FiringHistory, Floats
-from rbp_engine.run.timesteps_needed import timesteps_needed
 
 LAYERS = ("a", "b", "c", "d")
 SAMPLES = 12
@@ -141,25 +139,3 @@ def test_whatever_the_numbers_are_rules_judge_them(data, samples, layers, steps)
         assert alarm.rule in {rule.name for rule in RULES}
         assert alarm.layer in (*names, "")
         assert 1 <= alarm.step <= samples - SUSTAINED + 1
-
-
-@given(st.lists(st.floats(0.0, 1.0), min_size=1), st.floats(0.0, 0.1))
-def test_the_timesteps_needed_are_near_enough_and_no_fewer_are(top1, tolerance):
-    needed = timesteps_needed(top1, tolerance)
-    assert 1 <= needed <= len(top1)
-    assert top1[-1] - top1[needed - 1] <= tolerance + 1e-6
-    assert all(top1[-1] - earlier > tolerance for earlier in top1[: needed - 1])
-
-
-@pytest.mark.parametrize(
-    ("top1", "needed"),
-    [
-        ([0.8, 0.9, 0.904, 0.905], 2),  # half a point counts as within
-        ([0.8, 0.8999, 0.904, 0.905], 3),
-        ([], None),
-        ([0.5, None], None),
-        ([0.5, math.nan], None),
-    ],
-)
-def test_the_timesteps_needed_are_the_first_within_half_a_point_and_none_of_an_unknown_accuracy(top1, needed):
-    assert timesteps_needed(top1) == needed
