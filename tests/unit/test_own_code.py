@@ -3,6 +3,7 @@
 import numbers
 import py_compile
 import random
+import re
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from rbp_engine.data.feed import Feed
 from rbp_engine.data.open_feed import open_feed
 from rbp_engine.errors import OwnCodeError
 from rbp_engine.methods import create_method
@@ -41,11 +43,12 @@ SETS = """\
 import torch
 from rbp_engine.data.splits import DataSplits, Images
 
-def noise(*, count=30, classes=3, channels=1):
+def noise(*, count=30, classes=3, channels=1, names=()):
     draw = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (count, channels, 8, 8), dtype=torch.uint8, generator=draw)
-    images = Images(pixels, torch.arange(count) % classes)
-    return DataSplits(images, images, classes, mean=(0.5,) * channels, deviation=(0.25,) * channels)
+    labels = torch.arange(count) % classes
+    images = Images(pixels, labels)
+    return DataSplits(images, images, classes, (0.5,) * channels, (0.25,) * channels, tuple(names))
 
 def nothing():
     return None
@@ -83,6 +86,11 @@ def folder(tmp_path):
 
 def make(folder: Path, name: str, **settings: object) -> nn.Module:
     return create_model(f"nets.py:{name}", num_classes=3, in_channels=1, own_code=folder, **settings)
+
+
+def opened(folder: Path, name: str, held_out: float = 0.0, **fields: object) -> Feed:
+    data, cpu = DataSection(name=f"sets.py:{name}", **fields), torch.device("cpu")
+    return open_feed(data, timesteps=2, seed=1, held_out=held_out, device=cpu, own_code=folder)
 
 
 @pytest.mark.parametrize("name", ["nets.py:MyNet", "../a folder/nets.py:f", "/x/nets.py:_f1", "~/é.py:B"])
@@ -149,17 +157,52 @@ def test_what_is_not_a_network_is_refused(folder):
 
 
 def test_the_data_set_is_called_with_its_arguments(folder):
-    data = DataSection(name="sets.py:noise", args={"classes": 5, "channels": 2}, batch_size=8)
-    feed = open_feed(data, timesteps=2, seed=1, held_out=0.0, device=torch.device("cpu"), own_code=folder)
+    feed = opened(folder, "noise", args={"classes": 5, "channels": 2}, batch_size=8)
     images, labels = next(iter(feed.train.epoch(1)))
-    assert (feed.classes, feed.preprocess.channels) == (5, 2)
+    assert (feed.classes, feed.preprocess.channels, feed.class_names) == (5, 2, ())
     assert (images.shape, labels.shape) == ((8, 2, 8, 8), (8,))
 
 
+def test_a_share_of_the_data_set_can_be_held_out_and_its_classes_can_have_names(folder):
+    feed = opened(folder, "noise", held_out=0.2, args={"names": ["a", "b", "c"]})
+    assert feed.class_names == ("a", "b", "c")
+    sizes = [sum(len(labels) for _, labels in part) for part in (feed.train.epoch(1), feed.validation, feed.test)]
+    assert (feed.validation.split, feed.test.split, sizes) == ("held-out", "test", [24, 6, 30])
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"crop_padding": 2}, {"flip": True}, {"flip": True, "augment_backend": "pil"}, {"cutout": 3},
+     {"auto_augment": True}, {"mixup": 100.0}, {"cutmix": 100.0}],
+)  # fmt: skip
+def test_training_images_of_the_data_set_are_augmented_and_those_to_test_on_are_not(folder, changed):
+    args = {"channels": 3}
+    plain, augmented = opened(folder, "noise", args=args), opened(folder, "noise", args=args, **changed)
+    for (images, labels), (found, same) in zip(plain.test, augmented.test, strict=True):
+        assert torch.equal(found, images) and torch.equal(same, labels)
+    [(images, _)], [(found, _)] = plain.train.epoch(1), augmented.train.epoch(1)
+    assert found.shape == images.shape
+    assert sorted(found.flatten(1).tolist()) != sorted(images.flatten(1).tolist())
+
+
 def test_what_is_not_a_data_set_is_refused(folder):
-    data, how = DataSection(name="sets.py:nothing"), {"timesteps": 2, "seed": 1, "held_out": 0.0}
     with pytest.raises(OwnCodeError, match=r"sets\.py:nothing gave NoneType, not rbp_engine\.data\.splits\.DataSplits"):
-        open_feed(data, **how, device=torch.device("cpu"), own_code=folder)
+        opened(folder, "nothing")
+
+
+@pytest.mark.parametrize(
+    ("mistake", "why"),
+    [
+        ("labels += 1", "labels must be from 0 to 2, with at least one image; test.labels must"),
+        ("labels -= 1", "labels must be from 0 to 2"),
+        ("pixels = pixels / 255", "pixels must be uint8 [N, C, H, W], got torch.float32 of shape [30, 1, 8, 8]"),
+        ("pixels = pixels[:, None]", "pixels must be uint8 [N, C, H, W], got torch.uint8 of shape [30, 1, 1, 8, 8]"),
+    ],
+)
+def test_a_data_set_with_other_labels_or_pixels_is_refused_by_its_name(folder, mistake, why):
+    (folder / "sets.py").write_text(SETS.replace("    images = ", f"    {mistake}\n    images = "))
+    with pytest.raises(OwnCodeError, match=re.escape(f"sets.py:noise: train.{why}")):
+        opened(folder, "noise")
 
 
 def test_the_file_itself_is_executed_and_not_a_compiled_one_beside_it(folder):
