@@ -1,10 +1,12 @@
-"""One neuron over three steps, calculated by hand from the equations, and the limits of its settings."""
+"""One neuron over three steps, by hand from the equations; all methods at one step; and the limits of settings."""
 
 import pytest
 import torch
+from torch import nn
 
 from rbp_engine.spiking import LIF, RateTensor, SequenceTensor
 from rbp_engine.spiking.fusion import Current
+from tests.unit.spiking.method_checks import check_one_gradient_at_t_1
 
 # The surrogate of these cases has rational slopes: σ'(x) = 1 − |x| for |x| ≤ 1 (piecewise quadratic, α = 1).
 TRIANGLE = {"decay": 0.5, "surrogate": "piecewise_quadratic", "surrogate_args": {"alpha": 1.0}}
@@ -60,6 +62,17 @@ def test_a_membrane_exactly_at_the_threshold_fires():
     assert parameters.rate(Current.of(current))[0][0].item() == 1
     assert parameters.timestep(torch.zeros_like(current[0]), current[0])[0].item() == 1
     assert parameters.spikes_only(Current.of(current))[0].item() == 1
+
+
+def test_at_t_1_all_methods_have_one_gradient():
+    def network():
+        return nn.Sequential(
+            nn.Conv2d(2, 5, 3, padding=1), nn.BatchNorm2d(5), LIF(), nn.Conv2d(5, 5, 3, padding=1), nn.BatchNorm2d(5),
+            LIF(), nn.AvgPool2d(3), nn.Flatten(), nn.Linear(20, 3),
+        )  # fmt: skip
+
+    images = torch.rand(4, 2, 6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    check_one_gradient_at_t_1(network, images, torch.tensor([0, 1, 2, 0]))
 
 
 @pytest.mark.parametrize(

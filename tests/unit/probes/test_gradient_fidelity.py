@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from rbp_engine.methods import create_method
+from rbp_engine.methods import METHODS, create_method
 from rbp_engine.probes.gradient_fidelity import REFERENCE, gradient_fidelity
 from rbp_engine.probes.layers import weight_layers
 from rbp_engine.spiking import LIF
@@ -46,6 +46,13 @@ def test_at_several_it_is_the_angle_of_the_gradients_of_two_steps(method):
         assert found.by_weight[layer].norm_ratio == pytest.approx(ratio, rel=1e-6)
     assert found.whole.cosine is not None and 0.5 < found.whole.cosine < 1.0
     assert list(found.by_weight) == ["0", "4", "9"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_at_t_1_the_gradient_is_that_of_bptt(method):
+    found = gradient_fidelity(network(), create_method(method, 1), *batch())
+    for one in (found.whole, *found.by_weight.values()):
+        assert (one.cosine, one.norm_ratio) == pytest.approx((1.0, 1.0), abs=1e-6)
 
 
 def test_a_weight_without_a_gradient_has_no_angle():

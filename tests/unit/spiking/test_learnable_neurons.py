@@ -35,6 +35,18 @@ def test_parameters_start_at_the_given_values_and_keep_their_ranges():
         neuron.decay_logit.fill_(9.0)
         neuron.log_threshold.fill_(-9.0)
     assert 0.99 < neuron.decay < 1.0 and 0.0 < neuron.threshold < 0.01
+    with torch.no_grad():
+        neuron.decay_logit.fill_(-9.0)
+    assert 0.0 < neuron.decay < 0.01
+
+
+@pytest.mark.parametrize("by", ["layer", "channel"])
+@pytest.mark.parametrize("name", METHODS)
+def test_at_t_1_the_decay_has_no_gradient_and_the_threshold_has_one(name, by):
+    model = one_layer("hard-to-minus-0.3", by=by)
+    create_method(name, 1).step(model, *batch(1))
+    assert not model[1].decay_logit.grad.any()
+    assert model[1].log_threshold.grad.abs().min() > 1e-4
 
 
 def test_plif_learns_its_decay_and_if_keeps_all_of_its_membrane():
