@@ -1,6 +1,7 @@
 """The losses against their formulas, the gradients of each method with each in plain torch, and losses of ones own."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,6 +10,8 @@ from torch import nn
 from rbp_engine.errors import OwnCodeError
 from rbp_engine.methods import METHODS, Loss, create_method
 from rbp_engine.methods.loss import Objective
+from rbp_engine.train.ranks.distributed import Ranks
+from rbp_engine.train.trainer import evaluate
 from tests.fuzz.networks import FIRE, Network, Neuron, Node
 from tests.fuzz.oracles import ORACLES, SingleStep, Traced
 
@@ -106,6 +109,19 @@ def test_each_method_has_the_gradient_of_each_loss(method, name):
 
 
 @pytest.mark.parametrize("method", RATE)
+def test_the_loss_scale_1_gives_t_times_the_gradient_of_1_over_t_and_the_same_loss(method):
+    models = network(), network(), network()
+    whole, divided, default = (
+        create_method(method, T, **settings).step(model, images(), HARD)
+        for model, settings in zip(models, ({"loss_scale": "1"}, {"loss_scale": "1/T"}, {}), strict=True)
+    )
+    assert torch.equal(whole.loss, divided.loss) and torch.equal(default.loss, divided.loss)
+    for one, part, same in zip(*(model.parameters() for model in models), strict=True):
+        torch.testing.assert_close(one.grad, T * part.grad, rtol=1e-12, atol=1e-14)
+        assert torch.equal(same.grad, part.grad) and part.grad.any()
+
+
+@pytest.mark.parametrize("method", RATE)
 def test_rate_methods_refuse_a_loss_at_every_step_and_say_why(method):
     with pytest.raises(ValueError, match=rf"'tet'.*{method} has the mean output only.*'ce' or 'mse'.*bptt"):
         create_method(method, T, loss=Loss("tet"))
@@ -131,6 +147,22 @@ def test_low_precision_outputs_have_a_loss_in_float32():
     for loss in LOSSES.values():
         found = Objective(loss, HARD).of_steps(logits) if loss.at_every_step else loss(logits[0], HARD)
         assert found.dtype == torch.float32 and found.isfinite()
+
+
+class Split(list):
+    """The batches of an evaluation."""
+
+    split = "test"
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_an_evaluation_has_the_cross_entropy_of_the_mean_output_whatever_is_minimised(name):
+    model, method = network(), create_method("bptt", T, loss=LOSSES[name])
+    step = SimpleNamespace(state=SimpleNamespace(model=model, method=method), time=None)
+    recorder = SimpleNamespace(ranks=Ranks(), journal=SimpleNamespace(progress=lambda: None))
+    found = evaluate(step, Split([(images()[:2], HARD[:2]), (images()[2:], HARD[2:])]), None, recorder)
+    logits = method.predict(model, images()).mean(0)
+    assert found["loss"] == pytest.approx(nn.functional.cross_entropy(logits, HARD).item(), rel=1e-9)
 
 
 def entropy(logits, labels):
