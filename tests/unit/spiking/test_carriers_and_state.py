@@ -66,6 +66,21 @@ def test_inspecting_every_carrier_changes_no_bit_of_a_step(name, with_graph):
     assert watched.norm in seen
 
 
+@pytest.mark.parametrize("name", ["rate_m", "rate_s"])
+def test_a_gradient_proxy_of_a_layer_or_of_neurons_takes_the_memory_of_one_number(name):
+    model, found = PreActivation(), []
+
+    def watch(module, args, out):
+        proxy = out.current.terms[0].steps.grad_proxy
+        if proxy is not None and isinstance(module, (nn.Conv2d, nn.Linear, LIF)):
+            found.append((proxy.shape == out.shape, proxy.untyped_storage().nbytes(), proxy.requires_grad))
+
+    for module in model.modules():
+        module.register_forward_hook(watch)
+    step(model, name)
+    assert found == [(True, 4, True)] * 8
+
+
 @pytest.fixture
 def a_group_of_one():
     distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
