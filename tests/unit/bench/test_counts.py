@@ -32,8 +32,10 @@ def units(name, timesteps):
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"), [("bptt", 12), ("rate_m", 6), ("rate_s", 7), ("spikingjelly", 12), ("ann", 7)]
-)
+    ("name", "expected"),
+    [("bptt", 12), ("bptt_s", 12), ("rate_m", 6), ("rate_s", 7), ("sltt", 12), ("ottt", 12), ("spikingjelly", 12),
+     ("ann", 7)],
+)  # fmt: skip
 def test_operations_at_four_timesteps(name, expected):
     assert expected - 0.3 < units(name, 4) <= expected + 1e-9
 
