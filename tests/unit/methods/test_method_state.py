@@ -192,17 +192,21 @@ def test_a_model_whose_batch_would_be_divided_among_gpus_is_refused_with_what_to
             getattr(create_method("bptt", T), what)(model, images(), *labels)
 
 
-def test_reset_state_puts_neurons_to_rest_and_calls_no_other_reset():
+def test_a_call_is_a_timestep_and_reset_state_puts_neurons_to_rest_and_calls_no_other_reset():
     """timm's heads have a `reset(num_classes)`, which makes a new layer."""
 
     class Head(nn.Linear):
         def reset(self, num_classes):
             raise AssertionError("called")
 
-    model = nn.Sequential(nn.Linear(4, 5), LIF(threshold=0.2), Head(5, 3))
-    first = model(torch.ones(2, 4))
+    torch.manual_seed(2)
+    model = nn.Sequential(nn.Linear(4, 5), LIF(0.9, 0.2), Head(5, 3))
+    first, second = model(torch.ones(2, 4)), model(torch.ones(2, 4))
+    assert not torch.equal(second, first)
     reset_state(model)
     assert torch.equal(model(torch.ones(2, 4)), first)
+    by_step = create_method("bptt", 2).predict(model, torch.ones(2, 4))
+    torch.testing.assert_close(by_step, torch.stack([first, second]))
 
 
 @pytest.mark.parametrize("name", METHOD_NAMES)
