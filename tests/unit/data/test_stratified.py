@@ -4,12 +4,15 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.model_selection import train_test_split
 
 from rbp_engine.data.catalog import catalogued
+from rbp_engine.data.splits import Images, stratified_split
 from rbp_engine.data.stratified import stratified_indices
+from rbp_engine.train.ranks.seeding import seed_everything
 
 SIZES = st.lists(st.integers(2, 40), min_size=2, max_size=8)
 
@@ -27,6 +30,14 @@ def test_the_parts_equal_those_of_scikit_learn(sizes, seed, data):
         return
     rest, held = stratified_indices(labels, held_out, seed)
     assert np.array_equal(rest, np.sort(expected[0])) and np.array_equal(held, np.sort(expected[1]))
+
+
+def test_a_split_does_not_depend_on_the_seed_of_a_run():
+    images, parts = Images(torch.arange(40), torch.arange(40) % 4), []
+    for seed in (1, 2):
+        seed_everything(seed)
+        parts.append([part.pixels.tolist() for part in stratified_split(images, 0.25)])
+    assert parts[0] == parts[1] and len(parts[0][1]) == 10
 
 
 @pytest.mark.parametrize("held_out", [4, 37, 0.01, 0.99])
