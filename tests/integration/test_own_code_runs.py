@@ -135,7 +135,7 @@ def test_a_run_is_not_gone_on_with_after_a_change_of_its_network(rbp, mine):
         (["model.name=wrong.py:number"], 1, "wrong.py:number gave int, not a torch.nn.Module"),
         (["loss.name=losses.py:margin", "loss.label_smoothing=0.1"], 2, "losses.py:margin', which gets plain labels"),
         (["data.name=wrong.py:nothing"], 1, "wrong.py:nothing gave NoneType, not rbp_engine.data.splits.DataSplits"),
-        (["model.name=wrong.py:RRelu"], 1, "'rrelu' has no rule for spikes over time"),
+        (["model.name=wrong.py:rrelu"], 1, "'rrelu' has no rule for spikes over time"),
     ],
 )
 def test_mistakes_in_own_code_give_one_message(rbp, mine, words, code, message):
@@ -144,10 +144,8 @@ def test_mistakes_in_own_code_give_one_message(rbp, mine, words, code, message):
         "from torch import nn\n"
         "def number(**settings): return 3\n"
         "def nothing(**settings): return None\n"
-        "class RRelu(nn.Sequential):\n"
-        "    def __init__(self, *, num_classes, in_channels, neuron, width):\n"
-        "        super().__init__(nn.Flatten(), nn.RReLU(), neuron(), nn.Linear(64, num_classes))\n"
-        "    def forward(self, x): return super().forward(x)\n"
+        "def rrelu(*, num_classes, in_channels, neuron, width):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.RReLU(), neuron(), nn.Linear(64, num_classes))\n"
     )
     done = rbp("train", "mine.toml", *words, code=code)
     assert message in done.stderr + done.stdout

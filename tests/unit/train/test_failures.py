@@ -209,3 +209,9 @@ def test_that_a_library_s_network_does_not_take_the_images_is_an_error_of_settin
     assert failure.reason.startswith("torchvision:vgg11 cannot be trained on digits: RuntimeError: ")
     assert failure.reason.endswith(". Take other images, another network, or model.args that fit")
     assert "Take other images (--input), another network" in explain_measurement(error, CODE)
+
+
+@pytest.mark.parametrize(("name", "cause"), [("nets.py:plain", Cause.OWN_CODE), ("convnet", Cause.ERROR)])
+def test_an_error_in_torchs_layers_is_one_of_own_code_if_the_network_is(name, cause):
+    error = raised(lambda: torch.nn.Linear(9, 2)(torch.zeros(1, 8)))
+    assert explain(error, preset(model={"name": name}), code=CODE).cause is cause
