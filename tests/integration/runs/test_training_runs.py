@@ -224,6 +224,7 @@ def test_a_run_ends_by_its_budget_goes_on_with_a_larger_one_and_ends_early_thoug
     assert look.bodies(run, RunEnd)[-1].cause == "early_stop"
     summary = read_summary(run)
     assert summary is not None and (summary.epoch, summary.step) == (3, 36)
+    assert checkpoint.find_best(run.checkpoints).progress.epoch == summary.best.epoch
     assert summary.alert.startswith("val.top1 > 0 after epoch 2: it is ")
     assert {"val.top1 > 0 after epoch 2", "memory > 1 MiB"} == {body.rule for body in look.bodies(run, AlertRaised)}
     assert "unfinished" in {found.rule for found in read_findings(run)}

@@ -101,3 +101,13 @@ def test_waiting_for_the_device_counts_as_step_time_not_as_data_time_and_a_probe
     assert (event.body.step_ms, event.body.data_ms) == (1000.0 * (4 * 3 + waited) / 4, 1000.0)
     assert event.body.samples_per_s == 8 / (4 * 3 + waited)
     assert recorder.journal.summary.trained_s == 4 * 3 + waited
+
+
+def test_of_mixed_images_the_class_with_the_larger_share_counts_as_right(run):
+    recorder = recorder_of(run, 1)
+    recorder.begin()
+    out = StepOutput(torch.tensor(1.0), torch.tensor([[2.0, 1.0]] * 4))
+    recorder.step(Progress(1, 0, 1), out, torch.tensor([[0.7, 0.3]] * 3 + [[0.4, 0.6]]), 0.1)
+    recorder.drain()
+    recorder.journal.end("failed", "")
+    assert [event.body.top1 for event in events_of(run, events.Metrics)] == [0.75]

@@ -353,15 +353,17 @@ def test_a_budget_of_time_that_is_used_up_leaves_a_step_of_an_attempt_without_a_
     assert Attempt(run, 2, limits=lambda ranks: Limits(max_time_s=100.0, spent_s=100.0)).go() == OUT_OF_BUDGET
     found, _ = checkpoint.find_newest(run.checkpoints)
     assert found.progress.step == 1  # of an attempt without a checkpoint a step is kept
+    assert Attempt(run, 3, limits=lambda ranks: Limits(max_time_s=1000.0, spent_s=100.0)).go() == "completed"
 
 
-def test_what_attempts_have_worked_is_without_a_sleep_of_the_machine(tmp_path):
+def test_what_all_attempts_have_worked_is_without_a_sleep_of_the_machine_and_the_time_between_them(tmp_path):
     run = RunDirectory(tmp_path)
-    writer = EventWriter(run.events(), 1)
-    for t, body in enumerate([events.RunStart(), events.Heartbeat(), events.Heartbeat(), events.RunEnd("stopped")]):
-        writer.write(body, 1, 5.0 * t + (36_000.0 if t > 1 else 0.0))
-    writer.close()
-    assert worked_s(run) == 5.0 + LOST_AFTER_S + 5.0
+    for number in (1, 2):
+        writer = EventWriter(run.events(), number)
+        for t, body in enumerate([events.RunStart(), events.Heartbeat(), events.Heartbeat(), events.RunEnd("stopped")]):
+            writer.write(body, 1, 1e6 * number + 5.0 * t + (36_000.0 if t > 1 else 0.0))
+        writer.close()
+    assert worked_s(run) == 2 * (5.0 + LOST_AFTER_S + 5.0)
 
 
 def test_a_resume_continues_a_schedule_by_step_to_the_last_bit(run, tmp_path):
