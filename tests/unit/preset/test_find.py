@@ -1,3 +1,6 @@
+import itertools
+from pathlib import Path
+
 import pytest
 
 from rbp_engine.preset import PresetError, list_presets, load_preset
@@ -130,10 +133,13 @@ def test_the_presets_of_transformers_and_of_membrane_shortcuts_have_their_neuron
 
 
 def test_a_name_is_searched_in_order(places):
+    for name in ("digits", "mine"):
+        Path(f"{name}.toml").write_text("title = 'the current folder'\n")
+    assert load_preset("mine").preset.title == "the current folder"
     assert load_preset("digits").path == (bundled_folder() / "digits.toml").absolute()
-    for name in ("user", "chosen", "here"):
-        (places[name] / "digits.toml").write_text(f"title = '{name}'\n")
-        assert load_preset("digits").preset.title == name
+    for place, preset in itertools.product(("user", "chosen", "here"), ("digits", "mine")):
+        (places[place] / f"{preset}.toml").write_text(f"title = '{place}'\n")
+        assert load_preset(preset).preset.title == place
 
 
 def test_a_name_with_a_separator_or_ending_is_a_path(places):

@@ -354,13 +354,20 @@ def test_a_file_of_one_field_that_another_would_import_in_a_run_is_refused():
     assert "model.name  in a run, nets.py would import no_such_module.py of another field" in refusal(text)
 
 
-def test_a_neuron_and_a_surrogate_of_ones_own_are_read_and_are_part_of_the_experiment():
+@pytest.mark.parametrize("word", ["neuron.name=mine.py:N", "neuron.surrogate=mine.py:slope", "loss.name=mine.py:cost"])
+def test_the_file_of_ones_own_neuron_surrogate_or_loss_is_part_of_the_experiment(word):
+    source = "class N: ...\ndef slope(x): ...\ndef cost(logits, labels): ...\n"
+    Path("mine.py").write_text(source)
+    before = load("", word)
+    Path("mine.py").write_text(f"{source}changed = True\n")
+    assert load("", word).experiment != before.experiment
+
+
+def test_a_neuron_and_a_surrogate_of_ones_own_are_read():
     Path("mine.py").write_text("class N: ...\ndef slope(x): ...\n")
     text = "[neuron]\nname = 'mine.py:N'\nargs = { beta = 0.5 }\nsurrogate = 'mine.py:slope'\n"
     loaded = load(text)
     assert set(loaded.own_code) == {"neuron.name", "neuron.surrogate"}
-    Path("mine.py").write_text("class N: ...\ndef slope(x): return x\n")
-    assert load(text).experiment != loaded.experiment
     assert load("", "neuron.name=mine.py:N").label.endswith("· mine.py:N")
     unknown = refusal("", "neuron.surrogate=mine.py:slop")
     assert "has no class or function called 'slop'. Did you mean 'slope'?" in unknown

@@ -2,6 +2,7 @@
 
 import errno
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -30,10 +31,14 @@ NET = "from torch import nn\n\nfrom parts.widths import WIDTH\n\n\nclass Net(nn.
 
 @pytest.fixture
 def completed(tmp_path):
+    return complete(tmp_path, tmp_path / "runs")
+
+
+def complete(folder: Path, runs: Path, *words: str) -> RunDirectory:
     """A run with own code that has completed 10 epochs of 8 steps."""
-    (tmp_path / "parts").mkdir()
-    (tmp_path / "parts" / "widths.py").write_text("WIDTH = 8\n")
-    run = create_own(tmp_path, tmp_path / "runs", NET, "train.epochs=10")
+    (folder / "parts").mkdir(exist_ok=True)
+    (folder / "parts" / "widths.py").write_text("WIDTH = 8\n")
+    run = create_own(folder, runs, NET, "train.epochs=10", *words)
     claim_attempt(run, AttemptRecord(1))
     record_process(run, 1, 2**22 - 1)
     events = EventWriter(run.events(), 1)
@@ -108,6 +113,12 @@ def test_the_way_to_a_length_is_part_of_the_experiment(completed):
     from_the_start = load_preset(str(completed.preset_toml), ["epochs=40"], code=completed.code)
     runs = (completed, between, at_once, by_twenty)
     assert len({from_the_start.experiment, *(load_summary(run).experiment for run in runs)}) == 5
+
+
+def test_two_seeds_that_become_longer_alike_are_one_experiment(completed, tmp_path):
+    forks = [go_on(run, ["epochs=30"])[0] for run in (completed, complete(tmp_path, tmp_path / "others", "seed=2"))]
+    assert [load_summary(fork).seed for fork in forks] == [1, 2]
+    assert len({load_summary(fork).experiment for fork in forks}) == 1
 
 
 def test_a_run_that_is_in_the_way_is_named(completed):
