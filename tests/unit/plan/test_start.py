@@ -215,6 +215,17 @@ def test_a_sweep_with_nothing_left_has_no_array():
         file(plan, [replace(state, standing=Standing.DONE) for state in states_of(plan)])
 
 
+def test_a_task_of_an_array_that_was_printed_before_the_preset_changed_is_an_error(tmp_path):
+    preset = tmp_path / "mine.toml"
+    preset.write_text("extends = 'digits'\n")
+    request = SweepRequest(LaunchRequest(str(preset), ("T=1,2",)))
+    printed = plan_sweep(request)
+    preset.write_text("extends = 'digits'\noptim.lr = 0.3\n")
+    for point in points_in(file(printed)):
+        with pytest.raises(RunError, match="print it again with --slurm"):
+            point_named(plan_sweep(request), point)
+
+
 @pytest.mark.parametrize("name", ["", "0" * 12, "f"])
 def test_a_point_that_the_sweep_no_longer_has_is_an_error(name):
     with pytest.raises(RunError, match="print it again with --slurm"):

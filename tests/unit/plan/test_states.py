@@ -63,6 +63,12 @@ def test_what_is_to_be_done_follows_from_the_status_and_its_cause(plan, make, st
     assert states_of(plan, retry_failed=True)[0].standing == retried
 
 
+def test_runs_of_another_sweep_and_of_none_are_done_too(plan, make, runs):
+    create(runs, "job", 7, "T=4", "epochs=10", "seed=2", name="another", top1=0.9)
+    make(plan.points[0].loaded, "completed")
+    assert [state.standing for state in states_of(plan)] == [Standing.DONE, *2 * [Standing.MISSING], Standing.DONE]
+
+
 def test_of_several_runs_of_a_point_the_one_that_is_furthest_counts(plan, make):
     point = plan.points[0]
     make(point.loaded, "failed", Cause.ERROR)
