@@ -23,7 +23,7 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import Dispatch, Resources
 from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.queue import arrange, dispatcher
-from rbp_engine.run.queue.devices import Device
+from rbp_engine.run.queue.devices import Card, Device
 from rbp_engine.run.queue.dispatcher import Dispatcher
 from rbp_engine.run.queue.entries import Entry, entries, entry_of, holders, new_entry, write_entry
 from rbp_engine.run.queue.hooks import MODULE as HOOKS
@@ -107,6 +107,16 @@ def test_a_waiting_run_may_have_what_its_machine_has_now(queue, started, machine
     machine.write_text("cpu_slots = many\n")
     one.look()
     assert started == ["first", "second"] and "machine.toml: 1 problem " in queued_runs()[2].trouble
+
+
+def test_a_run_gets_the_cards_that_its_own_shell_sees_and_not_those_of_the_dispatcher(queue, started, monkeypatch):
+    monkeypatch.setattr(dispatcher, "read_cards", lambda: [Card(index, f"GPU-{index}") for index in range(3)])
+    for name, visible in (("first", "2"), ("second", "1"), ("third", "2")):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        queue(name, dispatch=Dispatch("auto"))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    Dispatcher().look()
+    assert started == ["first", "second"] and claimed() == {"GPU-2": "first", "GPU-1": "second"}
 
 
 def test_a_run_keeps_the_devices_that_a_dead_dispatcher_gave_it(queue, started):

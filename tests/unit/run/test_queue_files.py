@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import os
+import stat
 import sys
 import time
 from dataclasses import replace
@@ -48,13 +49,15 @@ def put(name: str = "good") -> Entry:
     return entry
 
 
-def test_an_entry_is_read_back_unchanged(monkeypatch):
+def test_an_entry_has_what_its_users_shell_has_for_this_user_alone_and_is_read_back_unchanged(monkeypatch):
     monkeypatch.setenv("NAME_IN_ANOTHER_ENCODING", os.fsdecode(b"\xe4"))
     first, second = put(), put("other")
     second = replace(second, not_before=1.5)
     write_entry(second)
     assert read_queue() == (entries(), []) == ([first, second], [])
     assert first.environment["NAME_IN_ANOTHER_ENCODING"] == os.fsdecode(b"\xe4")
+    assert (first.python, first.directory) == (sys.executable, str(Path.cwd()))
+    assert stat.S_IMODE(first.path.parent.stat().st_mode) == 0o700
 
 
 def test_an_entry_with_a_value_of_a_wrong_type_is_set_aside_and_can_be_removed():
