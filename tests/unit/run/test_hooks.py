@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from rbp_engine import os_process
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.queue.hooks import run_hooks
 from rbp_engine.run.status.status import Verdict
 from tests.full_disk import files_of_at_most
+from tests.waiting import wait_for
 
 
 def test_a_hook_executes_nothing_that_came_with_a_run(make_run, tmp_path, monkeypatch):
@@ -52,3 +54,13 @@ def test_hooks_run_also_if_their_output_can_go_nowhere(make_run, tmp_path, monke
         with files_of_at_most(0):
             run_hooks(run, "hook-1", Verdict("failed", "no space is left", Cause.DISK), ["on_end", "on_failure"])
         assert (run.path / "told").is_dir()
+
+
+def test_a_hanging_hook_is_killed_with_all_its_processes(make_run, tmp_path, monkeypatch):
+    home_of_hooks(tmp_path, monkeypatch, "sleep 1000 & echo $!; wait")
+    run = make_run("job")
+    run_hooks(run, "hook-1", Verdict("completed", ""), ["on_end"], patience_s=2.0)
+    output = (run.control / "hook-1").read_text()
+    assert "it took longer than" in output
+    pid = int(output.splitlines()[1])
+    wait_for(lambda: os_process.of(pid).started is None)
