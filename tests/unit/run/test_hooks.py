@@ -2,14 +2,20 @@
 
 import sys
 from pathlib import Path
+from subprocess import Popen
 
 import pytest
 
 from rbp_engine import os_process
 from rbp_engine.run.cause import Cause
+from rbp_engine.run.files.attempts import Asked
+from rbp_engine.run.files.run_json import Dispatch
+from rbp_engine.run.queue import dispatcher
+from rbp_engine.run.queue.entries import new_entry, write_entry
 from rbp_engine.run.queue.hooks import run_hooks
-from rbp_engine.run.status.status import Verdict
+from rbp_engine.run.status.status import Verdict, judge
 from tests.full_disk import files_of_at_most
+from tests.run_files import contents
 from tests.waiting import wait_for
 
 
@@ -54,6 +60,26 @@ def test_hooks_run_also_if_their_output_can_go_nowhere(make_run, tmp_path, monke
         with files_of_at_most(0):
             run_hooks(run, "hook-1", Verdict("failed", "no space is left", Cause.DISK), ["on_end", "on_failure"])
         assert (run.path / "told").is_dir()
+
+
+def test_a_hook_that_fails_changes_nothing_of_its_run(make_run, tmp_path, monkeypatch):
+    home_of_hooks(tmp_path, monkeypatch, "exit 3")
+    run = make_run("job", status="completed")
+    before = contents(run.path)
+    run_hooks(run, "hook-1", judge(run), ["on_end"])
+    assert contents(run.path) == before | {"control/hook-1": b"on_end: exit 3\nexit code 3\n"}
+
+
+@pytest.mark.parametrize(("asked", "hooks"), [(False, ["on_end", "on_failure"]), (True, ["on_end"])])
+def test_a_run_that_its_user_kills_has_not_failed(make_run, ended_pid, monkeypatch, asked, hooks):
+    run = make_run("job", status="killed", attempt={"pid": ended_pid})
+    if asked:
+        run.kill_request.touch()
+    write_entry(new_entry(run, Asked(dispatch=Dispatch("none"))))
+    told = []
+    monkeypatch.setattr(dispatcher, "_helper", lambda entry, module, *words: told.append(words) or Popen(["true"]))
+    dispatcher.Dispatcher().look()
+    assert [list(words[5:]) for words in told] == [hooks]
 
 
 def test_a_hanging_hook_is_killed_with_all_its_processes(make_run, tmp_path, monkeypatch):
