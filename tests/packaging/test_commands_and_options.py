@@ -1,11 +1,15 @@
 """How many commands and options there are, and how long their help is: what a person has to learn."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from rbp_engine.plan.points import plan_sweep
+from rbp_engine.plan.request import SweepRequest
+from rbp_engine.run.request import LaunchRequest
 from rbp_tui.cli import app
 from tests.commands import COMMANDS
 
@@ -51,3 +55,21 @@ def test_the_commands_that_a_text_names_exist(path):
     pattern = ANYWHERE if path.suffix == ".toml" else IN_CODE
     named = {(one, two) if (one,) in only_groups and two else (one,) for one, two in pattern.findall(path.read_text())}
     assert not named - COMMANDS.keys()
+
+
+README = (ROOT / "README.md").read_text()
+FIRST_HOUR = README[README.index("## A first hour") : README.index("## The dashboard")]
+
+
+@pytest.mark.parametrize("line", re.findall(r"^ {4}rbp ?(.*?)(?: {2,}.*)?$", FIRST_HOUR, re.MULTILINE))
+def test_what_is_typed_in_the_first_hour_is_understood(line):
+    words = shlex.split(line)
+    path = max((path for path in COMMANDS if path == tuple(words[: len(path)])), key=len)
+    command, typed = COMMANDS[path], words[len(path) :]
+    if not path:  # its options act when they are parsed
+        assert set(typed) <= {option for parameter in command.params for option in parameter.opts}
+        return
+    given = command.make_context("rbp", typed).params
+    named = [given.get("preset"), *(given.get("overrides") or given.get("settings") or ())]
+    preset = next((word for word in named if word and "=" not in word), "digits")
+    assert plan_sweep(SweepRequest(LaunchRequest(preset, tuple(word for word in named if word and "=" in word)))).points
