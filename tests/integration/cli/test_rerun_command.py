@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from rbp_engine.report.sameness import compare_results
+from rbp_engine.run import start
 from rbp_engine.run.files.layout import RunDirectory
 from tests.run_files import change_identity
 
@@ -40,12 +41,41 @@ def test_on_the_same_cpu_it_is_the_same_to_the_last_bit(again):
     assert found.same and found.measured >= 3 and [one.name for one in found.weights] == ["last", "best"]
 
 
-def test_the_first_metric_that_differs_is_named_with_its_step(again, changed):
-    events = changed.events()
-    lines = [json.loads(line) for line in events.read_text().splitlines()]
+def change_a_loss(run):
+    """The events of the run as they are now, and the one that has changed."""
+    lines = [json.loads(line) for line in run.events().read_text().splitlines()]
     line = next(line for line in lines if line["kind"] == "metrics")
     line["loss"] += 2**-30
-    events.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    run.events().write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    return lines, line
+
+
+def change_a_bit(run):
+    """The tensor of the best weights that has changed."""
+    file = run.best / "model.safetensors"
+    content = bytearray(file.read_bytes())
+    length = int.from_bytes(content[:HEADER], "little")
+    tensors = json.loads(content[HEADER : HEADER + length])
+    name = list(tensors)[-1]
+    content[HEADER + length + tensors[name]["data_offsets"][0]] ^= 1
+    file.unlink()  # it is one with that of another checkpoint
+    file.write_bytes(content)
+    return name
+
+
+def test_a_run_that_becomes_another_is_exit_code_1_with_the_first_step_and_tensor(
+    again, changed, rbp_here, monkeypatch
+):
+    (_, line), tensor = change_a_loss(changed), change_a_bit(changed)
+    monkeypatch.setattr(start, "start_runs", lambda request: start.StartResult([changed]))
+    done = type(rbp_here)(again[0].folder)("train", "--like", "mine", "--same", code=1)
+    said = " ".join(done.stderr.split())
+    assert f"not the same: mine and {changed.id} they part at step {line['step']}: loss of metrics: " in said
+    assert f"weights, last: the same weights, best: differ, first in {tensor}" in said
+
+
+def test_the_first_metric_that_differs_is_named_with_its_step(again, changed):
+    events, (lines, line) = changed.events(), change_a_loss(changed)
     found = compare_results(again[1], changed)
     assert not found.same
     assert (found.parting.step, found.parting.kind, found.parting.field) == (line["step"], "metrics", "loss")
@@ -55,14 +85,7 @@ def test_the_first_metric_that_differs_is_named_with_its_step(again, changed):
 
 
 def test_one_bit_of_a_weight_is_found_and_the_tensor_named(again, changed):
-    file = changed.best / "model.safetensors"
-    content = bytearray(file.read_bytes())
-    length = int.from_bytes(content[:HEADER], "little")
-    tensors = json.loads(content[HEADER : HEADER + length])
-    name = list(tensors)[-1]
-    content[HEADER + length + tensors[name]["data_offsets"][0]] ^= 1
-    file.unlink()  # it is one with that of another checkpoint
-    file.write_bytes(content)
+    name = change_a_bit(changed)
     last, best = compare_results(again[1], changed).weights
     assert last.same and not best.same and best.first == name
 
