@@ -23,6 +23,9 @@ def test_a_network_learns_with_branches_and_is_evaluated_without_them(finished, 
     assert summary["last"]["top1"] > 0.9
     (result,) = rbp.json("eval", "mine")
     assert result["top1"] == summary["last"]["top1"]
+    exported = rbp.json("export", "nir", "mine", "--soft-reset-as-metadata")
+    assert (exported["nodes"]["Conv2d"], exported["nodes"]["Affine"]) == (3, 1)  # those of the network itself
+    assert exported["predictions"]["same"] == exported["predictions"]["images"]
 
     newest = max((rbp.runs / "mine" / "checkpoints").glob("step-*"))
     plain = max((there.runs / "mine" / "checkpoints").glob("step-*"))

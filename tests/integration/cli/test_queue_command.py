@@ -106,6 +106,10 @@ def test_waiting_runs_are_arranged_and_nothing_starts_during_a_pause(rbp_here):
     rbp("queue", "move", third, "--first")
     rbp("queue", "move", second, "--last")
     assert places(rbp) == [3, 1, 4, 2]
+    rbp("queue", "move", fourth, second, "--first")
+    assert places(rbp) == [4, 2, 3, 1]
+    rbp("queue", "move", fourth, second, "--last")
+    assert places(rbp) == [3, 1, 4, 2]
     assert {run["reason"] for run in rbp.json("ls")} == {"waits in the queue: rbp queue"}  # no device
     shown = rbp("queue").stdout
     assert "paused: nothing starts before rbp queue go" in shown

@@ -228,6 +228,7 @@ def test_archived_runs_are_out_of_the_way_and_count_in_reports(rbp, runs):
     assert "3 of 5 runs; 2 in the archive: rbp ls archived" in rbp("ls").stderr
     assert rbp.json("ls", "archived")[0]["archived"] is True
     assert rbp("report", "--json").stdout == reported
+    assert {"bptt-1", "bptt-2"} <= set(rbp.json("figure", "cost", "-o", "cost.svg")["runs"])
     assert len(rbp.json("compare", "T=4")["groups"]) == 2
     rbp("runs", "tag", "method:bptt", "+x", code=2)
     assert "bptt-1 is listed again" in rbp("runs", "archive", "--undo", "archived=true").stderr

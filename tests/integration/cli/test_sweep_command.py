@@ -6,6 +6,8 @@ import subprocess
 import pytest
 from idle import IDLE
 
+from tests.run_files import end_run
+
 pytestmark = pytest.mark.xdist_group("paired runs")  # they share runs
 #: tests/slurm does the same on a real Slurm.
 ARRAY = ("sweep", "digits", "T=1,2", "epochs=1", "batch=256", *IDLE)
@@ -101,6 +103,14 @@ def test_a_preset_with_a_sweep_is_shown_with_it_and_trained_once(rbp_here):
     plan = rbp_here.json("sweep", "digits-sweep", "--dry-run", "--no-cost")
     assert plan["runs"] == 12 and plan["counts"]["to be created"] == 12
     assert list(rbp_here.runs.glob("*")) == []
+
+
+def test_failed_runs_are_resumed_only_if_asked_for(rbp_here):
+    end_run(rbp_here.runs, "broken", "T=1", "epochs=1", status="failed")
+    status = ("sweep", "digits", "T=1,2", "epochs=1", "--status")
+    for words, resumed in (((), 0), (("--retry-failed",), 1)):
+        counts = rbp_here.json(*status, *words)["counts"]
+        assert (counts["failed"], counts["to be resumed"], counts["to be created"]) == (1 - resumed, resumed, 1)
 
 
 def test_a_task_of_an_array_trains_its_run_without_the_queue_and_only_once(rbp):
