@@ -154,7 +154,7 @@ def test_a_schedulers_signal_preempts_running_runs_and_removes_waiting_ones(rbp,
     slots(1)
     process = rbp.start("train", *LONG, "--seeds", "1,2")
     wait_for(lambda: len(summaries(rbp)) == 2 and summaries(rbp)[1]["step"] > 0)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGUSR1)
     out, talk = process.communicate(timeout=90)
     assert process.returncode == 5
     assert [summaries(rbp)[seed]["status"] for seed in (1, 2)] == ["preempted", "stopped"]

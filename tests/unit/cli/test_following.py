@@ -47,6 +47,7 @@ def test_the_command_that_follows_a_run_has_the_whole_chosen_id_and_says_where_i
     [
         (Verdict("completed", ""), 0),
         (Verdict("stopped", "", Cause.REQUEST), 4),
+        (Verdict("preempted", ""), 5),
         (Verdict("killed", "", Cause.REQUEST), 1),
         (Verdict("failed", "", Cause.UNKNOWN), 1),
         (Verdict("failed", "", Cause.DATA), 3),
@@ -68,6 +69,16 @@ def interrupts(monkeypatch):
     yield made
     for number, handler in before.items():
         signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2])
+def test_a_schedulers_signal_reaches_the_worker_once(interrupts, write_run, tmp_path, monkeypatch, number):
+    sent = []
+    monkeypatch.setattr("rbp_tui.cli.train.interrupts.signal_ranks", lambda *words: sent.append(words) or True)
+    interrupts.runs = [write_run(tmp_path, "job", status="running")]
+    signal.raise_signal(number)
+    interrupts.tick()
+    assert sent == [(interrupts.runs[0], number)]
 
 
 @pytest.mark.parametrize("times", [1, 2])
