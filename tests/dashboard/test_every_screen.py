@@ -1,4 +1,5 @@
-"""Pictures of every screen but Compare, which has its own, at two sizes, with the clock stopped."""
+"""Pictures of every screen at two sizes, with the clock stopped; those of Compare and Network are in their own files,
+test_compare_screen.py and test_network_screen.py."""
 
 import time
 from pathlib import Path

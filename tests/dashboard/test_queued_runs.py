@@ -45,6 +45,8 @@ async def test_waiting_runs_show_their_place_and_are_arranged_by_keys(waiting, u
         await until(pilot, lambda: table.current_key == "c")
         await pilot.press("shift+up")
         await until(pilot, lambda: order() == ["a", "c", "b"])
+        await pilot.press("shift+down")
+        await until(pilot, lambda: order() == ["a", "b", "c"])
         app.screen.action_to_front()
         await until(pilot, lambda: order() == ["c", "a", "b"])
         await until(pilot, lambda: reasons()["c"] == "1 in the queue · paused")
@@ -53,5 +55,6 @@ async def test_waiting_runs_show_their_place_and_are_arranged_by_keys(waiting, u
         assert is_paused()
         for entry in entries():
             entry.path.unlink()
-        await pilot.press("p")
-        await until(pilot, lambda: not is_paused())
+        for paused in (False, True, False):
+            await pilot.press("p")
+            await until(pilot, lambda paused=paused: is_paused() is paused)

@@ -1,11 +1,16 @@
 """A whole visit with real workers: launch, watch, stop, resume, leave, come back."""
 
+import os
+
 from idle import IDLE
 from textual.widgets import DataTable, Input, Static
 
+from rbp_engine.run.files.attempts import last_attempt
 from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.summary import load_summary
 from rbp_engine.run.status.status import judge
 from rbp_tui.dashboard.compare.screen import CompareScreen
+from rbp_tui.dashboard.dialogs import ConfirmLeaving
 from rbp_tui.dashboard.launch.form import LaunchForm
 from rbp_tui.dashboard.monitor.log_pane import LogPane
 from rbp_tui.dashboard.monitor.screen import MonitorScreen
@@ -13,6 +18,7 @@ from rbp_tui.dashboard.presets.screen import PresetsScreen
 from rbp_tui.dashboard.runs.screen import RunsScreen
 from rbp_tui.dashboard.screen_base import SCREENS
 from tests.dashboard.screen_pictures import screen_text
+from tests.waiting import wait_for
 
 
 def only_run(app):
@@ -59,6 +65,21 @@ async def test_a_run_is_launched_watched_stopped_resumed_completed_and_compared(
         await until(pilot, lambda: isinstance(app.screen, CompareScreen))
         await pilot.press("q")
     assert judge(run).status == "completed"
+
+
+async def test_a_run_goes_on_when_the_dashboard_is_left(dashboard, until):
+    async with dashboard.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: isinstance(dashboard.screen, PresetsScreen))
+        await launch(dashboard, pilot, until, f"T=1 epochs=5000 batch=256 {' '.join(IDLE)}")
+        run = only_run(dashboard)
+        await until(pilot, lambda: judge(run).status == "running" and dashboard.session.live)
+        await pilot.press("q")
+        await until(pilot, lambda: isinstance(dashboard.screen, ConfirmLeaving))
+        await pilot.press("q")
+        await until(pilot, lambda: not dashboard.is_running)
+    worker, left = last_attempt(run).process.pid, load_summary(run).step
+    assert os.getsid(worker) == worker, "so that neither a kill of the dashboard nor its terminal's end reaches it"
+    wait_for(lambda: load_summary(run).step > left)
 
 
 #: What a screen says without runs.
