@@ -2,19 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from rbp_engine.preset import LoadedPreset, PresetError, load_preset
+from rbp_engine.preset import PresetError, load_preset
 from rbp_engine.preset.schema import Preset
-
-
-def load(text: str, *words: str) -> LoadedPreset:
-    Path("mine.toml").write_text(text, encoding="utf-8")
-    return load_preset("mine.toml", words)
-
-
-def refusal(text: str, *words: str) -> str:
-    with pytest.raises(PresetError) as caught:
-        load(text, *words)
-    return str(caught.value)
+from tests.unit.preset.made_presets import NETS, load, refusal
 
 
 def test_an_empty_preset_is_all_defaults():
@@ -270,9 +260,6 @@ def test_overrides_replace_the_files_values_and_are_named_in_problems():
     assert refusal("[optim]\nlr = 0.1\n", "epochs=x").startswith("settings given with mine.toml: 1 problem\n")
 
 
-NETS = "from torch import nn\n\n\nclass MyNet(nn.Sequential):\n    pass\n"
-
-
 def test_own_code_is_read_relative_to_the_file_that_names_it():
     Path("sub").mkdir()
     Path("sub/nets.py").write_text(NETS)
@@ -328,21 +315,6 @@ def test_two_different_files_with_the_same_name_are_refused_but_one_file_can_ser
     assert "data.name  two different files are called mine.py" in refusal(text)
 
 
-def test_the_experiment_depends_on_what_own_code_imports_from_its_folder():
-    Path("nets.py").write_text(f"from blocks import conv\n{NETS}")
-    Path("blocks").mkdir()
-    Path("blocks/conv.py").write_text("width = 3\n")
-    text = "[model]\nname = 'nets.py:MyNet'\n"
-    first = load(text)
-    assert set(first.own_code["model.name"].files) == {"nets.py", "blocks/conv.py"}
-    Path("sub").mkdir()
-    Path("nets.py").rename("sub/nets.py")
-    Path("blocks").rename("sub/blocks")
-    assert load("[model]\nname = 'sub/nets.py:MyNet'\n").experiment == first.experiment
-    Path("sub/blocks/conv.py").write_text("width = 4\n")
-    assert load("[model]\nname = 'sub/nets.py:MyNet'\n").experiment != first.experiment
-
-
 def test_a_file_of_one_field_that_another_would_import_in_a_run_is_refused():
     for folder in (Path("one"), Path("two")):
         folder.mkdir()
@@ -352,15 +324,6 @@ def test_a_file_of_one_field_that_another_would_import_in_a_run_is_refused():
     load(text)
     Path("two/no_such_module.py").touch()
     assert "model.name  in a run, nets.py would import no_such_module.py of another field" in refusal(text)
-
-
-@pytest.mark.parametrize("word", ["neuron.name=mine.py:N", "neuron.surrogate=mine.py:slope", "loss.name=mine.py:cost"])
-def test_the_file_of_ones_own_neuron_surrogate_or_loss_is_part_of_the_experiment(word):
-    source = "class N: ...\ndef slope(x): ...\ndef cost(logits, labels): ...\n"
-    Path("mine.py").write_text(source)
-    before = load("", word)
-    Path("mine.py").write_text(f"{source}changed = True\n")
-    assert load("", word).experiment != before.experiment
 
 
 def test_a_neuron_and_a_surrogate_of_ones_own_are_read():
@@ -381,18 +344,6 @@ def test_a_setting_of_lif_is_refused_for_a_neuron_of_ones_own(word):
     assert f"neuron.{word.partition('=')[0]}" in refused
     assert "is for the neuron 'lif', and neuron.name is 'mine.py:N'. Use " in refused
     assert "only code of your own takes arguments, and neuron.name is 'lif'" in refusal("", "neuron.args.beta=1.0")
-
-
-def test_metrics_of_ones_own_are_read_like_a_network_and_are_no_part_of_the_experiment():
-    Path("sub").mkdir()
-    Path("sub/mine.py").write_text("def measure(run, model): pass\n")
-    Path("sub/base.toml").write_text("[probes]\nown = 'mine.py:measure'\n")
-    loaded = load("extends = 'sub/base.toml'\n")
-    assert loaded.own_code["probes.own"].path == Path("sub/mine.py").absolute()
-    assert loaded.experiment == load("").experiment
-    unknown, none = refusal("", "probes.own=sub/mine.py:measur"), refusal("[probes]\nown = 'mine.py'\n")
-    assert "mine.py has no class or function called 'measur'. Did you mean" in unknown
-    assert 'expected a function of your own as "mine.py:measure", or "" for none, got' in none
 
 
 def test_arguments_can_be_given_as_overrides():
