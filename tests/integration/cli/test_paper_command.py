@@ -48,6 +48,8 @@ def test_paper_says_for_each_published_cell_whether_our_runs_reproduce_it(rbp, r
         ("bptt", 4): "not reproduced", ("rate_m", 4): "reproduced", ("rate_m", 6): "undecided",
         ("rate_s", 4): "undecided",
     }  # fmt: skip
+    more = [" ".join(line.split()) for line in rbp("paper", "cifar10-resnet18", "--all").stdout.splitlines()]
+    assert set(more) > set(lines) and "CIFAR-10 ResNet-18 rate_S 2 – – not measured" in more
     for question in ((), ("--missing",)):
         done = rbp("paper", *question, "digits")
         assert (done.stdout, done.stderr) == ("", "the paper has no cell of these presets\n")
