@@ -5,6 +5,11 @@ from pathlib import Path
 import nir
 import pytest
 
+from rbp_engine.export import nir_file
+from rbp_engine.export.graph import to_graph
+from rbp_engine.export.operations import ExportError
+from rbp_engine.run.files.layout import RunDirectory
+
 pytestmark = pytest.mark.xdist_group("exported runs")  # they share a run
 
 
@@ -39,6 +44,28 @@ def test_a_file_is_only_replaced_with_force(hard):
     assert "3 batch norms into the layer before; 1 average pooling into the linear layer after" in said
     assert f"16 test images, T = 3: {answer['spikes']['spikes']:,} spikes in float64, 0 differ; with the file" in said
     assert nir.read(answer["file"]).metadata["dt"] == 1e-4
+
+
+def test_nothing_is_written_if_the_graph_is_not_the_network_also_with_force(hard, tmp_path, monkeypatch):
+    def to_another_graph(*words):
+        written = to_graph(*words)
+        written.graph.nodes[written.neurons[1]].tau *= 1.2
+        return written
+
+    monkeypatch.setattr(nir_file, "to_graph", to_another_graph)
+    file = tmp_path / "hard.nir"
+    file.write_text("mine")
+    with pytest.raises(ExportError, match="the graph differs from the network"):
+        nir_file.export_run(RunDirectory(hard[0].runs / "hard"), file, force=True)
+    assert file.read_text() == "mine" and list(tmp_path.iterdir()) == [file]
+
+
+def test_a_soft_reset_is_refused_unless_it_may_be_in_the_metadata_only(finished, tmp_path):
+    words = ("export", "nir", "mine", str(tmp_path / "soft.nir"))
+    assert "Train with neuron.reset=hard" in " ".join(finished[0](*words, code=1).stderr.split())
+    assert not list(tmp_path.iterdir())
+    assert "the soft reset is in the metadata only" in finished[0](*words, "--soft-reset-as-metadata").stderr
+    assert nir.read(tmp_path / "soft.nir").metadata["reset"] == "subtract_threshold"
 
 
 def test_without_the_package_the_error_says_how_to_install_it(finished, rbp_in, tmp_path):
