@@ -1,5 +1,6 @@
 """Commands over runs whose every text is hostile to a terminal: what they print controls nothing, and all end."""
 
+import csv
 import json
 import re
 
@@ -7,6 +8,7 @@ import pytest
 import tomli
 
 from rbp_engine.printable import LONGEST_TEXT
+from rbp_engine.run import track
 from rbp_engine.run.files.annotations import note_as_written, read_annotations, set_note
 from rbp_engine.run.files.events import ErrorRaised, WarningRaised
 
@@ -88,6 +90,14 @@ def test_no_text_of_a_run_controls_the_terminal_or_ends_a_command(rbp_there, com
     if "--json" in command:
         for line in done.stdout.splitlines() if command.startswith(("watch", "resume")) else [done.stdout]:
             assert not line or json.loads(line)
+
+
+@pytest.mark.parametrize("command", ["runs csv theirs --columns method", "report --format csv"])
+def test_no_text_of_a_run_is_a_formula_in_tables_for_spreadsheets(rbp_here, command):
+    with track({"method": "=1+1"}, run_id="theirs", runs_dir=rbp_here.runs) as run:
+        run.log(test_acc=0.5)
+    cells = next(csv.reader(rbp_here(*command.split()).stdout.splitlines()[1:]))
+    assert "'=1+1" in cells and not [cell for cell in cells if cell.startswith("=")]
 
 
 def test_a_message_of_200_kb_is_cut_where_people_read_it_and_whole_in_json(rbp_here, write_run):
