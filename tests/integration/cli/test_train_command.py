@@ -95,6 +95,14 @@ def test_options_that_only_print_warn_about_missing_data_and_exit_with_0(rbp_her
     assert "not here" not in rbp_here(command, "digits", option).stderr
 
 
+def test_a_run_without_its_data_is_not_made_and_says_what_was_looked_for_where_and_how_to_get_it(rbp_here):
+    done = rbp_here("train", "cifar10-resnet18", code=3)
+    lines = ["error the data set 'cifar10' is not here", "  looked for: cifar-10-batches-py/ with data_batch_1 to "]
+    lines += [f"  looked in: {rbp_here.folder}/data/cifar-10-batches-py\n", "  to get it: `rbp data fetch cifar10`"]
+    assert done.stdout == "" and [line for line in lines if f"\n{line}" not in f"\n{done.stderr}"] == []
+    assert not rbp_here.runs.exists()
+
+
 @pytest.mark.parametrize(
     ("words", "meant"),
     [
