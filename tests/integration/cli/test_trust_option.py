@@ -30,7 +30,7 @@ def answered(rbp, answer, *words):
 
 
 def test_without_a_terminal_it_is_refused_and_at_one_the_user_is_asked(rbp, unpacked):
-    for command in (("eval",), ("export", "nir")):
+    for command in (("eval",), ("export", "nir"), ("resume",)):
         assert f"error {REFUSED}; if you trust it, add --trust" in rbp(*command, "own", code=2).stderr
     code, seen = answered(rbp, "n", "eval", "own")
     assert code == 2
