@@ -145,8 +145,8 @@ GOOD = json.loads(to_json(Event(0, 1.0, 1, 0, 5, Metrics(0, 0.5, None, 0.1))))
         {"step": -1}, {"rank": 10**400},
     ],
 )  # fmt: skip
-def test_an_unknown_kind_another_version_and_a_value_that_does_not_fit_are_skipped(change):
-    assert read(json.dumps(GOOD)) is not None
+def test_an_unknown_kind_another_version_and_a_value_that_does_not_fit_are_skipped_and_an_unknown_field_alone(change):
+    assert read(json.dumps(GOOD)) == read(json.dumps(GOOD | {"unknown": 1})) is not None
     assert read(json.dumps(GOOD | change)) is None
 
 
