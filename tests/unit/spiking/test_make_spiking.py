@@ -17,11 +17,14 @@ def neurons(network):
 
 def test_every_activation_of_a_plain_network_becomes_a_neuron_and_the_rest_is_reported():
     network = nn.Sequential(nn.Linear(4, 4), nn.GELU(), nn.LayerNorm(4), nn.ReLU(inplace=True), nn.Sigmoid())
+    network.append(nn.Softmax(-1))
     same, report = make_spiking(network, partial(LIF, decay=0.5))
     assert same is network
     assert list(neurons(network)) == ["1", "3"]
     assert {neuron.decay for neuron in neurons(network).values()} == {0.5}
-    assert [(part.kind, part.path) for part in report.kept] == [("LayerNorm", "2"), ("Sigmoid", "4")]
+    assert [(part.kind, part.path) for part in report.kept] == [
+        ("LayerNorm", "2"), ("Sigmoid", "4"), ("Softmax", "5"),
+    ]  # fmt: skip
     assert str(report).splitlines()[:3] == ["2 neurons in the place of:", "  1 × GELU: 1", "  1 × ReLU: 3"]
 
 

@@ -137,6 +137,10 @@ def test_a_neuron_of_spikingjelly_is_named_with_what_to_put_in_its_place(node, s
         (F.rrelu, r"outside any module: 'rrelu' .*docs/own-network\.md lists .*rbp_engine\.spiking\.register_rule"),
         (nn.RReLU(), r"the network \(RReLU\): 'rrelu'"),
         (Network(nn.RReLU()), "put a neuron there"),
+        (
+            Network(nn.Sequential(nn.Flatten(2), nn.LSTM(16, 4))),
+            r"features\.block\.1\.1 \(LSTM\): 'lstm' .*recurrent layers have no rule; put convolutions",
+        ),
     ],
 )
 def test_the_message_says_where_it_is_and_what_to_do(call, message):
