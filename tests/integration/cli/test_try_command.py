@@ -34,6 +34,13 @@ def test_the_costs_of_a_trainable_network_are_shown(rbp, write):
         assert method["largest_batch"] is None or method["largest_batch"] > 4
 
 
+def test_a_network_of_a_library_is_tried_by_its_name(rbp):
+    words = ("--input", "1,32,32", "--classes", "3", "--batch", "3", "run.device=cpu", "T=1", "train.kernel=eager")
+    found = rbp.json("try", "torchvision:squeezenet1_1", *words)
+    assert (found["missing"], found["neuron_layers"]) == ([], 26)
+    assert found["notes"][0].startswith("torchvision:squeezenet1_1: 26 neurons in the place of:\n  26 × ReLU: ")
+
+
 def test_the_example_is_written_once_and_can_be_trained(rbp_here):
     assert "next: rbp try nets.py:MyNet" in rbp_here("try", "--example").stderr
     assert "cannot write nets.py: File exists" in " ".join(rbp_here("try", "--example", code=2).stderr.split())

@@ -31,16 +31,16 @@ def made(name, in_channels=3, **settings):
         pytest.param("timm:test_resnet", marks=NEEDS_TIMM),
     ],
 )
-@pytest.mark.parametrize("channels", [1, 3])
-def test_a_librarys_network_takes_the_channels_and_classes_of_the_data_and_trains(name, channels):
+@pytest.mark.parametrize(("channels", "method"), [(1, "rate_m"), (3, "rate_m"), (3, "bptt")])
+def test_a_librarys_network_takes_the_channels_and_classes_of_the_data_and_trains(name, channels, method):
     told = []
     network = made(name, channels, decay=0.6, told=told.append)
     neurons = [module for module in network.modules() if isinstance(module, LIF)]
     assert {neuron.decay for neuron in neurons} == {0.6}
     [report] = told
     assert report.startswith(f"{name}: {len(neurons)} neurons in the place of:\n")
-    out = create_method("rate_m", 2).step(network, torch.rand(2, channels, 32, 32), torch.tensor([0, 6]))
-    assert out.logits.shape == (2, 7)
+    out = create_method(method, 2).step(network, torch.rand(2, channels, 32, 32), torch.tensor([0, 6]))
+    assert out.logits.shape == (2, 7) and any(weight.grad is not None for weight in network.parameters())
 
 
 def test_arguments_reach_the_constructor_and_a_wrong_one_is_a_setting():
