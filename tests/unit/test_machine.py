@@ -1,11 +1,10 @@
 import os
-import subprocess
 import tempfile
 from pathlib import Path
 
 import pytest
 import tomli
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rbp_engine.errors import UserError
@@ -20,7 +19,6 @@ from rbp_engine.settings.machine import (
     read_machine,
     runs_directory,
 )
-from rbp_tui.hosts.ssh import remote_command
 
 
 @pytest.fixture(autouse=True)
@@ -191,16 +189,3 @@ def test_every_problem_of_hosts_is_reported_with_its_line():
     found = {(problem.key, problem.line) for problem in caught.value.problems}
     assert found == {("hosts.a", 1), ("hosts.b.shh", 3), ("hosts.b.ssh", 4), ("hosts.c.rbp", 6), ("hosts.c.runs", 7)}
     assert "Did you mean 'ssh'?" in str(caught.value)
-
-
-@given(st.lists(st.text(max_size=12).filter(lambda word: "\0" not in word), max_size=4))
-@settings(max_examples=20)
-def test_a_shell_gives_the_other_rbp_the_words_as_they_are(words):
-    words = [word.encode(errors="replace").decode() for word in words]
-    host = Host("box", "box", rbp="printf", runs="")
-    line = remote_command(host, ["%s|", *words, "end"])
-    done = subprocess.run(["sh", "-c", line], capture_output=True, check=True)
-    assert done.stdout.decode() == "".join(f"{word}|" for word in [*words, "end"])
-    assert remote_command(Host("b", "b", rbp="~/my venv/rbp", runs="~/r"), ["ls", "~/x"]) == (
-        "~/'my venv/rbp' --runs-dir ~/r ls '~/x'"
-    )

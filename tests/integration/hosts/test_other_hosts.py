@@ -1,13 +1,31 @@
 """`rbp --host`, through a real sshd on loopback. `make hosts` also trains there."""
 
 import os
+import subprocess
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status.status import judge
+from rbp_engine.settings.machine import Host
+from rbp_tui.hosts.ssh import remote_command
 
 EVERYTHING = "RBP_HOSTS" in os.environ
+
+
+@given(st.lists(st.text(max_size=12).filter(lambda word: "\0" not in word), max_size=4))
+@settings(max_examples=20)
+def test_a_shell_gives_the_other_rbp_the_words_as_they_are(words):
+    words = [word.encode(errors="replace").decode() for word in words]
+    host = Host("box", "box", rbp="printf", runs="")
+    line = remote_command(host, ["%s|", *words, "end"])
+    done = subprocess.run(["sh", "-c", line], capture_output=True, check=True)
+    assert done.stdout.decode() == "".join(f"{word}|" for word in [*words, "end"])
+    assert remote_command(Host("b", "b", rbp="~/my venv/rbp", runs="~/r"), ["ls", "~/x"]) == (
+        "~/'my venv/rbp' --runs-dir ~/r ls '~/x'"
+    )
 
 
 def test_words_reach_the_other_rbp_as_they_are_and_its_exit_code_comes_back(box):
