@@ -1,4 +1,5 @@
 import os
+import stat
 import tempfile
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from rbp_engine.settings.machine import (
     cache_directory,
     find_host,
     machine_file,
+    made_cache_directory,
     read_machine,
     runs_directory,
 )
@@ -62,6 +64,16 @@ def test_the_runs_directory_is_chosen_by_precedence(tmp_path, monkeypatch):
     assert runs_directory(Path("explicit")) == tmp_path / "explicit"
     monkeypatch.setenv("RBP_RUNS", "")
     assert runs_directory() == Path("/from/file")
+
+
+def test_the_users_cache_is_closed_to_others_and_one_that_the_file_names_is_not(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for text, name, mode in ((f"cache = '{tmp_path}/shared'\n", "shared", 0o755), ("", "rbp", 0o700)):
+        write(text)
+        (tmp_path / name).mkdir()
+        (tmp_path / name).chmod(0o755)
+        assert made_cache_directory() == tmp_path / name
+        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == mode
 
 
 def test_a_broken_file_shows_all_its_problems():
