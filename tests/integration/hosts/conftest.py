@@ -83,6 +83,18 @@ def box(tmp_path_factory):
     daemon.wait()
 
 
+@pytest.fixture
+def fake_ssh(tmp_path, monkeypatch):
+    """Make an `ssh` that adds its words to a file, a line each, and does what a script says; returns the file."""
+
+    def put(script=""):
+        _script(tmp_path / "ssh", f"printf '%s\\n' \"$@\" >> '{tmp_path}/words'\n{script}")
+        monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+        return tmp_path / "words"
+
+    return put
+
+
 def _free_port():
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))

@@ -3,10 +3,12 @@
 import asyncio
 import os
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from rbp_engine.run import track
+from rbp_engine.settings.machine import Host
 from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.reading import hosts
 from rbp_tui.dashboard.runs.screen import RunsScreen
@@ -63,3 +65,28 @@ async def test_runs_of_other_hosts_stand_beside_those_here_and_are_only_looked_a
             await until(pilot, lambda: "box: down since" in line.shown.plain)
             monkeypatch.setenv("PATH", box.environment["PATH"])
             await until(pilot, lambda: not app.session.hosts["box"].problem)
+
+
+def asked(monkeypatch, questions):
+    """What the host "box" is seen as after each of so many questions, and the pauses around them, without any."""
+    sights, pauses = [], []
+    reader = hosts.HostsReader(lambda news: sights.append(news.sight))
+    ended = SimpleNamespace(wait=lambda pause: pauses.append(pause) or len(pauses) > questions, is_set=lambda: False)
+    monkeypatch.setattr(reader, "_ended", ended)
+    reader._ask_often(Host("box", "box"))
+    return sights, pauses
+
+
+def test_a_host_that_is_down_is_asked_less_and_less_often_and_as_usual_once_it_answers(fake_ssh, monkeypatch):
+    count = 'grep -c BatchMode=yes "${0%ssh}words"'
+    words = fake_ssh(f'case $({count}) in 7) echo "[]";; *) echo denied >&2; exit 255;; esac')
+    sights, pauses = asked(monkeypatch, 8)
+    assert pauses == [0.0, 30.0, 60.0, 120.0, 300.0, 300.0, 300.0, 10.0, 30.0]
+    assert [sight.problem for sight in sights] == [*6 * ["box cannot be reached: denied"], "", sights[0].problem]
+    assert words.read_text().count("\nrbp ls 'updated>7d' --json\n") == 8
+
+
+def test_a_host_that_says_nothing_has_not_answered_once_patience_ends(fake_ssh, monkeypatch):
+    fake_ssh("exec sleep 60")
+    monkeypatch.setattr(hosts, "PATIENCE_S", 0.1)
+    assert asked(monkeypatch, 1)[0][0].problem == "box has not answered within 0 s"

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from contextlib import closing
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +12,8 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status.status import judge
 from rbp_engine.settings.machine import Host
 from rbp_tui.hosts.ssh import remote_command
+from tests.integration.conftest import COMMAND
+from tests.terminal import Terminal
 
 EVERYTHING = "RBP_HOSTS" in os.environ
 
@@ -35,6 +38,15 @@ def test_words_reach_the_other_rbp_as_they_are_and_its_exit_code_comes_back(box)
     done = box.rbp("--runs-dir", "/my runs", "--host", "echo", "ls", *words)
     assert done.returncode == 7 and done.stderr == "to stderr\n"
     assert done.stdout.split("|")[:-1] == ["--runs-dir", "/my runs", "ls", *words]
+
+
+def test_the_other_rbp_has_a_terminal_if_this_one_has_and_else_none(rbp_here, fake_ssh):
+    words = fake_ssh()
+    rbp_here.environment["PATH"] = os.environ["PATH"]
+    rbp_here("--host", "box", "ls")
+    with closing(Terminal([*COMMAND, "--host", "box", "ls"], rbp_here.environment, rbp_here.folder)) as terminal:
+        terminal.read_until(terminal.ended)
+    assert words.read_text().splitlines() == ["-T", "--", "box", "rbp ls", "-t", "--", "box", "rbp ls"]
 
 
 def test_a_host_that_is_down_one_without_rbp_and_one_that_is_an_option(box, tmp_path):
