@@ -13,7 +13,7 @@ from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.attempts import Asked
 from rbp_engine.run.files.event_reader import EventReader, read_events
-from rbp_engine.run.files.events import ErrorRaised, RunStart, System, WarningRaised
+from rbp_engine.run.files.events import ErrorRaised, Metrics, RunStart, System, WarningRaised
 from rbp_engine.run.files.log_files import log_files
 from rbp_engine.run.files.run_json import Resources
 from rbp_engine.run.launch import launch
@@ -133,6 +133,23 @@ def test_two_nodes_train_one_run_and_a_signal_to_one_preempts_both(new_run, look
     for launcher in launchers:
         launcher.wait(60)
     assert processes.processes_of(run) == []
+
+
+def test_a_signal_to_one_rank_preempts_both_and_one_process_goes_on_inexactly(new_run, look):
+    run = new_run("epochs=500", *IDLE, "train.checkpoint_every=1 h")
+    launch.start(run, Asked(resources=TWO))
+    look.first(run, RunStart)
+    [rank_1] = [process for process in processes.processes_of(run) if process.environ().get("RANK") == "1"]
+    rank_1.send_signal(signal.SIGUSR1)
+    verdict = look.end(run)
+    assert verdict.status == "preempted" and "another process of the run received a signal" in verdict.reason
+    assert look.newest(run).world_size == 2
+    saved = look.newest(run).path.name
+    launch.start(run, Asked(resources=Resources(), inexact=True))
+    start = look.first(run, RunStart, attempt=2).body
+    assert (start.world_size, start.exact, start.resumed_from) == (1, False, saved)
+    assert "where 2 were: the run is not what it" in look.first(run, WarningRaised, attempt=2).body.message
+    assert look.first(run, Metrics, attempt=2).step > int(saved.removeprefix("step-"))
 
 
 def test_the_reason_of_a_failed_run_is_the_first_processs_error(failed_on_one, look):
