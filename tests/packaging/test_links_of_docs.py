@@ -31,3 +31,9 @@ def test_every_link_leads_to_a_file_and_a_heading():
 def test_the_index_names_every_page():
     named = set(re.findall(r"[\w-]+\.md", (ROOT / "docs/index.md").read_text()))
     assert {page.name for page in (ROOT / "docs").glob("*.md")} <= named | {"index.md"}
+
+
+def test_the_page_on_tests_names_files_that_are_there():
+    named = set(re.findall(r"`([\w/]+(?:/|\.py))`", (ROOT / "tests/README.md").read_text()))
+    absent = [name for name in sorted(named) if not ((ROOT / name).exists() or (ROOT / "tests" / name).exists())]
+    assert len(named) > 50 and absent == []
