@@ -1,4 +1,4 @@
-"""docs/networks-from-elsewhere.md, made again in hours only, is of the networks that its script tries."""
+"""docs/networks-from-elsewhere.md, made by a script that tries them all, still has the networks of that script."""
 
 import importlib
 import re
