@@ -25,7 +25,8 @@ class Cost:
     """Memory in bytes, like the peak that a run reports; times in seconds.
 
     An epoch is its training steps, one evaluation, or two with an average of the weights, and a checkpoint at its end
-    (`end_s`); `total_s` is the start and all epochs, or less if a budget ends them, by the setting `ended_by`.
+    (`end_s`); `total_s` is the start (`startup_s`) and all epochs, or less if a budget ends them, by the setting
+    `ended_by`.
     `fits`: `memory` is within `memory_limit`. `largest_timesteps` and `largest_batch` are the preset's own if it fits,
     else the largest value of that one that would fit: 0 if none does, None if it makes no difference.
     `measured` says what this was predicted from, `notes` what it does not include.
@@ -42,6 +43,7 @@ class Cost:
     evaluation_s: float
     end_s: float
     epoch_s: float
+    startup_s: float
     total_s: float
     ended_by: str
     steps_per_epoch: int
@@ -108,6 +110,7 @@ def predict(preset: "Preset", figures: dict[str, Any]) -> Cost:
         evaluation_s=evaluation_s,
         end_s=figures["end_s"],
         epoch_s=epoch_s,
+        startup_s=figures["startup_s"],
         total_s=figures["startup_s"] + trained_s,
         ended_by=ended_by,
         steps_per_epoch=figures["steps"],

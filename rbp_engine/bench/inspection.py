@@ -85,7 +85,10 @@ def look(run: RunDirectory, say: Progress) -> dict[str, Any]:
         say("comparing its gradients with BPTT's", 0.7)
         _check_logits(model, images, preset.method.timesteps, feed.classes)
         build_branches(preset, model, feed)
-        result |= agreement(model, images, labels, preset, _loss(preset, run))
+        found = agreement(model, images, labels, preset, _loss(preset, run))
+        result |= found
+        if without := [one["layer"] for one in found["layers"] if None in one.values()]:
+            notes.append(f"a gradient of 0, as behind neurons that do not fire, has no cosine: {', '.join(without)}")
     if not missing and preset.probes.own:
         create_method(preset.method.name, preset.method.timesteps, loss=_loss(preset, run)).step(model, images, labels)
         result["metrics"] = _metrics(preset.probes.own, run, model)

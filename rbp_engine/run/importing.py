@@ -49,6 +49,8 @@ _STEP: Final = ("step", "global_step", "iteration", "iter")
 _TIME: Final = ("t", "wall_time", "wall time", "timestamp")
 _FIRST_TIME: Final = 1e8  # a smaller `t` is no time of a clock
 _SPLITS: Final = {"test": "test/", "held-out": "val/"}
+_EPOCH: Final = "epoch"  # a column, or a curve that says the epoch of its steps
+_FROM_0: Final = "its epochs count from 0: here the first is epoch 1"
 
 
 class _Damaged(ValueError):
@@ -85,6 +87,15 @@ class _Table:
         self.settings = {**settings, **self.settings}
         if len(self.settings) > MOST_CURVES:
             raise RunError(f"it has more than {MOST_CURVES} settings")
+
+    def take_epochs(self) -> None:
+        """Take a curve of whole epochs, as Lightning logs it, for the epochs of its steps."""
+        points = self.curves.get(_EPOCH, {})
+        if points and all(number.is_integer() and 0 <= number < LARGEST for _, number in points.values()):
+            first = int(next(iter(points.values()))[1] == 0)
+            self.notes += [_FROM_0] * first
+            self.epochs |= {step: int(number) + first for step, (_, number) in points.items()}
+            del self.curves[_EPOCH]
 
 
 @dataclass(frozen=True)
@@ -162,6 +173,7 @@ def _read(files: list[Path]) -> _Table:
             except _Damaged as error:
                 table.whole = False
                 table.notes.append(one_line(f"{path.name} {error}: what is before it was taken"))
+    table.take_epochs()
     if not table.curves:
         raise RunError("; ".join(["it holds no numbers", *table.notes]))
     table.identity = found.hexdigest()
@@ -245,7 +257,7 @@ def _read_csv(file: BufferedReader, path: Path, table: _Table) -> None:
         reader = csv.DictReader(_lines(file), strict=True)
         columns = {name: name.strip().lower() for name in reader.fieldnames or () if name}
         step_of = next((name for name, known in columns.items() if known in _STEP), None)
-        epoch_of = next((name for name, known in columns.items() if known == "epoch"), None)
+        epoch_of = next((name for name, known in columns.items() if known == _EPOCH), None)
         time_of = next((name for name, known in columns.items() if known in _TIME), None)
         values = {name: name.strip().removeprefix("own.") for name in columns if name not in (step_of, epoch_of)}
         texts: dict[str, None] = {}
@@ -258,7 +270,7 @@ def _read_csv(file: BufferedReader, path: Path, table: _Table) -> None:
                 values.pop(time_of or "", None)
             epoch, step = _whole(row.get(epoch_of or "")), _whole(row.get(step_of or ""))
             if number == 1 and epoch == 0 and "kind" not in row:  # in a table of rbp it has not ended
-                table.notes.append("its epochs count from 0: here the first is epoch 1")
+                table.notes.append(_FROM_0)
                 first = 1
             epoch = None if epoch is None else epoch + first
             if step is None:

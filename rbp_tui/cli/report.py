@@ -77,7 +77,7 @@ def report(
         return
     if not cells:
         which = "of these" if runs else f"in {directory}"
-        say("no {}runs {} to report yet", "" if include_unfinished else "completed ", which)
+        say("no {}runs {} have an accuracy to report yet", "" if include_unfinished else "completed ", which)
     _print_cells(form, cells)
     _report_excluded(excluded)
 

@@ -100,7 +100,7 @@ def _parts(columns: Sequence[ComparedColumn]) -> int:
 
 def _setting(difference: Difference) -> ComparedColumn:
     words = [
-        method(value) if difference.key == "method.name" and isinstance(value, str) else value_text(value)
+        method(value) if difference.key == "method.name" and isinstance(value, str) else value_text(value) or "none"
         for value in difference.values
     ]
     numbers = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in difference.values)

@@ -147,5 +147,5 @@ def _values(difference: Difference, signs: Sequence[str]) -> Iterable[str]:
     """Each value once with its groups, as `0.1 (1◆, 3)`."""
     having: dict[str, list[str]] = {}
     for sign, value in zip(signs, difference.values, strict=True):
-        having.setdefault(value_text(value), []).append(sign.strip())
+        having.setdefault(value_text(value) or "none", []).append(sign.strip())
     return (f"{value} ({', '.join(groups)})" for value, groups in having.items())

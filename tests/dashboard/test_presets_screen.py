@@ -20,6 +20,7 @@ from rbp_tui.dashboard.presets.drafts import read_draft
 from rbp_tui.dashboard.presets.editor import EditorScreen
 from rbp_tui.dashboard.presets.name_dialog import NamePreset
 from rbp_tui.dashboard.presets.screen import PresetsScreen
+from tests.run_files import change_identity
 
 MINE = """\
 # What I try today.
@@ -163,6 +164,7 @@ async def test_runs_of_a_preset_give_its_accuracy_and_an_estimate(shown, dashboa
     completed("digits", "seed=2", top1=0.91)
     completed("digits", "seed=2", top1=0.97)  # a seed that was trained twice counts once, as in a report
     completed("digits", "T=2")
+    change_identity(completed("digits", "seed=1", top1=0.95, mem_peak=2**29), resources={"processes": 2})
     async with shown("digits", size=(160, 48)) as pilot:
         await until(pilot, lambda: "2 seeds" in text_of(dashboard, "#summary"))
         summary = text_of(dashboard, "#summary")

@@ -50,7 +50,7 @@ def follow_started(started: StartResult, *, detach: bool, as_json: bool, request
         worker.wait()
         gone = not runs[0].summary_json.exists()
     if first and (gone or not as_json):  # of one that is gone no event says how it ended
-        print_results(runs, verdicts, request, waited_s=time.time() - psutil.Process().create_time())
+        print_results(runs, verdicts, request, begun=psutil.Process().create_time())
     # A failure is worse than an end before the end.
     return max(map(exit_code, verdicts), key=(0, 4, PREEMPTED_CODE, 3, 1).index)
 

@@ -21,16 +21,16 @@ def print_results(
     runs: Sequence[RunDirectory],
     verdicts: Sequence[Verdict],
     request: "LaunchRequest | None" = None,
-    waited_s: float | None = None,
+    begun: float | None = None,
 ) -> None:
     """How each has ended, the mean of several seeds of one experiment, and what to type next.
 
-    `waited_s` is what the user has waited for the command, in seconds; None if it did not start the runs.
+    `begun` is when the command was given, in seconds since the epoch; None if it did not start the runs.
     """
     from rbp_engine.run.status.history_reader import read_alarms, read_findings  # imports numpy
 
     if len(runs) == 1:
-        print_result(runs[0], verdicts[0], request, waited_s)
+        print_result(runs[0], verdicts[0], request, begun)
         return
     found = [
         (run, verdict, summary)
@@ -52,8 +52,9 @@ def print_results(
     of_one = len({summary.experiment for _, _, summary in found}) == 1
     scores = f": {_mean_over_seeds(completed)}" if of_one and completed else ""
     say("  {} of {} {} completed{}", len(completed), len(runs), "seeds" if of_one else "runs", scores)
-    if waited_s is not None:
-        say("  {} from the command to the end of the last run, in {}", fmt.duration(waited_s), runs[0].path.parent)
+    if begun is not None and found:
+        took = max(summary.updated for _, _, summary in found) - begun
+        say("  {} from the command to the end of the last run, in {}", fmt.duration(took), runs[0].path.parent)
     place = runs_dir_option(runs[0], request)
     presets = sorted({summary.preset for _, _, summary in found})
     beside = [shlex.join(["rbp", "compare", f"preset={preset}"]) + place for preset in presets]
@@ -69,16 +70,16 @@ def print_results(
 
 
 def print_result(
-    run: RunDirectory, verdict: Verdict, request: "LaunchRequest | None" = None, waited_s: float | None = None
+    run: RunDirectory, verdict: Verdict, request: "LaunchRequest | None" = None, begun: float | None = None
 ) -> None:
-    """How it has ended, and what to type next; `waited_s` as for `print_results`."""
+    """How it has ended, and what to type next; `begun` as for `print_results`."""
     from rbp_engine.run.status.history_reader import read_findings  # imports numpy
 
     summary = read_summary(run)
     if summary is None:
         say("{} {}: {}", status_text(verdict.shown_status), run.id, verdict.reason)
         return
-    say("{} {}, {}", status_text(verdict.shown_status), title(summary), _times(summary, waited_s))
+    say("{} {}, {}", status_text(verdict.shown_status), title(summary), _times(summary, begun))
     if verdict.reason:
         say("  {}", verdict.reason)
     for name, reached in scores(summary) if summary.last.top1 is not None else ():
@@ -90,11 +91,13 @@ def print_result(
         say_next(steps)
 
 
-def _times(summary: Summary, waited_s: float | None) -> str:
+def _times(summary: Summary, begun: float | None) -> str:
     """As "33s from the command to the end, 24s of training steps"; the latter over all attempts."""
     attempts = " including earlier attempts" if summary.attempt > 1 else ""
     trained = f"{fmt.duration(summary.trained_s)} of training steps{attempts}"
-    return trained if waited_s is None else f"{fmt.duration(waited_s)} from the command to the end, {trained}"
+    return (
+        trained if begun is None else f"{fmt.duration(summary.updated - begun)} from the command to the end, {trained}"
+    )
 
 
 def _mean_over_seeds(completed: Sequence[Summary]) -> str:

@@ -25,7 +25,7 @@ class RatesTab(SampledTab[FiringHistory]):
 
     def panes(self) -> Iterable[Widget]:
         yield LayersAndCharts("rate %")
-        yield Line(id="accuracy")
+        yield Line(id="accuracy", wraps=True)
 
     def why_nothing(self, sight: Sight) -> str:
         if setting_of(sight, "probes.firing_rates") is False:

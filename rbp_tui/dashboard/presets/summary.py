@@ -4,6 +4,7 @@ import socket
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from rich.columns import Columns
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -14,6 +15,7 @@ from rbp_engine.printable import one_line
 from rbp_engine.report.collect import Experiment
 from rbp_engine.report.paper import published
 from rbp_engine.report.spread import spread_of_known
+from rbp_engine.run.files.attempts import resources_of
 from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.store.store import RunRecord
 from rbp_engine.settings.machine import MachineError
@@ -30,12 +32,12 @@ SETTINGS_SHOWN = 10
 
 
 def summary_of(loaded: LoadedPreset, records: Sequence[RunRecord]) -> Group:
-    """The important settings, two in a line, so that a small terminal has room; below them results, data and cost."""
-    settings = _grid(4)
+    """The important settings, two in a line where that has room; below them results, data and cost."""
     rows = main_settings(loaded.preset)[:SETTINGS_SHOWN]
-    for left, right in zip(rows[::2], rows[1::2], strict=True):
-        settings.add_row(*map(Text, (*left, *right)))  # a string would be markup
-    facts = _grid(2)
+    halves = [_grid(), _grid()]
+    for number, row in enumerate(rows):
+        halves[number % 2].add_row(*map(Text, row))  # a string would be markup
+    facts = _grid()
     if loaded.preset.paper is not None:
         facts.add_row("paper", _paper(loaded.preset))
     facts.add_row("yours", _ours(loaded, records))
@@ -43,7 +45,7 @@ def summary_of(loaded: LoadedPreset, records: Sequence[RunRecord]) -> Group:
         "takes", estimate_line(loaded, records) or Text(f"rbp cost {one_line(loaded.name)} predicts it", "dim")
     )
     facts.add_row("data", data_text(loaded))
-    return Group(settings, Text(), facts)
+    return Group(Columns(halves, padding=(0, 2)), Text(), facts)
 
 
 def of_experiment(loaded: LoadedPreset, records: Sequence[RunRecord]) -> list[RunRecord]:
@@ -52,12 +54,15 @@ def of_experiment(loaded: LoadedPreset, records: Sequence[RunRecord]) -> list[Ru
 
 
 def estimate_line(loaded: LoadedPreset, records: Sequence[RunRecord]) -> Text | None:
-    """Memory, and time of training steps, of the newest completed run here of the same experiment; None without any."""
+    """Memory, and time of training steps, of the newest completed run here of the same experiment, by one process.
+
+    None without any.
+    """
     for record in reversed(of_experiment(loaded, records)):
         summary = record.summary
         if record.verdict.status != "completed" or not summary.epoch or not summary.trained_s:
             continue
-        if read_run_json(record.run).host != socket.gethostname():
+        if read_run_json(record.run).host != socket.gethostname() or resources_of(record.run).world_size > 1:
             continue
         per_epoch = summary.trained_s / summary.epoch
         total = fmt.duration(per_epoch * loaded.preset.train.epochs)
@@ -85,11 +90,10 @@ def data_text(loaded: LoadedPreset) -> Text:
     return Text(f"{catalogued(name).title}  ").append_text(presence_text(found))
 
 
-def _grid(columns: int) -> Table:
+def _grid() -> Table:
     grid = Table.grid(padding=(0, 2, 0, 0))
-    for _ in range(columns // 2):
-        grid.add_column(style="dim", width=7, no_wrap=True)
-        grid.add_column(overflow="fold")
+    grid.add_column(style="dim", width=7, no_wrap=True)
+    grid.add_column(overflow="fold")
     return grid
 
 

@@ -110,6 +110,7 @@ def test_precision_and_processes_are_columns_if_they_differ_and_query_fields(rbp
     columns = {line.split()[1]: line.split()[5:7] for line in lines}
     assert (columns["rate-1"], columns["low"]) == (["fp32", "2"], ["bf16", "1"])
     assert ids(rbp, "precision:bf16") == ["low"] and ids(rbp, "processes=2") == ["rate-1"]
+    assert "in the fullest of 2 processes" in rbp("show", "rate-1").stdout
     rbp.environment["COLUMNS"] = "80"
     narrow = rbp("ls")
     assert max(map(len, narrow.stdout.splitlines())) <= 80 and "no room for precision" in narrow.stderr

@@ -145,11 +145,11 @@ def test_a_log_says_where_a_run_is_once_nothing_was_said_for_the_interval(live, 
 
 def test_at_the_end_of_several_seeds_the_mean_is_of_those_that_completed(tmp_path, write_run, capsys):
     tops = {"one": 0.9, "two": 0.92, "three": 0.1}
-    for name, top1 in tops.items():
-        write_run(tmp_path, name, last=Scores(top1, epoch=3), best=Scores(top1, epoch=2))
+    for updated, (name, top1) in enumerate(tops.items(), start=1000):
+        write_run(tmp_path, name, last=Scores(top1, epoch=3), best=Scores(top1, epoch=2), updated=updated)
     runs = {entry.run.id: entry.run for entry in list_runs(tmp_path)}
     verdicts = [Verdict("completed", ""), Verdict("completed", ""), Verdict("stopped", "on request")]
-    print_results([runs[name] for name in tops], verdicts, waited_s=75.0)
+    print_results([runs[name] for name in tops], verdicts, begun=1002.0 - 75.0)  # whenever its end is shown
     text = capsys.readouterr().err
     assert "2 of 3 seeds completed: top-1 last 91.00 ± 1.41 %, best 91.00 ± 1.41 % (mean ± standard deviation)" in text
     assert f"1m15 from the command to the end of the last run, in {tmp_path}" in text.replace("\n", "")

@@ -140,6 +140,15 @@ def test_a_difference_to_a_baseline_on_other_data_has_a_note(finish_run):
     assert "its difference is one of data: moving_digits, and for the baseline digits" in other.notes
 
 
+def test_of_runs_of_several_processes_a_note_says_what_their_memory_is(finish_run):
+    alone, shared = finish_run("digits"), finish_run("digits", "T=2")
+    change_identity(shared, resources={"processes": 2, "nodes": 2})
+    assert [group.notes for group in compare([alone, shared]).groups] == [
+        (),
+        ("memory is that of the fullest of 4 processes",),
+    ]
+
+
 def test_beside_runs_of_rbp_one_of_another_program_differs_in_what_both_have(finish_run, tmp_path):
     ours = [finish_run("digits", f"T={timesteps}") for timesteps in (2, 4)]
     with track({"lr": 0.3, "dropout": 0.2}, runs_dir=tmp_path) as run:

@@ -89,6 +89,23 @@ def test_curves_of_tensorboard_are_those_of_the_run_to_the_last_digit(tmp_path):
     assert [record.run.id for record in list_runs(tmp_path / "runs")] == [one.run.id]
 
 
+def test_a_curve_of_epochs_says_the_epochs_of_its_steps(tmp_path):
+    def write(writer: SummaryWriter) -> None:
+        for step in range(8):
+            writer.add_scalar("epoch", step, step)
+
+    one = only(import_runs(write_events(tmp_path / "lightning", range(8), epochs=write), tmp_path / "runs"))
+    assert one.curves == 4 and one.notes == ("its epochs count from 0: here the first is epoch 1",)
+    found = [(event.step, event.body.epoch) for event in events_of(one.run, Validation)]
+    assert found == [(1, 2), (3, 4), (5, 6), (7, 8)] and load_summary(one.run).epochs == 8
+
+    def halves(writer: SummaryWriter) -> None:
+        writer.add_scalar("epoch", 0.5, 1)
+
+    one = only(import_runs(write_events(tmp_path / "halves", range(8), epochs=halves), tmp_path / "runs"))
+    assert one.curves == 5 and "it says no epochs" in one.notes[0], "a metric of its own"
+
+
 def test_what_a_resumed_run_has_trained_again_counts_once(tmp_path):
     write_events(tmp_path / "logs", range(6))
     write_events(tmp_path / "logs", range(4, 8), at=1.7e9 + 1000)
