@@ -26,9 +26,8 @@ from rbp_engine.errors import OwnCodeError
 from rbp_engine.untrusted_files import TEXT_LIMIT, read_untrusted
 from rbp_engine.vocabulary import OWN_CODE
 
-# The folders in which libraries have their networks, and torch what networks are made of.
+# The folders in which libraries have their networks.
 _NETWORKS: Final = ("/torchvision/models/", "/timm/models/", "/spikingjelly/activation_based/model/")
-_LAYERS: Final = ("/torch/nn/modules/",)
 _IMPORTING: Final = re.compile(r"(_frozen_)?importlib|rbp_engine\.user_code$")
 #: The folders of own code by the names of their packages.
 _folders: Final[dict[str, Path]] = {}
@@ -219,14 +218,5 @@ def is_from_own_code(error: BaseException, folder: Path) -> bool:
 
 def is_from_library(error: BaseException) -> bool:
     """Whether an error was raised while a network of torchvision, timm or SpikingJelly was built or ran."""
-    return _passed(error, _NETWORKS)
-
-
-def is_from_layers(error: BaseException) -> bool:
-    """Whether an error was raised while a network of torch's modules was built or ran, whoever made it."""
-    return _passed(error, _LAYERS)
-
-
-def _passed(error: BaseException, folders: Sequence[str]) -> bool:
-    files = [Path(frame.filename).as_posix() for frame in traceback.extract_tb(error.__traceback__)]
-    return any(folder in file for file in files for folder in folders)
+    files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    return any(networks in Path(file).as_posix() for file in files for networks in _NETWORKS)

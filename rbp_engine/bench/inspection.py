@@ -37,7 +37,7 @@ from rbp_engine.train.build import build_branches, build_feed, build_loss, build
 from rbp_engine.train.device import choose_device
 from rbp_engine.train.pretrained import load_pretrained
 from rbp_engine.train.ranks.seeding import seed_everything
-from rbp_engine.user_code import is_own, load_own, place_in_own_code
+from rbp_engine.user_code import is_from_library, is_own, load_own, place_in_own_code
 
 # The keywords that a user's own network is called with, besides those in `model.args`.
 KEYWORDS = ("num_classes", "in_channels", "neuron")
@@ -67,7 +67,13 @@ def look(run: RunDirectory, say: Progress) -> dict[str, Any]:
         raise ValueError(why)
     images, labels = first_samples(*next(iter(feed.train.epoch(0))), BATCH)
     with shapes_of_inputs(model) as shapes:
-        missing = survey(model, images, preset.method.timesteps)
+        try:
+            missing = survey(model, images, preset.method.timesteps)
+        except RuntimeError as error:
+            if place_in_own_code(error, run.code) or is_from_library(error):
+                raise
+            size = "×".join(map(str, images.shape[1:]))
+            raise ValueError(f"the network does not take images of {size} (--input): {error}") from error
     result = {
         "neurons": check_neurons(shapes),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
@@ -85,10 +91,7 @@ def look(run: RunDirectory, say: Progress) -> dict[str, Any]:
         say("comparing its gradients with BPTT's", 0.7)
         _check_logits(model, images, preset.method.timesteps, feed.classes)
         build_branches(preset, model, feed)
-        found = agreement(model, images, labels, preset, _loss(preset, run))
-        result |= found
-        if without := [one["layer"] for one in found["layers"] if None in one.values()]:
-            notes.append(f"a gradient of 0, as behind neurons that do not fire, has no cosine: {', '.join(without)}")
+        result |= agreement(model, images, labels, preset, _loss(preset, run))
     if not missing and preset.probes.own:
         create_method(preset.method.name, preset.method.timesteps, loss=_loss(preset, run)).step(model, images, labels)
         result["metrics"] = _metrics(preset.probes.own, run, model)

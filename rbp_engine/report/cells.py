@@ -172,7 +172,7 @@ def _notes(group: Experiment[ReportedRun], paper: Published) -> Iterable[str]:
         departed = departures(entries[0])
         if departed:
             changes = ", ".join(
-                f"{names.setting(key, ours)} (there {names.value_text(theirs)})"
+                f"{names.setting(key, ours)} (there {names.shown_value(theirs)})"
                 for key, (ours, theirs) in departed.items()
             )
             yield f"departs from the preset {one_line(entries[0].summary.preset)}: {changes}"

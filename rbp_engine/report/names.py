@@ -24,8 +24,13 @@ def method_rank(name: str) -> tuple[int, str]:
 
 
 def setting(key: str, value: object) -> str:
-    """A setting of a preset, like `optim.lr = 0.05`; an empty one, as a teacher's name, is `none`."""
-    return f"{one_line(key)} = {value_text(value) or 'none'}"
+    """A setting of a preset, like `optim.lr = 0.05`."""
+    return f"{one_line(key)} = {shown_value(value)}"
+
+
+def shown_value(value: object) -> str:
+    """The value of a setting, to be shown; an empty one, as a teacher's name, is `none`."""
+    return value_text(value) or "none"
 
 
 def value_text(value: object) -> str:

@@ -89,13 +89,22 @@ class _Table:
             raise RunError(f"it has more than {MOST_CURVES} settings")
 
     def take_epochs(self) -> None:
-        """Take a curve of whole epochs, as Lightning logs it, for the epochs of its steps."""
+        """Take a curve of whole epochs, as Lightning logs it, for the epochs of its steps, and of those until its next.
+
+        Epochs that begin with 0 are counted from 1.
+        """
         points = self.curves.get(_EPOCH, {})
-        if points and all(number.is_integer() and 0 <= number < LARGEST for _, number in points.values()):
-            first = int(next(iter(points.values()))[1] == 0)
-            self.notes += [_FROM_0] * first
-            self.epochs |= {step: int(number) + first for step, (_, number) in points.items()}
-            del self.curves[_EPOCH]
+        if not points or not all(number.is_integer() and 0 <= number < LARGEST for _, number in points.values()):
+            return
+        del self.curves[_EPOCH]
+        first = int(next(iter(points.values()))[1] == 0)
+        if first:
+            self.notes.append(_FROM_0)
+        epoch = None
+        for step in sorted(self.epochs):
+            if step in points:
+                epoch = int(points[step][1]) + first
+            self.epochs[step] = epoch
 
 
 @dataclass(frozen=True)
@@ -173,7 +182,8 @@ def _read(files: list[Path]) -> _Table:
             except _Damaged as error:
                 table.whole = False
                 table.notes.append(one_line(f"{path.name} {error}: what is before it was taken"))
-    table.take_epochs()
+    if _EVENTS in files[0].name:
+        table.take_epochs()
     if not table.curves:
         raise RunError("; ".join(["it holds no numbers", *table.notes]))
     table.identity = found.hexdigest()

@@ -8,7 +8,7 @@ from rich.cells import cell_len
 
 from rbp_engine.printable import one_line
 from rbp_engine.report.compare import Comparison, Difference
-from rbp_engine.report.names import method, value_text
+from rbp_engine.report.names import method, shown_value
 from rbp_engine.report.spread import Spread
 from rbp_engine.run.files.layout import short_id
 from rbp_tui.text import format as fmt
@@ -100,7 +100,7 @@ def _parts(columns: Sequence[ComparedColumn]) -> int:
 
 def _setting(difference: Difference) -> ComparedColumn:
     words = [
-        method(value) if difference.key == "method.name" and isinstance(value, str) else value_text(value) or "none"
+        method(value) if difference.key == "method.name" and isinstance(value, str) else shown_value(value)
         for value in difference.values
     ]
     numbers = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in difference.values)

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from rbp_engine.printable import one_line
 from rbp_engine.report.compare import Comparison, Difference, Group
-from rbp_engine.report.names import value_text
+from rbp_engine.report.names import shown_value
 from rbp_engine.report.spread import Spread
 from rbp_tui.text.comparison_columns import ComparedColumn, columns_of, fitting
 
@@ -147,5 +147,5 @@ def _values(difference: Difference, signs: Sequence[str]) -> Iterable[str]:
     """Each value once with its groups, as `0.1 (1◆, 3)`."""
     having: dict[str, list[str]] = {}
     for sign, value in zip(signs, difference.values, strict=True):
-        having.setdefault(value_text(value) or "none", []).append(sign.strip())
+        having.setdefault(shown_value(value), []).append(sign.strip())
     return (f"{value} ({', '.join(groups)})" for value, groups in having.items())

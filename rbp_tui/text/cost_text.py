@@ -20,7 +20,7 @@ def cost_lines(cost: Cost) -> list[tuple[str, str]]:
         ("memory", f"about {fmt.size(cost.memory)} of {fmt.size(cost.memory_limit)}"),
         ("step", f"{span(cost.step_s)}, of which data take {span(cost.data_s)}"),
         ("epoch", f"{span(cost.epoch_s)}: {epoch}"),
-        ("in all", f"{span(cost.total_s)} {ends}, of which the start takes {span(cost.startup_s)}"),
+        ("in all", f"{span(cost.total_s)} {ends}, including {span(cost.startup_s)} to start"),
         ("measured", "; ".join([cost.measured, *cost.notes])),
     ]
 

@@ -139,7 +139,7 @@ def busy_text(processes: Sequence[RankProgress]) -> Text:
 
 
 def cost_text(summary: Summary) -> Text:
-    """What an ended run needed, in one line: peak memory of the worst rank, and its mean speed; empty if unknown."""
+    """What an ended run needed, in one line: peak memory of rank 0, and its mean speed; empty if unknown."""
     parts = [f"{fmt.size(summary.mem_peak)} peak memory"] if summary.mem_peak else []
     if summary.samples_per_s is not None:
         parts.append(f"{fmt.thousands(summary.samples_per_s)} samples/s")

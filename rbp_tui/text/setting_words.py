@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rbp_engine.preset import SHORT_NAMES, FieldInfo, Setting, fields
 from rbp_engine.printable import one_line
-from rbp_engine.report.names import network, value_text
+from rbp_engine.report.names import network, shown_value, value_text
 from rbp_tui.text import format as fmt
 
 if TYPE_CHECKING:
@@ -163,6 +163,6 @@ def settings_table(settings: Iterable[Setting], here: str, there: str) -> "Table
     table = empty_table(["setting", *values, "role"])
     for setting in settings:
         style = "" if setting.role == "result" else "dim"
-        words = (setting.key, value_text(setting.here), value_text(setting.there), setting.role)
+        words = (setting.key, shown_value(setting.here), shown_value(setting.there), setting.role)
         table.add_row(*(Text(word, style=style) for word in words))
     return table

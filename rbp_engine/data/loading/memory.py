@@ -16,7 +16,7 @@ from rbp_engine.data.loading.prefetch import moved
 from rbp_engine.data.loading.source import Finish, Index, Source, Wanted
 from rbp_engine.data.preprocess import NormalisePixels, Pixels
 from rbp_engine.data.splits import DataSplits, Images
-from rbp_engine.errors import DataError
+from rbp_engine.errors import SettingsError
 
 
 @dataclass(frozen=True)
@@ -103,14 +103,13 @@ class MemorySource(Source):
 
 
 def images_in_memory(splits: DataSplits, opening: Opening) -> Feed:
-    """The batches of a run. Raises DataError for an augmentation that cannot take these images."""
-    if opening.data.auto_augment and splits.channels != 3:
-        raise DataError(
-            f"data.auto_augment is for images of 3 channels; those of {opening.data.name} have {splits.channels}: "
-            "leave it out"
-        )
+    """The batches of a run. Raises SettingsError for an augmentation that cannot take these images."""
     data, pixels = opening.data, Pixels(tuple(splits.mean), tuple(splits.deviation))
     by_pil, sides = data.augment_backend == "pil", (splits.train, splits.test)
+    if data.auto_augment and splits.channels != 3 and not by_pil:
+        raise SettingsError(
+            f"data.auto_augment is for images of 3 channels; those of {data.name} have {splits.channels}: leave it out"
+        )
     loader = BatchLoader(opening.workers if by_pil else 0, opening.device)
     train, test = (MemorySource(images, pixels, opening.device, data, loader if by_pil else None) for images in sides)
     return Feed.of(train, test, opening, splits.classes, pixels, loader, splits.class_names)

@@ -137,6 +137,12 @@ def resources_of(run: RunDirectory) -> Resources:
     return (last_attempt(run) or read_run_json(run)).resources
 
 
+def most_processes(run: RunDirectory) -> int:
+    """The processes of the attempt that had most, to be shown beside the peak of its memory, which is of process 0."""
+    sizes = [one.world_size for one in read_attempts(run)]
+    return max(sizes or [read_run_json(run).resources.world_size])
+
+
 def claim_attempt(run: RunDirectory, record: AttemptRecord) -> None:
     """Claim an attempt by the creation of its file, whole. Raises FileExistsError if somebody else has, and OSError."""
     path = run.attempt(record.attempt)

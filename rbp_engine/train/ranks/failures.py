@@ -14,7 +14,7 @@ from rbp_engine.run.cause import Cause
 from rbp_engine.run.status import error_texts
 from rbp_engine.settings.problems import PresetError
 from rbp_engine.train.errors import CheckpointError, NonFiniteLoss
-from rbp_engine.user_code import is_from_layers, is_from_library, is_from_own_code, is_own, place_in_own_code
+from rbp_engine.user_code import is_from_library, is_from_own_code, is_own, place_in_own_code
 
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset
@@ -67,12 +67,13 @@ def explain(error: BaseException, preset: "Preset | None" = None, *, code: Path,
         reason = _place(error, code) + (f"{name}: {text}" if text else name)
     cause = _cause(error, code, world_size)
     if cause is Cause.ERROR and preset is not None and not error_texts.OF_CUDA.search(text):
-        if is_from_library(error):
+        library, unsupported = is_from_library(error), "has no rule" in text
+        if is_own(preset.model.name):  # made of the modules of others, it has no lines of its own
+            cause = Cause.OWN_CODE if library or unsupported else cause
+        elif library:
             unfit = f"{preset.model.name} cannot be trained on {preset.data.name}: {reason}"
-            advice = "." if "has no rule" in text else ". Take other images, another network, or model.args that fit"
+            advice = "." if unsupported else ". Take other images, another network, or model.args that fit"
             return Ending("failed", Cause.SETTINGS, unfit.rstrip(".!") + advice)
-        if is_own(preset.model.name) and is_from_layers(error):  # an nn.Sequential of its own has no lines of its own
-            cause = Cause.OWN_CODE
     return Ending("failed", cause, reason)
 
 

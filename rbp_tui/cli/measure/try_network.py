@@ -221,7 +221,7 @@ def _agreement_table(found: "Inspection") -> "Table":
 
 
 def _cosines(agreement: "Agreement") -> list[str]:
-    return ["–" if value is None else f"{value:.3f}" for value in (agreement.rate_m, agreement.rate_s)]
+    return ["gradient 0" if value is None else f"{value:.3f}" for value in (agreement.rate_m, agreement.rate_s)]
 
 
 def _cost_table(loaded: "LoadedPreset", costs: "list[MethodCost]") -> "Table":

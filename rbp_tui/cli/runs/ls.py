@@ -90,6 +90,6 @@ def ls(
             hidden = 0 if asked.about_archived or archived_too else sum(record.hidden for record in known)
             archived = f"; {hidden} in the archive: rbp ls archived" if hidden else ""
             of = f"{len(fitting)} that fit, of " if len(records) < len(fitting) < len(known) else ""
-            newest = "; the newest run is rbp ls -n 1, or rbp show last" if words == "last" else all_must_hold(words)
+            newest = "; for the newest run: rbp show last" if words == "last" else all_must_hold(words)
             meant = f"; a status is status:{words}" if words in STATUSES else newest
             say("[dim]{} of {}{} runs{}{}[/]", len(records), of, len(known), archived, "" if records else meant)

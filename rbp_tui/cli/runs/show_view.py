@@ -10,7 +10,7 @@ from rich.console import RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
-from rbp_engine.run.files.attempts import read_attempts, resources_of
+from rbp_engine.run.files.attempts import most_processes, read_attempts
 from rbp_engine.run.files.layout import RunDirectory, read_json
 from rbp_engine.run.files.run_json import RunJson, read_run_json
 from rbp_engine.run.files.summary import refuse_other_program
@@ -94,9 +94,8 @@ def _state(record: RunRecord) -> list[tuple[str, str | Text]]:
             f"{summary.timesteps_needed} of {summary.timesteps} {give} an accuracy within 0.5 points of that of all"
         )
         rows.append(("timesteps", needed))
-    processes = resources_of(record.run).world_size
-    fullest = f" in the fullest of {processes} processes" if processes > 1 else ""
-    rows += [("trained", trained), ("memory", f"{fmt.size(summary.mem_peak)}{fullest}")]
+    several = f" in one of {most} processes" if (most := most_processes(record.run)) > 1 else ""
+    rows += [("trained", trained), ("memory", f"{fmt.size(summary.mem_peak)}{several}")]
     if summary.name or record.tags:
         rows.append(("name, tags", f"{summary.name} {' '.join(record.tags)}".strip()))
     if record.annotations.note:

@@ -46,7 +46,7 @@ def placed_columns(
 ) -> tuple[tuple[PlacedColumn, ...], list[str]]:
     """As many columns as fit: those wanted, or else the settings in which the runs differ, among the usual ones.
 
-    Also the headings of what is wanted, or tells runs of one name apart, and has no room.
+    Also the headings of columns without room that were asked for, or tell runs of one name apart.
     """
     settings = [column for column in wanted if column.name not in BY_NAME]
     keys = ([], []) if wanted else settings_worth_a_column(records)
@@ -63,7 +63,8 @@ def placed_columns(
 
     placed = place(columns, tiers, longest, width + GAP)
     shown = {place.column.name for place in placed}
-    return placed, [column.title for column in (*wanted, *first) if column.name not in shown]
+    left_out = [one for one in (*wanted, *first) if one.name not in shown and (one.least is None or longest(one))]
+    return placed, [column.title for column in left_out]
 
 
 def column_of(name: str) -> Column:

@@ -7,7 +7,7 @@ from rich.text import Text
 from rbp_engine.preset import PresetError, load_preset, read_resolved
 from rbp_engine.preset.load import differences
 from rbp_engine.printable import one_line
-from rbp_engine.report.names import value_text
+from rbp_engine.report.names import shown_value
 from rbp_engine.run.files.annotations import read_annotations
 from rbp_engine.run.files.layout import RunDirectory, short_id
 from rbp_engine.run.files.run_json import RunJson, read_run_json
@@ -43,7 +43,7 @@ def card_text(run: RunDirectory, baseline: RunDirectory | None) -> Text:
     if differing:
         text.append(f"\ndiffers from {one_line(name)}\n", style="dim")
         for one in differing:
-            there = f"{value_text(one.here)} (not {value_text(one.there)})"
+            there = f"{shown_value(one.here)} (not {shown_value(one.there)})"
             text.append(f"{one.key} ", style="").append(f"{there}\n", style="yellow")
     elif name:
         text.append(f"\nas {one_line(name)}", style="dim")
@@ -64,7 +64,7 @@ def _other(run: RunDirectory, origin: RunJson, baseline: RunDirectory | None) ->
 def _given(run: RunDirectory) -> list[tuple[str, str]]:
     """The settings that another program was given."""
     return [
-        (one_line(key.removeprefix("settings.")), value_text(value))
+        (one_line(key.removeprefix("settings.")), shown_value(value))
         for section in read_settings(run).sections
         for key, value in section.items()
     ]

@@ -64,7 +64,7 @@ class RatesTab(SampledTab[FiringHistory]):
 def accuracy_text(accuracy: AccuracyHistory, number: int, split: str) -> Text:
     """The accuracy after each timestep at one evaluation, and from which on it is close to that after all of them."""
     top1 = accuracy.top1_by_step[number].tolist()
-    each = "   ".join(f"{t}: {fmt.percent(value)}" for t, value in enumerate(top1, start=1))
-    text = Text.assemble((f" {split} top-1 % after t =  ", "dim"), each)
+    each = "   ".join(f"{t}:\N{NO-BREAK SPACE}{fmt.percent(value)}" for t, value in enumerate(top1, start=1))
     needed = timesteps_needed(top1)
-    return text if needed is None else text.append(f"   T needed: {needed}", "green")
+    found = "" if needed is None else f" T needed: {needed}  "
+    return Text.assemble((found, "green"), (f" {split} top-1 % after t =  ", "dim"), each)

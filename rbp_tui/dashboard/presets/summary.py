@@ -15,7 +15,7 @@ from rbp_engine.printable import one_line
 from rbp_engine.report.collect import Experiment
 from rbp_engine.report.paper import published
 from rbp_engine.report.spread import spread_of_known
-from rbp_engine.run.files.attempts import resources_of
+from rbp_engine.run.files.attempts import most_processes
 from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.store.store import RunRecord
 from rbp_engine.settings.machine import MachineError
@@ -62,7 +62,7 @@ def estimate_line(loaded: LoadedPreset, records: Sequence[RunRecord]) -> Text | 
         summary = record.summary
         if record.verdict.status != "completed" or not summary.epoch or not summary.trained_s:
             continue
-        if read_run_json(record.run).host != socket.gethostname() or resources_of(record.run).world_size > 1:
+        if read_run_json(record.run).host != socket.gethostname() or most_processes(record.run) > 1:
             continue
         per_epoch = summary.trained_s / summary.epoch
         total = fmt.duration(per_epoch * loaded.preset.train.epochs)

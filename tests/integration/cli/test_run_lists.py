@@ -110,7 +110,7 @@ def test_precision_and_processes_are_columns_if_they_differ_and_query_fields(rbp
     columns = {line.split()[1]: line.split()[5:7] for line in lines}
     assert (columns["rate-1"], columns["low"]) == (["fp32", "2"], ["bf16", "1"])
     assert ids(rbp, "precision:bf16") == ["low"] and ids(rbp, "processes=2") == ["rate-1"]
-    assert "in the fullest of 2 processes" in rbp("show", "rate-1").stdout
+    assert "in one of 2 processes" in rbp("show", "rate-1").stdout
     rbp.environment["COLUMNS"] = "80"
     narrow = rbp("ls")
     assert max(map(len, narrow.stdout.splitlines())) <= 80 and "no room for precision" in narrow.stderr
@@ -133,6 +133,7 @@ def test_columns_of_any_field_are_chosen_by_the_names_of_queries(rbp, sweep):
     assert "lr" not in found
     crowded = rbp("ls", "--columns", "lr,batch,train.log_every,optim.weight_decay,train.checkpoint_every,neuron.decay")
     assert max(map(len, crowded.stdout.splitlines())) <= 80 and "no room for" in crowded.stderr
+    assert "no room" not in rbp("ls", "--columns", "tags").stderr  # none has any
     for name, meant in (("momentum", "optim.momentum"), ("optim.momntum", "optim.momentum")):
         said = " ".join(rbp("ls", "--columns", name, code=2).stderr.replace("│", "").split())
         assert f"'{name}'. Did you mean '{meant}'" in said

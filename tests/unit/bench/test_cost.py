@@ -42,7 +42,7 @@ def test_an_epoch_is_its_steps_one_evaluation_and_one_checkpoint():
     assert cost.total_s == pytest.approx(2.0 + 10 * cost.epoch_s)
     assert (cost.memory, cost.fits, cost.largest_timesteps) == (GIB, True, 4)
     assert what_fits(cost) == ""
-    assert dict(cost_lines(cost))["in all"] == "7.6 s for 10 epochs, of which the start takes 2.0 s"
+    assert dict(cost_lines(cost))["in all"] == "7.6 s for 10 epochs, including 2.0 s to start"
     averaged = predict(load_preset("digits", ["train.ema=0.99"]).preset, figures())
     assert averaged.epoch_s == pytest.approx(23 * 0.02 + 2 * 6 * 0.01 + 0.04)
 

@@ -52,6 +52,10 @@ class Mapped(nn.Conv2d):
         super().__init__(in_channels, num_classes, 3)
 
 
+def small(*, num_classes, in_channels, neuron):
+    return nn.Sequential(nn.Flatten(), nn.Linear(16, 8), neuron(), nn.Linear(8, num_classes))
+
+
 def without_neuron(num_classes=10, in_channels=3):
     return nn.Linear(1, 1)
 
@@ -134,6 +138,7 @@ def test_a_recurrent_layer_is_named_and_not_called_with_states_of_another_shape(
             r"^SpikingJelly's IFNode, LIFNode at 1, 3, 4 and 1 more places are not trained here, "
             r"rbp_engine\.spiking\.make_spiking\(network\) puts LIF in their place\. SpikingJelly's layers can stay$",
         ),
+        ("small", r"does not take images of 2×8×8 \(--input\): mat1 and mat2 shapes cannot be multiplied"),
     ],
 )
 def test_a_network_that_breaks_the_contract_is_refused_with_the_reason(look, name, message):

@@ -12,7 +12,7 @@ from rbp_engine.data.loading.source import TrainingBatches
 from rbp_engine.data.open_feed import open_feed
 from rbp_engine.data.preprocess import Pixels
 from rbp_engine.data.splits import DataSplits, Images
-from rbp_engine.errors import DataError
+from rbp_engine.errors import SettingsError
 from rbp_engine.preset.sections.data import DataSection
 
 CPU = torch.device("cpu")
@@ -142,8 +142,7 @@ def test_an_evaluation_has_every_image_once_and_in_order_whatever_the_number_of_
     assert torch.equal((images * 255).round().to(torch.uint8), data.test.pixels)
 
 
-@pytest.mark.parametrize("backend", ["batched", "pil"])
-def test_autoaugment_of_images_without_three_channels_is_refused(backend):
-    grey = DataSection(name="fake", auto_augment=True, augment_backend=backend, args={"shape": [1, 6, 6]})
-    with pytest.raises(DataError, match=r"data\.auto_augment is for images of 3 channels; those of fake have 1"):
+def test_autoaugment_of_images_without_three_channels_is_refused():
+    grey = DataSection(name="fake", auto_augment=True, args={"shape": [1, 6, 6]})
+    with pytest.raises(SettingsError, match=r"data\.auto_augment is for images of 3 channels; those of fake have 1"):
         open_feed(grey, timesteps=2, seed=1, held_out=0.0, device=CPU)

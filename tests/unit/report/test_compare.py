@@ -145,7 +145,7 @@ def test_of_runs_of_several_processes_a_note_says_what_their_memory_is(finish_ru
     change_identity(shared, resources={"processes": 2, "nodes": 2})
     assert [group.notes for group in compare([alone, shared]).groups] == [
         (),
-        ("memory is that of the fullest of 4 processes",),
+        ("memory is that of one of 4 processes",),
     ]
 
 

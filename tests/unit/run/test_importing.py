@@ -99,6 +99,13 @@ def test_a_curve_of_epochs_says_the_epochs_of_its_steps(tmp_path):
     found = [(event.step, event.body.epoch) for event in events_of(one.run, Validation)]
     assert found == [(1, 2), (3, 4), (5, 6), (7, 8)] and load_summary(one.run).epochs == 8
 
+    def at_begin(writer: SummaryWriter) -> None:
+        for step in (0, 4):
+            writer.add_scalar("epoch", 1 + step // 4, step)
+
+    one = only(import_runs(write_events(tmp_path / "begin", range(8), epochs=at_begin), tmp_path / "runs"))
+    assert one.notes == () and [event.body.epoch for event in events_of(one.run, Validation)] == [1, 1, 2, 2]
+
     def halves(writer: SummaryWriter) -> None:
         writer.add_scalar("epoch", 0.5, 1)
 

@@ -212,6 +212,12 @@ def test_that_a_library_s_network_does_not_take_the_images_is_an_error_of_settin
 
 
 @pytest.mark.parametrize(("name", "cause"), [("nets.py:plain", Cause.OWN_CODE), ("convnet", Cause.ERROR)])
-def test_an_error_in_torchs_layers_is_one_of_own_code_if_the_network_is(name, cause):
-    error = raised(lambda: torch.nn.Linear(9, 2)(torch.zeros(1, 8)))
-    assert explain(error, preset(model={"name": name}), code=CODE).cause is cause
+def test_what_has_no_rule_is_an_error_of_own_code_if_the_network_is(name, cause):
+    without = TypeError("2 (RReLU): 'rrelu' has no rule for spikes over time")
+    assert explain(without, preset(model={"name": name}), code=CODE).cause is cause
+
+
+def test_a_librarys_network_in_own_code_fails_by_own_code():
+    network = create_model("torchvision:vgg11", num_classes=2, in_channels=3)
+    failure = explain(raised(lambda: network(torch.zeros(1, 1, 64, 64))), preset(model={"name": "a.py:vgg"}), code=CODE)
+    assert failure.cause is Cause.OWN_CODE and "model.args" not in failure.reason
