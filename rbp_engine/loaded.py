@@ -148,7 +148,7 @@ def _weights_of(run: RunDirectory, weights: Weights) -> Path:
         found, skipped = checkpoint.find_newest(run.checkpoints, announced_checkpoint(run))
     if found is None:
         why = f": {skipped[0]}" if skipped else " yet"
-        others = "; its best weights are there" if weights == "last" and run.best.exists() else ""
+        others = "; the best ones are there (--weights best)" if weights == "last" and run.best.exists() else ""
         raise CheckpointError(f"{run.id} has no checkpoint of its {weights} weights{why}{others}")
     return found.path / WEIGHTS
 

@@ -13,7 +13,7 @@ import re
 import struct
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 from io import BufferedReader
 from pathlib import Path
@@ -50,7 +50,6 @@ _TIME: Final = ("t", "wall_time", "wall time", "timestamp")
 _FIRST_TIME: Final = 1e8  # a smaller `t` is no time of a clock
 _SPLITS: Final = {"test": "test/", "held-out": "val/"}
 _EPOCH: Final = "epoch"  # a column, or a curve that says the epoch of its steps
-_FROM_0: Final = "its epochs count from 0: here the first is epoch 1"
 
 
 class _Damaged(ValueError):
@@ -60,7 +59,7 @@ class _Damaged(ValueError):
 @dataclass
 class _Table:
     """What files say of one run: the moment (seconds since the epoch) and the number at each step, by curve, and the
-    epoch of each step. `identity` is a SHA-256 (hexadecimal) of their bytes."""
+    epoch of each step; `by_epoch`: the steps are epochs. `identity` is a SHA-256 (hexadecimal) of their bytes."""
 
     curves: defaultdict[str, dict[int, tuple[float, float]]] = field(default_factory=lambda: defaultdict(dict))
     epochs: dict[int, int | None] = field(default_factory=dict)
@@ -68,6 +67,8 @@ class _Table:
     notes: list[str] = field(default_factory=list)
     identity: str = ""
     whole: bool = True
+    by_epoch: bool = False
+    from_rbp: bool = False
     _count: int = 0
 
     def add(self, step: int, t: float, name: str, number: float, epoch: int | None = None) -> None:
@@ -89,22 +90,33 @@ class _Table:
             raise RunError(f"it has more than {MOST_CURVES} settings")
 
     def take_epochs(self) -> None:
-        """Take a curve of whole epochs, as Lightning logs it, for the epochs of its steps, and of those until its next.
-
-        Epochs that begin with 0 are counted from 1.
-        """
+        """Take a curve of whole epochs, as Lightning logs it, for those of its steps, and of others until its next."""
         points = self.curves.get(_EPOCH, {})
         if not points or not all(number.is_integer() and 0 <= number < LARGEST for _, number in points.values()):
             return
         del self.curves[_EPOCH]
-        first = int(next(iter(points.values()))[1] == 0)
-        if first:
-            self.notes.append(_FROM_0)
         epoch = None
         for step in sorted(self.epochs):
             if step in points:
-                epoch = int(points[step][1]) + first
+                epoch = int(points[step][1])
             self.epochs[step] = epoch
+
+    def count_epochs_from_1(self, evaluated: Set[int]) -> None:
+        """Count epochs that begin with 0 from 1, unless those of the `evaluated` steps are of complete epochs."""
+        known = {step: epoch for step, epoch in sorted(self.epochs.items()) if epoch is not None}
+        if self.from_rbp or min(known.values(), default=1) > 0:  # in a table of rbp they are complete, too
+            return
+        training = None
+        for step, epoch in known.items():
+            if step not in evaluated:
+                training = epoch
+            elif training is not None and epoch > training:
+                return
+        self.notes.append("its epochs count from 0: here the first is epoch 1")
+        later = int(self.by_epoch)
+        self.epochs = {step + later: None if epoch is None else epoch + 1 for step, epoch in self.epochs.items()}
+        for name, points in self.curves.items():
+            self.curves[name] = {step + later: point for step, point in points.items()}
 
 
 @dataclass(frozen=True)
@@ -271,7 +283,7 @@ def _read_csv(file: BufferedReader, path: Path, table: _Table) -> None:
         time_of = next((name for name, known in columns.items() if known in _TIME), None)
         values = {name: name.strip().removeprefix("own.") for name in columns if name not in (step_of, epoch_of)}
         texts: dict[str, None] = {}
-        first = 0
+        table.by_epoch, table.from_rbp = step_of is None, "kind" in columns
         for number, row in enumerate(reader, start=1):
             t = _number(row.get(time_of or ""))
             if t is None or not _FIRST_TIME <= t <= LATEST_T:
@@ -279,10 +291,6 @@ def _read_csv(file: BufferedReader, path: Path, table: _Table) -> None:
             else:
                 values.pop(time_of or "", None)
             epoch, step = _whole(row.get(epoch_of or "")), _whole(row.get(step_of or ""))
-            if number == 1 and epoch == 0 and "kind" not in row:  # in a table of rbp it has not ended
-                table.notes.append(_FROM_0)
-                first = 1
-            epoch = None if epoch is None else epoch + first
             if step is None:
                 step = number if epoch is None else epoch
             prefix = _SPLITS.get(row.get("split") or "", "")
@@ -323,7 +331,9 @@ def _write(table: _Table, runs: Path, name: str, tags: list[str], path: Path, *,
     """The run of a table, unless it is there."""
     run = RunDirectory(runs / f"imported-{table.identity[:8]}-{table.identity[8:12]}")
     places, scales, notes = _places(table, percent=percent)
-    if not any(table.epochs.values()) and any(part in (Part.HELD_OUT, Part.TEST) for part, _ in places.values()):
+    evaluations = [table.curves[name] for name, (part, _) in places.items() if part in (Part.HELD_OUT, Part.TEST)]
+    table.count_epochs_from_1(frozenset().union(*evaluations))
+    if evaluations and not any(table.epochs.values()):
         notes.append("it says no epochs: its evaluations are counted as such")
     result = Imported(
         run, name, len(places), sum(map(len, table.curves.values())), not run.run_json.is_file(), (*table.notes, *notes)

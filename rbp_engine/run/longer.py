@@ -34,6 +34,8 @@ from rbp_engine.run.files.layout import RunDirectory, by_step, contents, load_js
 from rbp_engine.run.files.run_json import Resources, load_run_json
 from rbp_engine.run.files.summary import fold, load_summary, write_summary
 from rbp_engine.run.launch import making
+from rbp_engine.run.launch.launch import check_world_size
+from rbp_engine.run.options import AS_USUAL, LaunchOptions
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import judge
 
@@ -63,7 +65,9 @@ def larger_budgets(run: RunDirectory) -> list[str]:
     return time + ([f"guard.max_steps={2 * guard.max_steps}"] if guard.max_steps else [])
 
 
-def go_on(run: RunDirectory, words: Sequence[str]) -> tuple[RunDirectory, dict[str, Any]]:
+def go_on(
+    run: RunDirectory, words: Sequence[str], options: LaunchOptions = AS_USUAL
+) -> tuple[RunDirectory, dict[str, Any]]:
     """The run that is to go on where these settings are typed, and those that change in its next attempt.
 
     With `epochs=400` it is the fork of that length, which is made unless it exists, else the run itself. Raises
@@ -86,16 +90,18 @@ def go_on(run: RunDirectory, words: Sequence[str]) -> tuple[RunDirectory, dict[s
             f"{run.id} is made for {was} epochs, and cannot become shorter: "
             f"rbp train --like {run.id} epochs={new.train.epochs}"
         )
-    return _fork(run, new), values
+    return _fork(run, new, options), values
 
 
-def _fork(run: RunDirectory, new: "Preset") -> RunDirectory:
+def _fork(run: RunDirectory, new: "Preset", options: LaunchOptions) -> RunDirectory:
     """The fork of a run that trains for the epochs of `new`; it is made unless it exists."""
     origin, epochs = load_run_json(run), new.train.epochs
     base = run.id.removesuffix(f"-{origin.epochs}") if origin.origin else run.id
     fork = RunDirectory(run.path.with_name(f"{base}-{epochs}"))
     if not os.path.lexists(fork.path):
         step, longer = _step_to_go_on_from(run, new), Override(EPOCHS, epochs, f"epochs={epochs}")
+        if options.resources is not None:
+            check_world_size(run, options.resources, inexact=options.inexact)
         history = json.dumps([origin.experiment, origin.epochs, step, epochs])
         described = load_json(run.run_json) | {
             "id": fork.id,
@@ -130,7 +136,9 @@ def _write(run: RunDirectory, fork: RunDirectory, described: dict[str, Any]) -> 
     _bring(run, [*_files_in(run.code), *_files_in(run.tensorboard)], fork)
     _bring(run, [*_files_in(checkpoint), *_files_in(run.best), run.teacher], fork, link=True)
     if number:
-        reason = "made for {origin_epochs} epochs, goes on from step {origin_step} to {epochs}".format(**described)
+        reason = "made for {origin_epochs} epochs, goes on from step {origin_step} to epoch {epochs}".format(
+            **described
+        )
         ended = Ended("stopped", Cause.REQUEST, visible(reason), described["created"])
         write_json(fork.attempt(number), asdict(replace(load_attempt(fork, number), ended=ended)))
     write_summary(fork, fold(fork))
@@ -176,8 +184,8 @@ def _step_to_go_on_from(run: RunDirectory, new: "Preset") -> int:
         raise RunError(f"{run.id} has no checkpoint to go on from: rbp train --like {run.id} epochs={new.train.epochs}")
     if not inside.exists(run.checkpoints / name, run.path):
         raise RunError(
-            f"{name} was saved and is not in {run.checkpoints}: see whether its disk is mounted and whole, or a pack "
-            "has left it out"
+            f"{name} was saved and is not in {run.checkpoints}: a prune or a pack may have left it out, or its disk is "
+            "not mounted or not whole"
         )
     return int(name.removeprefix("step-"))
 

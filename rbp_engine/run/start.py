@@ -248,7 +248,7 @@ def resume(run: RunDirectory, words: Sequence[str] = (), options: LaunchOptions 
     if words:
         _require_trust(run, options.resources)
         refuse_links(run)
-        run, changed = longer.go_on(run, words)
+        run, changed = longer.go_on(run, words, options)
     return StartResult([run], begin(run, options, changed=changed, **how))
 
 

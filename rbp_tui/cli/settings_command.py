@@ -110,4 +110,5 @@ def _setting(name: str) -> str:
     if name in SHORT_NAMES:
         return name
     name = name.replace("-", "_")
-    return next((info.key for info in fields() if name and name in (info.key, info.key.rpartition(".")[2])), "")
+    known = {info.key for info in fields() if name and name in (info.key, info.key.rpartition(".")[2])}
+    return max(known, default="")  # of several the run's, as of a name

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, Final
 
 from rbp_engine.codec import Count, Seconds, decode
-from rbp_engine.printable import NO_TEXT, Line, Lines, visible
+from rbp_engine.printable import LONGEST_TEXT, NO_TEXT, Line, Lines, visible
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.attempts import AttemptRecord, Ended, read_attempts
@@ -51,8 +51,8 @@ class SummaryJson:
     Accuracies are fractions, times seconds since the epoch, memory bytes. `steps` are those of the whole run, of its
     budget if that is less than its epochs. `progressed` is when the last step or evaluation batch was done, `updated`
     the last sign of life. `timesteps_needed` is the smallest t whose accuracy in the newest evaluation is within half a
-    percentage point of that at T. `cause`, a value of `run.cause.Cause`, is why the run has ended. `alert` is the
-    newest alert of this attempt, by the rules of its guard; empty without any.
+    percentage point of that at T. `cause`, a value of `run.cause.Cause`, is why the run has ended. `alert` has the
+    alerts of this attempt, by the rules of its guard; empty without any.
     `phase`, a value of `run.phase.Phase`, is what the worker is doing, to be shown while the run is live. `host` is
     where the newest attempt was started, or the run was made. `split` is what epochs are evaluated on. `samples_per_s`
     and `step_ms` are of the last `train.log_every` steps, and of all steps once the run has ended. The newest attempt
@@ -173,7 +173,7 @@ def see(summary: Summary, event: Event) -> None:
         case System(mem_peak=int(peak)):
             summary.mem_peak = max(peak, summary.mem_peak or 0)
         case AlertRaised() as alert:
-            summary.alert = alert.message
+            summary.alert = visible("; ".join(filter(None, (summary.alert, alert.message))), LONGEST_TEXT)
         case RunEnd() as end:
             summary.trained_s = end.trained_s if end.trained_s is not None else summary.trained_s
             _end(summary, end.status, end.reason, end.cause)

@@ -129,7 +129,7 @@ def start(
     asked = asked or launched(run)
     resources = asked.resources
     refuse_links(run)
-    _check_world_size(run, resources, inexact=asked.inexact)
+    check_world_size(run, resources, inexact=asked.inexact)
     words = worker_command(run, resources)
 
     def record(attempt: int) -> AttemptRecord:
@@ -188,7 +188,7 @@ def _appending(run: RunDirectory, log: Path) -> BinaryIO:
     return os.fdopen(inside.open_file(log, run.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "ab")
 
 
-def _check_world_size(run: RunDirectory, resources: Resources, *, inexact: bool) -> None:
+def check_world_size(run: RunDirectory, resources: Resources, *, inexact: bool) -> None:
     """Raise RunError if the newest checkpoint was saved by another number of processes, unless `inexact`."""
     manifests = (read_json(path / "manifest.json") for path in reversed(run.saved_checkpoints()))
     size = next((size for one in manifests if (size := one.get("world_size"))), resources.world_size)

@@ -61,4 +61,5 @@ def test_it_is_refused_where_it_makes_no_sense(longer, rbp_here):
     rbp = type(rbp_here)(longer[0].folder)
     assert "rbp train --like mine-4 lr=0.2" in rbp("resume", "mine-4", "lr=0.2", code=2).stderr
     assert "settings are words, without dashes: epochs=6" in rbp("resume", "mine-4", "--epochs", "6", code=2).stderr
+    assert "without dashes: run.name=night" in rbp("train", "digits", "--name", "night", code=2).stderr
     assert "mine-4 is complete" in rbp("resume", "mine-4", code=2).stderr

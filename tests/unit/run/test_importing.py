@@ -92,12 +92,12 @@ def test_curves_of_tensorboard_are_those_of_the_run_to_the_last_digit(tmp_path):
 def test_a_curve_of_epochs_says_the_epochs_of_its_steps(tmp_path):
     def write(writer: SummaryWriter) -> None:
         for step in range(8):
-            writer.add_scalar("epoch", step, step)
+            writer.add_scalar("epoch", step // 2 * 2, step)
 
     one = only(import_runs(write_events(tmp_path / "lightning", range(8), epochs=write), tmp_path / "runs"))
     assert one.curves == 4 and one.notes == ("its epochs count from 0: here the first is epoch 1",)
     found = [(event.step, event.body.epoch) for event in events_of(one.run, Validation)]
-    assert found == [(1, 2), (3, 4), (5, 6), (7, 8)] and load_summary(one.run).epochs == 8
+    assert found == [(1, 1), (3, 3), (5, 5), (7, 7)] and load_summary(one.run).epochs == 7
 
     def at_begin(writer: SummaryWriter) -> None:
         for step in (0, 4):
@@ -257,6 +257,16 @@ def test_a_table_of_epochs_is_a_run_and_comes_back_as_it_was(tmp_path):
     assert curve.epoch.tolist() == [1, 2, 3, 4, 5]
     (group,) = compare([one.run]).groups
     assert group.last is not None and group.epoch_s is None, "the table has no times"
+
+
+def test_of_epochs_from_0_those_of_evaluations_may_be_complete_ones(tmp_path):
+    lines = ["step,epoch,loss,test_acc", *(f"{2 * step},{step // 2},0.5," for step in range(6))]
+    for name, first in (("complete", 1), ("begun", 0)):
+        tests = [f"{4 * n + 3},{n + first},,0.5" for n in range(3)]
+        (tmp_path / f"{name}.csv").write_text("\n".join([*lines, *tests]))
+        one = only(import_runs(tmp_path / f"{name}.csv", tmp_path / "runs"))
+        assert [event.body.epoch for event in events_of(one.run, Validation)] == [1, 2, 3]
+        assert bool(one.notes) == (first == 0)
 
 
 def test_the_table_of_a_run_becomes_the_same_curves(tmp_path):

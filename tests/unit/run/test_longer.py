@@ -2,6 +2,7 @@
 
 import errno
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,8 @@ from rbp_engine.run.errors import NothingToStart, RunError
 from rbp_engine.run.files.attempts import AttemptRecord, Ended, claim_attempt, load_attempt, record_end, record_process
 from rbp_engine.run.files.events import CheckpointSaved, RunEnd, RunStart, Validation
 from rbp_engine.run.files.inside import Folder
-from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.files.run_json import load_run_json
+from rbp_engine.run.files.layout import RunDirectory, write_json
+from rbp_engine.run.files.run_json import Resources, load_run_json
 from rbp_engine.run.files.summary import fold, load_summary, write_status
 from rbp_engine.run.launch import launch
 from rbp_engine.run.longer import go_on, preset_in_force
@@ -74,7 +75,7 @@ def test_a_fork_has_what_the_run_has_reached_and_the_run_stays_as_it_was(complet
     assert read_resolved(fork.preset_toml).train.epochs == preset_in_force(fork).train.epochs == 30
     assert summary.called == "own · 10→30 epochs" and summary.created > load_summary(completed).created
     verdict = judge(fork)
-    assert verdict.resumable and verdict.reason == "made for 10 epochs, goes on from step 80 to 30"
+    assert verdict.resumable and verdict.reason == "made for 10 epochs, goes on from step 80 to epoch 30"
     assert fork.events().read_bytes() == completed.events().read_bytes()
     assert fork.events().stat().st_ino != completed.events().stat().st_ino  # a copy: it will be appended to
     assert load_attempt(fork, 1).process == load_attempt(completed, 1).process
@@ -87,6 +88,16 @@ def test_a_fork_has_what_the_run_has_reached_and_the_run_stays_as_it_was(complet
     trust.require_launch(fork)  # its code is not asked for again
     fork.summary_json.unlink()
     assert vars(fold(fork)) | {"updated": 0} == vars(summary) | {"updated": 0}
+
+
+def test_other_processes_than_before_are_refused_before_a_fork_is_made(completed):
+    for saved in completed.saved_checkpoints():
+        write_json(saved / "manifest.json", {"world_size": 2})
+    one = LaunchOptions(resources=Resources())
+    with pytest.raises(RunError, match="own was trained by 2 processes"):
+        go_on(completed, ["epochs=30"], one)
+    assert [record.run.id for record in list_runs(completed.path.parent)] == ["own"]
+    assert go_on(completed, ["epochs=30"], replace(one, inexact=True))[0].id == "own-30"
 
 
 def test_typed_again_it_is_the_same_fork(completed):

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rbp_engine.os_process import Process
-from rbp_engine.printable import one_line, visible
+from rbp_engine.printable import LONGEST_TEXT, one_line, visible
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.attempts import AttemptRecord, Ended, claim_attempt, record_end
 from rbp_engine.run.files.events import (
@@ -124,6 +124,13 @@ def test_one_that_has_ended_has_the_mean_speed_of_its_steps_and_not_that_of_the_
     assert fold(run).step_ms == 800.0
     tell(run, RunEnd("completed", trained_s=5.0), step=10)
     assert (fold(run).step_ms, fold(run).samples_per_s) == (500.0, pytest.approx(128.0))
+
+
+def test_it_has_all_alerts_of_an_attempt_up_to_a_length(run: RunDirectory) -> None:
+    tell(run, *(AlertRaised("memory > 1 GiB", 2.0, visible(f"memory {n}")) for n in range(2)), step=0)
+    assert fold(run).alert == "memory 0; memory 1"
+    tell(run, *(AlertRaised("memory > 1 GiB", 2.0, visible("m" * 999)) for n in range(9)), step=0)
+    assert len(fold(run).alert) == LONGEST_TEXT
 
 
 def test_its_samples_per_second_count_what_the_last_batch_of_an_epoch_has(run: RunDirectory) -> None:
