@@ -225,6 +225,6 @@ def test_a_run_ends_by_its_budget_goes_on_with_a_larger_one_and_ends_early_thoug
     summary = read_summary(run)
     assert summary is not None and (summary.epoch, summary.step) == (3, 36)
     assert checkpoint.find_best(run.checkpoints).progress.epoch == summary.best.epoch
-    assert summary.alert.startswith("val.top1 > 0 after epoch 2: it is ")
+    assert "; val.top1 > 0 after epoch 2: it is " in summary.alert
     assert {"val.top1 > 0 after epoch 2", "memory > 1 MiB"} == {body.rule for body in look.bodies(run, AlertRaised)}
     assert "unfinished" in {found.rule for found in read_findings(run)}
