@@ -50,7 +50,7 @@ class Session:
     its id. `opened` is the run of the Monitor, by id; `moved` has the runs that were moved away together, and what
     brings one back, the last ones last. `query` is the filter of Runs. `step` is the optimizer step of the opened run
     where the cursor is, None without one. `since` is the message about the time since the last visit. `colours` has the
-    colour of each series on every screen, by experiment, or by run id where each run is a series. `hosts` are the other
+    colour of each series of Compare, by experiment, or by run id where each run is a series. `hosts` are the other
     ones of machine.toml, as seen last. `screens` shows another screen. What is compared and which run is pinned is in
     `state`, which is kept for the next visit.
     """

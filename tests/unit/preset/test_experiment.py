@@ -118,9 +118,11 @@ def test_the_experiment_depends_on_what_own_code_imports_from_its_folder():
     assert load("[model]\nname = 'sub/nets.py:MyNet'\n").experiment != first.experiment
 
 
-@pytest.mark.parametrize("word", ["neuron.name=mine.py:N", "neuron.surrogate=mine.py:slope", "loss.name=mine.py:cost"])
-def test_the_file_of_ones_own_neuron_surrogate_or_loss_is_part_of_the_experiment(word):
-    source = "class N: ...\ndef slope(x): ...\ndef cost(logits, labels): ...\n"
+@pytest.mark.parametrize(
+    "word", ["neuron.name=mine.py:N", "neuron.surrogate=mine.py:N", "loss.name=mine.py:f", "data.name=mine.py:f"]
+)
+def test_the_file_of_ones_own_neuron_surrogate_loss_or_data_is_part_of_the_experiment(word):
+    source = "class N: ...\ndef f(*given): ...\n"
     Path("mine.py").write_text(source)
     before = load("", word)
     Path("mine.py").write_text(f"{source}changed = True\n")
