@@ -70,10 +70,11 @@ def look(run: RunDirectory, say: Progress) -> dict[str, Any]:
         try:
             missing = survey(model, images, preset.method.timesteps)
         except RuntimeError as error:
-            if place_in_own_code(error, run.code) or is_from_library(error):
+            # Of a network of torch's modules alone the traceback has no line; other kinds are no mistake in it.
+            if type(error) is not RuntimeError or place_in_own_code(error, run.code) or is_from_library(error):
                 raise
             size = "×".join(map(str, images.shape[1:]))
-            raise ValueError(f"the network does not take images of {size} (--input): {error}") from error
+            raise ValueError(f"on images of {size} (--input) the network fails: {error}") from error
     result = {
         "neurons": check_neurons(shapes),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),

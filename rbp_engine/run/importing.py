@@ -90,21 +90,28 @@ class _Table:
             raise RunError(f"it has more than {MOST_CURVES} settings")
 
     def take_epochs(self) -> None:
-        """Take a curve of whole epochs, as Lightning logs it, for those of its steps, and of others until its next."""
+        """Take a curve of whole epochs, as Lightning logs it, for the epochs of its steps and of those between them.
+
+        It was logged at the beginning of each epoch if the first step has one, else at its end.
+        """
         points = self.curves.get(_EPOCH, {})
         if not points or not all(number.is_integer() and 0 <= number < LARGEST for _, number in points.values()):
             return
         del self.curves[_EPOCH]
-        epoch = None
-        for step in sorted(self.epochs):
+        epoch, steps = None, sorted(self.epochs)
+        for step in steps if steps[0] in points else reversed(steps):
             if step in points:
                 epoch = int(points[step][1])
             self.epochs[step] = epoch
 
-    def count_epochs_from_1(self, evaluated: Set[int]) -> None:
-        """Count epochs that begin with 0 from 1, unless those of the `evaluated` steps are of complete epochs."""
+    def count_epochs_from_1(self, trained: Set[int], evaluated: Set[int]) -> None:
+        """Count the epochs of training that begin with 0 from 1, unless those of evaluations are complete epochs.
+
+        These are steps with numbers of either kind.
+        """
         known = {step: epoch for step, epoch in sorted(self.epochs.items()) if epoch is not None}
-        if self.from_rbp or min(known.values(), default=1) > 0:  # in a table of rbp they are complete, too
+        first = min((epoch for step, epoch in known.items() if step in trained or not trained), default=1)
+        if self.from_rbp or first > 0:  # in a table of rbp they are complete, too
             return
         training = None
         for step, epoch in known.items():
@@ -331,8 +338,11 @@ def _write(table: _Table, runs: Path, name: str, tags: list[str], path: Path, *,
     """The run of a table, unless it is there."""
     run = RunDirectory(runs / f"imported-{table.identity[:8]}-{table.identity[8:12]}")
     places, scales, notes = _places(table, percent=percent)
-    evaluations = [table.curves[name] for name, (part, _) in places.items() if part in (Part.HELD_OUT, Part.TEST)]
-    table.count_epochs_from_1(frozenset().union(*evaluations))
+    steps: dict[Part, set[int]] = {part: set() for part in Part}
+    for curve, (part, _) in places.items():
+        steps[part].update(table.curves[curve])
+    evaluations = steps[Part.HELD_OUT] | steps[Part.TEST]
+    table.count_epochs_from_1(steps[Part.TRAINING], evaluations)
     if evaluations and not any(table.epochs.values()):
         notes.append("it says no epochs: its evaluations are counted as such")
     result = Imported(

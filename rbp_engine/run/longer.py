@@ -28,14 +28,13 @@ from rbp_engine.run import trust
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import NothingToStart, RunError
 from rbp_engine.run.files import inside
-from rbp_engine.run.files.attempts import Ended, last_attempt, load_attempt, newest_attempt
+from rbp_engine.run.files.attempts import Asked, Ended, last_attempt, load_attempt, newest_attempt
 from rbp_engine.run.files.event_reader import announced_checkpoint
 from rbp_engine.run.files.layout import RunDirectory, by_step, contents, load_json, write_atomic, write_json
 from rbp_engine.run.files.run_json import Resources, load_run_json
 from rbp_engine.run.files.summary import fold, load_summary, write_summary
 from rbp_engine.run.launch import making
 from rbp_engine.run.launch.launch import check_world_size
-from rbp_engine.run.options import AS_USUAL, LaunchOptions
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import judge
 
@@ -65,14 +64,13 @@ def larger_budgets(run: RunDirectory) -> list[str]:
     return time + ([f"guard.max_steps={2 * guard.max_steps}"] if guard.max_steps else [])
 
 
-def go_on(
-    run: RunDirectory, words: Sequence[str], options: LaunchOptions = AS_USUAL
-) -> tuple[RunDirectory, dict[str, Any]]:
+def go_on(run: RunDirectory, words: Sequence[str], asked: Asked | None = None) -> tuple[RunDirectory, dict[str, Any]]:
     """The run that is to go on where these settings are typed, and those that change in its next attempt.
 
     With `epochs=400` it is the fork of that length, which is made unless it exists, else the run itself. Raises
     PresetError for invalid words, NothingToStart if the run is live, and RunError for a setting that cannot change, a
-    shorter length, a run without a checkpoint, or one that would end again at once.
+    shorter length, a run without a checkpoint, one that would end again at once, or for other processes if it is to be
+    started as `asked`.
     """
     overrides, problems = parse_overrides(words)
     if problems:
@@ -90,18 +88,18 @@ def go_on(
             f"{run.id} is made for {was} epochs, and cannot become shorter: "
             f"rbp train --like {run.id} epochs={new.train.epochs}"
         )
-    return _fork(run, new, options), values
+    return _fork(run, new, asked), values
 
 
-def _fork(run: RunDirectory, new: "Preset", options: LaunchOptions) -> RunDirectory:
+def _fork(run: RunDirectory, new: "Preset", asked: Asked | None) -> RunDirectory:
     """The fork of a run that trains for the epochs of `new`; it is made unless it exists."""
     origin, epochs = load_run_json(run), new.train.epochs
     base = run.id.removesuffix(f"-{origin.epochs}") if origin.origin else run.id
     fork = RunDirectory(run.path.with_name(f"{base}-{epochs}"))
     if not os.path.lexists(fork.path):
         step, longer = _step_to_go_on_from(run, new), Override(EPOCHS, epochs, f"epochs={epochs}")
-        if options.resources is not None:
-            check_world_size(run, options.resources, inexact=options.inexact)
+        if asked is not None:
+            check_world_size(run, asked.resources, inexact=asked.inexact)
         history = json.dumps([origin.experiment, origin.epochs, step, epochs])
         described = load_json(run.run_json) | {
             "id": fork.id,
@@ -136,7 +134,7 @@ def _write(run: RunDirectory, fork: RunDirectory, described: dict[str, Any]) -> 
     _bring(run, [*_files_in(run.code), *_files_in(run.tensorboard)], fork)
     _bring(run, [*_files_in(checkpoint), *_files_in(run.best), run.teacher], fork, link=True)
     if number:
-        reason = "made for {origin_epochs} epochs, goes on from step {origin_step} to epoch {epochs}".format(
+        reason = "made for epochs={origin_epochs}, goes on from step {origin_step} to epoch {epochs}".format(
             **described
         )
         ended = Ended("stopped", Cause.REQUEST, visible(reason), described["created"])

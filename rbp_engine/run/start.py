@@ -191,30 +191,18 @@ def begin(
     `launch.start`.
     """
     launchable = _require_trust(run, options.resources)
-    last = launched(run)
     refuse_links(run)
-    resources, gpus = options.resources or last.resources, last.dispatch.gpus
-    if at_once:
-        resources, gpus = dataclasses.replace(resources, devices=()), None
-    elif options.gpus is not None:
-        gpus = one_line(options.gpus)
-    asked = Asked(
-        resources=resources,
-        dispatch=Dispatch(gpus, last.dispatch.retries if options.retries is None else options.retries),
-        changed=last.changed | dict(changed),
-        inexact=options.inexact,
-        from_scratch=options.from_scratch,
-    )
+    asked = _asked(run, options, changed, at_once=at_once)
     _wait_until_settled(run)
     stranded = judge(run).status == "queued"
     if stranded and not is_stranded(run):
         elsewhere = f", not in the queue of this host: if it waits in no other, rbp stop {run.id} first"
         raise NothingToStart(f"{run.id} is queued already{': rbp queue' if entry_of(run) else elsewhere}")
-    device = read_settings(run).get("run.device") or "auto"
+    device = _device(run)
     _refuse_impossible(asked, device)
     if stranded:  # else the queue is not needed, and its directory need not be writable
         take_stranded(run)
-    if gpus is None:
+    if asked.dispatch.gpus is None:
         return _start(launchable, asked, patience_s=patience_s)
     deadline = time.monotonic() + patience_s
     while judge(run).live and time.monotonic() < deadline:
@@ -224,6 +212,27 @@ def begin(
     _enqueue([run], asked, device)
     ensure_dispatcher()
     return None
+
+
+def _asked(run: RunDirectory, options: LaunchOptions, changed: Mapping[str, Any], *, at_once: bool) -> Asked:
+    """How an attempt of a run that is there is to be started: as last time, but for these options."""
+    last = launched(run)
+    resources, gpus = options.resources or last.resources, last.dispatch.gpus
+    if at_once:
+        resources, gpus = dataclasses.replace(resources, devices=()), None
+    elif options.gpus is not None:
+        gpus = one_line(options.gpus)
+    return Asked(
+        resources=resources,
+        dispatch=Dispatch(gpus, last.dispatch.retries if options.retries is None else options.retries),
+        changed=last.changed | dict(changed),
+        inexact=options.inexact,
+        from_scratch=options.from_scratch,
+    )
+
+
+def _device(run: RunDirectory) -> str:
+    return read_settings(run).get("run.device") or "auto"
 
 
 def _require_trust(run: RunDirectory, given: Resources | None) -> Launchable:
@@ -236,7 +245,14 @@ def _require_trust(run: RunDirectory, given: Resources | None) -> Launchable:
     return trust.require_launch(run)
 
 
-def resume(run: RunDirectory, words: Sequence[str] = (), options: LaunchOptions = AS_USUAL, **how: Any) -> StartResult:
+def resume(
+    run: RunDirectory,
+    words: Sequence[str] = (),
+    options: LaunchOptions = AS_USUAL,
+    *,
+    at_once: bool = False,
+    patience_s: float = 0.0,
+) -> StartResult:
     """Go on with a run, or with its fork for settings as `epochs=400`, by `begin` with these options.
 
     Raises what `begin` and `longer.go_on` do.
@@ -248,8 +264,10 @@ def resume(run: RunDirectory, words: Sequence[str] = (), options: LaunchOptions 
     if words:
         _require_trust(run, options.resources)
         refuse_links(run)
-        run, changed = longer.go_on(run, words, options)
-    return StartResult([run], begin(run, options, changed=changed, **how))
+        asked = _asked(run, options, changed, at_once=at_once)
+        _refuse_impossible(asked, _device(run))  # before a fork is made
+        run, changed = longer.go_on(run, words, asked)
+    return StartResult([run], begin(run, options, changed=changed, at_once=at_once, patience_s=patience_s))
 
 
 def _refuse_impossible(asked: Asked, device: str) -> None:

@@ -260,7 +260,8 @@ def _why_inexact(found: Checkpoint, ranks: Ranks, device: torch.device, summary:
                 f"they were: use --nproc {found.world_size}, or allow it with --inexact"
             )
         why.append(
-            f"--nproc {ranks.size} from here on, {found.world_size} before; the run is not what it would have been"
+            f"trained by {found.world_size} processes so far, by {ranks.size} from here on: it is not what it would "
+            "have been"
         )
     if found.device not in ("", device.type):
         why.append(

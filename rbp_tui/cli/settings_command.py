@@ -110,5 +110,5 @@ def _setting(name: str) -> str:
     if name in SHORT_NAMES:
         return name
     name = name.replace("-", "_")
-    known = {info.key for info in fields() if name and name in (info.key, info.key.rpartition(".")[2])}
-    return max(known, default="")  # of several the run's, as of a name
+    known = (info.key for info in fields() if name and "[]" not in info.key)
+    return max((key for key in known if name in (key, key.rpartition(".")[2])), default="")  # `name` is the run's

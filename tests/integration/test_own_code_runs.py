@@ -107,7 +107,7 @@ def test_a_network_of_several_files_is_trained_by_two_processes_resumed_by_one_a
     again = [event for event in rbp.events("first") if event["attempt"] == 2]
     (start,) = [event for event in again if event["kind"] == "run_start"]
     assert (start["step"], start["exact"], start["world_size"]) == (2, False, 1)
-    assert any("--nproc 1 from here on, 2 before" in event.get("message", "") for event in again)
+    assert any("trained by 2 processes so far, by 1 from here on" in event.get("message", "") for event in again)
     done = rbp.summary("first")
     assert (done["status"], done["experiment"]) == ("completed", stopped["experiment"])
     rbp("eval", "first")

@@ -106,7 +106,7 @@ def images_in_memory(splits: DataSplits, opening: Opening) -> Feed:
     """The batches of a run. Raises SettingsError for an augmentation that cannot take these images."""
     data, pixels = opening.data, Pixels(tuple(splits.mean), tuple(splits.deviation))
     by_pil, sides = data.augment_backend == "pil", (splits.train, splits.test)
-    if data.auto_augment and splits.channels != 3 and not by_pil:
+    if data.auto_augment and splits.channels not in ((1, 3) if by_pil else (3,)):
         raise SettingsError(
             f"data.auto_augment is for images of 3 channels; those of {data.name} have {splits.channels}: leave it out"
         )

@@ -67,7 +67,7 @@ def explain(error: BaseException, preset: "Preset | None" = None, *, code: Path,
         reason = _place(error, code) + (f"{name}: {text}" if text else name)
     cause = _cause(error, code, world_size)
     if cause is Cause.ERROR and preset is not None and not error_texts.OF_CUDA.search(text):
-        library, unsupported = is_from_library(error), "has no rule" in text
+        library, unsupported = is_from_library(error), _is_unsupported(error)
         if is_own(preset.model.name):  # made of the modules of others, it has no lines of its own
             cause = Cause.OWN_CODE if library or unsupported else cause
         elif library:
@@ -114,11 +114,13 @@ def _place(error: BaseException, code: Path) -> str:
     place = place_in_own_code(error, code)
     if not place:
         return ""
+    return "" if _is_unsupported(error) else f"{place}: "
+
+
+def _is_unsupported(error: BaseException) -> bool:
     from rbp_engine.spiking.errors import UnsupportedOperation  # loads torch, which the worker does later
 
-    if isinstance(error, UnsupportedOperation):
-        return ""
-    return f"{place}: "
+    return isinstance(error, UnsupportedOperation)
 
 
 def _disk(error: BaseException) -> str:

@@ -64,7 +64,11 @@ class RatesTab(SampledTab[FiringHistory]):
 def accuracy_text(accuracy: AccuracyHistory, number: int, split: str) -> Text:
     """The accuracy after each timestep at one evaluation, and from which on it is close to that after all of them."""
     top1 = accuracy.top1_by_step[number].tolist()
-    each = "   ".join(f"{t}:\N{NO-BREAK SPACE}{fmt.percent(value)}" for t, value in enumerate(top1, start=1))
+    each = "   ".join(
+        f"{t}: {fmt.percent(value)}"
+        for t, value in enumerate(top1, start=1)
+        if len(top1) <= 8 or t & (t - 1) == 0 or t == len(top1)  # of many the powers of two
+    )
     needed = timesteps_needed(top1)
     found = "" if needed is None else f" T needed: {needed}  "
     return Text.assemble((found, "green"), (f" {split} top-1 % after t =  ", "dim"), each)

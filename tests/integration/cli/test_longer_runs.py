@@ -63,3 +63,5 @@ def test_it_is_refused_where_it_makes_no_sense(longer, rbp_here):
     assert "settings are words, without dashes: epochs=6" in rbp("resume", "mine-4", "--epochs", "6", code=2).stderr
     assert "without dashes: run.name=night" in rbp("train", "digits", "--name", "night", code=2).stderr
     assert "mine-4 is complete" in rbp("resume", "mine-4", code=2).stderr
+    assert "at most" in rbp("resume", "mine-4", "epochs=6", "--nproc", "9999", code=2).stderr
+    assert "mine-6" not in [run["id"] for run in rbp.json("ls")]

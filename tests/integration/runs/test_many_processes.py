@@ -148,7 +148,7 @@ def test_a_signal_to_one_rank_preempts_both_and_one_process_goes_on_inexactly(ne
     launch.start(run, Asked(resources=Resources(), inexact=True))
     start = look.first(run, RunStart, attempt=2).body
     assert (start.world_size, start.exact, start.resumed_from) == (1, False, saved)
-    assert "--nproc 1 from here on, 2 before" in look.first(run, WarningRaised, attempt=2).body.message
+    assert "trained by 2 processes so far, by 1 from here on" in look.first(run, WarningRaised, attempt=2).body.message
     assert look.first(run, Metrics, attempt=2).step > int(saved.removeprefix("step-"))
 
 

@@ -106,6 +106,13 @@ def test_a_curve_of_epochs_says_the_epochs_of_its_steps(tmp_path):
     one = only(import_runs(write_events(tmp_path / "begin", range(8), epochs=at_begin), tmp_path / "runs"))
     assert one.notes == () and [event.body.epoch for event in events_of(one.run, Validation)] == [1, 1, 2, 2]
 
+    def at_end(writer: SummaryWriter) -> None:
+        for step in (3, 7):
+            writer.add_scalar("epoch", step // 4, step)
+
+    one = only(import_runs(write_events(tmp_path / "end", range(8), epochs=at_end), tmp_path / "runs"))
+    assert [event.body.epoch for event in events_of(one.run, Validation)] == [1, 1, 2, 2]
+
     def halves(writer: SummaryWriter) -> None:
         writer.add_scalar("epoch", 0.5, 1)
 
@@ -257,6 +264,12 @@ def test_a_table_of_epochs_is_a_run_and_comes_back_as_it_was(tmp_path):
     assert curve.epoch.tolist() == [1, 2, 3, 4, 5]
     (group,) = compare([one.run]).groups
     assert group.last is not None and group.epoch_s is None, "the table has no times"
+
+
+def test_an_evaluation_before_training_is_of_epoch_0(tmp_path):
+    (tmp_path / "a.csv").write_text("epoch,train_loss,test_acc\n0,,0.1\n1,0.5,0.4\n2,0.4,0.5\n")
+    one = only(import_runs(tmp_path / "a.csv", tmp_path / "runs"))
+    assert one.notes == () and [event.body.epoch for event in events_of(one.run, Validation)] == [0, 1, 2]
 
 
 def test_of_epochs_from_0_those_of_evaluations_may_be_complete_ones(tmp_path):

@@ -11,7 +11,15 @@ from rbp_engine.preset import PresetError, load_preset, read_resolved
 from rbp_engine.run import longer, start, trust
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import NothingToStart, RunError
-from rbp_engine.run.files.attempts import AttemptRecord, Ended, claim_attempt, load_attempt, record_end, record_process
+from rbp_engine.run.files.attempts import (
+    Asked,
+    AttemptRecord,
+    Ended,
+    claim_attempt,
+    load_attempt,
+    record_end,
+    record_process,
+)
 from rbp_engine.run.files.events import CheckpointSaved, RunEnd, RunStart, Validation
 from rbp_engine.run.files.inside import Folder
 from rbp_engine.run.files.layout import RunDirectory, write_json
@@ -75,7 +83,7 @@ def test_a_fork_has_what_the_run_has_reached_and_the_run_stays_as_it_was(complet
     assert read_resolved(fork.preset_toml).train.epochs == preset_in_force(fork).train.epochs == 30
     assert summary.called == "own · 10→30 epochs" and summary.created > load_summary(completed).created
     verdict = judge(fork)
-    assert verdict.resumable and verdict.reason == "made for 10 epochs, goes on from step 80 to epoch 30"
+    assert verdict.resumable and verdict.reason == "made for epochs=10, goes on from step 80 to epoch 30"
     assert fork.events().read_bytes() == completed.events().read_bytes()
     assert fork.events().stat().st_ino != completed.events().stat().st_ino  # a copy: it will be appended to
     assert load_attempt(fork, 1).process == load_attempt(completed, 1).process
@@ -93,7 +101,7 @@ def test_a_fork_has_what_the_run_has_reached_and_the_run_stays_as_it_was(complet
 def test_other_processes_than_before_are_refused_before_a_fork_is_made(completed):
     for saved in completed.saved_checkpoints():
         write_json(saved / "manifest.json", {"world_size": 2})
-    one = LaunchOptions(resources=Resources())
+    one = Asked(resources=Resources())
     with pytest.raises(RunError, match="own was trained by 2 processes"):
         go_on(completed, ["epochs=30"], one)
     assert [record.run.id for record in list_runs(completed.path.parent)] == ["own"]

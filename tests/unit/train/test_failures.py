@@ -19,6 +19,7 @@ from rbp_engine.models import create_model
 from rbp_engine.preset.schema import Preset
 from rbp_engine.run.cause import Cause
 from rbp_engine.settings.problems import PresetError
+from rbp_engine.spiking.errors import UnsupportedOperation
 from rbp_engine.train.device import DeviceError
 from rbp_engine.train.errors import CheckpointError, NonFiniteLoss
 from rbp_engine.train.ranks.failures import Ending, explain, is_about_others
@@ -213,7 +214,7 @@ def test_that_a_library_s_network_does_not_take_the_images_is_an_error_of_settin
 
 @pytest.mark.parametrize(("name", "cause"), [("nets.py:plain", Cause.OWN_CODE), ("convnet", Cause.ERROR)])
 def test_what_has_no_rule_is_an_error_of_own_code_if_the_network_is(name, cause):
-    without = TypeError("2 (RReLU): 'rrelu' has no rule for spikes over time")
+    without = UnsupportedOperation("rrelu")
     assert explain(without, preset(model={"name": name}), code=CODE).cause is cause
 
 
