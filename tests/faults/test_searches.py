@@ -3,6 +3,7 @@
 What a driver leaves that is killed at any call is tried in tests/unit/plan/test_search.py.
 """
 
+import contextlib
 from concurrent.futures import ThreadPoolExecutor
 
 import psutil
@@ -45,9 +46,11 @@ def test_a_search_that_is_killed_has_each_trial_once_and_with_the_settings_of_on
     with ThreadPoolExecutor() as pool:  # two commands at once, of which one starts the driver
         started = list(pool.map(start_driver, [asked] * 2, [search] * 2))
     assert sorted(started) == [False, True]
-    wait_for(lambda: len(TrialReader(search).read()) >= search.trials // 2 and dispatcher() is not None, PATIENCE_S)
-    for process in (driver_of(search), dispatcher()):
-        psutil.Process(process.pid).kill()
+    wait_for(lambda: len(TrialReader(search).read()) >= search.trials // 2, PATIENCE_S)
+    alive = wait_for(dispatcher, PATIENCE_S)  # between two trials there may be none
+    for process in (driver_of(search), alive):
+        with contextlib.suppress(psutil.NoSuchProcess):  # a dispatcher ends by itself when its trial has ended
+            psutil.Process(process.pid).kill()
     wait_for(lambda: driver_of(search) is None, PATIENCE_S)
     assert end_of(search) is None and start_driver(asked, search)
     wait_for(lambda: driver_of(search) is None, PATIENCE_S)
