@@ -18,7 +18,6 @@ from rbp_engine.preset.pretrained import TEACHER, digest_of
 from rbp_engine.printable import one_line
 from rbp_engine.report import names
 from rbp_engine.run.cause import Cause
-from rbp_engine.run.files.attempts import most_processes
 from rbp_engine.run.files.events import TEST
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import RunJson, read_run_json
@@ -150,7 +149,7 @@ class Experiment(Generic[AnyRun]):
             )
 
     def remarks(self) -> Iterator[str]:
-        """Notes on runs that go on from shorter ones, have ended early by their guard, or are of several processes."""
+        """Notes on runs that go on from shorter ones, or have ended early by their guard."""
         summaries = [one.summary for one in self.runs]
         first = summaries[0]
         if first.origin:
@@ -162,9 +161,6 @@ class Experiment(Generic[AnyRun]):
         if early:
             ends = ", ".join(f"seed {one.seed} after epoch {one.epoch}" for one in early)
             yield f"early stop: {ends}, of {early[0].epochs}"
-        most = max(most_processes(one.run) for one in self.counting)
-        if most > 1:
-            yield f"memory is that of one of {most} processes"
 
 
 def seed_of(one: AnyRun) -> int:

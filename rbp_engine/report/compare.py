@@ -25,6 +25,7 @@ from rbp_engine.report.collect import (
 from rbp_engine.report.conditions import conditions
 from rbp_engine.report.settings import differing
 from rbp_engine.report.spread import Spread, mean_of_known, paired, spread_of_known
+from rbp_engine.run.files.attempts import most_processes
 from rbp_engine.run.files.layout import RunDirectory
 
 #: Settings that the title of an experiment always shows.
@@ -201,6 +202,8 @@ def _notes(group: Experiment[RecordedRun]) -> Iterable[str]:
     yield from group.remarks()
     if group.runs[0].held_out:
         yield "accuracies are those of held-out data"
+    if (most := max(most_processes(one.run) for one in group.counting)) > 1:
+        yield f"memory is that of one of {most} processes"
 
 
 def _differences(groups: Sequence[Experiment[RecordedRun]]) -> Iterable[Difference]:

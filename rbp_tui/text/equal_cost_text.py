@@ -89,7 +89,9 @@ def _below(equal: EqualCost, width: int) -> Text:
     if equal.seconds is None:
         return Text("\n".join(wrap(NO_SEED, max(1, width))), style="dim")
     parts = [
-        f"{_epochs(equal)}: the last that all have validated" if equal.epochs else "no epoch has been validated by all",
+        f"{_epochs(equal)}: the last that all of a seed have validated"
+        if equal.epochs
+        else "no epoch has been validated by all",
         f"{_time(equal)}: when the fastest of each seed was done; of the others, the newest validation by then",
     ]
     if equal.memory:

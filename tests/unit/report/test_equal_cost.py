@@ -128,7 +128,7 @@ def test_the_table_fits_says_what_the_budgets_are(found):
         shown = equal_cost_text(*found, width)
         assert all(len(line) <= width for line in shown.whole.plain.split("\n"))
         below = " ".join(shown.below.plain.split())
-        assert "epoch 2–3: the last that all have validated" in below and "4s–6s: when the fastest" in below
+        assert "epoch 2–3: the last that all of a seed have validated" in below and "4s–6s: when the fastest" in below
         assert "2.0 GiB: the baseline's peak" in below
     assert "needs 1.5×" in shown.groups[2].plain
     comparison, equal = found
