@@ -59,7 +59,8 @@ class _Damaged(ValueError):
 @dataclass
 class _Table:
     """What files say of one run: the moment (seconds since the epoch) and the number at each step, by curve, and the
-    epoch of each step; `by_epoch`: the steps are epochs. `identity` is a SHA-256 (hexadecimal) of their bytes."""
+    epoch of each step. `by_epoch`: the steps are epochs. `from_rbp`: it is a table of `rbp runs csv`. `identity` is a
+    SHA-256 (hexadecimal) of their bytes."""
 
     curves: defaultdict[str, dict[int, tuple[float, float]]] = field(default_factory=lambda: defaultdict(dict))
     epochs: dict[int, int | None] = field(default_factory=dict)

@@ -8,7 +8,7 @@ import pytest
 
 from rbp_engine.run import track
 from rbp_engine.vocabulary import NETWORKS
-from tests.run_files import end_run
+from tests.run_files import end_run, end_runs_of_a_cell
 
 SCRIPT = """\
 import atexit, sys
@@ -27,13 +27,7 @@ def rbp(rbp_here, tmp_path):
 
 @pytest.fixture
 def runs(tmp_path):
-    """Three seeds of a cell of the paper, a run with another learning rate, and one of another method."""
-    folder = tmp_path / "runs"
-    for seed, last in ((1, 0.95), (2, 0.955), (3, 0.96)):
-        end_run(folder, None, f"seed={seed}", preset="cifar10-resnet18", curve=(0.96, last))
-    end_run(folder, None, "lr=0.05", preset="cifar10-resnet18", curve=(0.91, 0.9))
-    end_run(folder, None, "method=bptt", curve=(0.98, 0.97))
-    return folder
+    return end_runs_of_a_cell(tmp_path / "runs")
 
 
 @pytest.fixture
