@@ -97,8 +97,10 @@ SMOOTH = [
     "x.sin() + x.cos()", "x.clamp_max(0.2)", "torch.erf(x)", "x.abs()", "(x + 50.0).sqrt()", "(x + 50.0).rsqrt()",
     "(x + 50.0).log()", "(x + 50.0).log1p()", "50.0 * (x + 50.0).reciprocal()", "50.0 / (x + 50.0)",
 ]  # fmt: skip
-# The expressions of an operation, by the ranks of its activations without the batch; ANY is all ranks.
+# The expressions of an operation, by the ranks of its activations without the batch: EVERY rank, or ANY that has
+# channels. Rank 0 is a number of each sample.
 ANY = (1, 2, 3)
+EVERY = (0, *ANY)
 EXPRESSIONS = {
     "avg_pool1d": {(2,): ["F.avg_pool1d(x, 2)", "F.avg_pool1d(x, 3, 2, 1)"]},
     "avg_pool2d": {(3,): ["F.avg_pool2d(x, 2)", "F.avg_pool2d(x, 3, stride=2, padding=1, count_include_pad=False)"]},
@@ -110,17 +112,19 @@ EXPRESSIONS = {
     "adaptive_max_pool2d": {(3,): ["F.adaptive_max_pool2d(x, 2)", "F.adaptive_max_pool2d(x, (1, 2))"]},
     "flatten": {(2, 3): ["torch.flatten(x, 1)", "x.flatten(-2)"], (3,): ["x.flatten(start_dim=2)", "x.flatten(1, 2)"]},
     "reshape": {
+        (0,): ["x.reshape(-1, 1)", "torch.reshape(x, (len(x), 1, 1))"],
         (1,): ["x.reshape(x.size(0), 1, -1)", "x.reshape(len(x), -1, 1, 1)"],
         (2,): ["x.reshape(x.shape[0], 1, *x.shape[1:])"],
         (2, 3): ["x.reshape(x.shape[0], -1)"],
         (3,): ["torch.reshape(x, (x.shape[0], x.shape[1], -1))"],
     },
     "view": {
+        (0,): ["x.contiguous().view(-1, 1)"],
         (1,): ["x.contiguous().view(x.size(0), 1, -1)"],
         (2, 3): ["x.contiguous().view(x.size(0), -1)"],
         (3,): ["x.contiguous().view((x.size(0), x.size(1), -1))"],
     },
-    "contiguous": {ANY: ["x.contiguous()"]},
+    "contiguous": {EVERY: ["x.contiguous()"]},
     "mean": {
         (2, 3): ["x.mean(1)", "torch.mean(x, dim=-1)", "x.mean(axis=1)"],
         (3,): ["x.mean((2, 3))", "x.mean(dim=[2, 3], keepdim=True)"],
@@ -128,13 +132,14 @@ EXPRESSIONS = {
     "sum": {(2, 3): ["torch.sum(x, 1, keepdim=True)", "x.sum(-1)"], (3,): ["x.sum((-1, -2))"]},
     "getitem": {
         ANY: ["x[:, 1:]", "x[:, ::2]"],
+        (0,): ["x[:, None]", "x[..., None, None]"],
         (2, 3): ["x[:, 0]", "x[:, :, 1:]"],
         (3,): ["x[:, :, -1]", "x[:, 1:, ::2, -1]"],
     },
     "cat": {ANY: ["torch.cat([x, y], 1)"], (2, 3): ["torch.cat((x, y, x), dim=-1)"]},
-    "add": {ANY: ["x + y", "torch.add(x, y, alpha=0.6)", "x.add(y)", "x + x", "x + w", "w + x", "0.3 + x"]},
-    "sub": {ANY: ["x - y", "torch.sub(x, other=y)", "0.7 - x", "x - w", "torch.sub(w, x)"]},
-    "mul": {ANY: ["0.8 * x", "x * w", "torch.mul(w, x)", "x.mul(-1.3)", "x * y", "0.5 * x.mul(y)"]},
+    "add": {EVERY: ["x + y", "torch.add(x, y, alpha=0.6)", "x.add(y)", "x + x", "x + w", "w + x", "0.3 + x"]},
+    "sub": {EVERY: ["x - y", "torch.sub(x, other=y)", "0.7 - x", "x - w", "torch.sub(w, x)"]},
+    "mul": {EVERY: ["0.8 * x", "x * w", "torch.mul(w, x)", "x.mul(-1.3)", "x * y", "0.5 * x.mul(y)"]},
     "matmul": {
         (1,): ["x @ (0.4 * torch.ones(x.shape[1], 3, dtype=x.dtype))"],
         (2,): ["0.3 * torch.matmul(x, y)", "0.3 * torch.matmul(w.reshape(1, -1), x)", "0.3 * x @ turned(x)"],
@@ -151,8 +156,8 @@ EXPRESSIONS = {
         (2,): ["0.3 * F.conv1d(x, y[:, :, :2]).sum(1, keepdim=True)"],
         (3,): ["0.3 * F.conv2d(x, y[:, :, :2, -2:], padding=1).sum(1, keepdim=True)"],
     },
-    "div": {ANY: ["torch.div(x, 1.6)", "x.div(w)"]},
-    "truediv": {ANY: ["x / 1.4", "x / w"]},
+    "div": {EVERY: ["torch.div(x, 1.6)", "x.div(w)"]},
+    "truediv": {EVERY: ["x / 1.4", "x / w"]},
     "masked_fill": {ANY: ["x.masked_fill(torch.ones(x.shape[-1]).cumsum(0) % 2 == 0, 0.4)"]},
     "group_norm": {
         (2, 3): ["F.group_norm(x, 1, eps=0.1)", "F.group_norm(x, x.shape[1], eps=0.05)"],
@@ -163,30 +168,34 @@ EXPRESSIONS = {
     },
     "normalize": {ANY: ["F.normalize(x + 0.3, dim=1)"], (2, 3): ["F.normalize(0.2 + x, dim=-1)"]},
     "softmax": {ANY: ["x.softmax(-1)", "torch.softmax(x, axis=1)"]},
-    "relu": {ANY: ["F.relu(x)"]},
-    "relu6": {ANY: ["F.relu6(4.0 * x)"]},
-    "leaky_relu": {ANY: ["F.leaky_relu(x, 0.2)"]},
-    "elu": {ANY: ["F.elu(x)"]},
-    "gelu": {ANY: ["F.gelu(x)"]},
-    "silu": {ANY: ["F.silu(x)"]},
-    "mish": {ANY: ["F.mish(x)"]},
-    "sigmoid": {ANY: ["torch.sigmoid(x)", "x.sigmoid()"]},
-    "tanh": {ANY: ["x.tanh()"]},
-    "hardtanh": {ANY: ["F.hardtanh(x, -0.3, 0.6)"]},
-    "hardswish": {ANY: ["F.hardswish(x)"]},
-    "hardsigmoid": {ANY: ["F.hardsigmoid(x)"]},
-    "clamp": {ANY: ["x.clamp(-0.3, 0.6)", "x.clamp(min=0.1)"]},
-    "neg": {ANY: ["-x", "torch.neg(x)"]},
+    "relu": {EVERY: ["F.relu(x)"]},
+    "relu6": {EVERY: ["F.relu6(4.0 * x)"]},
+    "leaky_relu": {EVERY: ["F.leaky_relu(x, 0.2)"]},
+    "elu": {EVERY: ["F.elu(x)"]},
+    "gelu": {EVERY: ["F.gelu(x)"]},
+    "silu": {EVERY: ["F.silu(x)"]},
+    "mish": {EVERY: ["F.mish(x)"]},
+    "sigmoid": {EVERY: ["torch.sigmoid(x)", "x.sigmoid()"]},
+    "tanh": {EVERY: ["x.tanh()"]},
+    "hardtanh": {EVERY: ["F.hardtanh(x, -0.3, 0.6)"]},
+    "hardswish": {EVERY: ["F.hardswish(x)"]},
+    "hardsigmoid": {EVERY: ["F.hardsigmoid(x)"]},
+    "clamp": {EVERY: ["x.clamp(-0.3, 0.6)", "x.clamp(min=0.1)"]},
+    "neg": {EVERY: ["-x", "torch.neg(x)"]},
     "rms_norm": {ANY: ["F.rms_norm(x, x.shape[-1:], eps=0.1)"]},
     "log_softmax": {ANY: ["x.log_softmax(1)", "F.log_softmax(x, -1)"]},
-    "ones_like": {ANY: ["torch.ones_like(x) - x"]},
-    "zeros_like": {ANY: ["x + torch.zeros_like(x)"]},
+    "ones_like": {EVERY: ["torch.ones_like(x) - x"]},
+    "zeros_like": {EVERY: ["x + torch.zeros_like(x)"]},
     "interpolate": {
         (2, 3): ["F.interpolate(x, scale_factor=2)"],
         (3,): ["F.interpolate(x, (3, 5), mode='bilinear')"],
     },
+    "number": {
+        (1,): ["x.mean(1)", "x.sum(-1)", "x[:, 0]"],
+        (2, 3): ["x.flatten(1).mean(1)", "x[(..., *[-1] * (x.ndim - 1))]"],
+    },
     # Functions with the mean slope: of each number, and of the numbers of a row.
-    "smooth": {ANY: SMOOTH},
+    "smooth": {EVERY: SMOOTH},
     "rows": {
         ANY: [
             "(x + 0.3).norm(2, -1, keepdim=True)",
@@ -221,6 +230,7 @@ EXPRESSIONS = {
             "x + x.new_empty(x.shape).fill_(x.numel() / 100) - torch.empty_like(x).fill_(0.1)",
             "x + x.new_tensor(0.2) if x.is_floating_point() and x.is_contiguous() is not None else x",
         ],
+        (0,): ["x.unsqueeze(-1)", "x.t().expand(2, len(x)).t()", "torch.stack([x, y], 1)", "x.flip(0).flip(0)"],
         (1,): [
             "x.t().tile(1, 2).t().narrow(0, 0, len(x))",
             "x.unsqueeze(1).repeat(1, 2, 1)",
@@ -321,10 +331,10 @@ LAYERS = {
     "conv_transpose2d": ((3,), transposed_convolution),
     "linear": (ANY, linear),
     "batch_norm": (ANY, batch_norm),
-    "dropout": (ANY, dropout(nn.Dropout)),
+    "dropout": (EVERY, dropout(nn.Dropout)),
     "dropout1d": ((2,), dropout(nn.Dropout1d)),
     "dropout2d": ((3,), dropout(nn.Dropout2d)),
-    FIRE: (ANY, neuron),
+    FIRE: (EVERY, neuron),
 }
 OPERATIONS = sorted([*EXPRESSIONS, *LAYERS])
 # Drawn more often than once in a round of all: the usual, and what few activations have the rank for.
@@ -334,12 +344,13 @@ OFTEN_BY_WEIGHT = {
     9: ["max_pool1d"],
     6: ["moves", "conv1d", "conv2d", "batch_norm", "dropout1d", "max_pool2d"],
     5: ["avg_pool1d", "adaptive_max_pool1d"],
-    4: ["linear", "adaptive_avg_pool1d", "gelu", "smooth", "conv_transpose1d", "weights"],
-    3: ["add", "interpolate", "adaptive_avg_pool2d", "masked_fill", "clamp", "rows", "maxima", "adaptive_max_pool2d"],
+    4: ["number", "linear", "adaptive_avg_pool1d", "gelu", "smooth", "conv_transpose1d", "weights"],
+    3: ["add", "interpolate", "adaptive_avg_pool2d", "masked_fill", "clamp", "rows", "maxima", "adaptive_max_pool2d",
+        "conv_transpose2d"],
     2: [
         "getitem", "neg", "avg_pool2d", "dropout2d", "mul", "matmul", "einsum", "group_norm", "layer_norm",
         "normalize", "softmax", "relu", "mish", "leaky_relu", "cat", "rms_norm", "log_softmax",
-        "conv_transpose2d", "ones_like", "zeros_like", "elu", "hardswish", "hardsigmoid", "relu6",
+        "ones_like", "zeros_like", "elu", "hardswish", "hardsigmoid", "relu6",
     ],
 }  # fmt: skip
 OFTEN = {name: weight for weight, names in OFTEN_BY_WEIGHT.items() for name in names}
@@ -355,10 +366,10 @@ class Drawing:
         """Apply a random operation to a random node's output, mostly a late one; does nothing if it does not fit."""
         newest = len(self.shapes) - 1
         number = self.random.choice([newest, max(newest - 1, 0), self.random.randint(0, newest)])
-        if self.random.random() < 0.15:
+        rank = len(self.shapes[number])
+        if rank and self.random.random() < 0.15:
             self._residual_block(number)
             return
-        rank = len(self.shapes[number])
         fitting = [operation for operation in OPERATIONS if rank in ranks(operation)]
         [operation] = self.random.choices(fitting, [OFTEN.get(name, 1) for name in fitting])
         if ("max_pool" in operation or operation == "maxima") and not self._is_spikes(number):
@@ -402,6 +413,8 @@ class Drawing:
             self.add(operation, self.add_layer(made), total)
 
     def _to_classes(self, number):
+        if not self.shapes[number]:
+            number = self.add("view", self.add_layer(Apply("x.view(-1, 1)")), number)
         if len(self.shapes[number]) > 1:
             number = self.add("flatten", self.add_layer(Apply("torch.flatten(x, 1)")), number)
         return self.add("linear", self.add_layer(nn.Linear(self.shapes[number][0], CLASSES)), number)
@@ -411,7 +424,7 @@ class Drawing:
             return LAYERS[operation][1](self.random, shape)
         choices = [text for fits, texts in EXPRESSIONS[operation].items() if len(shape) in fits for text in texts]
         expression = self.random.choice(choices)
-        small = self.random.choice([shape, (shape[0], *[1] * (len(shape) - 1)), ()])
+        small = self.random.choice([shape, (*shape[:1], *[1] * (len(shape) - 1)), ()])
         return Apply(expression, self._parameter(small) if re.search(r"\bw\b", expression) else None)
 
     def _parameter(self, shape):
@@ -433,7 +446,7 @@ class Drawing:
             shape = self._shape(layer, *inputs)
         except (RuntimeError, ValueError):
             return False
-        return 1 <= len(shape) <= 3 and 1 <= math.prod(shape) <= 250
+        return len(shape) <= 3 and 1 <= math.prod(shape) <= 250
 
     def _shape(self, layer, *inputs):
         if isinstance(layer, (LIF, nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)):

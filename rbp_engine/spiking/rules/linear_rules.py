@@ -140,7 +140,7 @@ def _reshape(carrier: Carrier, function: Function, args: Arguments, kwargs: Keyw
         return _timeless(carrier, function, args, kwargs)
     shape = (args[1].shape,) if function.__name__ in ("reshape_as", "view_as") else args[1:]
     target = torch.empty(carrier.shape, device="meta").reshape(*shape, **kwargs).shape
-    if len(target) == 2 and target[0] == carrier.shape[0]:
+    if carrier.ndim > 1 and len(target) == 2 and target[0] == carrier.shape[0]:
         return _view(carrier, torch.flatten, (carrier, 1), {})
     return _view(carrier, lambda x: x.reshape(target), (carrier,), {})
 

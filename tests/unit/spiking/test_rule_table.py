@@ -46,6 +46,7 @@ LINEAR = [
     ("flatten", [IMAGE], [], lambda x: x.flatten(0, 1)),
     ("reshape", [IMAGE], [], lambda x: x.reshape(B, -1)),
     ("reshape", [IMAGE], [], lambda x: x.reshape(-1)),
+    ("view", [(B,)], [], lambda x: x.view(-1, 1)),
     ("reshape_as", [IMAGE], [], lambda x: x.reshape_as(torch.empty(B, 8, 18))),
     ("contiguous", [IMAGE], [], lambda x: x.contiguous()),
     ("mean", [IMAGE], [], lambda x: x.mean(dim=[2, 3], keepdim=True)),
