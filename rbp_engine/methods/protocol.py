@@ -184,8 +184,8 @@ class Method(ABC):
                 warn_of_spinning_threads()
             self._checked = weakref.ref(model), model.training
         targets = None if self.distill is None else self.distill.targets(images)
-        reset_state(model)
         with uncompiled_without_autocast(images.device):
+            reset_state(model)
             shown = Input(converted(images, self.precision, model), self.timesteps, is_static(images, time))
             return self._step(model, shown, Objective(self.loss, labels, self.distill, targets), weight)
 
@@ -335,9 +335,9 @@ def predict(
     check_timesteps(timesteps)
     check_images(images, timesteps, time)
     check_neurons(model)
-    reset_state(model)
     sequence = Input(converted(images, precision, model), timesteps, is_static(images, time)).sequence()
     with uncompiled_without_autocast(images.device), _evaluation(model):
+        reset_state(model)
         logits = logits_of(model(sequence), SequenceTensor).steps()
     return full(logits)
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn.utils import spectral_norm
 
-from rbp_engine.methods import METHODS, create_method, reset_state
+from rbp_engine.methods import METHODS, create_method, protocol, reset_state
 from rbp_engine.models import create_model
 from rbp_engine.spiking import LIF, RateTensor, SequenceTensor
 
@@ -183,6 +183,25 @@ def test_threads_that_predict_leave_the_model_and_torch_as_one_does():
             assert torch.equal(found.result(), expected)
     assert all(module.training for module in model.modules())
     assert torch._dynamo.eval_frame._stance == before
+
+
+@pytest.mark.parametrize(("what", "labels"), [("step", (LABELS,)), ("predict", ())])
+def test_no_thread_resets_the_model_while_another_runs_it(what, labels):
+    def may_enter():
+        if entered := protocol._ONE_THREAD.acquire(blocking=False):
+            protocol._ONE_THREAD.release()
+        return entered
+
+    class Watched(LIF):
+        def reset(self):
+            with ThreadPoolExecutor(1) as other:
+                free.append(other.submit(may_enter).result())
+            super().reset()
+
+    free = []
+    model = nn.Sequential(nn.Flatten(), nn.Linear(2 * 8 * 8, 5), Watched(), nn.Linear(5, 3)).double()
+    getattr(create_method("rate_m", T), what)(model, images(), *labels)
+    assert free and not any(free)
 
 
 @pytest.mark.parametrize(("what", "labels"), [("step", (LABELS,)), ("predict", ())])
