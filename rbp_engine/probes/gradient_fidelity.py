@@ -168,9 +168,8 @@ class FidelityProbe(StepProbe):
             read = compare(self._model, self._method, self._images, self._labels)
             self.keep(step, lambda: [self._event(read())])
         except Exception as error:
-            message = (
-                f"gradients are no longer compared with BPTT's (probes.gradients): {error or type(error).__name__}"
-            )
+            why = str(error) or type(error).__name__
+            message = f"gradients are no longer compared with BPTT's (probes.gradients): {why}"
             self.keep(step, lambda: [WarningRaised(visible(message))])
             self._failed = True
 

@@ -31,11 +31,14 @@ def test_an_event_has_the_fidelity_of_the_weights_after_its_step():
     assert event.neuron_error == pytest.approx(list(expected.neuron_error.values()), abs=10**-DIGITS)
 
 
-def test_an_error_ends_the_comparisons_with_one_warning():
+@pytest.mark.parametrize(
+    ("error", "text"), [(ValueError("three\x1b[31m images"), "three"), (ZeroDivisionError(), ": ZeroDivisionError")]
+)
+def test_an_error_ends_the_comparisons_with_one_warning_that_has_its_text_or_its_name(error, text):
     class OnlyInPairs(Drawing):
         def forward(self, x):
             if x.shape[0] == 3:
-                raise ValueError("three\x1b[31m images")
+                raise error
             return super().forward(x)
 
     probe = FidelityProbe(OnlyInPairs(), create_method("rate_m", T), batch(3), every=1)
@@ -43,7 +46,7 @@ def test_an_error_ends_the_comparisons_with_one_warning():
     probe.measure(2)
     [(step, warning)] = probe.take()
     assert step == 1 and isinstance(warning, WarningRaised)
-    assert "probes.gradients" in warning.message and "three" in warning.message and "\x1b" not in warning.message
+    assert "probes.gradients" in warning.message and text in warning.message and "\x1b" not in warning.message
 
 
 @pytest.mark.parametrize(
