@@ -23,7 +23,7 @@ from rbp_engine.run.files import inside
 from rbp_engine.run.files.energy import write_energy
 from rbp_engine.run.files.event_reader import announced_checkpoint, read_events, read_last_events
 from rbp_engine.run.files.events import Metrics, ReachedSoFar, RunStart, Validation, WarningRaised
-from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.layout import RunDirectory, by_step
 from rbp_engine.run.files.summary import Summary
 from rbp_engine.run.phase import Phase
 from rbp_engine.train.build import build_feed, choose_kernel
@@ -219,7 +219,7 @@ def _newest_checkpoint(run: RunDirectory, told: Callable[[str], None]) -> tuple[
     lost = announced if announced and not _is_seen(run, announced, told) else None
     found, skipped = checkpoint.find_newest(run.checkpoints, announced)
     if not os.environ.get(FROM_SCRATCH):
-        if lost and (found is None or found.path.name < lost):
+        if lost and (found is None or by_step(found.path.name) < by_step(lost)):
             raise CheckpointError(
                 f"{lost} was saved and is not in {run.checkpoints}: see whether its disk is mounted and whole, "
                 "then resume. If it is lost, --from-scratch does without it: it resumes from "

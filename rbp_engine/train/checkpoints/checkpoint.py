@@ -384,7 +384,7 @@ def _steps(here: Folder) -> list[str]:
 
 def _prune(here: Folder, newest: str) -> None:
     # Steps later than the newest belong to damaged checkpoints that a resume has skipped.
-    names = [name for name in _steps(here) if name <= newest]
+    names = [name for name in _steps(here) if by_step(name) <= by_step(newest)]
     for name in names[:-KEPT]:
         leftover = f"{name}.pruned.tmp"  # a half-removed folder must not look like a checkpoint
         with contextlib.suppress(OSError):

@@ -18,8 +18,10 @@ import torch
 from torch import nn
 
 from rbp_engine.methods import create_method
+from rbp_engine.run.files.events import CheckpointSaved, Event, to_json
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.pack.archive import weights_problem
+from rbp_engine.train import attempt
 from rbp_engine.train.checkpoints import checkpoint
 from rbp_engine.train.checkpoints.checkpoint import Checkpoint, Progress
 from rbp_engine.train.checkpoints.state import State
@@ -339,8 +341,18 @@ def test_steps_of_more_than_eight_digits_come_last(tmp_path):
         [saved] = save(run.checkpoints, step)
     (run.checkpoints / "step-000000001").mkdir()  # as no run calls it
     assert checkpoint.find_newest(run.checkpoints) == (saved, [])
-    assert [path.name for path in run.saved_checkpoints()] == ["step-99999998", "step-99999999", "step-100000000"]
+    assert [path.name for path in run.saved_checkpoints()] == ["step-99999999", "step-100000000"]
     assert weights_problem("checkpoints/step-100000000/model.safetensors", saved.path / "model.safetensors") == ""
+
+
+def test_a_lost_checkpoint_of_more_than_eight_digits_is_not_taken_for_an_older_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(attempt, "SEEN_WITHIN_S", 0.0)
+    run = RunDirectory(tmp_path)
+    save(run.checkpoints, 99_999_999)
+    run.events().parent.mkdir()
+    run.events().write_text(f"{to_json(Event(0, 1.0, 1, 0, 100_000_000, CheckpointSaved('step-100000000')))}\n")
+    with pytest.raises(CheckpointError, match=r"step-100000000 was saved and is not in .* resumes from step-99999999"):
+        attempt._newest_checkpoint(run, print)
 
 
 def test_another_network_and_another_optimizer_are_an_error_that_names_the_checkpoint(tmp_path):
