@@ -64,13 +64,13 @@ def list_image_folders(root: Path, cache: Path | None = None, test: str = "val")
     missing or empty in one of them.
     """
     kept, sides = _kept_list(root, cache), (SIDES[0], test)
-    listing = _load_listing(root, kept) if kept is not None else None
+    listing = _load_listing(root, sides, kept) if kept is not None else None
     if listing is None:
         folders = _class_folders(root, sides)
         listing = {"classes": np.array(folders, dtype=np.str_)}
         if kept is not None:
             # Read before the names: a change in between makes the list stale, not wrong.
-            listing["changed"] = _times(root, folders)
+            listing["changed"] = _times(root, sides, folders)
         for side in sides:
             listing |= _read_side(root / side, folders)
         if kept is not None:
@@ -202,8 +202,8 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + more
 
 
-def _times(root: Path, classes: Sequence[str]) -> NDArray[np.int64]:
-    folders = [root / side for side in SIDES]
+def _times(root: Path, sides: Sequence[str], classes: Sequence[str]) -> NDArray[np.int64]:
+    folders = [root / side for side in sides]
     folders += [side / name for side in folders for name in classes]
     return np.array([os.stat(folder).st_mtime_ns for folder in folders], dtype=np.int64)  # noqa: PTH116
 
@@ -214,17 +214,14 @@ def _kept_list(root: Path, cache: Path | None) -> Path | None:
     return cache / "listings" / f"{hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]}.npz"
 
 
-def _load_listing(root: Path, kept: Path) -> dict[str, NDArray[Any]] | None:
+def _load_listing(root: Path, sides: Sequence[str], kept: Path) -> dict[str, NDArray[Any]] | None:
     try:
         with open_untrusted(kept) as opened, np.load(opened, allow_pickle=False) as file:
-            listing = {name: file[name] for name in ("classes", "changed", *_arrays())}
-        return listing if np.array_equal(_times(root, listing["classes"].tolist()), listing["changed"]) else None
+            arrays = (f"{side}_{what}" for side in sides for what in ("names", "labels"))
+            listing = {name: file[name] for name in ("classes", "changed", *arrays)}
+        return listing if np.array_equal(_times(root, sides, listing["classes"].tolist()), listing["changed"]) else None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
-
-
-def _arrays() -> list[str]:
-    return [f"{side}_{what}" for side in SIDES for what in ("names", "labels")]
 
 
 def _save_listing(kept: Path, listing: dict[str, Any]) -> None:

@@ -104,6 +104,16 @@ def test_the_second_start_reads_no_names_until_a_folder_has_changed(root, tmp_pa
     assert len(list_image_folders(root, cache).val) == 3 * VAL - 1
 
 
+def test_a_list_whose_test_side_has_another_name_is_kept_as_well(root, tmp_path, monkeypatch):
+    expected = list_image_folders(root, tmp_path / "cache").val
+    (root / "val").rename(root / "test")
+    listed = list_image_folders(root, tmp_path / "cache", test="test").val
+    monkeypatch.setattr(image_folders, "_image_names", None)
+    again = list_image_folders(root, tmp_path / "cache", test="test").val
+    assert listed.names.tolist() == again.names.tolist() == expected.names.tolist()
+    assert Path(again.path(0)).parents[1] == root / "test"
+
+
 def test_a_cache_that_cannot_be_written_is_no_failure(made, tmp_path):
     (tmp_path / "cache").write_text("a file")
     assert len(list_image_folders(made, tmp_path / "cache").train) == 3 * TRAIN
