@@ -423,12 +423,12 @@ async def test_charts_keep_their_view_between_visits(dashboard, show, write_run,
         assert again.session.state.x_axis == "step"
 
 
-async def test_evaluations_are_labelled_by_the_data_that_they_use(shown, dashboard, write_run):
+async def test_evaluations_are_labelled_by_the_data_that_they_use(shown, dashboard, write_run, until):
     run = write_run("run-split")
     run.events().write_text(run.events().read_text().replace('"split": "test"', '"split": "held-out"'))
-    async with shown(run, size=(120, 40)):
-        legends = screen_text(dashboard)
-        assert "● train 0.0250  ╍ validation 0.500" in legends and "● train 97.5  ╍ validation 90.0" in legends
+    async with shown(run, size=(120, 40)) as pilot:
+        for legend in ("● train 0.0250  ╍ validation 0.500", "● train 97.5  ╍ validation 90.0"):
+            await until(pilot, lambda legend=legend: legend in screen_text(dashboard))
 
 
 async def test_a_run_of_another_program_is_shown_over_what_it_has_and_offered_what_can_be_done(dashboard, home, until):

@@ -31,21 +31,22 @@ def test_one_process_is_the_worker_itself_and_several_are_workers_under_torchrun
     )
 
 
-def test_torchrun_understands_its_command_and_its_environment():
+def test_torchrun_understands_its_command_and_its_environment(tmp_path):
     """A name that another version of torch has changed would be ignored silently."""
-    words = worker_command(RUN, Resources(2))[4:]
+    run = RunDirectory(tmp_path / "job")  # torchrun makes the folder for its logs
+    words = worker_command(run, Resources(2))[4:]
     script = f"""
         from torch.distributed.run import config_from_args, parse_args
         config, command, words = config_from_args(parse_args({words!r}))
         print(config.run_id, config.shutdown_timeout, config.signals_to_handle, config.max_restarts, words[1:])
     """
-    environment = os.environ | torchrun_environment(RUN, 1, 0) | {"OMP_NUM_THREADS": "1"}
+    environment = os.environ | torchrun_environment(run, 1, 0) | {"OMP_NUM_THREADS": "1"}
     output = subprocess.run(
         [sys.executable, "-c", "\n".join(line.strip() for line in script.splitlines())],
         env=environment, capture_output=True, text=True, timeout=120, check=True,
     ).stdout  # fmt: skip
     assert output.strip() == (
-        "job 120 SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1,SIGUSR2 0 ['-m', 'rbp_engine.train.worker', '/runs/job']"
+        f"job 120 SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1,SIGUSR2 0 ['-m', 'rbp_engine.train.worker', '{run.path}']"
     )
 
 
