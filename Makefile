@@ -1,10 +1,12 @@
 # `make demo` trains a spiking network and shows it live. `make test` and `make lint` are what CI runs (.ci/run).
 #   VENV=…    where the virtual environment is made (default .venv)
-#   TORCH=…   which of PyTorch's own builds to take: cpu, cu126, cu128, … (default: what pip takes)
+#   TORCH=…   which of PyTorch's own builds to take: cpu, cu126, cu128, … (default: on Linux without a card, cpu; else what
+#             pip takes)
 
 VENV ?= .venv
 PYTHON ?= python3
 TORCH ?=
+BUILDS := https://download.pytorch.org/whl
 BIN := $(VENV)/bin
 
 .PHONY: demo test check alarms faults races hosts slurm fuzz zoo monkey gpu screenshots results results-train install install-dev lint clean
@@ -89,16 +91,28 @@ $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "rbp needs Python 3.11 or newer: make PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-ifneq ($(TORCH),)
-	$(BIN)/python -m pip install torch torchvision --index-url https://download.pytorch.org/whl/$(TORCH)
-endif
 
-$(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
+# The torch of PyPI for Linux has CUDA in it, some GB. A machine without a card gets the CPU's, unless there is a torch
+# already; where PyTorch's index cannot be reached, pip gives up within a minute.
+$(VENV)/.torch: | $(VENV)/bin/python
+ifneq ($(TORCH),)
+	$(BIN)/python -m pip install torch torchvision --index-url $(BUILDS)/$(TORCH)
+else
+	@if [ "$$(uname -s)" = Linux ] && ! nvidia-smi --list-gpus > /dev/null 2>&1 \
+	  && ! $(BIN)/python -c 'import sys, importlib.util; sys.exit(not importlib.util.find_spec("torch"))'; then \
+	  echo 'No card answers nvidia-smi: installing the torch for CPUs (TORCH=cu128 takes one for cards).'; \
+	  $(BIN)/python -m pip install --timeout 15 --retries 1 torch torchvision --index-url $(BUILDS)/cpu \
+	    || echo '$(BUILDS)/cpu does not serve torch here: installing what pip finds, maybe with CUDA.'; \
+	fi
+endif
+	@touch $@
+
+$(VENV)/.installed: pyproject.toml | $(VENV)/.torch
 	@echo 'Installing rbp and what it needs into $(VENV): some minutes, most of them for torch.'
 	$(BIN)/python -m pip install --editable .
 	@touch $@
 
-$(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python
+$(VENV)/.installed-dev: pyproject.toml | $(VENV)/.torch
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@ $(VENV)/.installed
 
