@@ -13,6 +13,7 @@ from rbp_tui.cli.options import SET_UP, Json
 from rbp_tui.cli.output import fail, print_json, print_rich, say, say_methods
 from rbp_tui.cli.presets import files
 from rbp_tui.cli.settings_command import PresetName, Settings, SettingsCommand
+from rbp_tui.text import format as fmt
 from rbp_tui.text.styled import styled
 
 if TYPE_CHECKING:
@@ -23,7 +24,9 @@ def register(app: typer.Typer) -> None:
     group = Typer(
         cls=CommandGroup, name="presets", help="List, show, check, write and compare presets.", no_args_is_help=True
     )
-    group.command("list", epilog="Examples:  rbp presets list   ·   rbp presets list --json | jq '.[].name'")(listing)
+    group.command("list", epilog="Examples:  rbp presets list --all   ·   rbp presets list --json | jq '.[].name'")(
+        listing
+    )
     group.command(
         cls=SettingsCommand,
         epilog="Examples:  rbp presets show cifar10-resnet18 T=6   ·   rbp presets show digits lr=0.05 > mine.toml",
@@ -36,8 +39,13 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, rich_help_panel=SET_UP)
 
 
-def listing(as_json: Json = False) -> None:
-    """List the presets by data set; "paper %" is the published top-1 accuracy for that method and T."""
+def listing(
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also presets whose data is not here; --json always.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """List what can be trained here, by data set; "paper %" is the published top-1 accuracy for that method and T."""
     from rbp_engine.preset import list_presets
     from rbp_tui.cli.presets.tables import list_table, plain_entry
 
@@ -46,10 +54,13 @@ def listing(as_json: Json = False) -> None:
     if as_json:
         print_json(rows)
         return
-    print_rich(list_table(rows))
+    shown = [row for row in rows if everything or row["problems"] or row["data_here"] is not False]
+    print_rich(list_table(shown))
     say_methods()
     if broken := [row["name"] for row in rows if row["problems"]]:
         say("[red]✗[/] what is wrong: rbp presets check {}", shlex.join(broken))
+    if hidden := len(rows) - len(shown):
+        say("[dim]left out, without data here: {} (rbp presets list --all)[/]", fmt.counted(hidden, "preset"))
     if any(row["data_here"] is False for row in rows):
         say("[dim]how to get the data that is not here: rbp data list[/]")
 

@@ -47,7 +47,7 @@ def test_the_list_has_a_line_for_each_preset_and_fits_80_columns(rbp, tmp_path):
     code.parent.mkdir()
     code.write_text("class Own:\n    pass\n")
     (tmp_path / "presets" / "own.toml").write_text(f"extends = 'digits'\nmodel.name = '{code}:Own'\n")
-    done = rbp("list")
+    done = rbp("list", "--all")
     assert done.returncode == 0
     lines = done.stdout.splitlines()
     assert max(map(len, lines)) <= 80
@@ -62,7 +62,17 @@ def test_the_list_has_a_line_for_each_preset_and_fits_80_columns(rbp, tmp_path):
     assert len(lines) == 1 + len(by_name) + len(groups)
     assert by_name["own"].split()[1] == "nets.py:Own"  # and not its path, which may be long
     assert set(by_name) == {row["name"] for row in json.loads(rbp("list", "--json").stdout)}
-    assert "cannot stand in a list on eighty columns" in rbp("list", COLUMNS="200").stdout
+    assert "cannot stand in a list on eighty columns" in rbp("list", "--all", COLUMNS="200").stdout
+
+
+def test_the_list_leaves_presets_without_their_data_out_and_counts_them(rbp):
+    every = json.loads(rbp("list", "--json").stdout)
+    done = rbp("list")
+    shown = {line.split()[0] for line in done.stdout.splitlines() if line.startswith("  ")}
+    assert shown == {row["name"] for row in every if row["data_here"] is not False or row["problems"]}
+    assert "digits" in shown and "broken" in shown and "cifar10-resnet18" not in shown
+    assert f"left out, without data here: {len(every) - len(shown)} presets (rbp presets list --all)" in done.stderr
+    assert "left out" not in rbp("list", "--all").stderr
 
 
 def test_the_list_as_json(rbp):
