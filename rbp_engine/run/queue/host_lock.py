@@ -85,8 +85,8 @@ def be_dispatcher() -> Lease | None:
         return lease.try_take(path)
 
 
-def dispatcher() -> Process | None:
-    """This host's dispatcher; None if there is none. Raises RunError."""
-    path = host_directory(make=False) / DISPATCHER
+def dispatcher(host: Path | None = None) -> Process | None:
+    """The dispatcher of this host, or of the one with that folder; None if there is none. Raises RunError."""
+    path = (host or host_directory(make=False)) / DISPATCHER
     with usable(path):
         return lease.holder(path)

@@ -1,7 +1,6 @@
 """State changes of a run in the queue: it waits, fails to start, is withdrawn, or is removed."""
 
 import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 
 from rbp_engine import lease
@@ -13,7 +12,7 @@ from rbp_engine.run.files.layout import RunDirectory, is_called
 from rbp_engine.run.files.stop_request import PLAIN, StopRequest
 from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.queue.entries import entries_elsewhere, entry_of, read_queue
-from rbp_engine.run.queue.host_lock import DISPATCHER, LOCK, locked, usable
+from rbp_engine.run.queue.host_lock import LOCK, dispatcher, locked, usable
 from rbp_engine.run.status.status import judge
 
 # For what it waits, a device or the end of a pause, changes with every other run: the queue knows it.
@@ -56,35 +55,33 @@ def withdraw(run: RunDirectory, request: StopRequest = PLAIN) -> bool:
 
 def is_stranded(run: RunDirectory) -> bool:
     """Whether a run waits in a queue that no dispatcher serves: that of another host, or of this one's earlier name."""
-    with _stranding(run) as found:
-        return bool(found)
+    return bool(_unserved(run))
 
 
 def take_stranded(run: RunDirectory) -> None:
-    """Take a stranded run out of its queue and mark it `stopped`, so that it can be queued here."""
-    with locked(), _stranding(run) as found:
+    """Take a stranded run out of its queue and mark it `stopped`, so that it can be queued here.
+
+    The lock of that queue is enough: a dispatcher that starts there meanwhile changes nothing without it.
+    """
+    with locked(), contextlib.ExitStack() as leases:
+        mine = []
+        for path, _ in entries_elsewhere(run):
+            with usable(path):
+                lock = lease.try_take(path.parent.parent / LOCK)
+            if lock is not None:  # else somebody is changing it
+                leases.callback(lock.release)
+                mine.append(path)
+        found = [path for path in _unserved(run) if path in mine]
         if found:
             write_status(run, "stopped", "the queue in which it waited is not served any more", Cause.REQUEST)
         for path in found:
             path.unlink(missing_ok=True)
 
 
-@contextlib.contextmanager
-def _stranding(run: RunDirectory) -> Iterator[list[Path]]:
-    """Of a run that waits, and not here, the files of its entries on other hosts where no dispatcher is alive, and
-    nobody changes the queue, until the end of the block."""
-    found = []
-    with contextlib.ExitStack() as leases:
-        for path, _ in entries_elsewhere(run):
-            with usable(path):
-                taken = [lease.try_take(path.parent.parent / name) for name in (DISPATCHER, LOCK)]
-            for one in taken:
-                if one is not None:
-                    leases.callback(one.release)
-            if None not in taken:
-                found.append(path)
-        waits = judge(run).status == "queued" and entry_of(run) is None
-        yield found if waits else []
+def _unserved(run: RunDirectory) -> list[Path]:
+    """Of a run that waits, and not here, the files of its entries on other hosts where no dispatcher is alive."""
+    found = [path for path, _ in entries_elsewhere(run) if dispatcher(path.parent.parent) is None]
+    return found if judge(run).status == "queued" and entry_of(run) is None else []
 
 
 def drop(run: RunDirectory) -> None:

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rbp_engine import lease
 from rbp_engine.run import control, start
 from rbp_engine.run.errors import NothingToStart, RunError
 from rbp_engine.run.files.attempts import Asked
@@ -178,6 +179,38 @@ def test_what_the_queue_cannot_note_is_an_error_with_its_place() -> None:
         path.mkdir()
         with pytest.raises(RunError, match=f"cannot use .*{path.name}, where runs of this host wait"):
             change()
+
+
+@pytest.fixture
+def elsewhere(make_run):
+    """A run that waits in the queue of another host, and the folder of that host."""
+    run = make_run("job", status="queued")
+    entry = new_entry(run, Asked(dispatch=Dispatch("none")))
+    write_entry(entry)
+    host = host_directory().with_name("box2")
+    (host / "queue").mkdir(parents=True)
+    entry.path.rename(host / "queue" / entry.name)
+    return run, host
+
+
+def test_to_ask_whether_a_run_is_stranded_takes_no_lock_and_a_dispatcher_may_start_there_meanwhile(elsewhere):
+    run, host = elsewhere
+    assert transitions.is_stranded(run)
+    assert [path.name for path in host.iterdir()] == ["queue"]
+    (host / "lock").touch()
+    somebody = lease.try_take(host / "lock")
+    transitions.take_stranded(run)  # not while somebody changes that queue
+    assert somebody is not None and list(host.glob("queue/*"))
+    somebody.release()
+    serves = lease.try_take(host / "dispatcher.lock")
+    assert serves is not None and not transitions.is_stranded(run)
+    transitions.take_stranded(run)
+    assert judge(run).status == "queued"
+    serves.release()
+    (host / "dispatcher.lock").unlink()
+    transitions.take_stranded(run)
+    assert judge(run).status == "stopped" and not list(host.glob("queue/*"))
+    assert sorted(path.name for path in host.iterdir()) == ["lock", "queue"]
 
 
 class FullDisk(io.StringIO):
