@@ -51,7 +51,8 @@ class Lease:
         if self._descriptor is not None:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._descriptor, 0)
-            os.close(self._descriptor)
+            with contextlib.suppress(OSError):  # what it says may be late news of a write; it is closed all the same
+                os.close(self._descriptor)
         elif _read(_exclusive(self._path), self._folder) == here():
             _unlink(_exclusive(self._path), self._folder)
 

@@ -33,6 +33,7 @@ from rbp_engine.run.options import AS_USUAL, LaunchOptions
 from rbp_engine.run.queue.devices import pool_of_this_machine
 from rbp_engine.run.queue.entries import entries_of, entry_of, has_entries, new_entry, write_entry
 from rbp_engine.run.queue.host_lock import dispatcher, host_directory, locked
+from rbp_engine.run.queue.observe import DISPATCHER_LOG
 from rbp_engine.run.queue.transitions import WAITS, drop, is_stranded, take_stranded
 from rbp_engine.run.request import MOST_NODES, MOST_PROCESSES, MOST_RETRIES, LaunchRequest
 from rbp_engine.run.status import processes
@@ -321,7 +322,7 @@ def ensure_dispatcher() -> None:
         # A dispatcher looks for entries under this lock before it exits, so one that is alive now will see these.
         if dispatcher() is not None:
             return
-    _reap(in_background(host_directory() / "dispatcher.log", DISPATCHER))
+    _reap(in_background(host_directory() / DISPATCHER_LOG, DISPATCHER))
 
 
 def _reap(process: "subprocess.Popen[bytes]") -> None:

@@ -140,12 +140,12 @@ def where_queued(queued: "QueuedRun") -> str:
         return f"on {', '.join(queued.devices)}" if queued.devices else ""
     if queued.paused:
         return "paused"
+    if queued.trouble:
+        return queued.trouble
     if queued.starts:
         return queued.verdict.reason if queued.restarted else "starts in a moment"
     if queued.behind:
         return f"behind {', '.join(map(short_id, queued.behind))}"
-    if queued.trouble:
-        return queued.trouble
     held = ", ".join(f"{short_id(run)} has {device}" for device, run in queued.held.items())
     return held if queued.takes == 1 else f"needs {queued.takes}; {held}"
 

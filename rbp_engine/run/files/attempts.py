@@ -86,7 +86,7 @@ def newest_attempt(run: RunDirectory) -> int:
     """The number of the newest attempt that was claimed, 0 for none. Raises RunError if that is not known."""
     number = 0
     with unreadable_refused(run.attempts):
-        while _is_there(run.attempt(number + 1)):
+        while is_there(run.attempt(number + 1)):
             number += 1
     return number
 
@@ -176,7 +176,7 @@ def _replace(run: RunDirectory, record: AttemptRecord) -> None:
     _memo.write(run.attempt(record.attempt), asdict(record), run.path)
 
 
-def _is_there(path: Path) -> bool:
+def is_there(path: Path) -> bool:
     """Whether anything has this name. Raises OSError if that is not known."""
     try:
         os.stat(path, follow_symlinks=False)  # noqa: PTH116  # a Path takes twice as long

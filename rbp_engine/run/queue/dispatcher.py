@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from rbp_engine.errors import UserError
+from rbp_engine.lease import Lease
 from rbp_engine.printable import one_line, visible
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
@@ -27,7 +29,7 @@ from rbp_engine.run.queue.holds import INHERITED, Holds
 from rbp_engine.run.queue.hooks import MODULE as HOOKS
 from rbp_engine.run.queue.hooks import given
 from rbp_engine.run.queue.host_lock import be_dispatcher, host_directory, locked
-from rbp_engine.run.queue.observe import DispatcherMemory, QueueLook, job_of
+from rbp_engine.run.queue.observe import DISPATCHER_LOG, ITSELF, WORKS, DispatcherMemory, QueueLook, job_of
 from rbp_engine.run.queue.schedule import RETRY_AFTER_S, Action, JobSchedule, QueuedJob, Step
 from rbp_engine.run.queue.transitions import WAITS
 from rbp_engine.run.status.status import judge
@@ -45,6 +47,27 @@ class Dispatcher:
         self._holds = Holds()
         self._children: list[subprocess.Popen[bytes]] = []
         self._logged: dict[str, str] = {}
+
+    def goes_on(self, lease: Lease) -> bool:
+        """Look once; False if there is nothing left to do, and then the lease is anybody's.
+
+        What a disk or a server refuses now, as one in the network does for a while, is tried again in the next look.
+        """
+        said = WORKS
+        try:
+            self.look()
+            with locked():
+                if not has_entries():
+                    lease.release()
+                    return False
+        except (OSError, ImportError, UserError) as error:
+            said = f"tries again, it cannot go on: {error}"
+        self.say(said)
+        return True
+
+    def say(self, text: str) -> None:
+        """Log a line about the dispatcher itself, for `dispatcher_trouble`."""
+        self._log("", ITSELF, text)
 
     def look(self) -> None:
         """Look once at everything for which something may have to be done, and do it.
@@ -216,20 +239,21 @@ def main() -> None:
     lease = be_dispatcher()
     if lease is None:
         return
-    log = home / "dispatcher.log"
+    log = home / DISPATCHER_LOG
     if log.exists() and log.stat().st_size > LARGEST_LOG:
         os.truncate(log, 0)
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # names and reasons may contain anything
     dispatcher = Dispatcher()
-    while True:
-        began = time.process_time()
-        dispatcher.look()
-        took = time.process_time() - began
-        with contextlib.suppress(RunError), locked():  # if somebody has the queue for long, it stays
-            if not has_entries():
-                lease.release()
-                return
-        time.sleep(max(POLL_S, 20.0 * took))  # with hundreds of entries, still leave the cores to training
+    dispatcher.say(WORKS)
+    began = time.process_time()
+    try:
+        while dispatcher.goes_on(lease):
+            took = time.process_time() - began
+            time.sleep(max(POLL_S, 20.0 * took))  # with hundreds of entries, still leave the cores to training
+            began = time.process_time()
+    except Exception as error:  # a fault of rbp's own, which another look would find again
+        dispatcher.say(f"has ended by {type(error).__name__}: {error}; {log} says where")
+        raise
 
 
 if __name__ == "__main__":

@@ -12,13 +12,14 @@ from typing import Any
 
 from rbp_engine.codec import Count, Integer, Seconds, convert_verbatim
 from rbp_engine.owners import make_private
-from rbp_engine.run.files.attempts import Asked
+from rbp_engine.run.files.attempts import Asked, is_there
 from rbp_engine.run.files.file_memo import FileMemo
 from rbp_engine.run.files.layout import RunDirectory, checked_object, write_atomic
 from rbp_engine.run.files.run_json import Dispatch
 from rbp_engine.run.queue.devices import Device
 from rbp_engine.run.queue.host_lock import host_directory, usable
 from rbp_engine.run.status import processes
+from rbp_engine.untrusted_files import NotAFile, TooLarge
 
 QUEUE = "queue"
 
@@ -68,11 +69,12 @@ class Entry(Asked):
 
 @dataclass(frozen=True)
 class DamagedEntry:
-    """An invalid entry and the reason `why`; `id` is that of its run, from the name of the file."""
+    """An entry that is invalid, or `unread` for now, and the reason `why`; `id` is that of its run, from its name."""
 
     path: Path
     id: str
     why: str
+    unread: bool = False
 
 
 def queue_directory() -> Path:
@@ -122,8 +124,9 @@ def entries() -> list[Entry]:
 
 
 def has_entries() -> bool:
-    """Whether there is a valid entry; reads no more files than it must."""
-    return any(isinstance(_read(Path(one.path)), Entry) for one in _files())
+    """Whether there is an entry that is valid, or may be; reads no more files than it must."""
+    found = (_read(Path(one.path)) for one in _files())
+    return any(one.unread if isinstance(one, DamagedEntry) else one is not None for one in found)
 
 
 def entries_of(runs: Collection[RunDirectory]) -> list[Entry]:
@@ -157,11 +160,12 @@ def holders(known: Iterable[Entry]) -> dict[str, Entry]:
 
 
 def _files() -> list[os.DirEntry[str]]:
-    """The files of the queue, in the order of their names."""
-    if not host_directory(make=False).is_dir():
-        return []
-    with os.scandir(queue_directory()) as found:
-        return sorted((one for one in found if one.name.endswith(".json")), key=lambda one: one.name)
+    """The files of the queue, in the order of their names. Raises RunError."""
+    with usable(host_directory(make=False)):
+        if not is_there(host_directory(make=False)):
+            return []
+        with os.scandir(queue_directory()) as found:
+            return sorted((one for one in found if one.name.endswith(".json")), key=lambda one: one.name)
 
 
 def _id_in(name: str) -> str:
@@ -176,10 +180,10 @@ def _read(path: Path) -> Entry | DamagedEntry | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        why = error.strerror or ""
+        unread = not isinstance(error, (NotAFile, TooLarge))
+        return DamagedEntry(path, _id_in(path.name), error.strerror or "", unread)
     except ValueError as error:
-        why = str(error)
-    return DamagedEntry(path, _id_in(path.name), why)
+        return DamagedEntry(path, _id_in(path.name), str(error))
 
 
 def _parse(content: bytes) -> Entry:

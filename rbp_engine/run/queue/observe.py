@@ -5,6 +5,8 @@ The queue as users see it is made from the same: the place of each run and what 
 
 import contextlib
 import functools
+import os
+import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -13,16 +15,23 @@ from pathlib import Path
 from rbp_engine.errors import UserError
 from rbp_engine.printable import one_line
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.files.attempts import newest_begun
+from rbp_engine.run.files.attempts import is_there, newest_begun
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.queue.devices import Card, Device, Pool, pool_here, pool_of_this_machine, read_cards
 from rbp_engine.run.queue.entries import Entry, holders, read_queue
 from rbp_engine.run.queue.holds import held_by_others
-from rbp_engine.run.queue.host_lock import host_directory
+from rbp_engine.run.queue.host_lock import host_directory, usable
 from rbp_engine.run.queue.schedule import JobSchedule, QueuedJob, World
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import Verdict, judge
+from rbp_engine.untrusted_files import open_untrusted
+
+DISPATCHER_LOG = "dispatcher.log"
+END_OF_LOG = 2**16  # bytes
+#: How its log calls the dispatcher, where other lines have the id of a run, and what it says when all is well.
+ITSELF, WORKS = "the dispatcher", "is at work"
+ABOUT_ITSELF = re.compile(rf"^\S+ \S+ {ITSELF}: (.+)$", re.MULTILINE)
 
 
 @dataclass
@@ -43,8 +52,20 @@ def pause_file() -> Path:
 
 
 def is_paused() -> bool:
-    """Whether the whole queue is paused."""
-    return pause_file().exists()
+    """Whether the whole queue is paused. Raises RunError."""
+    with usable(pause_file()):
+        return is_there(pause_file())
+
+
+def dispatcher_trouble() -> str:
+    """What keeps the dispatcher of this host from its work, or has ended it; "" if its log knows of nothing."""
+    try:
+        with open_untrusted(host_directory(make=False) / DISPATCHER_LOG) as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - END_OF_LOG))
+            said = ABOUT_ITSELF.findall(file.read().decode(errors="replace"))
+    except OSError:
+        return ""
+    return f"{ITSELF} {one_line(said[-1])}" if said and said[-1] != WORKS else ""
 
 
 class QueueLook:
@@ -156,8 +177,8 @@ class QueuedRun:
 
     `position` numbers waiting runs from 1, and is 0 for a run that has started. `devices` are those that it has
     claimed. It `takes` this many. `behind` names the runs ahead of a waiting one that wait for the same devices, `held`
-    the holder of each taken device of its pool; `trouble` says why it has no pool. `paused`: the whole queue is.
-    `starts`: it has what it needs. `restarted`: that is after a fault.
+    the holder of each taken device of its pool; `trouble` says why it has no pool, or that nobody starts it.
+    `paused`: the whole queue is. `starts`: it has what it needs. `restarted`: that is after a fault.
     """
 
     run: RunDirectory
@@ -190,7 +211,7 @@ class DeviceUse:
 def queued_runs() -> list[QueuedRun]:
     """Every run that is monitored or waits on this host, as the dispatcher would decide now: the waiting ones last, the
     first to start first."""
-    memory, around = DispatcherMemory(), QueueLook()
+    memory, around, trouble = DispatcherMemory(), QueueLook(), dispatcher_trouble()
     schedule = JobSchedule(around.world)
     actions = [schedule.decide(job_of(entry, memory, around)) for entry in around.entries]
     given = {key: one.job.entry.run.id for one in actions for key in one.devices}
@@ -216,7 +237,7 @@ def queued_runs() -> list[QueuedRun]:
                 waits and around.world.paused,
                 waits and (action.starts or claims_all),
                 entry.retried > 0,
-                around.pool(entry).trouble if waits else "",
+                (around.pool(entry).trouble or trouble) if waits else "",
             )
         )
     return sorted(found, key=lambda queued: queued.position)

@@ -5,9 +5,12 @@ Most workers here have a damaged preset: they are real, but end before they load
 
 import contextlib
 import json
+import multiprocessing
 import os
+import resource
 import signal
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -29,14 +32,16 @@ from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.launch import launch
 from rbp_engine.run.options import LaunchOptions
 from rbp_engine.run.queue import arrange, transitions
-from rbp_engine.run.queue.dispatcher import POLL_S
+from rbp_engine.run.queue.dispatcher import POLL_S, Dispatcher, main
 from rbp_engine.run.queue.entries import entries, entry_of, holders, new_entry, read_queue, write_entry
 from rbp_engine.run.queue.hooks import run_hooks
 from rbp_engine.run.queue.host_lock import LOCK, dispatcher, host_directory, locked
+from rbp_engine.run.queue.observe import DISPATCHER_LOG, dispatcher_trouble, queued_runs
 from rbp_engine.run.queue.start_queued import start_queued
 from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import Verdict, judge
+from rbp_tui.text.run_text import where_queued
 from tests.run_files import write_attempt
 from tests.waiting import wait_for
 
@@ -143,6 +148,37 @@ def test_the_process_that_started_a_run_does_not_remain_as_a_zombie(submit):
     wait_for(lambda: judge(run).status == "running")
     process = dispatcher()
     wait_for(lambda: not psutil.Process(process.pid).children())
+
+
+def test_a_dispatcher_that_can_open_no_file_for_a_while_says_so_and_goes_on(submit):
+    (run,) = submit(1)
+    process = wait_for(dispatcher)
+    _, most = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (3, most))
+    wait_for(lambda: "Too many open files" in queued_runs()[0].trouble)
+    arrange.set_paused(False)
+    assert where_queued(queued_runs()[0]).startswith("the dispatcher tries again, it cannot go on: ")
+    resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (most, most))
+    assert settled(run) == ["failed"]
+    assert dispatcher_trouble() == ""
+
+
+def test_a_dispatcher_that_has_ended_by_a_fault_says_so_until_another_is_at_work(submit, monkeypatch):
+    (run,) = submit(1)
+    wait_for(dispatcher)
+    kill_dispatcher()
+    with monkeypatch.context() as patch:
+        patch.setattr(Dispatcher, "look", lambda self: 1 // 0)
+        log = (host_directory() / DISPATCHER_LOG).open("a")
+        ends = multiprocessing.get_context("fork").Process(target=lambda: (setattr(sys, "stdout", log), main()))
+        ends.start()
+        ends.join(60)
+    assert ends.exitcode == 1
+    arrange.set_paused(False)
+    said = "the dispatcher has ended by ZeroDivisionError: integer division or modulo by zero; "
+    assert where_queued(queued_runs()[0]).startswith(said)
+    start.ensure_dispatcher()
+    assert settled(run) == ["failed"] and dispatcher_trouble() == ""
 
 
 def test_damaged_and_hostile_runs_do_not_block_the_others(submit, machine):

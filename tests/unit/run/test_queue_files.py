@@ -29,6 +29,7 @@ from rbp_engine.run.queue.entries import (
     DamagedEntry,
     Entry,
     entries,
+    has_entries,
     new_entry,
     queue_directory,
     read_queue,
@@ -70,6 +71,16 @@ def test_an_entry_with_a_value_of_a_wrong_type_is_set_aside_and_can_be_removed()
     assert transitions.discard("another") == []
     assert transitions.discard("0a1b") == [found.id]
     assert read_queue() == ([good], [])
+
+
+def test_an_entry_that_cannot_be_read_now_is_waited_for_and_one_that_is_damaged_is_not():
+    entry = put()
+    entry.path.write_text("{")
+    assert not has_entries()
+    entry.path.unlink()
+    entry.path.symlink_to(entry.path)
+    (found,) = read_queue()[1]
+    assert found.why == "Too many levels of symbolic links" and has_entries()
 
 
 TEXTS = st.sampled_from(["", "lots", "/runs", "a\0b", "\ud800", "=", "key"])
