@@ -63,8 +63,8 @@ def plan_pruning(record: RunRecord, *, keep_best: bool, keep_last: bool) -> Prun
     return Pruning(run, removed, tuple(sorted(kept)), frees, why_more)
 
 
-def prune(pruning: Pruning) -> None:
-    """Remove what the plan says, for good.
+def prune(pruning: Pruning) -> int:
+    """Remove what the plan says, for good; the bytes that it frees.
 
     Raises RunError if the run has been started since, or something cannot be removed; Untrusted if it is another
     user's.
@@ -85,6 +85,7 @@ def prune(pruning: Pruning) -> None:
             if leftover != name:
                 here.rename(name, leftover)  # a half-removed folder must not look like a checkpoint
             here.remove(leftover)
+    return pruning.frees
 
 
 def _folders(run: RunDirectory) -> list[str]:

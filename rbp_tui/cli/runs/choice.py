@@ -1,18 +1,25 @@
 """Arguments that name runs, and a run as JSON."""
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence, Sized
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 
+from rbp_engine.errors import UserError
 from rbp_engine.settings.machine import runs_directory
 from rbp_tui.cli import completion
+from rbp_tui.cli.output import print_json, say
+from rbp_tui.cli.trust import once_trusted
 
 if TYPE_CHECKING:
     from rbp_engine.run.files.layout import RunDirectory
     from rbp_engine.run.store.store import RunRecord
+
+T = TypeVar("T")
+Result = TypeVar("Result")
 
 
 def _one(offers: Callable[..., object]) -> Any:
@@ -77,9 +84,37 @@ def select(words: list[str], runs_dir: Path | None, *, archived: bool = False) -
     return select_runs(runs_directory(runs_dir), words, archived=archived)
 
 
-def one_or_several(found: list[Any]) -> Any:
-    """What a command prints as JSON of the runs that it was given: of one run the object itself, else a list."""
-    return found[0] if len(found) == 1 else found
+def on_each(chosen: Sequence[T], action: Callable[[T], Result], *, trust: bool = False) -> tuple[list[Result], int]:
+    """What an action gives on each of the chosen runs, once it is trusted, and the exit code.
+
+    No run waits for another: of several, one that refuses says why, and the exit code is 1. A single one raises that.
+    """
+    results, reasons = [], dict[str, None]()
+    for one in chosen:
+        try:
+            results.append(once_trusted(functools.partial(action, one), trust=trust))
+        except UserError as error:
+            if len(chosen) == 1:
+                raise
+            if str(error) not in reasons:
+                say("[red]{}[/]", error)
+            reasons[str(error)] = None
+    return results, 1 if reasons else 0
+
+
+def for_each(
+    chosen: Sequence[T], action: Callable[[T], Result], *, trust: bool = False, as_json: bool = False
+) -> NoReturn:
+    """The end of a command that does this `on_each`, and prints what it gives as JSON."""
+    results, code = on_each(chosen, action, trust=trust)
+    if as_json:
+        print_json(results)
+    raise typer.Exit(code)
+
+
+def one_or_several(found: list[Any], chosen: Sized) -> Any:
+    """What a command prints as JSON of the runs that were chosen: of one run the object itself, else a list."""
+    return found[0] if len(chosen) == 1 else found
 
 
 def as_plain(record: "RunRecord") -> dict[str, Any]:

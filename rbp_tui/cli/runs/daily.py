@@ -2,18 +2,16 @@
 
 import codecs
 import contextlib
-import functools
 import os
 import sys
 import time
 from dataclasses import asdict, replace
 from itertools import chain
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rbp_engine.errors import UserError
 from rbp_engine.printable import keep_colours, unfinished
 from rbp_engine.settings.machine import runs_directory
 from rbp_engine.untrusted_files import NotAFile, open_untrusted
@@ -32,12 +30,16 @@ from rbp_tui.cli.options import (
     given_options,
 )
 from rbp_tui.cli.output import print_json, print_part, say
-from rbp_tui.cli.runs.choice import LiveRuns, Run, find, one_or_several, select
+from rbp_tui.cli.runs.choice import LiveRuns, Run, find, on_each, one_or_several, select
 from rbp_tui.cli.runs.queue import waiting
 from rbp_tui.cli.settings_command import SettingsCommand
-from rbp_tui.cli.trust import Trust, once_trusted
+from rbp_tui.cli.trust import Trust
 from rbp_tui.text import format as fmt
 from rbp_tui.text.run_text import status_text
+
+if TYPE_CHECKING:
+    from rbp_engine.run.files.layout import RunDirectory
+    from rbp_engine.run.start import StartResult
 
 MOST_AT_ONCE = 4 * 2**20  # bytes of a log
 
@@ -138,19 +140,25 @@ def stop(
     gone = [word for word, ids in damaged.items() if ids and not any((place / name).is_dir() for name in ids)]
     chosen = waiting([word for word in runs if word not in gone], runs_dir)
     chosen = [run for run in chosen if judge(run).live] or chosen
-    ended = []
-    for run in () if now else chosen:
+
+    def ask(run: "RunDirectory") -> "RunDirectory":
         control.require_live(run)
-        once_trusted(functools.partial(control.request_stop, run), trust=trust)
+        control.request_stop(run)
         if not as_json:
             say("[dim]asked {} to stop[/]", run.id)
-    for run in chosen:
-        verdict = once_trusted(functools.partial(control.kill if now else control.wait_for_end, run), trust=trust)
-        ended.append({"id": run.id} | asdict(verdict))
+        return run
+
+    def end(run: "RunDirectory") -> dict[str, object]:
+        verdict = control.kill(run) if now else control.wait_for_end(run)
         if not as_json:
             say("{} {}{}", status_text(verdict.shown_status), run.id, f": {verdict.reason}" if verdict.reason else "")
+        return {"id": run.id} | asdict(verdict)
+
+    asked, refused = (chosen, 0) if now else on_each(chosen, ask, trust=trust)
+    ended, code = on_each(asked, end, trust=trust)
     if as_json:
-        print_json(one_or_several(ended))
+        print_json(one_or_several(ended, chosen))
+    raise typer.Exit(refused or code)
 
 
 def resume(
@@ -194,19 +202,15 @@ def resume(
     runs = select([word for word in words if word not in settings], runs_dir)
     if not runs:
         raise typer.BadParameter(f"which run? rbp resume RUN {' '.join(settings)}")
-    results, code = [], 0
-    for run in runs:
-        try:
-            waits = (gpus or launched(run).dispatch.gpus or "auto") if len(runs) > 1 else gpus
-            its = given_options(gpus=waits, retries=retries, inexact=inexact, from_scratch=from_scratch)
-            if nproc is not None:
-                its = replace(its, resources=replace(launched(run).resources, processes=nproc))
-            results.append(once_trusted(functools.partial(start.resume, run, settings, its), trust=trust))
-        except UserError as error:
-            if len(runs) == 1:
-                raise
-            say("[red]{}[/]", error)
-            code = 1
+
+    def go_on(run: "RunDirectory") -> "StartResult":
+        waits = (gpus or launched(run).dispatch.gpus or "auto") if len(runs) > 1 else gpus
+        its = given_options(gpus=waits, retries=retries, inexact=inexact, from_scratch=from_scratch)
+        if nproc is not None:
+            its = replace(its, resources=replace(launched(run).resources, processes=nproc))
+        return start.resume(run, settings, its)
+
+    results, code = on_each(runs, go_on, trust=trust)
     if results:
         started = replace(results[0], runs=[run for one in results for run in one.runs])
         code = follow_started(started, detach=detach, as_json=as_json) or code

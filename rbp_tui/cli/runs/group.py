@@ -1,6 +1,5 @@
 """`rbp runs`: annotate, export, remove and restore runs."""
 
-import functools
 import shlex
 import sys
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from rbp_tui.cli import completion
 from rbp_tui.cli.command_group import CommandGroup, Typer
 from rbp_tui.cli.options import KEEP, Json, RunsDir
 from rbp_tui.cli.output import console, print_json, print_lines, print_rich, say
-from rbp_tui.cli.runs.choice import Run, Runs, SomeRuns, Yes, find, select
+from rbp_tui.cli.runs.choice import Run, Runs, SomeRuns, Yes, find, for_each, select
 from rbp_tui.cli.runs.columns import Columns, named_settings
 from rbp_tui.cli.runs.packing import pack, unpack
 from rbp_tui.cli.runs.prune import prune
@@ -40,8 +39,7 @@ def archive(
     """
     from rbp_engine.run.files.annotations import read_annotations, set_archived
 
-    chosen = select(runs, runs_dir, archived=undo)
-    for run in chosen:
+    def put(run: "RunDirectory") -> dict[str, object]:
         same = read_annotations(run).archived is not undo
         if not same:
             set_archived(run, archived=not undo)
@@ -51,8 +49,9 @@ def archive(
             say("{} is listed again", run.id)
         elif not as_json:
             say("archived {}; rbp runs archive --undo {} brings it back", run.id, run.id)
-    if as_json:
-        print_json([{"id": run.id, "archived": not undo} for run in chosen])
+        return {"id": run.id, "archived": not undo}
+
+    for_each(select(runs, runs_dir, archived=undo), put, as_json=as_json)
 
 
 def register(app: typer.Typer) -> None:
@@ -106,16 +105,16 @@ def tag(
     named, added, removed = tag_words(words)
     if not named:
         raise typer.BadParameter("name a run: rbp runs tag RUN +TAG")
-    shown = {}
-    for directory in _tagged(words, named, runs_dir):
+
+    def change(run: "RunDirectory") -> dict[str, object]:
         if added or removed:
-            change_tags(directory, added, removed)
-        shown[directory.id] = list(record(directory).tags)
-    if as_json:
-        print_json([{"id": run_id, "tags": tags} for run_id, tags in shown.items()])
-        return
-    for run_id, tags in shown.items():
-        print_rich(styled("{}  {}", run_id, " ".join(tags) or styled("[dim]no tags[/]")), soft_wrap=True)
+            change_tags(run, added, removed)
+        tags = list(record(run).tags)
+        if not as_json:
+            print_rich(styled("{}  {}", run.id, " ".join(tags) or styled("[dim]no tags[/]")), soft_wrap=True)
+        return {"id": run.id, "tags": tags}
+
+    for_each(_tagged(words, named, runs_dir), change, as_json=as_json)
 
 
 def _tagged(words: list[str], plain_words: Sequence[str], runs_dir: Path | None) -> "list[RunDirectory]":
@@ -168,7 +167,6 @@ def rm(
     runs_dir: RunsDir = None,
 ) -> None:
     """Move runs that have ended to the trash, from where rbp runs restore brings them back."""
-    from rbp_engine.run.errors import RunError
     from rbp_engine.run.status.status import judge
     from rbp_engine.run.store import trash
 
@@ -181,17 +179,18 @@ def rm(
         say("deleted {}", fmt.counted(once_trusted(lambda: trash.empty_trash(place, entries), trust=trust), "run"))
         return
     directories = select(runs or [], runs_dir)
-    if live := [directory.id for directory in directories if judge(directory).live]:
-        raise RunError(f"still running: {', '.join(live)}; stop them first: rbp stop RUN")
-    if now:
-        _ask([directory.id for directory in directories], yes=yes)
-    for directory in directories:
+    if now and (ended := [directory.id for directory in directories if not judge(directory).live]):
+        _ask(ended, yes=yes)
+
+    def remove(directory: "RunDirectory") -> None:
         if now:
-            once_trusted(functools.partial(trash.remove_run, directory), trust=trust)
+            trash.remove_run(directory)
             say("removed {}", directory.id)
         else:
-            moved = once_trusted(functools.partial(trash.move_to_trash, directory), trust=trust)
+            moved = trash.move_to_trash(directory)
             say("moved {} to the trash; rbp runs restore {} brings it back", directory.id, moved.run.id)
+
+    for_each(directories, remove, trust=trust)
 
 
 def restore(
@@ -212,14 +211,14 @@ def restore(
     from rbp_tui.cli.runs.table import trash_plain, trash_table
 
     directory = runs_directory(runs_dir)
-    restored = []
-    for reference in runs or ():
-        restored.append(once_trusted(functools.partial(trash.restore, directory, reference), trust=trust).id)
-        say("restored {}", restored[-1])
+
+    def bring_back(reference: str) -> str:
+        restored = trash.restore(directory, reference).id
+        say("restored {}", restored)
+        return restored
+
     if runs:
-        if as_json:
-            print_json(restored)
-        return
+        for_each(runs, bring_back, trust=trust, as_json=as_json)
     entries = trash.list_trash(directory)
     if as_json:
         print_json([trash_plain(entry) for entry in entries])

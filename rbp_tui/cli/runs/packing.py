@@ -8,7 +8,7 @@ import typer
 from rbp_engine.settings.machine import runs_directory
 from rbp_tui.cli.options import Json, RunsDir
 from rbp_tui.cli.output import print_json, say
-from rbp_tui.cli.runs.choice import Runs, select
+from rbp_tui.cli.runs.choice import Runs, for_each, select
 from rbp_tui.cli.trust import Trust, once_trusted
 from rbp_tui.text import format as fmt
 
@@ -47,16 +47,16 @@ def pack(
     into = output if output is not None and (output.suffix != ".zip" or output.is_dir()) else None
     if len(directories) > 1 and output is not None and into is None:
         raise typer.BadParameter(f"-o {output} is one file, and there are {len(directories)} runs: name a folder")
-    packed = []
-    for directory in directories:
+
+    def write_one(directory: "RunDirectory") -> dict[str, Any]:
         file = output if output is not None and into is None else (into or Path()) / f"{directory.id}.zip"
         made = write(directory, file, weights)
         size = file.stat().st_size
         if not as_json:
             say("packed {}: {} files, {}: {}", directory.id, made.files, fmt.size(size), file)
-        packed.append(_plain(directory, made) | {"weights": weights, "file": str(file), "size": size})
-    if as_json:
-        print_json(packed)
+        return _plain(directory, made) | {"weights": weights, "file": str(file), "size": size}
+
+    for_each(directories, write_one, as_json=as_json)
 
 
 def unpack(

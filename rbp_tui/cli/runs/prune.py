@@ -1,6 +1,5 @@
 """`rbp runs prune`: remove checkpoints by a rule; shows first what would go."""
 
-import functools
 import sys
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -9,8 +8,8 @@ import typer
 from rbp_engine.run.files.layout import short_id
 from rbp_tui.cli.options import Json, RunsDir
 from rbp_tui.cli.output import cell, print_json, print_rich, say
-from rbp_tui.cli.runs.choice import Runs, Yes, select
-from rbp_tui.cli.trust import Trust, once_trusted
+from rbp_tui.cli.runs.choice import Runs, Yes, on_each, select
+from rbp_tui.cli.trust import Trust
 from rbp_tui.text import format as fmt
 from rbp_tui.text.run_text import status_text
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
+    from rbp_engine.run.files.layout import RunDirectory
     from rbp_engine.run.store.prune import Pruning
     from rbp_engine.run.store.store import RunRecord
 
@@ -42,10 +42,13 @@ def prune(
     from rbp_engine.run.store.prune import prune as remove
     from rbp_engine.run.store.store import record
 
-    records = [record(run) for run in select(runs, runs_dir)]
     best, last = keep in ("best", "both"), keep in ("last", "both")
-    plans = [plan_pruning(one, keep_best=best, keep_last=last) for one in records]
-    going = [(plan, one) for plan, one in zip(plans, records, strict=True) if plan.removed]
+
+    def plan_one(run: "RunDirectory") -> "tuple[Pruning, RunRecord]":
+        return plan_pruning(found := record(run), keep_best=best, keep_last=last), found
+
+    planned, code = on_each(select(runs, runs_dir), plan_one)
+    plans, going = [plan for plan, _ in planned], [one for one in planned if one[0].removed]
     size, count = fmt.size(sum(plan.frees for plan, _ in going)), fmt.counted(len(going), "run")
     if as_json:
         shown = ("removed", "kept", "frees", "why_more")
@@ -53,15 +56,15 @@ def prune(
     else:
         _show(plans, going)
     if not going:
-        return
+        raise typer.Exit(code)
     if not yes and not sys.stdin.isatty():
         say("{} in {}; --yes removes that", size, count)
-        return
+        raise typer.Exit(code)
     if not yes:
         typer.confirm(f"Remove checkpoints of {count}, {size}, for good?", abort=True, err=True)
-    for plan, _ in going:
-        once_trusted(functools.partial(remove, plan), trust=trust)
-    say("removed {} in {}", size, count)
+    done, refused = on_each(going, lambda one: remove(one[0]), trust=trust)
+    say("removed {} in {}", fmt.size(sum(done)), fmt.counted(len(done), "run"))
+    raise typer.Exit(refused or code)
 
 
 def _show(plans: "Sequence[Pruning]", going: "Sequence[tuple[Pruning, RunRecord]]") -> None:

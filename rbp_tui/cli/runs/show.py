@@ -1,14 +1,17 @@
 """`rbp show` and `rbp compare`: what is known of runs, and how they differ."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rbp_tui.cli import completion
 from rbp_tui.cli.options import JUDGE, LOOK, Json, RunsDir
 from rbp_tui.cli.output import console, print_json, print_rich, say
-from rbp_tui.cli.runs.choice import Runs, find, one_or_several, select
+from rbp_tui.cli.runs.choice import Runs, find, on_each, one_or_several, select
 from rbp_tui.text.styled import styled
+
+if TYPE_CHECKING:
+    from rbp_engine.run.files.layout import RunDirectory
 
 
 def register(app: typer.Typer) -> None:
@@ -47,16 +50,19 @@ def show(
         raise typer.BadParameter("--epoch needs --layers: it chooses among their samples")
     from rbp_tui.cli.runs import show_view
 
-    shown = []
-    for number, run in enumerate(select(runs, runs_dir)):
-        if number and not as_json:
+    chosen = select(runs, runs_dir)
+
+    def view(run: "RunDirectory") -> dict[str, Any]:
+        if run != chosen[0] and not as_json:
             print_rich("")
         if layers:
-            shown.append(show_view.layers(run, epoch, as_json=as_json))
-        else:
-            shown.append((show_view.why if why else show_view.everything)(run, as_json=as_json))
+            return show_view.layers(run, epoch, as_json=as_json)
+        return (show_view.why if why else show_view.everything)(run, as_json=as_json)
+
+    shown, code = on_each(chosen, view)
     if as_json:
-        print_json(shown if why else one_or_several(shown))
+        print_json(shown if why else one_or_several(shown, chosen))
+    raise typer.Exit(code)
 
 
 def compare(
