@@ -36,7 +36,6 @@ from rbp_engine.run.queue.host_lock import dispatcher, host_directory, locked
 from rbp_engine.run.queue.observe import DISPATCHER_LOG
 from rbp_engine.run.queue.transitions import WAITS, drop, is_stranded, take_stranded
 from rbp_engine.run.request import MOST_NODES, MOST_PROCESSES, MOST_RETRIES, LaunchRequest
-from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import LOST_AFTER_S, judge
 from rbp_engine.run.store.run_settings import read_settings
 from rbp_engine.run.trust import Launchable, TrustedPreset
@@ -209,7 +208,6 @@ def begin(
     while judge(run).live and time.monotonic() < deadline:
         time.sleep(0.2)
     launch.refuse_unless_ended(run)
-    processes.refuse_remaining(run)
     _enqueue([run], asked, device)
     ensure_dispatcher()
     return None

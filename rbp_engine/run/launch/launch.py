@@ -14,7 +14,7 @@ from rbp_engine import os_process
 from rbp_engine.os_process import Alive
 from rbp_engine.preset.own_code import all_files, inside_a_run, names_of_code
 from rbp_engine.run import trust
-from rbp_engine.run.errors import NothingToStart, RunError
+from rbp_engine.run.errors import NothingToStart, RunError, cannot
 from rbp_engine.run.files import inside
 from rbp_engine.run.files.attempts import (
     Asked,
@@ -34,7 +34,7 @@ from rbp_engine.run.launch.environment import TO_THE_LAST_BIT, worker_defaults
 from rbp_engine.run.launch.held_signals import signals_held
 from rbp_engine.run.launch.torchrun import launcher_log, torchrun_environment, worker_command
 from rbp_engine.run.status import processes
-from rbp_engine.run.status.status import LOST_AFTER_S, judge
+from rbp_engine.run.status.status import LOST_AFTER_S, judge, record_verdict
 from rbp_engine.run.teacher import copy_teacher
 from rbp_engine.run.writer import write_run
 
@@ -241,8 +241,7 @@ def _claim_attempt(run: RunDirectory, record: Callable[[int], AttemptRecord], le
         before = load_attempt(run, newest)
         if not before.begun and (claimant := _starter_of(before)):
             raise NothingToStart(f"{run.id} is being started by {claimant} at this moment")
-        refuse_unless_ended(run, begun=before.begun)
-        processes.refuse_remaining(run, leave_s)
+        refuse_unless_ended(run, begun=before.begun, leave_s=leave_s)
     try:
         claim_attempt(run, record(newest + 1))
     except FileExistsError:
@@ -252,13 +251,18 @@ def _claim_attempt(run: RunDirectory, record: Callable[[int], AttemptRecord], le
     return newest + 1
 
 
-def refuse_unless_ended(run: RunDirectory, *, begun: bool = True) -> None:
-    """Raise NothingToStart if a run is complete, or if it is live and its newest attempt has `begun`."""
+def refuse_unless_ended(run: RunDirectory, *, begun: bool = True, leave_s: float | None = None) -> None:
+    """Raise NothingToStart if a run is complete, or if it is live and its newest attempt has `begun`; RunError if it
+    has processes left. An attempt that could not say how it ended, as a killed one, gets its record here."""
     verdict = judge(run)
     if begun and verdict.live and verdict.status != "queued":
         raise NothingToStart(f"{run.id} is {verdict.status} already: rbp watch {run.id}")
     if verdict.status == "completed":
         raise NothingToStart(f"{run.id} is complete: rbp resume {run.id} epochs=N trains it for longer")
+    processes.refuse_remaining(run, leave_s)
+    if not verdict.live:
+        with cannot(f"record how {run.id} has ended"):
+            record_verdict(run, verdict)
 
 
 def _starter_of(record: AttemptRecord) -> str:

@@ -18,10 +18,10 @@ from pathlib import Path
 
 from rbp_engine.errors import UserError
 from rbp_engine.lease import Lease
-from rbp_engine.printable import one_line, visible
+from rbp_engine.printable import one_line
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.files.attempts import Ended, last_attempt, newest_begun, record_end
+from rbp_engine.run.files.attempts import last_attempt, newest_begun
 from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.queue.devices import Card, Pool, read_cards
 from rbp_engine.run.queue.entries import Entry, entry_of, has_entries, holders, read_queue, write_entry
@@ -32,7 +32,7 @@ from rbp_engine.run.queue.host_lock import be_dispatcher, host_directory, locked
 from rbp_engine.run.queue.observe import DISPATCHER_LOG, ITSELF, WORKS, DispatcherMemory, QueueLook, job_of
 from rbp_engine.run.queue.schedule import RETRY_AFTER_S, Action, JobSchedule, QueuedJob, Step
 from rbp_engine.run.queue.transitions import WAITS
-from rbp_engine.run.status.status import judge
+from rbp_engine.run.status.status import judge, record_verdict
 
 POLL_S = 0.5
 READ_CARDS_EVERY_S = 2.0
@@ -147,9 +147,7 @@ class Dispatcher:
             case Step.LAUNCH:
                 self._launch(entry, action.devices)
             case Step.RECORD_FAULT:
-                verdict = judge(run)
-                ended = Ended(verdict.status, verdict.cause, visible(verdict.reason), time.time())
-                record_end(run, newest_begun(run), ended)
+                record_verdict(run, judge(run))
             case Step.COUNT_RETRY:
                 later = time.time() + RETRY_AFTER_S
                 write_entry(replace(entry, after=newest_begun(run), retried=entry.retried + 1, not_before=later))

@@ -9,8 +9,9 @@ import time
 from dataclasses import dataclass
 
 from rbp_engine.os_process import Alive, is_alive
+from rbp_engine.printable import visible
 from rbp_engine.run.cause import Cause
-from rbp_engine.run.files.attempts import last_attempt
+from rbp_engine.run.files.attempts import Ended, last_attempt, newest_begun, record_end
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.stop_request import read_stop_request
 from rbp_engine.run.files.summary import Summary, read_summary
@@ -93,6 +94,15 @@ def judge(run: RunDirectory, summary: Summary | None = None, now: float | None =
         request = read_stop_request(run)
         return Verdict("stopping", f"{request.sentence}: it saves after its step, and ends")
     return Verdict(summary.status, summary.reason)
+
+
+def record_verdict(run: RunDirectory, verdict: Verdict) -> None:
+    """Record that the newest attempt that has begun has ended like this, unless its end is known.
+
+    Raises RunError if its record is damaged, OSError.
+    """
+    if number := newest_begun(run):
+        record_end(run, number, Ended(verdict.status, verdict.cause, visible(verdict.reason), time.time()))
 
 
 def stall_patience_s(summary: Summary) -> float:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from rbp_engine import lease
 from rbp_engine.run import control, start
 from rbp_engine.run.errors import NothingToStart, RunError
-from rbp_engine.run.files.attempts import Asked
+from rbp_engine.run.files.attempts import Asked, read_attempts
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
 from rbp_engine.run.files.run_json import Dispatch, Resources
 from rbp_engine.run.launch import launch
@@ -166,6 +166,20 @@ def test_a_run_whose_entry_is_gone_is_queued_again_once_it_is_stopped(make_run, 
     monkeypatch.setattr(launch, "worker_command", lambda run, resources: ["true"])
     worker = start.begin(run)
     assert worker is not None and worker.wait() == 0
+
+
+@pytest.mark.parametrize("gpus", [None, "none"])
+def test_an_attempt_that_was_killed_has_its_end_recorded_once_the_run_is_started_again(
+    make_run, ended_pid, monkeypatch, gpus
+):
+    run = make_run("job", attempt={"pid": ended_pid})
+    lost = judge(run)
+    assert lost.status == "lost" and read_attempts(run)[0].ended is None
+    monkeypatch.setattr(launch, "worker_command", lambda run, resources: ["true"])
+    monkeypatch.setattr(start, "ensure_dispatcher", lambda: None)
+    start.begin(run, LaunchOptions(gpus=gpus))
+    ended = read_attempts(run)[0].ended
+    assert (ended.status, ended.reason, ended.cause) == ("lost", lost.reason, lost.cause)
 
 
 @pytest.mark.parametrize("state", ["/proc/nowhere", ""], ids=["no state", "no lock"])
