@@ -13,7 +13,7 @@ import os
 import shlex
 import stat
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -64,13 +64,20 @@ def larger_budgets(run: RunDirectory) -> list[str]:
     return time + ([f"guard.max_steps={2 * guard.max_steps}"] if guard.max_steps else [])
 
 
-def go_on(run: RunDirectory, words: Sequence[str], asked: Asked | None = None) -> tuple[RunDirectory, dict[str, Any]]:
+def go_on(
+    run: RunDirectory,
+    words: Sequence[str],
+    asked: Asked | None = None,
+    require_trust: Callable[[], object] = lambda: None,
+) -> tuple[RunDirectory, dict[str, Any]]:
     """The run that is to go on where these settings are typed, and those that change in its next attempt.
 
-    With `epochs=400` it is the fork of that length, which is made unless it exists, else the run itself. Raises
-    PresetError for invalid words, NothingToStart if the run is live, and RunError for a setting that cannot change, a
-    shorter length, a run without a checkpoint, one that would end again at once, or for other processes if it is to be
-    started as `asked`.
+    With `epochs=400` it is the fork of that length, which is made unless it exists, else the run itself. Once nothing
+    else prevents that, `require_trust` may.
+
+    Raises PresetError for invalid words, NothingToStart if the run is live, and RunError for a setting that cannot
+    change, a shorter length, a run without a checkpoint, one that would end again at once, or for other processes if it
+    is to be started as `asked`.
     """
     overrides, problems = parse_overrides(words)
     if problems:
@@ -88,10 +95,10 @@ def go_on(run: RunDirectory, words: Sequence[str], asked: Asked | None = None) -
             f"{run.id} is made for {was} epochs, and cannot become shorter: "
             f"rbp train --like {run.id} epochs={new.train.epochs}"
         )
-    return _fork(run, new, asked), values
+    return _fork(run, new, asked, require_trust), values
 
 
-def _fork(run: RunDirectory, new: "Preset", asked: Asked | None) -> RunDirectory:
+def _fork(run: RunDirectory, new: "Preset", asked: Asked | None, require_trust: Callable[[], object]) -> RunDirectory:
     """The fork of a run that trains for the epochs of `new`; it is made unless it exists."""
     origin, epochs = load_run_json(run), new.train.epochs
     base = run.id.removesuffix(f"-{origin.epochs}") if origin.origin else run.id
@@ -100,6 +107,7 @@ def _fork(run: RunDirectory, new: "Preset", asked: Asked | None) -> RunDirectory
         step, longer = _step_to_go_on_from(run, new), Override(EPOCHS, epochs, f"epochs={epochs}")
         if asked is not None:
             check_world_size(run, asked.resources, inexact=asked.inexact)
+        require_trust()
         history = json.dumps([origin.experiment, origin.epochs, step, epochs])
         described = load_json(run.run_json) | {
             "id": fork.id,

@@ -7,6 +7,7 @@ run or sees one waiting starts it.
 """
 
 import dataclasses
+import functools
 import os
 import shutil
 import subprocess
@@ -261,11 +262,11 @@ def resume(
         larger = " ".join(longer.larger_budgets(run))
         raise RunError(f"the budget of {run.id} is used up: rbp resume {run.id} {larger}")
     if words:
-        _require_trust(run, options.resources)
+        refuse_other_program(run)
         refuse_links(run)
         asked = _asked(run, options, changed, at_once=at_once)
         _refuse_impossible(asked, _device(run))  # before a fork is made
-        run, changed = longer.go_on(run, words, asked)
+        run, changed = longer.go_on(run, words, asked, functools.partial(_require_trust, run, options.resources))
     return StartResult([run], begin(run, options, changed=changed, at_once=at_once, patience_s=patience_s))
 
 

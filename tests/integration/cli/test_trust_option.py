@@ -6,6 +6,8 @@ from contextlib import closing
 
 import pytest
 
+from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.summary import write_status
 from tests.run_files import create_own
 from tests.terminal import Terminal
 
@@ -38,6 +40,15 @@ def test_without_a_terminal_it_is_refused_and_at_one_the_user_is_asked(rbp, unpa
     assert not (unpacked.parents[1] / "trace").exists()
     code, seen = answered(rbp, "y", "eval", "own")
     assert (code, "own has no checkpoint of its last weights" in seen) == (1, True)
+
+
+def test_a_resume_with_settings_that_it_refuses_asks_for_no_trust(rbp, unpacked):
+    assert "error lr=0.5 cannot change when a run goes on" in rbp("resume", "own", "lr=0.5", code=2).stderr
+    write_status(RunDirectory(unpacked), "stopped")
+    assert "error own has no checkpoint to go on from" in rbp("resume", "own", "epochs=400", code=2).stderr
+    (unpacked / "checkpoints" / "step-00000010").mkdir(parents=True)
+    assert REFUSED in rbp("resume", "own", "epochs=400", code=2).stderr
+    assert [path.name for path in unpacked.parent.iterdir()] == ["own"]
 
 
 def test_trust_says_so_without_a_terminal_and_for_good(rbp, unpacked):
