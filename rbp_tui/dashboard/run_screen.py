@@ -1,5 +1,6 @@
 """The verbs of runs: what a screen does with the runs that are chosen on it."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import ClassVar
@@ -17,11 +18,12 @@ from rbp_engine.run.files.annotations import (
     tag_words,
 )
 from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.status.processes import processes_by_run
 from rbp_engine.run.store.store import RunRecord
 from rbp_engine.run.store.trash import move_to_trash, restore
 from rbp_tui.dashboard.dialogs import Ask, Confirm
 from rbp_tui.dashboard.screen_base import DashboardScreen
-from rbp_tui.dashboard.verbs import BY_NAME, Verb, has_settings
+from rbp_tui.dashboard.verbs import BY_NAME, Verb, has_settings, may_kill, may_resume
 from rbp_tui.text.format import counted
 from rbp_tui.text.run_text import named
 
@@ -55,13 +57,18 @@ class RunScreen(DashboardScreen):
         """Whether to offer a verb of runs."""
         return verb.may is not None and any(map(verb.may, self.targets))
 
-    def fitting(self, name: str) -> list[RunDirectory]:
-        """The targets of which a verb may be done; if there are none, the user sees why."""
+    def fitting(self, name: str, may: Callable[[RunRecord], bool] | None = None) -> list[RunDirectory]:
+        """The targets of which a verb may be done, where `may` decides if it is given; the user sees which are not."""
         verb, targets = BY_NAME[name], self.targets
-        found = [record.run for record in targets if verb.may is None or verb.may(record)]
-        if targets and not found:
+        may = may or verb.may
+        found = [record.run for record in targets if may is None or may(record)]
+        left = [record for record in targets if record.run not in found]
+        statuses = ", ".join(sorted({record.verdict.shown_status for record in left}))
+        if left and found:
+            longer = "; alone they train for longer" if name == "resume" and "completed" in statuses else ""
+            self.notify(f"{verb.does} leaves out {counted(len(left), 'run')}: {statuses}{longer}", markup=False)
+        elif left:
             are = f"{targets[0].run.id} is" if len(targets) == 1 else f"all {len(targets)} runs are"
-            statuses = ", ".join(sorted({record.verdict.shown_status for record in targets}))
             statuses += "; Enter shows why" if name == "resume" and "failed" in statuses else ""
             self.notify(f"nothing to {verb.does}: {are} {statuses}", severity="warning", markup=False)
         return found
@@ -79,8 +86,9 @@ class RunScreen(DashboardScreen):
 
     @work
     async def action_kill(self) -> None:
-        """End the runs at once, after a question."""
-        if runs := self.fitting("kill"):
+        """End the runs at once, and what processes ended ones have left, after a question."""
+        left = await asyncio.to_thread(processes_by_run)
+        if runs := self.fitting("kill", lambda one: may_kill(one, RunDirectory(one.run.path.resolve()) in left)):
             whose = "its" if len(runs) == 1 else "the"
             text = f"Kill {named(runs)}? What came after {whose} last checkpoint is lost."
             if await self.app.push_screen_wait(Confirm(text, "kill")):
@@ -88,10 +96,10 @@ class RunScreen(DashboardScreen):
 
     def action_resume(self) -> None:
         """Go on with the runs from their newest checkpoints; with completed ones for more epochs."""
-        runs = self.fitting("resume")
-        resumable = [record.run for record in self.targets if record.verdict.resumable and record.run in runs]
+        resumable = [record for record in self.targets if may_resume(record) and record.verdict.resumable]
+        runs = self.fitting("resume", resumable.__contains__ if resumable else None)
         if resumable:
-            self.act_on(resumable, start.resume, lambda which: f"resuming {which}")
+            self.act_on(runs, start.resume, lambda which: f"resuming {which}")
         elif runs:
             self._train_longer(runs)
 
@@ -197,12 +205,10 @@ class RunScreen(DashboardScreen):
         if ended := self.fitting("trash"):
             together: list[RunDirectory] = []
             self.session.moved.append((together, lambda run: restore(self.session.runs, run.id)))
-            live = len(self.targets) - len(ended)
-            rest = f"; {counted(live, 'run')} still going, stop or kill first" if live else ""
             self.act_on(
                 ended,
                 lambda run: together.append(move_to_trash(run).run),
-                lambda which: f"moved {which} to the trash, u undoes it{rest}",
+                lambda which: f"moved {which} to the trash, u undoes it",
             )
 
     def action_undo(self) -> None:

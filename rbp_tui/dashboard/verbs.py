@@ -40,11 +40,13 @@ def _may_stop(record: RunRecord) -> bool:
     return record.verdict.live and record.verdict.status != "stopping"
 
 
-def _may_kill(record: RunRecord) -> bool:
-    return (record.verdict.live or record.verdict.status == "lost") and not record.summary.program
+def may_kill(record: RunRecord, processes: bool = True) -> bool:
+    """Whether rbp has processes of a run to end; of one that has ended it says so only to who looks for them."""
+    return (record.verdict.live or record.verdict.status == "lost" or processes) and not record.summary.program
 
 
-def _may_resume(record: RunRecord) -> bool:
+def may_resume(record: RunRecord) -> bool:
+    """Whether a run can go on, or be trained for longer."""
     # The run's own copy of the code has the fault, and a resume runs that copy.
     resumable = record.verdict.resumable and record.verdict.cause is not Cause.OWN_CODE
     return not record.summary.program and (resumable or record.verdict.status == "completed")
@@ -58,8 +60,8 @@ def has_settings(record: RunRecord) -> bool:
 #: The twelve verbs of runs, and after them the gestures.
 VERBS = (
     Verb("stop", "s", "stop", "after saving", _may_stop, shown=True),
-    Verb("kill", "k", "kill", "at once, without saving", _may_kill),
-    Verb("resume", "r", "resume", "from the last checkpoint, or for more epochs", _may_resume, shown=True),
+    Verb("kill", "k", "kill", "at once, without saving", may_kill),
+    Verb("resume", "r", "resume", "from the last checkpoint, or for more epochs", may_resume, shown=True),
     Verb("again", "C", "copy", "into the launch form", has_settings),
     Verb("compare", "c", "compare", may=_always, shown=True),
     Verb("pin", "b", "baseline", "for the others, marked ◆; press again to undo", _always),

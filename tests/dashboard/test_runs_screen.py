@@ -1,5 +1,8 @@
 """The Runs screen over run folders: table, query, marks, and actions on many runs."""
 
+import asyncio
+import os
+import subprocess
 import threading
 from contextlib import asynccontextmanager
 
@@ -11,6 +14,7 @@ from rbp_engine.run.files.annotations import change_tags, set_archived
 from rbp_engine.run.files.events import Scores, Validation
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import read_summary
+from rbp_engine.run.status import processes
 from rbp_engine.run.store.store import list_runs
 from rbp_engine.run.store.trash import list_trash, move_to_trash, restore
 from rbp_tui.dashboard import run_screen
@@ -22,6 +26,7 @@ from rbp_tui.dashboard.runs.screen import RunsScreen
 from rbp_tui.dashboard.runs.table import RunTable
 from rbp_tui.dashboard.text_line import Line
 from tests.run_files import change_summary
+from tests.waiting import wait_for
 
 IDS = ["20260101-120000-digits-bptt-aaa1", "20260101-120001-digits-rate_m-bbb2", "20260101-120002-mnist5k-rate_m-ccc3"]
 
@@ -252,6 +257,29 @@ async def test_actions_that_do_not_apply_are_explained(opened, three, until, wri
         await until(pilot, lambda: f"nothing to kill: {IDS[2]} is failed" in notices(app))
         await pilot.press("up", "r")
         await until(pilot, lambda: "nothing to resume: live is running" in notices(app))
+
+
+async def test_completed_runs_that_a_resume_of_several_leaves_out_are_named(opened, three, until, monkeypatch):
+    resumed = []
+    monkeypatch.setattr(run_screen.start, "resume", lambda run: resumed.append(run.id))
+    async with opened() as (app, pilot):
+        await pilot.press("a", "r")
+        await until(pilot, lambda: f"resuming {IDS[2]}" in notices(app))
+        assert "resume leaves out 2 runs: completed; alone they train for longer" in notices(app)
+    assert resumed == [IDS[2]]
+
+
+async def test_what_a_failed_run_has_left_is_killed_and_its_status_stays(opened, three, until):
+    run = RunDirectory(three / IDS[2])
+    left = subprocess.Popen(["sleep", "infinity"], env=os.environ | processes.marker(run))
+    await asyncio.to_thread(wait_for, lambda: processes.processes_of(run))
+    async with opened() as (app, pilot):
+        await pilot.press("k")
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        await pilot.press("enter")
+        await until(pilot, lambda: left.poll() is not None)
+        await until(pilot, lambda: f"killed {IDS[2]}" in notices(app))
+    assert read_summary(run).status == "failed"
 
 
 async def test_a_run_whose_own_code_has_the_fault_is_not_resumed(opened, three, until, write_run):

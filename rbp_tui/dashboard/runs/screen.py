@@ -96,10 +96,10 @@ class RunsScreen(RunScreen):
         """What does not fit the run under the cursor says so, since the footer does not follow the cursor."""
         return bool(self.rows.cells)
 
-    def fitting(self, name: str) -> list[RunDirectory]:
+    def fitting(self, name: str, may: Callable[[RunRecord], bool] | None = None) -> list[RunDirectory]:
         if not self.targets:
             self.refuses_elsewhere()
-        return super().fitting(name)
+        return super().fitting(name, may)
 
     def refuses_elsewhere(self) -> bool:
         """Whether the run under the cursor is another host's, where nothing can be done with it; says so."""
