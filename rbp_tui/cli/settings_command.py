@@ -69,6 +69,8 @@ class SettingsCommand(Command):
         dashes = "--" if any(parameter.name == "words" for parameter in self.params) else "-"  # -T=4 may be a query
         for word, following in pairwise([*args, ""]):
             option, _, value = word.partition("=")
+            if option == "--note" and option not in own:
+                raise typer.BadParameter("--note: write it once the run is there: rbp runs note last TEXT")
             if option.startswith(dashes) and option not in own and (key := _setting(option.lstrip("-"))):
                 value = value or (following if following and not following.startswith("-") else "VALUE")
                 raise typer.BadParameter(f"{option}: settings are words, without dashes: {key}={value}")
@@ -105,10 +107,12 @@ def request_for(
 
 def _setting(name: str) -> str:
     """The setting of that name as written in a command: `epochs`, or a dotted key; empty if there is none."""
-    from rbp_engine.preset import SHORT_NAMES, fields
+    from rbp_engine.preset import SHORT_NAMES
+    from rbp_engine.preset.fields import settings
 
     if name in SHORT_NAMES:
         return name
     name = name.replace("-", "_")
-    known = (info.key for info in fields() if name and "[]" not in info.key)
-    return max((key for key in known if name in (key, key.rpartition(".")[2])), default="")  # `name` is the run's
+    lasts = {key: key.rpartition(".")[2] for key in settings() if name}
+    known = (key for key, last in lasts.items() if name in (key, last, last.removesuffix("s")))  # --tag x is run.tags=x
+    return max(known, default="")  # `name` is the run's

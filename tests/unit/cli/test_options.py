@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import typer.main
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from rbp_engine.run.files.run_json import Resources
 from rbp_engine.run.options import LaunchOptions
 from rbp_engine.run.request import LaunchRequest
 from rbp_tui.cli import app
+from rbp_tui.cli.command_group import USAGE_ERROR
 from rbp_tui.cli.options import given_options
 
 COUNTS = st.integers(1, 1024)
@@ -72,3 +74,19 @@ def test_options_that_say_nothing_are_those_of_the_run_that_is_repeated(ours, th
     for name, value in vars(ours.over(theirs)).items():
         said, usual = getattr(ours, name), getattr(theirs, name)
         assert value == (usual if said is None or said is False else said)
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        ("--tag x", "--tag: settings are words, without dashes: run.tags=x"),
+        ("--epochs=3", "--epochs: settings are words, without dashes: epochs=3"),
+        ("--name first", "--name: settings are words, without dashes: run.name=first"),
+        ("--note good", "--note: write it once the run is there: rbp runs note last TEXT"),
+        ("--source x", "No such option: --source"),  # that of a paper is no setting of a run
+    ],
+)
+def test_a_setting_given_as_an_option_is_named_as_a_word_and_a_note_where_it_belongs(words, hint):
+    with pytest.raises(USAGE_ERROR) as refused:
+        read(["rbp", "train", "digits", *words.split()])
+    assert refused.value.message.startswith(hint)
