@@ -24,12 +24,13 @@ def estimate_rest(plan: SweepPlan, states: Sequence[PointState], measure: Measur
     """
     if all(state.standing in (Standing.DONE, Standing.FAILED) for state in states):
         return None
-    prices = known_prices(states)
+    takes = plan.request.options.takes
+    prices = known_prices(states, takes.world_size)
     if measure is not None and (unknown := unpriced(states, prices)):
         prices |= measure({kind: point.loaded for kind, point in unknown.items()})
-    takes = plan.request.options.takes.processes
-    pool = pool_of_this_machine(plan.request.options.gpus, plan.points[0].loaded.preset.run.device, takes)
-    expected = estimate(states, prices, len(pool.devices) // takes)
+    device = plan.points[0].loaded.preset.run.device
+    pool = pool_of_this_machine(plan.request.options.gpus, device, takes.processes)
+    expected = estimate(states, prices, len(pool.devices) // takes.processes)
     return expected if expected.origins else None
 
 

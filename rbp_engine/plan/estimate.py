@@ -10,7 +10,7 @@ from rbp_engine.plan.points import SweepPoint
 from rbp_engine.plan.states import PointState, Standing
 from rbp_engine.preset import LoadedPreset
 from rbp_engine.preset.fields import values_of
-from rbp_engine.run.files.attempts import read_attempts
+from rbp_engine.run.files.attempts import most_processes, read_attempts
 from rbp_engine.run.store.store import RunRecord
 
 #: Settings that enter a formula and change neither the time of a step nor the memory, and what is not trained at all.
@@ -62,12 +62,15 @@ def kind_of(loaded: LoadedPreset) -> str:
     return json.dumps([kept, {key: own.digest for key, own in loaded.own_code.items()}], sort_keys=True, default=str)
 
 
-def known_prices(states: Iterable[PointState]) -> dict[str, Price]:
-    """The prices of the kinds of which a run of the sweep has trained, by kind: the medians over these runs."""
+def known_prices(states: Iterable[PointState], processes: int) -> dict[str, Price]:
+    """The prices of the kinds of which a run by so many processes has trained, by kind: the medians over these runs."""
     found: dict[str, list[tuple[float, int | None]]] = {}
     for state in states:
-        if state.record and not state.record.verdict.live and (seconds := _epoch_s(state.record)) is not None:
-            found.setdefault(kind_of(state.point.loaded), []).append((seconds, state.record.summary.mem_peak))
+        record = state.record
+        if record is None or record.verdict.live or most_processes(record.run) != processes:
+            continue
+        if (seconds := _epoch_s(record)) is not None:
+            found.setdefault(kind_of(state.point.loaded), []).append((seconds, record.summary.mem_peak))
     prices = {}
     for kind, measured in found.items():
         memory = max((peak for _, peak in measured if peak is not None), default=None)

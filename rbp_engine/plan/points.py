@@ -15,6 +15,7 @@ from rbp_engine.printable import one_line
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.run_json import SweepRecord
 from rbp_engine.run.request import MOST_RUNS, LaunchRequest
+from rbp_engine.run.store.run_settings import by_processes
 
 
 def identity_of(experiment: str, seed: int | None) -> str:
@@ -26,12 +27,14 @@ def identity_of(experiment: str, seed: int | None) -> str:
 class SweepPoint:
     """One run of a sweep: the overrides that tell its trial from the others, and all that it resolves to.
 
-    A trial, numbered from 1, is a combination of settings; it has a point for each seed.
+    A trial, numbered from 1, is a combination of settings; it has a point for each seed. It is trained by so many
+    `processes`.
     """
 
     trial: int
     overrides: tuple[str, ...]
     loaded: LoadedPreset
+    processes: int = 1
 
     @property
     def seed(self) -> int:
@@ -40,7 +43,8 @@ class SweepPoint:
     @property
     def identity(self) -> str:
         """What its run is found by, wherever that is and whatever started it."""
-        return identity_of(self.loaded.experiment, self.seed)
+        apart = 1 if self.loaded.preset.train.sync_bn else self.processes
+        return identity_of(by_processes(self.loaded.experiment, apart), self.seed)
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,7 @@ def plan_sweep(asked: SweepRequest) -> SweepPlan:
     loaded = load_each(request, combinations)
     kept = _different(combinations, loaded)
     points = tuple(
-        SweepPoint(number, combination, preset.with_run(seed=seed))
+        SweepPoint(number, combination, preset.with_run(seed=seed), request.options.takes.world_size)
         for seed in seeds
         for number, (combination, preset) in enumerate(kept, start=1)
     )

@@ -24,6 +24,7 @@ from rbp_engine.run.launch.slurm import device_words, in_a_job, job_of, script
 from rbp_engine.run.queue.transitions import is_stranded
 from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.start import StartResult
+from rbp_engine.run.store.run_settings import experiment_of
 from rbp_engine.run.store.store import is_run, record
 
 
@@ -85,8 +86,8 @@ def create(plan: SweepPlan, point: SweepPoint, *, queued: bool = True) -> RunDir
             except RunError:
                 if not os.path.lexists(run.path):
                     raise
-        summary = record(run).summary
-        if is_run(run) and identity_of(summary.experiment, summary.seed) == point.identity:
+        there = record(run)
+        if is_run(run) and identity_of(experiment_of(there), there.summary.seed) == point.identity:
             return run
         # It is another experiment, or damaged: `states_of` does not count it either.
     raise AssertionError("there are always more numbers")

@@ -17,7 +17,7 @@ from rbp_engine.run.files.run_json import SweepRecord, read_run_json
 from rbp_engine.run.options import LaunchOptions
 from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.status.status import Verdict
-from rbp_engine.run.store.run_settings import differing_settings, settings_of
+from rbp_engine.run.store.run_settings import differing_settings, experiment_of, processes_apart, settings_of
 from rbp_engine.run.store.store import RunRecord, list_runs
 
 
@@ -53,7 +53,7 @@ def states_among(plan: SweepPlan, runs: Iterable[RunRecord], *, retry_failed: bo
     """The same, from the records of all runs."""
     records: dict[str, list[RunRecord]] = {point.identity: [] for point in plan.points}
     for record in runs:
-        records.get(identity_of(record.summary.experiment, record.summary.seed), []).append(record)
+        records.get(identity_of(experiment_of(record), record.summary.seed), []).append(record)
     found = []
     for point in plan.points:
         newest_first = sorted(records[point.identity], key=lambda record: record.summary.created, reverse=True)
@@ -124,7 +124,7 @@ def _members(name: str, records: Iterable[RunRecord]) -> Iterator[PointState]:
         if sweep is not None and sweep.name == name:
             loaded = _loaded(record.run, summary.preset, summary.label, summary.experiment, summary.created)
             if loaded is not None:
-                point = SweepPoint(sweep.trial, (), loaded)
+                point = SweepPoint(sweep.trial, (), loaded, processes_apart(record))
                 yield PointState(point, standing_of(record.verdict), record)
 
 

@@ -23,7 +23,7 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import RunJson, read_run_json
 from rbp_engine.run.files.summary import Summary, read_summary
 from rbp_engine.run.status.status import judge
-from rbp_engine.run.store.run_settings import read_settings
+from rbp_engine.run.store.run_settings import processes_apart, read_settings
 from rbp_engine.run.store.store import RunRecord
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 #: Beside the settings of a run that was trained longer than it was made for: the epochs that it was made for.
 ORIGIN = "origin_epochs"
+#: Beside them, of a run of several processes that each had statistics of their own: how many.
+PROCESSES = "processes"
 #: Begins the name of a hash beside them, of what a setting names.
 CONTENTS = "contents of "
 
@@ -180,7 +182,7 @@ def label_words(label: Mapping[str, Any]) -> list[str]:
 
 def means_nothing(key: str, table: dict[str, Any]) -> bool:
     """Whether a setting that differs elsewhere says nothing about this experiment."""
-    return (key == ORIGIN and key not in table) or is_ignored(key, table.get("method.name", ""))
+    return (key in (ORIGIN, PROCESSES) and key not in table) or is_ignored(key, table.get("method.name", ""))
 
 
 def completed(one: RunRecord) -> bool:
@@ -233,7 +235,7 @@ def by_experiment(entries: Iterable[AnyRecordedRun]) -> list[list[AnyRecordedRun
     return list(found.values())
 
 
-def left_out(experiments: Iterable[Experiment[AnyRecordedRun]]) -> list[ExcludedRun]:
+def left_out(experiments: Iterable[Experiment[AnyRun]]) -> list[ExcludedRun]:
     """The runs that do not count beside others of their seed, with that as the reason."""
     return [
         ExcludedRun(old.run.id, f"same experiment and seed as {counting.run.id}, which counts")
@@ -256,12 +258,13 @@ def read_recorded(run: RunDirectory) -> RecordedRun | ExcludedRun:
     except PresetError as error:
         first = error.problems[0].message if error.problems else "not readable"
         return ExcludedRun(run.id, f"preset.toml cannot be read: {first}")
+    record = RunRecord(run, summary, judge(run, summary))
+    origin = {ORIGIN: summary.origin_epochs} if summary.origin else {}
+    several = {PROCESSES: number} if (number := processes_apart(record)) > 1 else {}
     return RecordedRun(
-        run=run,
-        summary=summary,
-        verdict=judge(run, summary),
+        **vars(record),
         preset=preset,
-        settings=_settings(run, preset) | ({ORIGIN: summary.origin_epochs} if summary.origin else {}),
+        settings=_settings(run, preset) | origin | several,
         origin=read_run_json(run),
         held_out=preset.train.validation_split > 0,
     )

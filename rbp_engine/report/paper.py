@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from rbp_engine.preset import PresetError, list_presets, load_preset
 from rbp_engine.preset.experiment import of_role
-from rbp_engine.report.collect import CONTENTS, ReportedRun
+from rbp_engine.report.collect import ReportedRun
 from rbp_engine.report.settings import differing
 from rbp_engine.report.spread import Spread
 from rbp_engine.run.files.layout import RunDirectory
@@ -94,7 +94,7 @@ def departures(entry: ReportedRun) -> dict[str, tuple[Any, Any]]:
     except PresetError:
         return {}
     there = of_role(loaded.preset, "result")
-    keys = [key for key in differing([entry.settings, there]) if not key.startswith(CONTENTS)]
+    keys = [key for key in differing([entry.settings, there]) if key in there]
     return {key: (entry.settings.get(key), there.get(key)) for key in keys}
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from rbp_engine.report.collect import Experiment, ReportedRun
+from rbp_engine.report.collect import Experiment, ReportedRun, by_experiment
 from rbp_engine.report.paper import SEEDS, PaperCell
 from rbp_engine.report.spread import Spread, spread_of_known
 
@@ -54,12 +54,12 @@ class Reproduction:
 
 
 def reproductions(cells: Sequence[PaperCell], runs: Sequence[ReportedRun]) -> list[Reproduction]:
-    """Each cell with the runs of its experiment."""
+    """Each cell with the runs of its experiment; of those by several numbers of processes, with the most seeds."""
     return [_reproduction(cell, [run for run in runs if run.summary.experiment == cell.experiment]) for cell in cells]
 
 
 def _reproduction(cell: PaperCell, found: Iterable[ReportedRun]) -> Reproduction:
-    runs = Experiment.of(found).runs
+    runs = max((Experiment.of(alike).runs for alike in by_experiment(found)), key=len, default=())
     seeds = {run.summary.seed for run in runs}
     return Reproduction(
         cell,

@@ -25,7 +25,7 @@ from rbp_tui.dashboard.monitor.screen import MonitorScreen
 from rbp_tui.dashboard.runs.screen import RunsScreen
 from rbp_tui.dashboard.runs.table import RunTable
 from rbp_tui.dashboard.text_line import Line
-from tests.run_files import change_summary
+from tests.run_files import change_fields, change_summary
 from tests.waiting import wait_for
 
 IDS = ["20260101-120000-digits-bptt-aaa1", "20260101-120001-digits-rate_m-bbb2", "20260101-120002-mnist5k-rate_m-ccc3"]
@@ -173,6 +173,19 @@ async def test_runs_of_an_experiment_are_grouped_marked_and_compared(opened, unt
         await pilot.press("up", "enter")
         await until(pilot, lambda: isinstance(app.screen, CompareScreen))
         assert set(app.session.state.compared) == set(IDS[:2])
+
+
+async def test_a_group_says_which_of_its_runs_are_not_in_its_mean_and_why(opened, three, until):
+    change_fields(RunDirectory(three / IDS[0]), seed=2)
+    async with opened(size=(140, 24)) as (app, pilot):
+        await pilot.press("g", "home", "down")
+        await until(pilot, lambda: "(1 not in the mean: others of the same seed count)" in line(app, "#detail"))
+        await pilot.press("down")
+        await until(pilot, lambda: IDS[1] in line(app, "#detail"))
+        assert "not in the mean" not in line(app, "#detail")
+        await pilot.press("down")
+        reason = f"not in the mean: same experiment and seed as {IDS[1]}, which counts"
+        await until(pilot, lambda: reason in line(app, "#detail"))
 
 
 async def test_the_run_under_the_cursor_shows_its_reason_and_opens(opened, until):

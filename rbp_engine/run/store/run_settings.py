@@ -10,6 +10,7 @@ from msgspec import Raw
 from rbp_engine.codec import decode
 from rbp_engine.preset import SHORT_NAMES
 from rbp_engine.preset.fields import field_of, role_of, settings
+from rbp_engine.run.files.attempts import most_processes
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.store.store import RunRecord
@@ -20,6 +21,7 @@ Section: TypeAlias = Mapping[str, Any]
 # More runs than any list has: settings that do not fit are read anew each time that somebody goes through the list.
 _RUNS_KEPT, _SECTIONS_KEPT = 65_536, 4096
 _DATA = "data.name"
+SYNC_BN = "train.sync_bn"
 #: Settings of a run that another program trains, which presets do not have.
 OF_OTHER_PROGRAMS = "settings."
 
@@ -47,6 +49,26 @@ def settings_of(record: RunRecord) -> RunSettings:
     return _settings(record.run, record.summary.created)
 
 
+def processes_apart(record: RunRecord) -> int:
+    """The number of processes of a run of several, if each has taken batch norm's statistics of its own share; else 1.
+
+    It changes the numbers, as a setting does.
+    """
+    summary = record.summary
+    synchronised = settings_of(record).get(SYNC_BN)
+    return 1 if synchronised else _most_processes(record.run, summary.created, summary.attempt)
+
+
+def experiment_of(record: RunRecord) -> str:
+    """What runs share that may be averaged: the hash of their settings, and `processes_apart`."""
+    return by_processes(record.summary.experiment, processes_apart(record))
+
+
+def by_processes(experiment: str, processes: int) -> str:
+    """The experiment of these settings, trained by so many processes with statistics of their own."""
+    return experiment if processes == 1 else f"{experiment} by {processes} processes"
+
+
 def read_settings(run: RunDirectory) -> RunSettings:
     """The settings of a run; empty if they cannot be read."""
     try:
@@ -59,6 +81,11 @@ def read_settings(run: RunDirectory) -> RunSettings:
 @functools.lru_cache(maxsize=_RUNS_KEPT)
 def _settings(run: RunDirectory, _created: float) -> RunSettings:
     return read_settings(run)
+
+
+@functools.lru_cache(maxsize=_RUNS_KEPT)
+def _most_processes(run: RunDirectory, _created: float, _attempt: int) -> int:
+    return most_processes(run)
 
 
 def dotted_key(name: str) -> str | None:

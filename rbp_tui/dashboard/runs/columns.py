@@ -14,6 +14,7 @@ from rbp_engine.run.files.energy import read_energy
 from rbp_engine.run.files.layout import short_id
 from rbp_engine.run.files.summary import remaining_s
 from rbp_engine.run.store.query_fields import find_field
+from rbp_engine.run.store.run_settings import processes_apart
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.reading.sparklines import Scale, Trend, sparkline
 from rbp_tui.hosts.records import host_of
@@ -164,20 +165,26 @@ def _text(column: Column, record: RunRecord, view: RunView) -> str:
     return (MEMBER if view.member and column.name == "run" else "") + column.text(record)
 
 
+def group_title(record: RunRecord) -> str:
+    """What stands above the runs of an experiment, of which this is one."""
+    several = processes_apart(record)
+    return record.summary.described + (f" · {several} processes" if several > 1 else "")
+
+
 def group_cells(group: Sequence[RunRecord], placed: Sequence[PlacedColumn]) -> tuple[TableCell, ...]:
     """The row above the runs of an experiment: its title, the number of seeds, mean and deviation of their accuracies.
 
     As in reports, runs that have not completed count only if none has, and only with an accuracy; `×2/3` means that two
-    of three seeds count.
+    of three runs count.
     """
     first, experiment = group[0].summary, Experiment.of(group)
-    seeds, counting = experiment.runs, experiment.counting
+    counting = experiment.counting
     known = sum(record.summary.last.top1 is not None for record in counting) or len(counting)
     said = {
-        "run": first.described,
+        "run": group_title(group[0]),
         "method": fmt.method(first.method),
         "T": timesteps_text(first),
-        "seed": f"×{known}" if known == len(seeds) else f"×{known}/{len(seeds)}",
+        "seed": f"×{known}" if known == len(group) else f"×{known}/{len(group)}",
         "last %": _mean([record.summary.last.top1 for record in counting]).partition("±")[0],
         "best %": _mean([record.summary.best.top1 for record in counting]),
     }

@@ -14,6 +14,7 @@ from textual.containers import Horizontal
 from textual.widgets import DataTable, Footer, Input, Static
 
 from rbp_engine.printable import one_line
+from rbp_engine.report.collect import Experiment, left_out
 from rbp_engine.run import start
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.queue import arrange
@@ -274,10 +275,13 @@ class RunsScreen(RunScreen):
             text.append(f"{record.run.id}  ").append(verdict.shown_status, style=STYLES.get(verdict.shown_status, ""))
             for part in (verdict.reason, " ".join(record.tags), record.annotations.note):
                 text.append(f" · {one_line(part)}" if part else "")
-        elif key is not None and key in self.rows.groups:
-            text.append(
-                f"{counted(len(self.rows.groups[key]), 'run')} of one experiment: Enter compares them, Space marks them"
-            )
+        groups = self.rows.groups.items()
+        group, ids = next(((name, ids) for name, ids in groups if key is not None and key in (name, *ids)), ("", ()))
+        outside = left_out([Experiment.of(one for one in self.rows.records if one.run.id in ids)])
+        text.append("".join(f" · not in the mean: {one.reason}" for one in outside if one.id == key))
+        if group and key == group:
+            others = f" ({len(outside)} not in the mean: others of the same seed count)" if outside else ""
+            text.append(f"{counted(len(ids), 'run')} of one experiment{others}: Enter compares them, Space marks them")
         self.query_one("#detail", Line).show_text(text)
 
     @on(RunTable.ShownRows)

@@ -21,6 +21,7 @@ from rbp_tui.dashboard.reading.sparklines import Trend
 from rbp_tui.dashboard.runs.columns import AFTER_SETTINGS, BEFORE_SETTINGS, BY_NAME, COLUMNS, fitting, with_settings
 from rbp_tui.dashboard.runs.rows import RowMaker, TableView
 from rbp_tui.text.run_columns import GAP, PlacedColumn, fitted_row
+from tests.run_files import write_attempt
 
 
 @pytest.fixture(scope="module")
@@ -106,10 +107,19 @@ def test_a_seed_with_two_runs_counts_once_as_in_a_report(tmp_path, write_run):
         write_run(tmp_path, run_id, seed=seed, created=1.7e9 + number, status=status, **scores)
     made = rows(list_runs(tmp_path), grouped=True, columns=("run", "seed", "last %", "best %"))
     assert list(made.cells) == ["experiment:e", "d", "c", "b", "a"]
-    assert texts(made, "experiment:e") == [" ▾", "digits", "×2", "75.0", "75.0±7.1"]
+    assert texts(made, "experiment:e") == [" ▾", "digits", "×2/4", "75.0", "75.0±7.1"]
     write_run(tmp_path, "e", seed=3, status="killed", best=Scores(top1=0.3), last=Scores(top1=0.3))
     made = rows(list_runs(tmp_path), grouped=True, columns=("seed", "best %"))
-    assert texts(made, "experiment:e")[1:] == ["×2/3", "75.0±7.1"]
+    assert texts(made, "experiment:e")[1:] == ["×2/5", "75.0±7.1"]
+
+
+def test_runs_of_several_processes_are_a_group_of_their_own(tmp_path, write_run):
+    for number, (seed, processes) in enumerate([(1, 1), (2, 1), (1, 2), (2, 2)]):
+        run = write_run(tmp_path, f"a-{number}", seed=seed, last=Scores(top1=0.8 + 0.1 * processes))
+        write_attempt(run, resources={"processes": processes})
+    made = rows(list_runs(tmp_path), grouped=True, columns=("run", "seed", "last %"))
+    assert texts(made, "experiment:e") == [" ▾", "digits", "×2", "90.0"]
+    assert texts(made, "experiment:e by 2 processes") == [" ▾", "digits · 2 processes", "×2", "100.0"]
 
 
 def test_of_seeds_that_train_those_count_that_have_been_evaluated(tmp_path, write_run):

@@ -15,13 +15,13 @@ from rbp_engine.report.sweep_table import best_row, sweep_rows
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.events import Scores
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
-from rbp_engine.run.files.run_json import SweepRecord
+from rbp_engine.run.files.run_json import Resources, SweepRecord
 from rbp_engine.run.files.summary import load_summary, write_status, write_summary
 from rbp_engine.run.launch import launch
 from rbp_engine.run.options import LaunchOptions
 from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.store.store import list_runs
-from tests.run_files import change_summary, write_attempt
+from tests.run_files import change_identity, change_summary, write_attempt
 
 Make = Callable[..., RunDirectory]
 
@@ -81,6 +81,21 @@ def test_of_several_runs_of_a_point_the_one_that_is_furthest_counts(plan, make):
     assert first.run == completed
 
 
+def test_a_run_of_two_processes_is_of_a_sweep_of_as_many_unless_statistics_are_synchronised(plan, make):
+    def planned(processes, *words):
+        options = replace(plan.request.options, resources=Resources(processes))
+        return plan_sweep(SweepRequest(LaunchRequest("digits", ("T=2,4", "epochs=10", *words), options, seeds=(1, 2))))
+
+    run = make(plan.points[0].loaded, "completed")
+    change_identity(run, resources={"processes": 2})
+    assert states_of(plan)[0].standing is Standing.MISSING
+    assert states_of(planned(2))[0].record.run == run
+    alone, both = planned(1, "train.sync_bn=true"), planned(2, "train.sync_bn=true")
+    run = make(alone.points[0].loaded, "completed")
+    change_identity(run, resources={"processes": 2})
+    assert {states_of(one)[0].record.run for one in (alone, both)} == {run}
+
+
 def test_the_table_has_mean_and_deviation_over_the_seeds_that_are_done(plan, make):
     for point, top1 in zip(plan.points, (0.9, 0.5, 0.8), strict=False):
         make(point.loaded, "completed", last=Scores(top1=top1), best=Scores(top1=top1 + 0.05, epoch=1))
@@ -102,7 +117,8 @@ def test_the_rest_is_priced_by_completed_runs_and_else_by_measurements(plan, mak
     change_summary(run, progressed=now + 70.0)
     write_status(run, "completed")  # now: years later
     states = states_of(plan)
-    prices = known_prices(states)
+    assert known_prices(states, processes=2) == {}  # two take another time, and memory of their own
+    prices = known_prices(states, processes=1)
     (price,) = prices.values()
     assert price.epoch_s == pytest.approx(7.0) and (price.memory, price.runs) == (1000, 1)
     several = {**prices, **dict.fromkeys(unpriced(states, prices), price)}

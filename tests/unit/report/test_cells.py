@@ -30,6 +30,19 @@ def test_the_seeds_of_an_experiment_are_one_row(finish_run, runs):
     assert cell.notes == ("train.log_every differs: 1 (seed 1); 2 (seed 2); 3 (seed 3)",)
 
 
+def test_runs_of_several_processes_are_a_row_of_their_own_beside_bptts_of_as_many(finish_run, runs):
+    two = {"resources": {"processes": 2}}
+    for method, top1 in (("rate_m", 0.9), ("bptt", 0.92)):
+        finish_run("digits", f"method={method}", curve=(top1,))
+        finish_run("digits", f"method={method}", curve=(top1 + 0.02,), identity=two)
+    finish_run("digits", "seed=2", curve=(0.96,), identity=two)
+    cells = {(cell.method, *label_words(cell.label)): cell for cell in cells_of(runs)}
+    apart = cells["rate_m", "processes = 2"]
+    assert (apart.last.mean, apart.last.count) == (pytest.approx(0.94), 2)
+    assert cells["rate_m",].last.mean == 0.9 and cells["rate_m",].against_bptt.mean == pytest.approx(-0.02)
+    assert apart.against_bptt is not None and apart.against_bptt.count == 1
+
+
 def test_the_moving_average_of_weights_is_a_note_and_changes_no_other_number(finish_run, runs):
     for seed, ema in ((1, 0.95), (2, 0.97)):
         run = finish_run("digits", f"seed={seed}", "train.ema=0.9", curve=(0.9,))

@@ -45,6 +45,18 @@ def test_the_newest_run_of_an_experiment_and_seed_counts_and_the_others_are_name
     assert {run.reason for run in excluded} == {f"same experiment and seed as {newest.id}, which counts"}
 
 
+def test_a_run_of_two_processes_takes_no_seeds_place_unless_their_statistics_are_those_of_both(finish_run, runs):
+    alone = [finish_run("digits", f"seed={seed}", created=float(seed)) for seed in (1, 2)]
+    apart = finish_run("digits", "seed=1", created=3.0, identity={"resources": {"processes": 2}})
+    one = finish_run("digits", "seed=1", "train.sync_bn=true", created=4.0)
+    shared = finish_run("digits", "seed=1", "train.sync_bn=true", created=5.0, identity={"resources": {"processes": 2}})
+    entries, excluded = collect(run_directories(runs))
+    assert {entry.run for entry in entries} == {*alone, apart, shared}
+    assert [(run.id, run.reason) for run in excluded] == [
+        (one.id, f"same experiment and seed as {shared.id}, which counts")
+    ]
+
+
 def test_unfinished_runs_count_on_request_but_never_instead_of_a_complete_one(finish_run, runs):
     complete = finish_run("digits", "seed=1", created=1.0)
     repeated = finish_run("digits", "seed=1", created=2.0, status="stopped")
