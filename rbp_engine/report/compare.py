@@ -86,7 +86,8 @@ class Comparison:
 def compare(
     runs: Iterable[RunDirectory], baseline: RunDirectory | None = None, *, each_run: bool = False
 ) -> Comparison:
-    """Group runs by experiment; the baseline is the experiment of the run `baseline`, by default of the first run.
+    """Group runs by experiment; the baseline is the experiment of the run `baseline`, by default the first one with a
+    completed run, else the first; those without any then come last.
 
     Of several runs of one experiment and seed the newest counts, preferring complete ones. With `each_run` every run is
     its own group, compared with the baseline's run of the same seed. Reads only summaries, presets and the start of the
@@ -97,6 +98,8 @@ def compare(
     known = [one for one in read if isinstance(one, RecordedRun)]
     excluded = [one for one in read if isinstance(one, ExcludedRun)]
     every = by_experiment(known)
+    if baseline is None:
+        every.sort(key=lambda members: not any(map(completed, members)))  # stable
     experiments = [Experiment.of(members) for members in every]
     groups = experiments
     if each_run:
@@ -208,10 +211,12 @@ def _notes(group: Experiment[RecordedRun]) -> Iterable[str]:
 
 def _differences(groups: Sequence[Experiment[RecordedRun]]) -> Iterable[Difference]:
     settings = [group.runs[0].settings for group in groups]
-    yield from (_difference(key, "result", settings) for key in _differing_settings(groups))
+    results = _differing_settings(groups)
+    yield from (_difference(key, "result", settings) for key in results)
     merged = [_merged([conditions(one) for one in group.runs]) for group in groups]
     for key in _differing(groups, merged):
-        yield _difference(key, "cost" if "." in key else "conditions", merged)
+        if key not in results:
+            yield _difference(key, "cost" if "." in key else "conditions", merged)
 
 
 def _differing_settings(groups: Sequence[Experiment[RecordedRun]]) -> list[str]:

@@ -71,7 +71,7 @@ def compare(
         str | None,
         typer.Option(
             metavar="RUN",
-            help="Whose experiment the others are measured against; else the first RUN's.",
+            help="Whose experiment the others are measured against; else the first completed RUN's, or the first's.",
             autocompletion=completion.runs,
         ),
     ] = None,

@@ -100,11 +100,12 @@ def series(
 ) -> Series:
     """The curve as the chart draws it: accuracies in per cent, memory in GiB, the standard deviation as a band.
 
-    With `starred` the best value gets a star; with `emphasis` the curve is drawn over the others.
+    With `starred` the best value of a run gets a star: a mean over seeds has none, since the mean of their best values
+    is another number. With `emphasis` the curve is drawn over the others.
     """
     scale = 100.0 if CURVES.get(name, "").endswith("%") else 1.0
     band = None if curve.std is None else (scale * (curve.mean - curve.std), scale * (curve.mean + curve.std))
     if axis == MEMORY:
         return Series(key, label, curve.x / GIB, scale * curve.mean, points=True, emphasis=emphasis)
-    marker = MARKERS.get(name) if starred else None
+    marker = MARKERS.get(name) if starred and curve.count == 1 else None
     return Series(key, label, curve.x, scale * curve.mean, band=band, marker=marker, emphasis=emphasis)

@@ -53,6 +53,20 @@ def test_the_first_run_named_is_the_baseline_unless_another_is(finish_run):
     assert compare([one, other], baseline=other).groups[0].title == "digits · rate_M · T=6"
 
 
+def test_without_a_baseline_named_it_is_an_experiment_with_a_completed_run(finish_run):
+    stopped = finish_run("digits", "T=2", status="stopped", curve=[0.3])
+    half, done = finish_run("digits", "T=6", "seed=2", status="stopped"), finish_run("digits", "T=6")
+    for each_run, titles in (
+        (False, ["digits · rate_M · T=6", "digits · rate_M · T=2"]),
+        (True, [f"digits · rate_M · T={ending}" for ending in ("6 · seed 1", "6 · seed 2", "2 · seed 1")]),
+    ):
+        found = compare([stopped, half, done], each_run=each_run)
+        assert [group.title for group in found.groups] == titles
+        assert found.baseline_title == "digits · rate_M · T=6"
+    assert compare([stopped, done], baseline=stopped).baseline_title == "digits · rate_M · T=2"
+    assert compare([stopped, half]).baseline_title == "digits · rate_M · T=2"
+
+
 def test_a_title_names_other_differing_settings_if_they_are_few(finish_run):
     found = compare([finish_run("digits", "lr=0.05"), finish_run("digits", "lr=0.2")])
     assert [group.title.split(" · ")[-1] for group in found.groups] == ["optim.lr = 0.05", "optim.lr = 0.2"]
@@ -147,6 +161,18 @@ def test_of_runs_of_several_processes_a_note_says_what_their_memory_is(finish_ru
         (),
         ("memory is that of one of 4 processes",),
     ]
+
+
+def test_runs_of_several_processes_are_an_experiment_beside_those_of_one(finish_run):
+    alone = [finish_run("digits", f"seed={seed}", curve=[0.9]) for seed in (1, 2)]
+    apart = finish_run("digits", "seed=1", curve=[0.94], identity={"resources": {"processes": 2}})
+    found = compare([*alone, apart])
+    assert [(group.title, group.last.count) for group in found.groups] == [
+        ("digits · rate_M · T=4", 2),
+        ("digits · rate_M · T=4 · processes = 2", 1),
+    ]
+    assert [(one.key, one.values) for one in found.differences] == [("processes", (None, 2))]
+    assert found.excluded == ()
 
 
 def test_beside_runs_of_rbp_one_of_another_program_differs_in_what_both_have(finish_run, tmp_path):
