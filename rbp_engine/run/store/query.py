@@ -2,8 +2,9 @@
 
 All terms side by side must hold; `or` separates alternatives. A term is
 
-* `FIELD OP VALUE` with one of = != < <= > >=, as `acc>90%`, `lr=0.1`, `age<3h`, `neuron.decay!=0.2`;
-* `FIELD:WORD`, where the word is a part of the text, ignoring case, as `method:rate`;
+* `FIELD OP VALUE` with one of = != < <= > >=, as `acc>90%`, `lr=0.1`, `age<3h`, `neuron.decay!=0.2`; a text is equal as
+  a whole, an id also by its last characters, and a date is its whole day;
+* `FIELD:WORD`, where the word is a part of the text, ignoring case, as `method:rate`; of numbers and dates as with =;
 * a bare word, which is a part of the id, preset, name, method, a tag or the note; `archived` is in the archive;
 
 and a `not:`, `not` or `-` before a term negates it. Quote words with spaces or signs. An unknown value fits no
@@ -24,6 +25,7 @@ from rbp_engine.vocabulary import OWN_CODE
 
 _WORD = r""""[^"]*"|'[^']*'|[^\s"']+"""
 _NEGATION = re.compile(r"-|not(?::\s*|\s+|$)", re.IGNORECASE)
+_WHOLE = re.compile(r"\s*(?<![!<>])=\s*")
 _OR = re.compile(r"or(?=\s|$)", re.IGNORECASE)
 _COMPARISON = re.compile(rf"(?P<field>[^\W\d][\w.-]*)(?P<sign>:|\s*(?:!=|<=|>=|=|<|>)\s*)(?P<value>{_WORD})?")
 _BARE = re.compile(_WORD)
@@ -179,13 +181,16 @@ def select_runs(runs: Path, words: Sequence[str], *, archived: bool = False) -> 
     if query := " ".join(terms):
         found = fitting_runs(runs, query, archived=archived)
         if not found:
-            raise RunError(f"no run in {runs} fits {query!r}{all_must_hold(query)}")
+            raise RunError(f"no run in {runs} fits {query!r}{why_none_fits(query, list_runs(runs))}")
         chosen.update(dict.fromkeys(found))
     return list(chosen)
 
 
-def all_must_hold(query: str) -> str:
-    """What to say of a query of several terms that no run fits; empty of others."""
+def why_none_fits(query: str, records: Sequence[RunRecord]) -> str:
+    """What to say of a query that none of the runs fits, if it may be meant in another way; else empty."""
+    parts = _WHOLE.sub(":", query)
+    if parts != query and (count := sum(map(parse_query(parts), records))):
+        return f": = compares whole texts; {parts!r} finds {count}"
     terms = query.split()
     return ": a run must fit all of it; 'or' between terms finds either" if len(terms) > 1 and "or" not in terms else ""
 

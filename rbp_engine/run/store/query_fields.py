@@ -14,6 +14,7 @@ from rbp_engine.preset.fields import by_key
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.attempts import resources_of
 from rbp_engine.run.files.energy import PJ_IN_UJ, read_energy
+from rbp_engine.run.files.layout import is_called
 from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.files.summary import remaining_s
 from rbp_engine.run.store import query_values as values
@@ -130,13 +131,15 @@ def _text_test(field: Field, sign: str, value: str) -> Test:
     if sign in COMPARISONS:
         raise ValueError(f"{field.name} is text: use {field.name}=word or {field.name}:word")
     wanted, whole = value.lower(), sign == "="
+    # An id is equal by its end, as where a run is named.
+    fits = operator.contains if not whole else is_called if field.name == "id" else operator.eq
     if field.among and not any(wanted == known if whole else wanted in known for known in field.among):
         raise ValueError(no_run_has(field.name, value, field.among))
 
     def test(record: RunRecord) -> bool:
         found = field.get(record)
         texts: Iterable[Any] = found if isinstance(found, (tuple, list)) else () if found is None else (found,)
-        return any(wanted == text if whole else wanted in text for text in (str(one).lower() for one in texts))
+        return any(fits(str(one).lower(), wanted) for one in texts)
 
     return test
 

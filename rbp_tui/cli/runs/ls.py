@@ -57,9 +57,12 @@ def ls(
     as optim.lr.
 
     A single word is searched in id, preset, name, method, tags and note.
-    created>2d means younger than two days; "or" separates alternatives.
+    In texts = means the whole and : a part, as method=rate_m, method:rate; of
+    numbers both mean equal. created>2d means younger than two days, a date the
+    whole day: created>=2026-11-24 has that one, too. "or" separates
+    alternatives.
     """
-    from rbp_engine.run.store.query import all_must_hold, parse_query, sort_runs
+    from rbp_engine.run.store.query import parse_query, sort_runs, why_none_fits
     from rbp_engine.run.store.store import STATUSES, list_runs
     from rbp_tui.cli.runs.table import column_of, placed_columns, runs_table
 
@@ -90,6 +93,6 @@ def ls(
             hidden = 0 if asked.about_archived or archived_too else sum(record.hidden for record in known)
             archived = f"; {hidden} in the archive: rbp ls archived" if hidden else ""
             of = f"{len(fitting)} that fit, of " if len(records) < len(fitting) < len(known) else ""
-            newest = "; for the newest run: rbp show last" if words == "last" else all_must_hold(words)
+            newest = "; for the newest run: rbp show last" if words == "last" else why_none_fits(words, known)
             meant = f"; a status is status:{words}" if words in STATUSES else newest
             say("[dim]{} of {}{} runs{}{}[/]", len(records), of, len(known), archived, "" if records else meant)

@@ -115,6 +115,25 @@ def test_a_day_ends_at_midnight_also_where_the_time_changes(monkeypatch, day, ho
     assert end - begin == hours * 3600 and minute[1] - minute[0] == 60
 
 
+def test_an_id_is_equal_by_its_last_characters_as_where_a_run_is_named(tmp_path):
+    run = make(tmp_path, "20260101-120000-digits-rate_m-77a4")
+    make(tmp_path, "20260101-120000-digits-rate_m-77a5", "seed=2")
+    for query in ("id=77a4", "id=77A4", "id:77a4", f"id={run.id}", "not:id!=77a4"):
+        assert fitting_runs(tmp_path, query) == [run], query
+    assert fitting_runs(tmp_path, "id=7a4") == []
+
+
+def test_equal_to_a_part_of_a_text_finds_nothing_and_says_what_does(tmp_path):
+    make(tmp_path, "one", "run.name=night 1")
+    make(tmp_path, "two", "run.name=night 2", "T=2")
+    with pytest.raises(RunError, match=r"fits 'name=night': = compares whole texts; 'name:night' finds 2$"):
+        select_runs(tmp_path, ["name=night"])
+    with pytest.raises(RunError, match=r"fits 'name = night T=2': = compares whole texts; 'name:night T:2' finds 1$"):
+        select_runs(tmp_path, ["name = night", "T=2"])
+    with pytest.raises(RunError, match=r"fits 'name=day'$"):
+        select_runs(tmp_path, ["name=day"])
+
+
 def test_a_date_covers_the_whole_day(fitting, records):
     day = time.strftime("%Y-%m-%d", time.localtime(records[0].summary.created))
     assert fitting(f"created:{day}") == ["good"]
