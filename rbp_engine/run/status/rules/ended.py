@@ -82,8 +82,8 @@ def unfinished(history: History) -> Iterator[Alarm]:
             "unfinished",
             scores,
             len(scores) - 1,
-            f"it ended after {done:.0f} of {attempt.begun.epochs} epochs, "
-            f"with {percent(share)} of its largest learning rate",
+            f"it ended after {done:.0f} of {attempt.begun.epochs} epochs, and at step {lr.step[-1]:.0f} its learning "
+            f"rate was {percent(share)} of its largest",
             "the accuracy of a schedule comes at its end, when the learning rate is small",
             f"let it go on to its end, or train one of train.epochs={done:.0f}, whose schedule ends there",
         )
