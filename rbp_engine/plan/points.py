@@ -15,12 +15,19 @@ from rbp_engine.printable import one_line
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.run_json import SweepRecord
 from rbp_engine.run.request import MOST_RUNS, LaunchRequest
-from rbp_engine.run.store.run_settings import by_processes
+from rbp_engine.run.store.run_settings import processes_apart
+from rbp_engine.run.store.store import RunRecord
 
 
-def identity_of(experiment: str, seed: int | None) -> str:
-    """What the run of a point is found by: the SHA-256 (hexadecimal) of its experiment and seed."""
-    return hashlib.sha256(f"{experiment} {seed}".encode()).hexdigest()
+def identity_of(experiment: str, seed: int | None, processes: int) -> str:
+    """What the run of a point is found by: the SHA-256 (hexadecimal) of its experiment and seed, and of its processes
+    if they are several with statistics of their own, else 0."""
+    return hashlib.sha256(f"{experiment} {seed}{f' {processes}' if processes else ''}".encode()).hexdigest()
+
+
+def run_identity(record: RunRecord) -> str:
+    """That of a run."""
+    return identity_of(record.summary.experiment, record.summary.seed, processes_apart(record))
 
 
 @dataclass(frozen=True)
@@ -43,8 +50,8 @@ class SweepPoint:
     @property
     def identity(self) -> str:
         """What its run is found by, wherever that is and whatever started it."""
-        apart = 1 if self.loaded.preset.train.sync_bn else self.processes
-        return identity_of(by_processes(self.loaded.experiment, apart), self.seed)
+        apart = self.processes > 1 and not self.loaded.preset.train.sync_bn
+        return identity_of(self.loaded.experiment, self.seed, self.processes if apart else 0)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from rbp_engine.plan.points import SweepPlan, SweepPoint, identity_of
+from rbp_engine.plan.points import SweepPlan, SweepPoint, run_identity
 from rbp_engine.plan.request import SweepRequest
 from rbp_engine.plan.states import PointState, Standing
 from rbp_engine.preset import LoadedPreset
@@ -24,7 +24,6 @@ from rbp_engine.run.launch.slurm import device_words, in_a_job, job_of, script
 from rbp_engine.run.queue.transitions import is_stranded
 from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.start import StartResult
-from rbp_engine.run.store.run_settings import experiment_of
 from rbp_engine.run.store.store import is_run, record
 
 
@@ -86,8 +85,7 @@ def create(plan: SweepPlan, point: SweepPoint, *, queued: bool = True) -> RunDir
             except RunError:
                 if not os.path.lexists(run.path):
                     raise
-        there = record(run)
-        if is_run(run) and identity_of(experiment_of(there), there.summary.seed) == point.identity:
+        if is_run(run) and run_identity(record(run)) == point.identity:
             return run
         # It is another experiment, or damaged: `states_of` does not count it either.
     raise AssertionError("there are always more numbers")

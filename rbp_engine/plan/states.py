@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
-from rbp_engine.plan.points import SweepPlan, SweepPoint, identity_of
+from rbp_engine.plan.points import SweepPlan, SweepPoint, run_identity
 from rbp_engine.preset import LoadedPreset, PresetError, read_resolved, setting_word
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.layout import RunDirectory
@@ -17,7 +17,7 @@ from rbp_engine.run.files.run_json import SweepRecord, read_run_json
 from rbp_engine.run.options import LaunchOptions
 from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.status.status import Verdict
-from rbp_engine.run.store.run_settings import differing_settings, experiment_of, processes_apart, settings_of
+from rbp_engine.run.store.run_settings import differing_settings, processes_apart, settings_of
 from rbp_engine.run.store.store import RunRecord, list_runs
 
 
@@ -53,7 +53,7 @@ def states_among(plan: SweepPlan, runs: Iterable[RunRecord], *, retry_failed: bo
     """The same, from the records of all runs."""
     records: dict[str, list[RunRecord]] = {point.identity: [] for point in plan.points}
     for record in runs:
-        records.get(identity_of(experiment_of(record), record.summary.seed), []).append(record)
+        records.get(run_identity(record), []).append(record)
     found = []
     for point in plan.points:
         newest_first = sorted(records[point.identity], key=lambda record: record.summary.created, reverse=True)

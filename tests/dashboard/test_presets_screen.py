@@ -168,7 +168,9 @@ async def test_runs_of_a_preset_give_its_accuracy_and_an_estimate(shown, dashboa
     async with shown("digits", size=(160, 48)) as pilot:
         await until(pilot, lambda: "2 seeds" in text_of(dashboard, "#summary"))
         summary = text_of(dashboard, "#summary")
-        yours = "yours 96.00 % ± 1.41, best 96.00, 2 seeds; left out: 1 of the same seeds, 1 by several processes"
+        yours = (
+            "yours 96.00 % ± 1.41, best 96.00, 2 seeds, 1 of the same seeds left out, 1 by several processes left out"
+        )
         assert yours in " ".join(summary.split())
         assert "~1.0 GiB · 2.0 s an epoch · 40s of training steps" in summary
 

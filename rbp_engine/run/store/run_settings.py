@@ -21,7 +21,6 @@ Section: TypeAlias = Mapping[str, Any]
 # More runs than any list has: settings that do not fit are read anew each time that somebody goes through the list.
 _RUNS_KEPT, _SECTIONS_KEPT = 65_536, 4096
 _DATA = "data.name"
-SYNC_BN = "train.sync_bn"
 #: Settings of a run that another program trains, which presets do not have.
 OF_OTHER_PROGRAMS = "settings."
 
@@ -50,23 +49,12 @@ def settings_of(record: RunRecord) -> RunSettings:
 
 
 def processes_apart(record: RunRecord) -> int:
-    """The number of processes of a run of several, if each has taken batch norm's statistics of its own share; else 1.
+    """The number of processes of a run of several, if each has taken batch norm's statistics of its own share; else 0.
 
-    It changes the numbers, as a setting does.
+    It changes the numbers, as a setting does: a mean is over runs that share it.
     """
-    summary = record.summary
-    synchronised = settings_of(record).get(SYNC_BN)
-    return 1 if synchronised else _most_processes(record.run, summary.created, summary.attempt)
-
-
-def experiment_of(record: RunRecord) -> str:
-    """What runs share that may be averaged: the hash of their settings, and `processes_apart`."""
-    return by_processes(record.summary.experiment, processes_apart(record))
-
-
-def by_processes(experiment: str, processes: int) -> str:
-    """The experiment of these settings, trained by so many processes with statistics of their own."""
-    return experiment if processes == 1 else f"{experiment} by {processes} processes"
+    most = _most_processes(record.run, record.summary.created, record.summary.attempt)
+    return most if most > 1 and not settings_of(record).get("train.sync_bn") else 0
 
 
 def read_settings(run: RunDirectory) -> RunSettings:

@@ -17,7 +17,7 @@ from rbp_engine.report.paper import published
 from rbp_engine.report.spread import spread_of_known
 from rbp_engine.run.files.attempts import most_processes
 from rbp_engine.run.files.run_json import read_run_json
-from rbp_engine.run.store.run_settings import experiment_of
+from rbp_engine.run.store.run_settings import processes_apart
 from rbp_engine.run.store.store import RunRecord
 from rbp_engine.settings.machine import MachineError
 from rbp_tui.text import format as fmt
@@ -113,7 +113,7 @@ def _ours(loaded: LoadedPreset, records: Sequence[RunRecord]) -> Text:
     """
     held_out = loaded.preset.train.validation_split > 0
     completed = [record for record in of_experiment(loaded, records) if record.verdict.status == "completed"]
-    alone = [record for record in completed if experiment_of(record) == loaded.experiment]
+    alone = [record for record in completed if not processes_apart(record)]
     summaries = [record.summary for record in Experiment.of(alone).runs]
     last = spread_of_known(one.test.last if held_out else one.last.top1 for one in summaries)
     best = spread_of_known(one.test.best if held_out else one.best.top1 for one in summaries)
@@ -121,8 +121,7 @@ def _ours(loaded: LoadedPreset, records: Sequence[RunRecord]) -> Text:
         several = " by one process" if completed else ""
         return Text(f"no completed run of exactly these settings{several}", style="dim")
     others = {"of the same seeds": len(alone) - len(summaries), "by several processes": len(completed) - len(alone)}
-    listed = ", ".join(f"{count} {which}" for which, count in others.items() if count)
-    left_out = f"; left out: {listed}" if listed else ""
+    left_out = "".join(f", {count} {which} left out" for which, count in others.items() if count)
     spread = "" if last.std is None else f" ± {fmt.percent(last.std)}"
     seeds = fmt.counted(last.count, "seed")
     return Text(f"{_figure(last.mean)} %{spread}, best {fmt.percent(best.mean)}, {seeds}{left_out}")

@@ -165,10 +165,9 @@ def _text(column: Column, record: RunRecord, view: RunView) -> str:
     return (MEMBER if view.member and column.name == "run" else "") + column.text(record)
 
 
-def group_title(record: RunRecord) -> str:
-    """What stands above the runs of an experiment, of which this is one."""
-    several = processes_apart(record)
-    return record.summary.described + (f" · {several} processes" if several > 1 else "")
+def by_several(record: RunRecord) -> str:
+    """What tells an experiment by several processes from that by one."""
+    return f" · {processes} processes" if (processes := processes_apart(record)) else ""
 
 
 def group_cells(group: Sequence[RunRecord], placed: Sequence[PlacedColumn]) -> tuple[TableCell, ...]:
@@ -181,7 +180,7 @@ def group_cells(group: Sequence[RunRecord], placed: Sequence[PlacedColumn]) -> t
     counting = experiment.counting
     known = sum(record.summary.last.top1 is not None for record in counting) or len(counting)
     said = {
-        "run": group_title(group[0]),
+        "run": first.described + by_several(group[0]),
         "method": fmt.method(first.method),
         "T": timesteps_text(first),
         "seed": f"×{known}" if known == len(group) else f"×{known}/{len(group)}",

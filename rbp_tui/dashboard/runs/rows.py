@@ -4,10 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias, TypeVar
 
-from rich.cells import cell_len
-
 from rbp_engine.run.store.query import Query, QueryError, parse_query, sort_runs
-from rbp_engine.run.store.run_settings import experiment_of
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.reading.sparklines import NO_TREND, Trend, common_scales
 from rbp_tui.dashboard.runs.columns import (
@@ -15,9 +12,9 @@ from rbp_tui.dashboard.runs.columns import (
     STRETCHING,
     RunView,
     TableCell,
+    by_several,
     fitting,
     group_cells,
-    group_title,
     lengths,
     run_cells,
 )
@@ -91,7 +88,7 @@ class RowMaker:
         for record in shown if view.grouped else ():
             # Nothing can be done with runs of other hosts together, nor is anything known of those that cannot be read.
             alone = f"alone:{record.run.id}" if host_of(record) or not record.readable else ""
-            groups.setdefault(alone or f"experiment:{experiment_of(record)}", []).append(record)
+            groups.setdefault(alone or f"experiment:{record.summary.experiment}{by_several(record)}", []).append(record)
         cells: dict[str, Cells] = {}
         for name, group in groups.items():
             several = len(group) > 1
@@ -109,8 +106,7 @@ class RowMaker:
         """The columns. Those of settings are for the runs that are shown; the others stay where they are."""
         longest = self._longest(records)
         if view.grouped:
-            titles = (cell_len(group_title(record)) for record in shown if record.readable and not host_of(record))
-            longest["run"] = max([longest["run"] + len(MEMBER), *titles])
+            longest["run"] += max([len(MEMBER), *(len(by_several(one)) for one in shown if not host_of(one))])
             longest["best %"] = max(longest["best %"], LONGEST_SPREAD)
         first, others = self._settings_of(shown)
         return fitting(list(first), list(others), longest | first | others, view.width)

@@ -119,7 +119,7 @@ def test_runs_of_several_processes_are_a_group_of_their_own(tmp_path, write_run)
         write_attempt(run, resources={"processes": processes})
     made = rows(list_runs(tmp_path), grouped=True, columns=("run", "seed", "last %"))
     assert texts(made, "experiment:e") == [" ▾", "digits", "×2", "90.0"]
-    assert texts(made, "experiment:e by 2 processes") == [" ▾", "digits · 2 processes", "×2", "100.0"]
+    assert texts(made, "experiment:e · 2 processes") == [" ▾", "digits · 2 processes", "×2", "100.0"]
 
 
 def test_of_seeds_that_train_those_count_that_have_been_evaluated(tmp_path, write_run):

@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from rbp_engine.plan.points import SweepPlan, identity_of, plan_sweep
+from rbp_engine.plan.points import SweepPlan, plan_sweep, run_identity
 from rbp_engine.plan.request import SweepRequest
 from rbp_engine.plan.start import array_file, create, point_named, run_id_of, start_point, start_points
 from rbp_engine.plan.states import PointState, Standing, counts, states_of
@@ -20,14 +20,14 @@ from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.attempts import Ended, launched
 from rbp_engine.run.files.run_json import Dispatch, SweepRecord, read_run_json
-from rbp_engine.run.files.summary import load_summary, write_status
+from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.launch import launch
 from rbp_engine.run.options import LaunchOptions
 from rbp_engine.run.queue.entries import entries
 from rbp_engine.run.queue.host_lock import host_directory
 from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.status.status import judge
-from rbp_engine.run.store.store import run_directories
+from rbp_engine.run.store.store import record, run_directories
 from rbp_engine.run.trust import Untrusted
 from tests.run_files import change_identity, write_attempt
 
@@ -39,8 +39,7 @@ def plan(tmp_path):
 
 
 def found_by(run):
-    summary = load_summary(run)
-    return identity_of(summary.experiment, summary.seed)
+    return run_identity(record(run))
 
 
 def refuse(error: RunError) -> None:
