@@ -10,7 +10,7 @@ from typing import Any
 from rbp_engine.child import Progress, answer
 from rbp_engine.data.catalog import CATALOG
 from rbp_engine.evaluation.classes import classes_of, draw_worst, write_predictions
-from rbp_engine.evaluation.request import EvaluationRequest
+from rbp_engine.evaluation.request import SAVED, EvaluationRequest
 from rbp_engine.evaluation.robustness import measure_robustness, planned
 from rbp_engine.evaluation.trained import Trained, plain_pass
 from rbp_engine.methods import METHODS, Loss, create_method
@@ -90,10 +90,13 @@ def evaluation(run: RunDirectory, asked: EvaluationRequest, progress: Progress) 
     """
     trained = Trained(run, asked, progress)
     steps = asked.timesteps or [trained.timesteps]
-    if asked.parts == ["gradients"]:
-        return {"gradients": compare_gradients(trained, steps)}
-    if asked.parts == ["energy"]:
-        return {"energy": energy_of(trained)}
+    alone: dict[str, Any] = {}
+    if "gradients" in asked.parts:
+        alone["gradients"] = compare_gradients(trained, steps)
+    if "energy" in asked.parts:
+        alone["energy"] = energy_of(trained)
+    if alone and not {*asked.parts} & {*SAVED}:
+        return alone
     if asked.parts == ["accuracy"]:
         trained.expected = sum(steps)
         results = [trained.evaluate(trained.feed(one).test, one, shuffle=asked.shuffle_time) for one in steps]
@@ -114,7 +117,7 @@ def evaluation(run: RunDirectory, asked: EvaluationRequest, progress: Progress) 
     if by_class is not None and asked.figure:
         unwritten["figure"] = _problem(draw_worst, plain, by_class, Path(asked.figure))
     parts = {name: part for name, part in whole.as_json().items() if part is not None}
-    return {"accuracy": [plain.scores], **parts, "saved": not kept, "kept": kept, "unwritten": unwritten}
+    return alone | {"accuracy": [plain.scores], **parts, "saved": not kept, "kept": kept, "unwritten": unwritten}
 
 
 def _problem(write: Callable[..., None], *what: Any) -> str:

@@ -21,7 +21,7 @@ SAVED: tuple[Part, ...] = ("classes", "robustness")
 
 @dataclass(frozen=True)
 class EvaluationRequest:
-    """What to evaluate: "accuracy", "gradients" or "energy" alone, or parts of SAVED.
+    """What to evaluate: "accuracy" alone, or others.
 
     `weights` are "last" or "best", and `ema` takes their moving average. `timesteps` are those to test at, the trained
     one if empty. `figure` and `predictions` are the paths of files to write, empty for none.

@@ -41,7 +41,7 @@ def evaluate(
         list[What] | None,
         typer.Argument(
             metavar="WHAT",
-            help="energy, robustness, gradients or classes, else the accuracy; robustness and classes may be both.",
+            help="energy, robustness, gradients, classes, or several of them; else the accuracy.",
             show_default=False,
         ),
     ] = None,
@@ -104,15 +104,9 @@ def evaluate(
     with progress(f"evaluating the {'averaged ' * ema}{weights} weights of {directory.id}") as report:
         answer = evaluate_run(trusted, request, on_progress=report)
     if as_json:
-        print_json(answer if "saved" in answer else next(iter(answer.values())))
-    elif "gradients" in answer:
-        _print_gradients(answer["gradients"])
-    elif "energy" in answer:
-        _print_energy(directory, answer["energy"])
+        print_json(answer if len(answer) > 1 else next(iter(answer.values())))
     else:
-        _print_accuracies(answer["accuracy"], shuffled=shuffle_time)
-        if parts:
-            _print_parts(answer)
+        _print_answer(directory, answer, shuffled=shuffle_time)
     unwritten = answer.get("unwritten", {})
     for name, problem in unwritten.items():
         if problem:
@@ -123,16 +117,23 @@ def evaluate(
 
 
 def _refuse_contradictions(parts: Sequence[What], steps: Sequence[int], *, ema: bool, shuffle_time: bool) -> None:
-    for alone in (What.ENERGY, What.GRADIENTS):
-        if alone in parts and len(parts) > 1:
-            others = ", ".join(part for part in parts if part is not alone)
-            raise typer.BadParameter(f"{alone} is measured alone: leave out {others}, --figure and --predictions")
     if What.ENERGY in parts and (ema or steps):
         raise typer.BadParameter("energy is measured at the trained number of timesteps: leave out --ema, --timesteps")
     if parts and shuffle_time:
         raise typer.BadParameter(f"--shuffle-time is for the accuracy alone, and changes nothing of {parts[0]}")
     if What.CLASSES in parts and What.ROBUSTNESS not in parts and len(steps) > 1:
         raise typer.BadParameter("classes are counted at one T", param_hint="--timesteps")
+
+
+def _print_answer(run: "RunDirectory", answer: dict[str, Any], *, shuffled: bool) -> None:
+    if "gradients" in answer:
+        _print_gradients(answer["gradients"])
+    if "energy" in answer:
+        _print_energy(run, answer["energy"])
+    if "accuracy" in answer:
+        _print_accuracies(answer["accuracy"], shuffled=shuffled)
+    if "saved" in answer:
+        _print_parts(answer)
 
 
 def _print_accuracies(results: list[dict[str, Any]], *, shuffled: bool) -> None:

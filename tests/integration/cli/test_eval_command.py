@@ -138,7 +138,6 @@ def test_nothing_is_written_into_a_run_of_another_user(trained, rbp):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("gradients", "classes"), "alone"),
         (("robustness", "classes", "--shuffle-time"), "--shuffle-time"),
         (("classes", "--timesteps", "1,2"), "one T"),
         (("--predictions", "p.csv"), "must end in .npz"),
@@ -158,6 +157,15 @@ def test_the_timesteps_that_are_needed_are_a_column_and_a_field_of_queries(rbp_h
     assert (f"{needed} of 3 give" in rbp_here("show", "mine", *runs).stdout) is (needed < 3)
     assert "T needed" in rbp_here("ls", f"T_needed={needed}", "--columns", "T_needed", *runs).stdout
     assert rbp_here.json("report", *runs)["rows"][0]["timesteps_needed"] == needed
+
+
+def test_several_parts_are_measured_at_once_and_each_is_what_it_is_alone(trained, result, full):
+    energy, gradients = trained.json("eval", "mine", "energy"), trained.json("eval", "mine", "gradients")
+    found = trained.json("eval", "mine", "energy", "classes", "gradients")
+    assert found["accuracy"] == [result] and found["by_class"]["classes"] == full["by_class"]["classes"]
+    assert found["energy"] == energy and found["gradients"] == gradients
+    shown = trained("eval", "mine", "gradients", "energy").stdout
+    assert "norm ratio" in shown and "2-bit ANN" in shown and "top-1" not in shown
 
 
 def test_energy_is_measured_kept_and_shown_as_columns(trained):
