@@ -244,6 +244,8 @@ def export_csv(
     text = events_csv(find(run, runs_dir), named_settings(columns))
     if output is None:
         print_lines(text)
+        if sys.stdout.isatty():
+            say("[dim]-o FILE writes this table into a file[/]")
         return
     try:
         write_atomic(output, text)

@@ -84,7 +84,8 @@ def _state(record: RunRecord) -> list[tuple[str, str | Text]]:
         ("experiment", summary.experiment[:16]),
         (
             "progress",
-            f"epoch {summary.epoch} of {summary.epochs or '?'}, step {summary.step} of {summary.steps or '?'}",
+            f"epoch {summary.epoch} of {summary.epochs or '?'}, step {summary.step} of {summary.steps or '?'}"
+            + ", its budget" * (0 < summary.steps < summary.epochs * summary.steps_per_epoch),
         ),
         *scores(summary),
     ]

@@ -4,12 +4,15 @@ import csv
 import io
 import json
 import re
+import sys
+from contextlib import closing
 
 import pytest
 
 from rbp_engine.run import track
 from rbp_engine.run.files.layout import RunDirectory
 from tests.run_files import change_identity, end_run, write_manifest
+from tests.terminal import Terminal
 
 
 @pytest.fixture
@@ -212,6 +215,16 @@ def test_csv_goes_to_stdout_or_into_a_file(rbp, runs, tmp_path):
     assert rbp("runs", "csv", "rate-1", "-o", "out.csv").stdout == ""
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 3
     assert "cannot write" in rbp("runs", "csv", "rate-1", "-o", "no/where.csv", code=2).stderr
+    command = [sys.executable, "-c", "from rbp_tui.cli import main; main()", "runs", "csv", "rate-1"]
+    with closing(Terminal(command, rbp.environment, rbp.folder)) as terminal:
+        terminal.read_until(lambda: b"-o FILE writes this table into a file" in terminal.output)
+
+
+def test_the_steps_of_a_budget_are_told_as_such(rbp):
+    end_run(rbp.runs, "budget", "guard.max_steps=15", status="stopped", epochs=9, steps=15, steps_per_epoch=10)
+    end_run(rbp.runs, "whole", curve=(0.5, 0.9), steps_per_epoch=10)
+    told = [re.search("progress +(.*)", rbp("show", run).stdout)[1].rstrip() for run in ("budget", "whole")]
+    assert told == ["epoch 1 of 9, step 10 of 15, its budget", "epoch 2 of 2, step 20 of 20"]
 
 
 def test_the_newest_or_the_first_of_an_order_are_listed(rbp, runs):

@@ -61,6 +61,14 @@ def test_each_silent_layer_is_named_that_is_no_consequence_of_an_earlier_one(spa
     assert named(History(firing=found)) == expected
 
 
+def test_advice_on_silent_and_saturated_layers_names_no_batch_norm_that_may_not_be_there():
+    fires = firing(rate=1.0)
+    fires.saturated[:] = 0.9
+    found = [*alarms(History(firing=silence(firing(), 1, 3))), *alarms(History(firing=fires))]
+    assert {one.rule for one in found} == {"silent", "saturated"}
+    assert not [one for one in found if "batch norm" in f"{one.cause} {one.knob}"]
+
+
 def test_few_neurons_that_fire_are_no_alarm_where_it_was_so_from_the_start():
     few = firing(silent=0.96, rate=0.01)
     assert named(History(firing=few)) == []

@@ -112,6 +112,8 @@ def test_a_run_has_ended_after_its_last_epoch_also_where_another_program_has_not
         found = [*unfinished(builder.history()), *improving(builder.history())]
     assert len(found) == len(said)
     assert all(words in f"{one.what}; {one.cause}" for one, words in zip(found, said, strict=True))
+    if trained == 11:
+        assert found[0].what.endswith("at step 110 its learning rate was 50 % of its largest")
 
 
 @pytest.mark.parametrize(("epochs", "last_lr", "told"), [(1, 0.1, True), (1, 0.05, False), (2, 0.1, False)])

@@ -39,10 +39,10 @@ def silent(history: History) -> Iterator[Alarm]:
                 firing,
                 first,
                 f"{percent(firing.silent[-1, number])} of its neurons are silent{_rate_if_others_fire(firing, number)}",
-                "its membranes stay below the threshold: a negative bias of the batch norm before it, a threshold that "
-                "is too high for its input, or weights that large updates have spoiled",
-                "lower neuron.threshold, or look at the bias of the batch norm before it; if it fell silent in the "
-                "first steps, lower optim.lr",
+                "its membranes stay below the threshold: a negative bias of what is before it, a threshold that is too "
+                "high for its input, or weights that large updates have spoiled",
+                "lower neuron.threshold, or look at the bias of what is before it; if it fell silent in the first "
+                "steps, lower optim.lr",
                 firing.neuron_layers[number],
             )
 
@@ -100,10 +100,10 @@ def saturated(history: History) -> Iterator[Alarm]:
             firing,
             first,
             f"{percent(firing.saturated[-1, number])} of its neurons fire at every timestep for every sample",
-            "its input stays above the threshold: a large bias of the batch norm before it, or weights that large "
-            "updates have spoiled",
-            "raise neuron.threshold, or look at the bias of the batch norm before it; if it saturated in the first "
-            "steps, lower optim.lr",
+            "its input stays above the threshold: a large bias of what is before it, or weights that large updates "
+            "have spoiled",
+            "raise neuron.threshold, or look at the bias of what is before it; if it saturated in the first steps, "
+            "lower optim.lr",
             firing.neuron_layers[number],
         )
 
