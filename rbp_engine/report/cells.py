@@ -142,7 +142,7 @@ def _against_bptt(cells: Iterable[Cell]) -> Iterable[Cell]:
             yield cell
         else:
             ours, theirs = (by_seed(one.runs, lambda run: run.last) for one in (cell, bptt))
-            yield replace(cell, against_bptt=paired(ours, theirs), notes=(*cell.notes, *cell.smaller_steps()))
+            yield replace(cell, against_bptt=paired(ours, theirs))
 
 
 def _place(cell: Cell) -> tuple[str, str, int, str, str]:

@@ -146,8 +146,8 @@ class Experiment(Generic[AnyRun]):
         scaled = first.method in RATE_METHODS and first.timesteps > 1 and first.settings.get(LOSS_SCALE) == "1/T"
         if scaled and first.settings.get("optim.name") == "sgd":
             yield (
-                "its gradients, and so SGD's changes of the weights, are 1/T of BPTT's: "
-                f"train it with {LOSS_SCALE}=1 for equal ones"
+                "gradients of rate methods, and so SGD's changes of the weights, are 1/T of BPTT's: "
+                f"{LOSS_SCALE}=1 makes them equal"
             )
 
     def remarks(self) -> Iterator[str]:
@@ -259,20 +259,20 @@ def read_recorded(run: RunDirectory) -> RecordedRun | ExcludedRun:
         first = error.problems[0].message if error.problems else "not readable"
         return ExcludedRun(run.id, f"preset.toml cannot be read: {first}")
     record = RunRecord(run, summary, judge(run, summary))
-    origin = {ORIGIN: summary.origin_epochs} if summary.origin else {}
-    several = {PROCESSES: number} if (number := processes_apart(record)) > 1 else {}
     return RecordedRun(
         **vars(record),
         preset=preset,
-        settings=_settings(run, preset) | origin | several,
+        settings=_settings(record, preset),
         origin=read_run_json(run),
         held_out=preset.train.validation_split > 0,
     )
 
 
-def _settings(run: RunDirectory, preset: "Preset") -> dict[str, Any]:
-    """The result fields, and hashes of the user's own code and of the teacher that they name, as the run has them."""
-    known = of_role(preset, "result")
+def _settings(record: RunRecord, preset: "Preset") -> dict[str, Any]:
+    """The result fields, what makes other numbers of them, and hashes of the user's own code and of the teacher that
+    they name, as the run has them."""
+    run, beside = record.run, {ORIGIN: record.summary.origin_epochs, PROCESSES: processes_apart(record)}
+    known = of_role(preset, "result") | {key: value for key, value in beside.items() if value}
     with contextlib.suppress(OSError, ValueError):  # what is lost tells nothing
         for (section, name), value in names_of_code(preset).items():
             if own_file(value) and f"{section}.{name}" in known:

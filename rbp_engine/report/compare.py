@@ -214,9 +214,8 @@ def _differences(groups: Sequence[Experiment[RecordedRun]]) -> Iterable[Differen
     results = _differing_settings(groups)
     yield from (_difference(key, "result", settings) for key in results)
     merged = [_merged([conditions(one) for one in group.runs]) for group in groups]
-    for key in _differing(groups, merged):
-        if key not in results:
-            yield _difference(key, "cost" if "." in key else "conditions", merged)
+    others = (key for key in _differing(groups, merged) if key not in results)
+    yield from (_difference(key, "cost" if "." in key else "conditions", merged) for key in others)
 
 
 def _differing_settings(groups: Sequence[Experiment[RecordedRun]]) -> list[str]:

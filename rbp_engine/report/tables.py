@@ -75,7 +75,10 @@ def spread_text(values: Spread | None) -> str:
 
 
 def notes(cells: Sequence[Cell], *, costs: bool) -> list[str]:
-    """The notes below the table: first what the figures are, `costs` among them, then remarks on single rows."""
+    """The notes below the table: first what the figures are, `costs` among them, then remarks on rows.
+
+    These have the titles of their rows, unless they are on all.
+    """
     if not cells:
         return []
     found = ["mean ± sample standard deviation over seeds, top-1 accuracy on the test set in percent"]
@@ -83,6 +86,7 @@ def notes(cells: Sequence[Cell], *, costs: bool) -> list[str]:
         found.append("diff: last − paper, in percentage points")
     if any(cell.against_bptt for cell in cells):
         found.append(AGAINST_BPTT)
+    found += dict.fromkeys(note for cell in cells if cell.against_bptt for note in cell.smaller_steps())
     if costs:
         found.append(COSTS)
     if any(not cell.held_out and cell.best for cell in cells):
@@ -91,7 +95,8 @@ def notes(cells: Sequence[Cell], *, costs: bool) -> list[str]:
     for cell in cells:
         for note in [HELD_OUT, *cell.notes] if cell.held_out else cell.notes:
             particular[note].append(cell.title)
-    found += [f"{note} – {'; '.join(titles)}" for note, titles in particular.items()]
+    for note, titles in particular.items():
+        found.append(note if len(titles) == len(cells) > 1 else f"{note} – {'; '.join(titles)}")
     return [one_line(note, LONGEST_TEXT) for note in found]
 
 

@@ -1,5 +1,6 @@
 """`rbp report` and `rbp figure`: from finished runs to a paper's tables and figures."""
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
@@ -167,8 +168,11 @@ def _table(cells: "list[Cell]") -> "RenderableType":
 
     # Where there is no room for costs, they are in the other formats.
     costs = console().width >= _WIDTH_WITH_COSTS
-    shown = tables.columns(cells, costs=costs, settings=False)
+    shown, every = (tables.columns(cells, costs=with_them, settings=False) for with_them in (costs, True))
     letters = _letters(list(map(tables.label, cells)))
+    alike = itertools.groupby(cells, lambda cell: (cell.data, cell.network, cell.method, cell.timesteps))
+    rank = ["", *letters].index
+    rows = [cell for _, some in alike for cell in sorted(some, key=lambda cell: rank(tables.label(cell)))]
     table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="dim")
     for column in shown:
         # The user's own network may have a long name; figures are never cut.
@@ -176,13 +180,15 @@ def _table(cells: "list[Cell]") -> "RenderableType":
             column.head, justify="left" if column.left else "right", no_wrap=not column.left, overflow="fold"
         )
     beside = [column.left for column in shown].index(False)
-    for cell in cells:
+    for cell in rows:
         words = [Text(column.word(cell)) for column in shown]
         if letter := letters.get(tables.label(cell)):
             words[beside] = Text.assemble((f"{letter} ", "dim"), words[beside])
         table.add_row(*words)
     legend = [Text(f"{letter}  {label}") for label, letter in letters.items()]
     notes = [Text(note, style="dim") for note in tables.notes(cells, costs=costs)]
+    if missing := ", ".join(column.head for column in every if column not in shown):
+        notes.append(Text(f"no room for {missing}: {_WIDTH_WITH_COSTS} columns or --format markdown show them", "dim"))
     return Group(table, Text(), *legend, *notes)
 
 

@@ -48,6 +48,19 @@ def test_the_table_fits_80_columns_without_breaking_a_cell(rbp):
     ]
     assert "a  optim.lr = 0.05" in lines and "b  optim.lr = 0.1" in lines
     assert "† the best epoch was chosen on the test set itself" in lines
+    told = "no room for ms/step, MiB: 110 columns or --format markdown show them"
+    assert told in " ".join(" ".join(lines).split())
+    rbp.func.environment["COLUMNS"] = "110"
+    wide = rbp("report").stdout
+    assert "ms/step" in wide.splitlines()[0] and "no room" not in wide
+
+
+def test_the_letters_of_settings_are_in_order_in_each_block_of_the_table(rbp, tmp_path):
+    for words in (["T=2", "lr=0.2"], ["T=4", "lr=0.1"], ["T=4", "lr=0.2"]):
+        end_run(tmp_path / "runs", None, *words, curve=(0.9,))
+    lines = [line.split() for line in rbp("report").stdout.splitlines()]
+    assert [line[3:5] for line in lines[1:4]] == [["a", "2"], ["a", "4"], ["b", "4"]]
+    assert lines[5:7] == [["a", "optim.lr", "=", "0.2"], ["b", "optim.lr", "=", "0.1"]]
 
 
 def test_runs_left_out_for_one_reason_share_a_line(rbp, stopped, runs):

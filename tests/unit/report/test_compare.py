@@ -134,8 +134,8 @@ def test_each_run_can_be_compared_with_the_baselines_run_of_the_same_seed(finish
 def test_a_note_names_the_seeds_of_a_difference_that_does_not_cover_all(finish_run):
     runs = [finish_run("digits", "method=bptt", "seed=2"), *(finish_run("digits", f"seed={seed}") for seed in (1, 2))]
     steps = (
-        "its gradients, and so SGD's changes of the weights, are 1/T of BPTT's: "
-        "train it with method.loss_scale=1 for equal ones"
+        "gradients of rate methods, and so SGD's changes of the weights, are 1/T of BPTT's: "
+        "method.loss_scale=1 makes them equal"
     )
     only = "its difference is over seed 2 only, which the baseline has too"
     assert compare(runs).groups[1].notes == (only, steps)
