@@ -66,10 +66,13 @@ def known_prices(states: Iterable[PointState], processes: int) -> dict[str, Pric
     """The prices of the kinds of which a run by so many processes has trained, by kind: the medians over these runs."""
     found: dict[str, list[tuple[float, int | None]]] = {}
     for state in states:
-        if state.record is None or state.record.verdict.live or most_processes(state.record.run) != processes:
-            continue
-        if (seconds := _epoch_s(state.record)) is not None:
-            found.setdefault(kind_of(state.point.loaded), []).append((seconds, state.record.summary.mem_peak))
+        if (
+            (record := state.record)
+            and not record.verdict.live
+            and most_processes(record.run) == processes
+            and (seconds := _epoch_s(record)) is not None
+        ):
+            found.setdefault(kind_of(state.point.loaded), []).append((seconds, record.summary.mem_peak))
     prices = {}
     for kind, measured in found.items():
         memory = max((peak for _, peak in measured if peak is not None), default=None)

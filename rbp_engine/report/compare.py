@@ -11,6 +11,7 @@ from typing import Any
 from rbp_engine.printable import one_line
 from rbp_engine.report.collect import (
     ORIGIN,
+    PROCESSES,
     ExcludedRun,
     Experiment,
     RecordedRun,
@@ -236,7 +237,8 @@ def _differing(groups: Sequence[Experiment[RecordedRun]], tables: Sequence[dict[
 
 
 def _difference(key: str, role: str, tables: Sequence[dict[str, Any]]) -> Difference:
-    return Difference(key, role, tuple(None if means_nothing(key, table) else table.get(key) for table in tables))
+    absent = {PROCESSES: 1}.get(key)
+    return Difference(key, role, tuple(absent if means_nothing(key, table) else table.get(key) for table in tables))
 
 
 def _merged(tables: Sequence[dict[str, str]]) -> dict[str, str]:

@@ -118,13 +118,13 @@ def _ours(loaded: LoadedPreset, records: Sequence[RunRecord]) -> Text:
     last = spread_of_known(one.test.last if held_out else one.last.top1 for one in summaries)
     best = spread_of_known(one.test.best if held_out else one.best.top1 for one in summaries)
     if last is None or best is None:
-        several = " by one process" if completed else ""
-        return Text(f"no completed run of exactly these settings{several}", style="dim")
+        return Text(f"no completed run of exactly these settings{' by one process' if completed else ''}", style="dim")
     others = {"of the same seeds": len(alone) - len(summaries), "by several processes": len(completed) - len(alone)}
     left_out = "".join(f", {count} {which} left out" for which, count in others.items() if count)
     spread = "" if last.std is None else f" ± {fmt.percent(last.std)}"
-    seeds = fmt.counted(last.count, "seed")
-    return Text(f"{_figure(last.mean)} %{spread}, best {fmt.percent(best.mean)}, {seeds}{left_out}")
+    return Text(
+        f"{_figure(last.mean)} %{spread}, best {fmt.percent(best.mean)}, {fmt.counted(last.count, 'seed')}{left_out}"
+    )
 
 
 def _figure(fraction: float) -> str:

@@ -23,7 +23,7 @@ from rbp_engine.run.store.query import reversed_order
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.keys_in_turn import OPENING
 from rbp_tui.dashboard.run_screen import RunScreen
-from rbp_tui.dashboard.runs.columns import CURVE
+from rbp_tui.dashboard.runs.columns import CURVE, by_several
 from rbp_tui.dashboard.runs.elsewhere import hosts_text, only_there
 from rbp_tui.dashboard.runs.rows import RowMaker, Rows, TableView
 from rbp_tui.dashboard.runs.table import RunTable
@@ -273,10 +273,10 @@ class RunsScreen(RunScreen):
         if record is not None:
             verdict = record.verdict
             text.append(f"{record.run.id}  ").append(verdict.shown_status, style=STYLES.get(verdict.shown_status, ""))
+            text.append(by_several(record))
             for part in (verdict.reason, " ".join(record.tags), record.annotations.note):
                 text.append(f" · {one_line(part)}" if part else "")
-        groups = self.rows.groups.items()
-        group, ids = next(((name, ids) for name, ids in groups if key is not None and key in (name, *ids)), ("", ()))
+        group, ids = next(((name, ids) for name, ids in self.rows.groups.items() if key in (name, *ids)), ("", ()))
         outside = left_out([Experiment.of(one for one in self.rows.records if one.run.id in ids)])
         text.append("".join(f" · not in the mean: {one.reason}" for one in outside if one.id == key))
         if group and key == group:

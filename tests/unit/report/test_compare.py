@@ -171,7 +171,7 @@ def test_runs_of_several_processes_are_an_experiment_beside_those_of_one(finish_
         ("digits · rate_M · T=4", 2),
         ("digits · rate_M · T=4 · processes = 2", 1),
     ]
-    assert [(one.key, one.values) for one in found.differences] == [("processes", (None, 2))]
+    assert [(one.key, one.values) for one in found.differences] == [("processes", (1, 2))]
     assert found.excluded == ()
 
 
