@@ -157,13 +157,15 @@ def draw_cost(cells: Sequence[Cell], path: Path) -> None:
                 [100 * cell.last.mean for cell in line],
                 yerr=[100 * (cell.last.std or 0.0) for cell in line],
                 label=name,
-                color=METHOD_COLOURS[line[0].method],
+                color=METHOD_COLOURS[line[0].first.method],
                 marker=marker,
                 capsize=2,
             )
             for cell in line:
                 place = (cell.step_ms or 0.0, 100 * cell.last.mean)
-                axes.annotate(f"T = {cell.timesteps}", place, xytext=(4, 4), textcoords="offset points", fontsize=6)
+                axes.annotate(
+                    f"T = {cell.first.timesteps}", place, xytext=(4, 4), textcoords="offset points", fontsize=6
+                )
         axes.margins(x=0.15)
         axes.set_xlim(left=0)
         axes.legend(fontsize=6)
@@ -187,8 +189,8 @@ def inside(cells: Sequence[Cell]) -> str:
         rows.append(
             [
                 called(cell),
-                str(cell.timesteps),
-                *(["–"] * 3 if cell.method == "bptt" or not all(probed) else cosines(probed)),
+                str(cell.first.timesteps),
+                *(["–"] * 3 if cell.first.method == "bptt" or not all(probed) else cosines(probed)),
                 ", ".join(f"{statistics.fmean(seeds):.3f}" for seeds in layers),
                 f"{100 * statistics.fmean(statistics.fmean(events[0]['silent']) for events in last):.1f} %",
             ]

@@ -51,26 +51,6 @@ class Cell(Experiment[ReportedRun]):
         return self.runs
 
     @property
-    def data(self) -> str:
-        return self.runs[0].data
-
-    @property
-    def network(self) -> str:
-        return self.runs[0].network
-
-    @property
-    def method(self) -> str:
-        return self.runs[0].method
-
-    @property
-    def timesteps(self) -> int:
-        return self.runs[0].timesteps
-
-    @property
-    def held_out(self) -> bool:
-        return self.runs[0].held_out
-
-    @property
     def difference(self) -> float | None:
         return self.last.mean - self.paper if isinstance(self.paper, float) else None
 
@@ -91,7 +71,7 @@ def make_cells(entries: Iterable[ReportedRun]) -> list[Cell]:
     cells = []
     for there in places.values():
         groups = [Experiment.of(runs) for runs in by_experiment(there)]
-        labels = distinguish([one.runs[0].settings for one in groups], [one.experiment for one in groups], shown=SHOWN)
+        labels = distinguish([one.first.settings for one in groups], [one.experiment for one in groups], shown=SHOWN)
         cells += [_cell(replace(one, label=label), figures) for one, label in zip(groups, labels, strict=True)]
     return sorted(_against_bptt(cells), key=_order)
 
@@ -135,7 +115,7 @@ def _cell(group: Experiment[ReportedRun], figures: Mapping[str, Published]) -> C
 def _against_bptt(cells: Iterable[Cell]) -> Iterable[Cell]:
     """The cells, each with its difference to the BPTT cell that differs from it in the method alone."""
     cells = list(cells)
-    by_place = {_place(cell): cell for cell in cells if cell.method == "bptt"}
+    by_place = {_place(cell): cell for cell in cells if cell.first.method == "bptt"}
     for cell in cells:
         bptt = by_place.get(_place(cell))
         if bptt is None or bptt is cell:
@@ -146,9 +126,9 @@ def _against_bptt(cells: Iterable[Cell]) -> Iterable[Cell]:
 
 
 def _place(cell: Cell) -> tuple[str, str, int, str, str]:
-    program = cell.runs[0].summary.program
+    program = cell.first.summary.program
     label = sorted((key, value) for key, value in cell.label.items() if key != LOSS_SCALE)  # it is the method's own
-    return cell.data, cell.network, cell.timesteps, program, repr(label)
+    return cell.first.data, cell.first.network, cell.first.timesteps, program, repr(label)
 
 
 def _notes(group: Experiment[ReportedRun], paper: Published) -> Iterable[str]:
@@ -195,5 +175,5 @@ def _difference(entries: Sequence[ReportedRun], name: str, values: list[str]) ->
 
 
 def _order(cell: Cell) -> tuple[Any, ...]:
-    place = (names.data_set(cell.data).casefold(), names.network(cell.network).casefold())
-    return (*place, cell.network, names.method_rank(cell.method), cell.timesteps, repr(cell.label))
+    place = (names.data_set(cell.first.data).casefold(), names.network(cell.first.network).casefold())
+    return (*place, cell.first.network, names.method_rank(cell.first.method), cell.first.timesteps, repr(cell.label))

@@ -112,9 +112,14 @@ class Experiment(Generic[AnyRun]):
         return tuple(one for one in self.runs if completed(one)) or self.runs
 
     @property
+    def first(self) -> AnyRun:
+        """The run of the first seed; what an experiment fixes is the same in all."""
+        return self.runs[0]
+
+    @property
     def experiment(self) -> str:
         """The recorded hash of its settings."""
-        return self.runs[0].summary.experiment
+        return self.first.summary.experiment
 
     @property
     def called(self) -> str:
@@ -130,19 +135,18 @@ class Experiment(Generic[AnyRun]):
 
     def words(self: "Experiment[AnyRecordedRun]", *parts: str) -> list[str]:
         """Its title: these parts of it, in this order, of "data", "network", "method", "timesteps" and "label"."""
-        first = self.runs[0]
         known = {
-            "data": [names.data_set(first.data)],
-            "network": [names.network(first.network)],
-            "method": [names.method(first.method)],
-            "timesteps": [f"T={first.timesteps}"] if first.timesteps else [],
+            "data": [names.data_set(self.first.data)],
+            "network": [names.network(self.first.network)],
+            "method": [names.method(self.first.method)],
+            "timesteps": [f"T={self.first.timesteps}"] if self.first.timesteps else [],
             "label": label_words(self.label),
         }
         return [word for part in parts for word in known[part]]
 
     def smaller_steps(self: "Experiment[AnyRecordedRun]") -> Iterator[str]:
         """What a difference to BPTT at one learning rate comes from, beside the method."""
-        first = self.runs[0]
+        first = self.first
         scaled = first.method in RATE_METHODS and first.timesteps > 1 and first.settings.get(LOSS_SCALE) == "1/T"
         if scaled and first.settings.get("optim.name") == "sgd":
             yield (

@@ -106,7 +106,7 @@ def compare(
     if each_run:
         groups = [Experiment((one,)) for members in every for one in sorted(members, key=seed_of)]
     titles = _titles(groups, each_run=each_run)
-    bptt = any(one.runs[0].method == "bptt" for one in experiments)
+    bptt = any(one.first.method == "bptt" for one in experiments)
     made = tuple(
         _group(group, title, experiments[0], beside_bptt=bptt) for group, title in zip(groups, titles, strict=True)
     )
@@ -117,7 +117,7 @@ def compare(
 def _group(
     group: Experiment[RecordedRun], title: str, baseline: Experiment[RecordedRun], *, beside_bptt: bool
 ) -> Group:
-    is_baseline = group.runs[0].experiment == baseline.runs[0].experiment
+    is_baseline = group.first.experiment == baseline.first.experiment
     last, best = _accuracies(group, "last"), _accuracies(group, "best")
     theirs = _accuracies(baseline, "last")
     return Group(
@@ -133,7 +133,7 @@ def _group(
         notes=(
             *_notes(group),
             *([] if is_baseline else _unpaired(last, theirs)),
-            *_other_data(group.runs[0].data, baseline.runs[0].data),
+            *_other_data(group.first.data, baseline.first.data),
             *(group.smaller_steps() if beside_bptt else []),
         ),
     )
@@ -180,7 +180,7 @@ def _titles(groups: Sequence[Experiment[RecordedRun]], *, each_run: bool) -> lis
     others = [key for key in _differing_settings(groups) if key not in (*IN_TITLE, ORIGIN)]
     titles = []
     for group in groups:
-        first, settings = group.runs[0].summary, group.runs[0].settings
+        first, settings = group.first.summary, group.first.settings
         told = others if len(others) <= TITLE_SETTINGS else ()
         shown = (None, *first.label.split(" · "))
         telling = (key for key in told if not means_nothing(key, settings))
@@ -190,7 +190,7 @@ def _titles(groups: Sequence[Experiment[RecordedRun]], *, each_run: bool) -> lis
         titles.append(" · ".join([one_line(group.called), *words, *([f"seed {first.seed}"] if each_run else [])]))
     # Equal titles: the user's own code or the version of rbp has changed, or runs are shown separately.
     return [
-        f"{title} · {group.runs[0].run.id if each_run else group.runs[0].summary.experiment[:8]}"
+        f"{title} · {group.first.run.id if each_run else group.first.summary.experiment[:8]}"
         if titles.count(title) > 1
         else title
         for title, group in zip(titles, groups, strict=True)
@@ -204,23 +204,26 @@ def _notes(group: Experiment[RecordedRun]) -> Iterable[str]:
             summary, status = one.summary, one.verdict.shown_status
             yield f"seed {summary.seed} is {status} at epoch {summary.epoch} of {summary.epochs}{beside}"
     yield from group.remarks()
-    if group.runs[0].held_out:
+    if group.first.held_out:
         yield "accuracies are those of held-out data"
     if (most := max(most_processes(one.run) for one in group.counting)) > 1:
         yield f"memory is that of one of {most} processes"
 
 
 def _differences(groups: Sequence[Experiment[RecordedRun]]) -> Iterable[Difference]:
-    settings = [group.runs[0].settings for group in groups]
+    settings = [group.first.settings for group in groups]
     results = _differing_settings(groups)
     yield from (_difference(key, "result", settings) for key in results)
     merged = [_merged([conditions(one) for one in group.runs]) for group in groups]
-    others = (key for key in _differing(groups, merged) if key not in results)
-    yield from (_difference(key, "cost" if "." in key else "conditions", merged) for key in others)
+    yield from (
+        _difference(key, "cost" if "." in key else "conditions", merged)
+        for key in _differing(groups, merged)
+        if key not in results
+    )
 
 
 def _differing_settings(groups: Sequence[Experiment[RecordedRun]]) -> list[str]:
-    return _differing(groups, [group.runs[0].settings for group in groups])
+    return _differing(groups, [group.first.settings for group in groups])
 
 
 def _differing(groups: Sequence[Experiment[RecordedRun]], tables: Sequence[dict[str, Any]]) -> list[str]:
@@ -229,7 +232,7 @@ def _differing(groups: Sequence[Experiment[RecordedRun]], tables: Sequence[dict[
     What another program was not given may be there as in the others or not, and what only it was given means nothing
     to them: between its runs and those of rbp, only what both have is a difference.
     """
-    foreign = [group.runs[0].preset is None for group in groups]
+    foreign = [group.first.preset is None for group in groups]
     kinds = [[table for table, one in zip(tables, foreign, strict=True) if one is kind] for kind in (False, True)]
     apart = {key for kind in kinds for key in differing(kind)}
     having = {key: [{key: table[key]} for table in tables if key in table] for key in differing(tables)}

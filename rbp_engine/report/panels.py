@@ -76,7 +76,7 @@ def curves(entries: Sequence[ReportedRun]) -> list[list[Panel]]:
     for place, cells in _places(make_cells(entries)):
         read = [[read_history(entry.run).curves for entry in cell.runs] for cell in cells]
         titles = _differences(cells)
-        methods = [cell.method for cell in cells]
+        methods = [cell.first.method for cell in cells]
         top1 = [over_seeds([by_epoch(seed.get("validation/top1")) for seed in seeds]) for seeds in read]
         axis, placed = _axis(one for seeds in read for seed in seeds if (one := seed.get("train/loss")))
         loss = [over_seeds([placed(seed.get("train/loss")) for seed in seeds]) for seeds in read]
@@ -97,7 +97,9 @@ def _axis(curves: Iterable[Curve]) -> tuple[str, Callable[[Curve | None], dict[i
 
 def _differences(cells: Sequence[Cell]) -> list[str]:
     """For each of several cells, that in which they differ; of a single one, its method and T."""
-    several_methods, several_t = (len({getattr(cell, name) for cell in cells}) > 1 for name in ("method", "timesteps"))
+    several_methods, several_t = (
+        len({getattr(cell.first, name) for cell in cells}) > 1 for name in ("method", "timesteps")
+    )
     all_parts = {"method": several_methods, "timesteps": several_t, "label": True}
     parts = [part for part, differs in all_parts.items() if differs or len(cells) == 1]
     return [", ".join(cell.words(*parts) or cell.words("method", "timesteps")) for cell in cells]
@@ -107,7 +109,7 @@ def accuracy(entries: Sequence[ReportedRun]) -> list[list[Panel]]:
     """Last top-1 against T; a panel per data set and network, a line per method. Runs without a T are left out."""
     panels = []
     for place, cells in _places(make_cells(entry for entry in entries if entry.summary.timesteps)):
-        lines = _by_timesteps(cells, lambda family: {cell.timesteps: cell.last for cell in family})
+        lines = _by_timesteps(cells, lambda family: {cell.first.timesteps: cell.last for cell in family})
         panels.append(Panel("Timesteps T", f"{place}Test top-1 (%)", 100.0, True, lines))
     return [panels[start : start + 2] for start in range(0, len(panels), 2)]
 
@@ -134,7 +136,7 @@ def costs(entries: Sequence[ReportedRun]) -> list[list[Panel]]:
 
 
 def _costs(family: Sequence[Cell], figure: str) -> Points:
-    return by_timesteps((cell.timesteps, getattr(run.summary, figure)) for cell in family for run in cell.runs)
+    return by_timesteps((cell.first.timesteps, getattr(run.summary, figure)) for cell in family for run in cell.runs)
 
 
 def memory_and_time(memory: tuple[PanelLine, ...], times: tuple[PanelLine, ...], place: str = "") -> list[Panel]:
@@ -156,13 +158,13 @@ FIGURES: dict[str, Callable[[Sequence[ReportedRun]], list[list[Panel]]]] = {
 
 def _places(cells: Iterable[Cell]) -> list[tuple[str, list[Cell]]]:
     """The cells by data set and network, with a title that names these if there are several."""
-    groups = [list(group) for _, group in groupby(cells, key=lambda cell: (cell.data, cell.network))]
+    groups = [list(group) for _, group in groupby(cells, key=lambda cell: (cell.first.data, cell.first.network))]
     named = len(groups) > 1
     return [(f"{', '.join(group[0].words('data', 'network'))}\n" if named else "", group) for group in groups]
 
 
 def _measured_on(cells: Sequence[Cell]) -> str:
-    kinds = {cell.held_out for cell in cells}
+    kinds = {cell.first.held_out for cell in cells}
     if len(kinds) > 1:
         return "Validation top-1"
     return "Held-out top-1" if kinds == {True} else "Test top-1"
@@ -172,8 +174,8 @@ def _by_timesteps(cells: Sequence[Cell], points: Callable[[Sequence[Cell]], Poin
     """A line for each family of cells that differ only in T, through these points of it."""
     families: defaultdict[tuple[str, str], list[Cell]] = defaultdict(list)
     for cell in cells:
-        families[", ".join(cell.words("method", "label")), cell.runs[0].summary.program].append(cell)
-    titles, methods = [title for title, _ in families], [family[0].method for family in families.values()]
+        families[", ".join(cell.words("method", "label")), cell.first.summary.program].append(cell)
+    titles, methods = [title for title, _ in families], [family[0].first.method for family in families.values()]
     return lines_of(titles, methods, list(map(points, families.values())))
 
 

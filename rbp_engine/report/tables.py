@@ -63,7 +63,9 @@ def label(cell: Cell) -> str:
 
 def new_block(cells: Sequence[Cell]) -> list[bool]:
     """For each cell, whether a different data set or network begins after it."""
-    changes = [(one.data, one.network) != (other.data, other.network) for one, other in pairwise(cells)]
+    changes = [
+        (one.first.data, one.first.network) != (other.first.data, other.first.network) for one, other in pairwise(cells)
+    ]
     return [*changes, False]
 
 
@@ -89,14 +91,16 @@ def notes(cells: Sequence[Cell], *, costs: bool) -> list[str]:
     found += dict.fromkeys(note for cell in cells if cell.against_bptt for note in cell.smaller_steps())
     if costs:
         found.append(COSTS)
-    if any(not cell.held_out and cell.best for cell in cells):
+    if any(not cell.first.held_out and cell.best for cell in cells):
         found.append(f"{CHOSEN_ON_TEST} the best epoch was chosen on the test set itself")
     particular: defaultdict[str, list[str]] = defaultdict(list)
     for cell in cells:
-        for note in [HELD_OUT, *cell.notes] if cell.held_out else cell.notes:
+        for note in [HELD_OUT, *cell.notes] if cell.first.held_out else cell.notes:
             particular[note].append(cell.title)
-    for note, titles in particular.items():
-        found.append(note if len(titles) == len(cells) > 1 else f"{note} – {'; '.join(titles)}")
+    found += [
+        note if len(titles) == len(cells) > 1 else f"{note} – {'; '.join(titles)}"
+        for note, titles in particular.items()
+    ]
     return [one_line(note, LONGEST_TEXT) for note in found]
 
 
@@ -188,15 +192,15 @@ def _energy(cell: Cell) -> dict[str, float | None]:
 
 def _plain(cell: Cell) -> dict[str, Any]:
     return {
-        "data": cell.data,
-        "network": cell.network,
-        "method": cell.method,
-        "timesteps": cell.timesteps or None,
+        "data": cell.first.data,
+        "network": cell.first.network,
+        "method": cell.first.method,
+        "timesteps": cell.first.timesteps or None,
         "settings": dict(cell.label),
         "experiment": cell.experiment,
         "last": vars(cell.last),
         "best": vars(cell.best) if cell.best else None,
-        "best_chosen_on": "held-out" if cell.held_out else "test",
+        "best_chosen_on": "held-out" if cell.first.held_out else "test",
         "timesteps_needed": cell.timesteps_needed.mean if cell.timesteps_needed else None,
         "paper": cell.paper,
         "difference": cell.difference,
@@ -258,15 +262,15 @@ def _signed(fraction: float) -> str:
 
 
 _ALWAYS = (
-    ReportColumn("data set", "Data set", lambda cell: names.data_set(cell.data), left=True),
-    ReportColumn("network", "Network", lambda cell: names.network(cell.network), left=True),
-    ReportColumn("method", "Method", lambda cell: names.method(cell.method), left=True),
-    ReportColumn("T", "$T$", lambda cell: str(cell.timesteps or "–")),
+    ReportColumn("data set", "Data set", lambda cell: names.data_set(cell.first.data), left=True),
+    ReportColumn("network", "Network", lambda cell: names.network(cell.first.network), left=True),
+    ReportColumn("method", "Method", lambda cell: names.method(cell.first.method), left=True),
+    ReportColumn("T", "$T$", lambda cell: str(cell.first.timesteps or "–")),
     ReportColumn("last %", r"Last (\%)", lambda cell: spread_text(cell.last)),
     ReportColumn(
         "best %",
         r"Best (\%)",
-        lambda cell: spread_text(cell.best) + ("" if cell.held_out or cell.best is None else CHOSEN_ON_TEST),
+        lambda cell: spread_text(cell.best) + ("" if cell.first.held_out or cell.best is None else CHOSEN_ON_TEST),
     ),
 )
 _OF_THE_PAPER = (

@@ -170,7 +170,9 @@ def _table(cells: "list[Cell]") -> "RenderableType":
     costs = console().width >= _WIDTH_WITH_COSTS
     shown, every = (tables.columns(cells, costs=with_them, settings=False) for with_them in (costs, True))
     letters = _letters(list(map(tables.label, cells)))
-    alike = itertools.groupby(cells, lambda cell: (cell.data, cell.network, cell.method, cell.timesteps))
+    alike = itertools.groupby(
+        cells, lambda cell: (cell.first.data, cell.first.network, cell.first.method, cell.first.timesteps)
+    )
     rank = ["", *letters].index
     rows = [cell for _, some in alike for cell in sorted(some, key=lambda cell: rank(tables.label(cell)))]
     table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="dim")

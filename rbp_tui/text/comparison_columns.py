@@ -83,9 +83,9 @@ def identity_columns(comparison: Comparison) -> list[ComparedColumn]:
         splits = _parts([*columns, column]) > _parts(columns)
         columns.append(column if splits else replace(column, rank=ALSO_DIFFERS))
     if comparison.each_run:
-        seeds = [group.runs[0].summary.seed for group in groups]
+        seeds = [group.first.summary.seed for group in groups]
         columns.append(numbers_column("seed", seeds, str, TELLS_APART))
-        columns.append(_words("run", [str(one_line(short_id(group.runs[0].run.id))) for group in groups], TELLS_APART))
+        columns.append(_words("run", [str(one_line(short_id(group.first.run.id))) for group in groups], TELLS_APART))
     elif not columns:
         columns.append(_words("experiment", [one_line(group.title, LONGEST_TITLE) for group in groups], TELLS_APART))
     elif _parts(columns) < len(groups):  # the user's own code, or the version of rbp, has changed

@@ -80,7 +80,7 @@ class CompareScreen(RunScreen, ChartScreen):
     def key_of(self, group: Group) -> str:
         """The lasting key of a group: its experiment, or its run."""
         apart = self.comparison is not None and self.comparison.each_run
-        return group.runs[0].run.id if apart else "".join(group.runs[0].experiment)  # other programs' may share a hash
+        return group.first.run.id if apart else "".join(group.first.experiment)  # other programs' may share a hash
 
     @property
     def group(self) -> Group | None:
@@ -162,7 +162,7 @@ class CompareScreen(RunScreen, ChartScreen):
     def action_open(self) -> None:
         """Show the run, or the first of the experiment, in the Monitor."""
         if self.group is not None:
-            self.session.screens.open_run(self.group.runs[0].run.id)
+            self.session.screens.open_run(self.group.first.run.id)
 
     def action_mark(self) -> None:
         """Leave the curve out of the charts, or put it back."""

@@ -36,7 +36,7 @@ def test_runs_of_several_processes_are_a_row_of_their_own_beside_bptts_of_as_man
         finish_run("digits", f"method={method}", curve=(top1,))
         finish_run("digits", f"method={method}", curve=(top1 + 0.02,), identity=two)
     finish_run("digits", "seed=2", curve=(0.96,), identity=two)
-    cells = {(cell.method, *label_words(cell.label)): cell for cell in cells_of(runs)}
+    cells = {(cell.first.method, *label_words(cell.label)): cell for cell in cells_of(runs)}
     apart = cells["rate_m", "processes = 2"]
     assert (apart.last.mean, apart.last.count) == (pytest.approx(0.94), 2)
     assert cells["rate_m",].last.mean == 0.9 and cells["rate_m",].against_bptt.mean == pytest.approx(-0.02)
@@ -84,7 +84,7 @@ def test_a_setting_that_differs_between_methods_or_timesteps_is_named_in_every_r
     finish_run("digits", "T=2", "epochs=1")
     finish_run("digits", "T=2", "epochs=2", "method=rate_s")
     finish_run("digits", "T=6", "epochs=1", "lr=0.05")
-    assert [(cell.method, cell.timesteps, cell.words("label")) for cell in cells_of(runs)] == [
+    assert [(cell.first.method, cell.first.timesteps, cell.words("label")) for cell in cells_of(runs)] == [
         ("rate_m", 2, ["optim.lr = 0.1", "train.epochs = 1"]),
         ("rate_m", 6, ["optim.lr = 0.05", "train.epochs = 1"]),
         ("rate_s", 2, ["optim.lr = 0.1", "train.epochs = 2"]),
@@ -97,7 +97,12 @@ def test_methods_timesteps_and_what_differs_only_between_networks_need_no_label(
             finish_run("cifar10-resnet18", "epochs=1", f"method={method}", f"T={timesteps}")
     finish_run("cifar10-vgg11", "epochs=2")
     *cells, _ = found = cells_of(runs)
-    assert [(cell.method, cell.timesteps) for cell in cells] == [("bptt", 2), ("bptt", 4), ("rate_m", 2), ("rate_m", 4)]
+    assert [(cell.first.method, cell.first.timesteps) for cell in cells] == [
+        ("bptt", 2),
+        ("bptt", 4),
+        ("rate_m", 2),
+        ("rate_m", 4),
+    ]
     assert not any(cell.label for cell in found)
 
 
@@ -132,7 +137,7 @@ def test_code_that_has_changed_under_its_name_is_named_and_compared_with_no_bptt
         (tmp_path / "nets.py").write_text(f"class Net:\n    width = {width}\n")
         finish_run("digits", "model.name=nets.py:Net", *words)
     bptt, _, rate = cells_of(runs)
-    assert rate.method == "rate_m" and rate.against_bptt is None
+    assert rate.first.method == "rate_m" and rate.against_bptt is None
     assert bptt.label.keys() == rate.label.keys() == {"contents of model.name"} and bptt.label != rate.label
     [found] = [one for one in compare(run_directories(runs)).differences if one.key == "contents of model.name"]
     assert len(set(found.values)) == 2
@@ -201,7 +206,12 @@ def test_runs_of_another_program_stand_beside_ours_in_the_report_and_in_figures(
                 run.log(loss=1 / epoch, spikes=0.1)
                 run.log(epoch=epoch, test_top1=0.8 + seed / 100)
     ours, theirs = cells_of(runs)
-    assert (theirs.data, theirs.network, theirs.method, theirs.timesteps) == ("digits", "–", "adjoint", 0)
+    assert (theirs.first.data, theirs.first.network, theirs.first.method, theirs.first.timesteps) == (
+        "digits",
+        "–",
+        "adjoint",
+        0,
+    )
     assert theirs.last.mean == pytest.approx(0.815) and len(theirs.runs) == 2
     assert (theirs.label, ours.label, ours.against_bptt) == ({}, {}, None)
     assert theirs.notes[0].startswith("trained by another program, ")
