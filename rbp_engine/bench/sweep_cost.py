@@ -28,8 +28,7 @@ def estimate_rest(plan: SweepPlan, states: Sequence[PointState], measure: Measur
     prices = known_prices(states, takes.world_size)
     if measure is not None and (unknown := unpriced(states, prices)):
         prices |= measure({kind: point.loaded for kind, point in unknown.items()})
-    device = plan.points[0].loaded.preset.run.device
-    pool = pool_of_this_machine(plan.request.options.gpus, device, takes.processes)
+    pool = pool_of_this_machine(plan.request.options.gpus, plan.points[0].loaded.preset.run.device, takes.processes)
     expected = estimate(states, prices, len(pool.devices) // takes.processes)
     return expected if expected.origins else None
 
