@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from rbp_engine.printable import one_line
+from rbp_tui.cli.output import say
 
 if TYPE_CHECKING:
     from rbp_engine.run.files.run_json import Resources
@@ -16,6 +17,13 @@ if TYPE_CHECKING:
 def _of_root(context: typer.Context, value: Path | None) -> Path | None:
     """`rbp --runs-dir DIR COMMAND` is `rbp COMMAND --runs-dir DIR`."""
     return context.find_root().params.get("runs_dir") if value is None else value
+
+
+def _at_once(context: typer.Context, detach: bool) -> bool:
+    """Say what takes a while: on a machine that has just been started, everything is read from its disk first."""
+    if detach and not context.resilient_parsing:
+        say("[dim]preparing it; the first time, this may take a minute[/]")
+    return detach
 
 
 def _runs_dir(*, hidden: bool) -> Any:
@@ -40,7 +48,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and no
 Weights = Annotated[
     Literal["last", "best"], typer.Option("--weights", help="Weights of the last or of the best epoch.")
 ]
-Detach = Annotated[bool, typer.Option("--detach", help="Return once it has started; print its id.")]
+Detach = Annotated[bool, typer.Option("--detach", help="Return once it has started; print its id.", callback=_at_once)]
 Seeds = Annotated[
     str | None,
     typer.Option("--seeds", metavar="1,2,3", help="One run per seed, each on its own device.", show_default=False),

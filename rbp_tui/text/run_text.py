@@ -1,6 +1,6 @@
 """Names and status signs of runs, shared by commands, live view and dashboard."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from rbp_engine.printable import LONGEST_NAME, LONGEST_TEXT, one_line
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rbp_engine.run.files.layout import RunDirectory
     from rbp_engine.run.files.summary import Summary
     from rbp_engine.run.queue.observe import DeviceUse, QueuedRun
+    from rbp_engine.run.store.store import RunRecord
 
 #: Why a resume would fail again.
 WHY_RESUME_FAILS = {
@@ -132,6 +133,16 @@ def share_done(summary: "Summary") -> float | None:
 def named(runs: "Sequence[RunDirectory]") -> str:
     """One run by its id, several by their count."""
     return runs[0].id if len(runs) == 1 else fmt.counted(len(runs), "run")
+
+
+def there_already(records: "Iterable[RunRecord]", experiment: str, seeds: "Sequence[int | None]") -> list[str]:
+    """Which seeds of an experiment are trained, or just being trained; of several runs of one the last is named."""
+    done = {
+        one.summary.seed: f"seed {one.summary.seed} is {one.verdict.status} already: {short_id(one.run.id)}"
+        for one in records
+        if one.summary.experiment == experiment and (one.verdict.live or one.verdict.status == "completed")
+    }
+    return [done[seed] for seed in seeds if seed in done]
 
 
 def where_queued(queued: "QueuedRun") -> str:

@@ -53,7 +53,9 @@ def test_runs_show_prints_alarms_and_has_them_in_its_json(run, capsys):
 
 
 def test_the_end_of_several_seeds_and_runs_show_have_the_findings_about_each_run(tmp_path, write_run, capsys):
-    seeds = [write_run(tmp_path, f"20260101-000000-digits-rate_m-000{seed}", seed=seed) for seed in (1, 2)]
+    seeds = [
+        write_run(tmp_path, f"20260101-000000-digits-rate_m-000{seed}", seed=seed, trained_s=3600.0) for seed in (1, 2)
+    ]
     seeds[0].events().write_bytes(gzip.decompress((RECORDINGS / "too-many-epochs.jsonl.gz").read_bytes()))
     found = "advice: no more progress since epoch 12 of 60: a shorter run may do as well: train.epochs=15"
     print_results(seeds, [Verdict("completed", "")] * 2)
@@ -63,6 +65,15 @@ def test_the_end_of_several_seeds_and_runs_show_have_the_findings_about_each_run
     show([seeds[0].id], runs_dir=tmp_path, as_json=True)
     shown = json.loads(capsys.readouterr().out)
     assert (shown["alarms"], [one["rule"] for one in shown["findings"]]) == ([], ["no_progress"])
+
+
+def test_the_end_of_a_run_of_seconds_has_no_advice_about_its_length(tmp_path, write_run, capsys):
+    run = write_run(tmp_path, "20260101-000000-digits-rate_m-0001", trained_s=20.0)
+    run.events().write_bytes(gzip.decompress((RECORDINGS / "too-many-epochs.jsonl.gz").read_bytes()))
+    print_result(run, Verdict("completed", ""))
+    assert "advice" not in capsys.readouterr().err
+    show([run.id], runs_dir=tmp_path)
+    assert "a shorter run may do as well" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_log_has_an_alarm_once_when_it_comes(run, capsys):

@@ -62,7 +62,8 @@ def show(
     shown, code = on_each(chosen, view)
     if as_json:
         print_json(shown if why else one_or_several(shown, chosen))
-    raise typer.Exit(code)
+    if code:
+        raise typer.Exit(code)
 
 
 def compare(

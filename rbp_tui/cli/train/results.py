@@ -16,6 +16,10 @@ from rbp_tui.text.run_text import scores, status_text, title
 if TYPE_CHECKING:
     from rbp_engine.run.request import LaunchRequest
 
+#: Training for less than this tries something out. Rules that say what a shorter or longer run may do are not for that.
+TRIED_OUT_S = 300.0
+ABOUT_LENGTH = frozenset({"unfinished", "improving", "no_progress", "timesteps"})
+
 
 def print_results(
     runs: Sequence[RunDirectory],
@@ -27,8 +31,6 @@ def print_results(
 
     `begun` is when the command was given, in seconds since the epoch; None if it did not start the runs.
     """
-    from rbp_engine.run.status.history_reader import read_alarms, read_findings  # imports numpy
-
     if len(runs) == 1:
         print_result(runs[0], verdicts[0], request, begun)
         return
@@ -45,8 +47,7 @@ def print_results(
             title(summary),
             f": {verdict.reason}" if verdict.reason else f", {top1}",
         )
-        for alarm in read_alarms(run) if verdict.live else read_findings(run):
-            say("  [yellow]{}: {}[/]", *judged(alarm, live=verdict.live))
+        _say_findings(run, summary, verdict)
     completed = [summary for _, verdict, summary in found if verdict.status == "completed"]
     # Several runs that were named to be resumed may be of several experiments, which have no mean.
     of_one = len({summary.experiment for _, _, summary in found}) == 1
@@ -73,8 +74,6 @@ def print_result(
     run: RunDirectory, verdict: Verdict, request: "LaunchRequest | None" = None, begun: float | None = None
 ) -> None:
     """How it has ended, and what to type next; `begun` as for `print_results`."""
-    from rbp_engine.run.status.history_reader import read_findings  # imports numpy
-
     summary = read_summary(run)
     if summary is None:
         say("{} {}: {}", status_text(verdict.shown_status), run.id, verdict.reason)
@@ -84,11 +83,19 @@ def print_result(
         say("  {}", verdict.reason)
     for name, reached in scores(summary) if summary.last.top1 is not None else ():
         say("  {}: [bold]{}[/]", name, reached)
-    for alarm in read_findings(run):
-        say("  [yellow]{}: {}[/]", *judged(alarm))
+    _say_findings(run, summary, verdict)
     say("  folder: {}", run.path)
     if steps := next_steps(run, summary, verdict, request):
         say_next(steps)
+
+
+def _say_findings(run: RunDirectory, summary: Summary, verdict: Verdict) -> None:
+    """What the rules find; of a short run without what whoever chose its length knows, and `rbp show` has all of it."""
+    from rbp_engine.run.status.history_reader import read_alarms, read_findings  # imports numpy
+
+    for alarm in read_alarms(run) if verdict.live else read_findings(run):
+        if summary.trained_s >= TRIED_OUT_S or alarm.rule not in ABOUT_LENGTH:
+            say("  [yellow]{}: {}[/]", *judged(alarm, live=verdict.live))
 
 
 def _times(summary: Summary, begun: float | None) -> str:

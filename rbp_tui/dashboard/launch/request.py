@@ -26,6 +26,7 @@ from rbp_engine.run.options import LaunchOptions
 from rbp_engine.run.request import LaunchRequest, parse_seeds
 from rbp_engine.run.store.store import RunRecord
 from rbp_engine.settings.machine import runs_directory
+from rbp_tui.text.run_text import there_already
 
 # They have fields of their own in the form.
 ELSEWHERE = ("run.seed", "run.device", "run.name", "run.tags")
@@ -198,8 +199,4 @@ def warnings(request: LaunchRequest, loaded: LoadedPreset, records: Sequence[Run
     method, steps = loaded.preset.method, loaded.preset.method.timesteps
     if method.name.startswith("rate") and method.loss_scale == "1/T" and steps > 1 and steps != usual:
         found.append(f"T={steps}: the rate gradient is scaled by 1/{steps} (loss_scale)")
-    for seed in request.seeds_of(loaded):
-        same = [one for one in records if (one.summary.experiment, one.summary.seed) == (loaded.experiment, seed)]
-        done = [one for one in same if one.verdict.live or one.verdict.status == "completed"]
-        found += [f"seed {seed} is {one.verdict.status} already: {short_id(one.run.id)}" for one in done[-1:]]
-    return found
+    return [*found, *there_already(records, loaded.experiment, request.seeds_of(loaded))]

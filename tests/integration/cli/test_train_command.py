@@ -15,6 +15,7 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_tui.cli.train.following import follow
 from rbp_tui.cli.train.plain_lines import PlainLines
 from tests.real import warm_python
+from tests.run_files import end_run
 from tests.terminal import Terminal
 
 QUICK = ("digits", "T=1", "epochs=2", "batch=256")
@@ -44,9 +45,18 @@ def test_json_prints_the_events_of_the_run_and_nothing_else(rbp):
     assert done.stderr == ""
 
 
+def test_a_detached_run_is_announced_before_anything_is_read(rbp_here):
+    said = rbp_here("train", "nosuch", "--detach", code=2).stderr
+    assert re.match(r"preparing it; .*\nerror .*nosuch", said)
+    assert rbp_here("train", "nosuch", code=2).stderr.startswith("error ")
+
+
 def test_a_detached_run_goes_on_and_a_log_says_at_every_interval_where_it_is(rbp, capsys):
     # Batches of two: an epoch of hundreds of steps, during which nothing else would be said.
-    printed = rbp.json("train", "digits", "batch=2", "epochs=50", "--detach")
+    end_run(rbp.runs, "there", "batch=2", "epochs=50", curve=(0.9,) * 50)
+    done = rbp("train", "digits", "batch=2", "epochs=50", "--detach", "--json")
+    assert done.stderr.splitlines()[1] == "seed 1 is completed already: there"
+    printed = json.loads(done.stdout)
     assert (printed["status"], printed["preset"]) == ("running", "digits")
     run = RunDirectory(rbp.runs / printed["id"])
     deadline, said = time.monotonic() + 60, ""
