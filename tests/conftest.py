@@ -51,6 +51,10 @@ os.fsync = os.fstat
 # Full collections scan all of torch, and little of what tests leave behind needs them.
 gc.set_threshold(50_000, 20, 100)
 
+# What rbp makes where it is called, and in the home, named before a test changes that.
+_MADE = ("runs", "runs.trash", "rbp-export", "data", "gpu-report.md", ".local/state/rbp", ".config/rbp")
+_ELSEWHERE = [folder / name for folder in (Path(__file__).parents[1], Path.home()) for name in _MADE]
+
 _SCORES = {"last": Scores, "best": Scores, "train": Scores, "test": Top1ByWeights}
 
 WriteRun = Callable[..., RunDirectory]
@@ -67,6 +71,34 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ[warm_python.SOCKET] = str(folder / "socket")
         config.add_cleanup(lambda: shutil.rmtree(folder))
     warm_python.use(os.environ[warm_python.SOCKET])
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
+    """Mark the tests whose fixtures need root, and skip all that need it where nobody has it."""
+    for item in items:
+        if "as_root" in item.fixturenames:
+            item.add_marker("root")
+        if item.get_closest_marker("root") and os.geteuid() != 0:
+            item.add_marker(pytest.mark.skip(reason="only root can act as other users and machines, and mount"))
+
+
+@pytest.fixture(scope="session")
+def as_root() -> None:
+    """For a fixture that only root can make."""
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_elsewhere() -> Iterator[None]:
+    """A test fails that leaves something at the root, or in the checkout or the home what rbp makes there."""
+    before = _elsewhere()
+    yield
+    assert not (new := _elsewhere() - before), f"a test wrote outside its folder: {sorted(new)}"
+
+
+def _elsewhere() -> set[str]:
+    with os.scandir("/") as root:
+        return {entry.path for entry in root} | {str(path) for path in _ELSEWHERE if path.exists()}
 
 
 def pytest_collection_finish() -> None:

@@ -111,10 +111,8 @@ PLACES = {
 
 
 @pytest.fixture(params=PLACES)
-def place(request, tmp_path):
+def place(request, tmp_path, as_root):
     """A folder on a file system of its own."""
-    if os.geteuid() != 0:
-        pytest.skip("not reached: only root may mount a file system")
     with contextlib.ExitStack() as mounts:
         try:
             top = mounts.enter_context(PLACES[request.param](tmp_path))
@@ -123,7 +121,7 @@ def place(request, tmp_path):
         yield top
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="not reached: only root may mount a file system")
+@pytest.mark.root
 def test_a_lease_is_one_machine_s_though_sshfs_shows_others_no_locks(tmp_path):
     with by_sshfs(tmp_path) as here, by_sshfs(tmp_path, "as-another-machine-has-it") as elsewhere:
         mine = lease.try_take(here / "a.lock")

@@ -38,7 +38,7 @@ def broken():
 
 
 @pytest.fixture
-def disk(tmp_path):
+def disk(tmp_path, as_root):
     with disk_in_memory(tmp_path / "disk") as folder:
         yield folder
 

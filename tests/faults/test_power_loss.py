@@ -154,7 +154,7 @@ def mounted(image, file_system, where, options="loop"):
 
 
 @pytest.fixture(scope="module")
-def disk(tmp_path_factory):
+def disk(tmp_path_factory, as_root):
     disks = Disks(tmp_path_factory.mktemp("disks"))
     if disks.problem:
         pytest.skip(f"not reached: these tests may not mount a file system ({disks.problem})")

@@ -37,11 +37,11 @@ from rbp_engine.run.queue.entries import entries, new_entry, write_entry
 from rbp_engine.run.queue.host_lock import be_dispatcher, host_directory, locked
 from rbp_engine.run.queue.transitions import WAITS, is_stranded
 from rbp_engine.run.status.status import LOST_AFTER_S, judge
-from tests.other_machine import OtherMachine, needs_another_machine
+from tests.other_machine import OtherMachine
 from tests.races.test_racing_dispatchers import PYTHON, RACERS, SLOTS, queue_jobs, start_racer
 from tests.waiting import wait_for
 
-pytestmark = needs_another_machine
+pytestmark = pytest.mark.root
 JOBS = 2 * SLOTS
 CLAIMS = 20
 IMPORTS = """

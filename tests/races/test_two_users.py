@@ -36,7 +36,7 @@ FORK = multiprocessing.get_context("fork")
 TRIALS = 40
 
 pytestmark = [
-    pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as two users"),
+    pytest.mark.root,
     pytest.mark.xdist_group("two users"),  # every process of the machine sees what one of them holds
 ]
 

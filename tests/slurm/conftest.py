@@ -204,12 +204,10 @@ class Cluster:
 
 
 @pytest.fixture(scope="session")
-def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def slurm(tmp_path_factory: pytest.TempPathFactory, as_root: None) -> Iterator[Path]:
     """The folder of a running Slurm's configuration."""
     if "RBP_SLURM" not in os.environ:
         pytest.skip("minutes with a real Slurm: make slurm")
-    if os.geteuid() != 0:
-        pytest.skip("not root, as which Slurm's daemons start")
     path = f"{os.environ['PATH']}:{SBIN}"
     if missing := [name for name in DAEMONS if shutil.which(name, path=path) is None]:
         pytest.skip(f"there is no {missing[0]} here: Debian has it in slurm-wlm and munge")

@@ -34,10 +34,8 @@ def home(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def foreign(tmp_path):
+def foreign(tmp_path, as_root):
     """A folder that belongs to another user."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can give a folder away")
     folder = tmp_path / "theirs"
     folder.mkdir()
     os.chown(folder, 54321, -1)
@@ -99,11 +97,10 @@ def test_a_folder_of_another_user_or_that_anybody_may_write_is_refused_with_its_
         compile_cache.prepare()
 
 
+@pytest.mark.root
 @pytest.mark.parametrize("level", ["", "rbp", "rbp/compiled", "rbp/compiled/triton"])
 def test_the_default_folder_is_refused_if_it_belongs_to_another_user(home, level):
     """This covers every folder below the cache directory, which may be shared and may belong to anybody."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can give a folder away")
     folder = home / "cache" / level
     folder.mkdir(parents=True)
     os.chown(folder, 54321, -1)

@@ -18,7 +18,7 @@ from rbp_engine import lease, os_process
 from rbp_engine.lease import LeaseHeld, holder, taken, try_take
 from rbp_engine.os_process import Process, here
 from tests.full_disk import files_of_at_most
-from tests.other_machine import OtherMachine, needs_another_machine
+from tests.other_machine import OtherMachine
 
 FORK = multiprocessing.get_context("fork")
 TRIALS = 30
@@ -229,7 +229,7 @@ def test_a_lock_counts_where_all_machines_see_it(tmp_path, mount, reaches):
     assert lease._mount_reaches_all("22", mounts)
 
 
-@needs_another_machine
+@pytest.mark.root
 def test_a_lease_of_another_machine_is_seen_and_free_once_that_is_switched_off(tmp_path):
     path = tmp_path / "a.lock"
     with OtherMachine(tmp_path / "box") as box:
@@ -248,7 +248,7 @@ def test_a_lease_of_another_machine_is_seen_and_free_once_that_is_switched_off(t
         assert box.python(f"{TAKE}print(try_take(p), holder(p).pid)", str(path)) == f"None {os.getpid()}\n"
 
 
-@needs_another_machine
+@pytest.mark.root
 def test_without_locks_another_machine_waits_and_says_for_whom(without_locks, tmp_path):
     seam = f"import pathlib; from rbp_engine import lease; lease.MOUNTS = pathlib.Path({str(lease.MOUNTS)!r}); "
     with OtherMachine(tmp_path / "box") as box, taken(without_locks):

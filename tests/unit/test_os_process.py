@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rbp_engine.os_process import Alive, Process, here, is_alive, of, resident
-from tests.other_machine import OtherMachine, can_be_another, needs_another_machine
+from tests.other_machine import OtherMachine
 
 IMPORTS = "import json, os, sys; from dataclasses import asdict; from rbp_engine.os_process import *; "
 TELL = f"{IMPORTS}print(json.dumps(asdict(here())))"
@@ -54,7 +54,7 @@ def test_an_answer_is_no_yes_or_no():
         bool(is_alive(Process()))
 
 
-@needs_another_machine
+@pytest.mark.root
 def test_two_machines_know_nothing_of_each_others_processes(box):
     there = Process(**json.loads(box.python(TELL)))
     assert there.host == "box2" and there.boot != here().boot and there.namespace != here().namespace
@@ -64,20 +64,20 @@ def test_two_machines_know_nothing_of_each_others_processes(box):
     assert box.python(ASK, json.dumps(asdict(there))) == "NO\n"
 
 
-@needs_another_machine
+@pytest.mark.root
 def test_a_new_name_of_the_host_changes_nothing():
     renamed = ["unshare", "--uts", "sh", "-c", 'hostname renamed && exec "$@"', "sh"]
     words = [*renamed, sys.executable, "-P", "-c", ASK, json.dumps(asdict(here()))]
     assert subprocess.check_output(words, text=True, timeout=60) == "YES\n"
 
 
-@needs_another_machine
+@pytest.mark.root
 def test_a_namespace_that_sees_the_pids_of_another_knows_nothing():
     words = ["unshare", "--pid", "--fork", sys.executable, "-P", "-c", TELL]
     assert json.loads(subprocess.check_output(words, text=True, timeout=60))["namespace"] == ""
 
 
-@pytest.mark.skipif(not can_be_another, reason="only root can hide processes")
+@pytest.mark.root
 def test_a_process_that_is_hidden_from_this_user_is_not_taken_for_dead():
     hidden = ["unshare", "--mount", "sh", "-c", 'mount -t proc -o hidepid=2 proc /proc && exec "$@"', "sh"]
     for named, answer in ((here(), "UNKNOWN\n"), (of(2**22 - 5), "NO\n")):

@@ -123,7 +123,7 @@ def test_figures_that_cannot_be_kept_are_printed(trained, rbp):
     assert "precision %" in done.stdout and "not kept in the run: cannot write" in done.stderr
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a run to another user")
+@pytest.mark.root
 def test_nothing_is_written_into_a_run_of_another_user(trained, rbp):
     shutil.copytree(trained.runs / "mine", rbp.runs / "mine")
     (rbp.runs / "mine" / "evaluation.json").unlink(missing_ok=True)

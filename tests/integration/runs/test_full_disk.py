@@ -13,7 +13,7 @@ from tests.full_disk import disk_in_memory, remount
 
 
 @pytest.fixture
-def disk(tmp_path):
+def disk(tmp_path, as_root):
     with disk_in_memory(tmp_path / "disk") as folder:
         yield folder
 
