@@ -37,7 +37,6 @@ MOST_RUNS: Final = 1000
 #: Larger records hold an image, a histogram or a graph, and are passed over unread.
 _LARGEST_RECORD: Final = MIB
 _LONGEST_LINE: Final = MIB
-_WAITING: Final = 1000
 _EVENTS: Final = "tfevents"
 #: The folder of `SummaryWriter.add_hparams`, which is named by the time.
 _HPARAMS_FOLDER: Final = re.compile(r"\d{9,11}\.\d+")
@@ -368,14 +367,13 @@ def _write(table: _Table, runs: Path, name: str, tags: list[str], path: Path, *,
         writer = ForeignRun(
             run, summary, RunStart(method=one_line(summary.method), steps=max(rows)), t=begin, timed=False
         )
-        for number, (step, t) in enumerate(order):
+        for step, t in order:
             parts = defaultdict[Part, dict[str, float | None]](dict)
             for curve, (_, value) in rows[step].items():
                 part, known_as = places[curve]
                 parts[part][known_as] = value * scales.get(curve, 1.0) if math.isfinite(value) else None
             writer.add(Logged(t, step, table.epochs[step], parts))
-            if number % _WAITING == 0:
-                writer.flush()
+            writer.flush()
         for note in result.notes:
             writer.say(WarningRaised(one_line(note)), t=end)
         writer.flush()

@@ -244,7 +244,10 @@ class WarningRaised:
 
 @dataclass(frozen=True)
 class AlertRaised:
-    """What the `rule` of the run's guard says has happened, with the value that did; once for a rule and attempt."""
+    """What the `rule` of the run's guard says has happened, with the value that did; once for a rule and attempt.
+
+    Of another program's run, the rule "recording" and how many of its numbers are lost; each time that some are.
+    """
 
     kind: ClassVar[str] = "alert"
     rule: Line

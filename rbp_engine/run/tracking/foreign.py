@@ -24,8 +24,6 @@ from rbp_engine.run.tracking.given import SEED, GivenSettings, Part
 from rbp_engine.run.writer import RunWriter, write_run
 from rbp_engine.untrusted_files import TEXT_LIMIT, read_untrusted
 
-#: Events that wait for a disk that cannot be written; the oldest are lost beyond that.
-MOST_WAITING = 100_000
 _METHOD = "tracked"  # in an id, where no method is known
 
 
@@ -111,6 +109,11 @@ class Logged:
     epoch: int | None
     parts: dict[Part, dict[str, float | None]]
 
+    @property
+    def count(self) -> int:
+        """How many numbers these are."""
+        return sum(map(len, self.parts.values()))
+
 
 class ForeignRun(RunWriter):
     """Turns numbers into events and the summary; events wait in memory until `flush` has written them.
@@ -140,24 +143,20 @@ class ForeignRun(RunWriter):
         self.say(start, 0, t)
         summary.phase = Phase.TRAINING
         self.flush()
+        self.write_summary()
 
     def say(self, body: Body, step: int | None = None, t: float | None = None) -> None:
         """Let an event wait, by default of now; the summary is in step with it at once."""
         t, step = time.time() if t is None else t, self.summary.step if step is None else step
         see(self.summary, Event(0, t, self.attempt, self.rank, step, body))
         self._waiting.append((t, step, body))
-        while len(self._waiting) > MOST_WAITING:
-            self._waiting.popleft()
 
     def flush(self) -> None:
-        """Write the events that wait, and the summary. Raises OSError, and keeps what could not be written."""
-        if not self._waiting:
-            return
+        """Write the events that wait. Raises OSError, and keeps what could not be written."""
         while self._waiting:
             t, step, body = self._waiting[0]
             self.write(body, step, t)
             self._waiting.popleft()
-        self.write_summary()
 
     def add(self, logged: Logged) -> None:
         """Let numbers wait as events."""

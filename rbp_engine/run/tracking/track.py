@@ -1,7 +1,7 @@
 """`rbp_engine.run.track`: another program's training loop as a run, with the files that every run has.
 
-The program only hands over numbers; a thread records them. Whatever happens to the disk, training goes on: what cannot
-be written waits, and is lost where it waits too long.
+The program only hands over numbers; a thread records them. A loop that is faster waits for it. Whatever happens to the
+disk, training goes on: what cannot be written waits, and where that becomes too much, the oldest is lost, and counted.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from rbp_engine.os_process import resident
 from rbp_engine.printable import one_line, visible
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.files.events import Heartbeat, RunStart, System, WarningRaised
+from rbp_engine.run.files.events import AlertRaised, Heartbeat, RunStart, System, WarningRaised
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.stop_request import read_stop_request
 from rbp_engine.run.files.summary import load_summary
@@ -35,6 +35,9 @@ from rbp_engine.settings.machine import runs_directory
 
 log = logging.getLogger("rbp")
 
+#: Numbers that wait to be written, and how long the loop waits for a disk that takes none of them.
+MOST_WAITING = 100_000
+STALL_S = 5.0
 DRAIN_S = 0.5
 #: How long the end waits for a disk that does not answer.
 PATIENCE_S = 30.0
@@ -54,6 +57,10 @@ class TrackedRun:
         self._process = os.getpid()
         self._step = 0
         self._logged: deque[Logged] = deque()
+        self._room = threading.Condition()  # guards what follows
+        # Counts of numbers: not written yet, of these in the writer's hands, and lost since that was last reported.
+        self._waiting = self._taken = self._lost = 0
+        self._stuck = ""  # why nothing can be written now
         self._warned: set[str] = set()
         self._asked_to_stop = self._heeds_stop = False
         self._ended = threading.Event()
@@ -91,9 +98,22 @@ class TrackedRun:
             else:
                 self._step = max(self._step, whole_number("step", int(step)))
             reached = None if epoch is None else whole_number("epoch", int(epoch))
-            self._logged.append(Logged(time.time(), self._step, reached, sorted_.parts))
+            self._put(writer, Logged(time.time(), self._step, reached, sorted_.parts))
         except Exception as error:  # a logger does not end what it logs
             self._warn(writer, f"log: {type(error).__name__}: {error}")
+
+    def _put(self, writer: ForeignRun, logged: Logged) -> None:
+        """Let numbers wait to be written: for room while there is progress, else in the place of the oldest."""
+        with self._room:
+            if not self._room.wait_for(lambda: self._stuck or self._waiting < MOST_WAITING, STALL_S):
+                self._stuck = f"its disk has not answered for {STALL_S:g} s"
+                self._warn(writer, f"{self.id}: {self._stuck}; training goes on, and is recorded once it can be")
+            self._logged.append(logged)
+            self._waiting += logged.count
+            while self._waiting > MOST_WAITING and self._logged[0] is not logged and self._stuck:
+                lost = self._logged.popleft().count
+                self._waiting -= lost
+                self._lost += lost
 
     @property
     def stop_requested(self) -> bool:
@@ -129,20 +149,27 @@ class TrackedRun:
         if self._thread.is_alive():
             self._warn(writer, f"{self.folder} does not answer: the end of the run is not recorded")
             return
-        writer.release()
-        self._take(writer)
-        for write in (writer.flush, lambda: writer.end(status, reason, cause, trace), writer.events.close):
+        try:
+            self._take(writer)
+        except OSError as error:
+            self._stuck, self._lost = error.strerror or str(error), self._lost + self._waiting
+            self._tell(writer)
+        why = "; ".join(filter(None, (reason, writer.summary.alert)))
+        for write in (writer.flush, lambda: writer.end(status, why, cause, trace), writer.events.close):
             try:
                 write()
             except OSError as error:
                 self._warn(writer, f"the end of {self.id} cannot be written: {error.strerror or error}")
 
     def _work(self, writer: ForeignRun) -> None:
-        while not self._ended.wait(DRAIN_S):
+        while not self._ended.wait(0.0 if self._logged and not self._stuck else DRAIN_S):
             try:
                 self._tend(writer)
             except Exception as error:  # training must not notice
                 why = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+                with self._room:
+                    self._stuck = why
+                    self._room.notify_all()
                 self._warn(
                     writer, f"{self.id} cannot be written ({why}); training goes on, and is recorded once it can be"
                 )
@@ -150,17 +177,39 @@ class TrackedRun:
     def _tend(self, writer: ForeignRun) -> None:
         self._asked_to_stop = self._asked_to_stop or writer.run.stop_request.exists()
         now = time.monotonic()
-        if now - self._beaten >= HEARTBEAT_S:
-            self._beaten = now
-            writer.say(_system())
-            writer.say(Heartbeat())
-        self._take(writer)
-        writer.flush()
+        beat = now - self._beaten >= HEARTBEAT_S
+        if self._logged or beat:
+            self._take(writer)
+            if beat:
+                self._beaten = now
+                writer.say(_system())
+                writer.say(Heartbeat())
+                writer.flush()
+            writer.write_summary()
 
     def _take(self, writer: ForeignRun) -> None:
-        """Turn what was logged into events."""
-        while self._logged:
-            writer.add(self._logged.popleft())
+        """Write what was logged, for DRAIN_S unless it is the end. Raises OSError, and keeps what cannot be written."""
+        until = time.monotonic() + DRAIN_S
+        while True:
+            writer.flush()
+            with self._room:
+                self._waiting -= self._taken
+                self._tell(writer)
+                self._taken, self._stuck = 0, ""
+                self._room.notify_all()
+                if not self._logged or (time.monotonic() > until and not self._ended.is_set()):
+                    return
+                logged = self._logged.popleft()
+                self._taken = logged.count
+            writer.add(logged)
+
+    def _tell(self, writer: ForeignRun) -> None:
+        """Report what was lost since this was last done."""
+        if self._lost:
+            message = f"{self._lost:,} numbers are lost: {self._stuck}"
+            log.warning("rbp: %s", message)
+            writer.say(AlertRaised(one_line("recording"), self._lost, visible(message)))
+            self._lost = 0
 
 
 class _Terminated(SystemExit):

@@ -1,11 +1,15 @@
 """`rbp_engine.run.track` in this process: what is recorded, how runs end, and what never disturbs the loop."""
 
+import contextlib
+import fcntl
 import json
 import math
 import os
+import re
 import signal
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +33,11 @@ from rbp_engine.run.status.status import judge
 from rbp_engine.run.store.query import parse_query
 from rbp_engine.run.store.run_settings import read_settings
 from rbp_engine.run.store.store import list_runs
+from rbp_engine.run.tracking import track as module
 from rbp_engine.run.tracking.given import Part, given_settings, place_of, sort_numbers
 from rbp_engine.run.tracking.track import TrackedRun
 from rbp_engine.untrusted_files import parse_toml
+from tests.full_disk import files_of_at_most
 from tests.run_files import bodies_of
 
 ANYTHING = st.recursive(
@@ -319,6 +325,49 @@ def test_without_a_place_to_write_and_with_one_that_vanishes_the_loop_runs_all_t
         run.folder.rename(tmp_path / "elsewhere")
         run.log(loss=1.0)
     assert "cannot be written" in caplog.text
+
+
+def test_a_loop_that_is_faster_than_what_writes_waits_for_it_and_loses_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "MOST_WAITING", 50)
+    with track({}, runs_dir=tmp_path) as run:
+        for step in range(300):
+            run.log({"a": step, "b": step}, loss=1.0)
+    assert len(bodies(run, Metrics)) == 300 and len(bodies(run, Probe)) == 600
+    assert load_summary(RunDirectory(run.folder)).reason == ""
+
+
+@pytest.mark.parametrize("heals", [True, False])
+def test_what_a_full_disk_costs_is_counted_in_the_run_s_alert_and_reason(tmp_path, monkeypatch, heals):
+    monkeypatch.setattr(module, "MOST_WAITING", 20)
+    monkeypatch.setattr(module, "DRAIN_S", 0.01)
+    with contextlib.ExitStack() as disk, track({}, runs_dir=tmp_path) as run:
+        disk.enter_context(files_of_at_most(10_000))
+        for _ in range(200):
+            run.log(loss=1.0)
+        if heals:
+            disk.close()
+    directory = RunDirectory(run.folder)
+    kept, summary = len(bodies(run, Metrics)), load_summary(directory)
+    (lost,) = re.findall(r"(\d+) numbers are lost: (?:No space|File too)", summary.alert)
+    assert kept + int(lost) == 200 and kept
+    assert (summary.status, judge(directory).reason) == ("completed", summary.alert)
+    assert not heals or fold(directory).alert == summary.alert
+
+
+def test_a_disk_that_does_not_answer_holds_up_no_loop_and_its_losses_are_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "MOST_WAITING", 20)
+    monkeypatch.setattr(module, "STALL_S", 0.05)
+    read, write = os.pipe()
+    fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, 4096)
+    with os.fdopen(read, "rb") as pipe, ThreadPoolExecutor() as threads, track({}, runs_dir=tmp_path) as run:
+        os.dup2(write, run._writer.events._file)  # a file that takes 4096 bytes, and then waits
+        os.close(write)
+        for _ in range(200):
+            run.log(loss=1.0)
+        written = threads.submit(pipe.readlines)
+    summary = load_summary(RunDirectory(run.folder))
+    (lost,) = re.findall(r"(\d+) numbers are lost: its disk has not answered", summary.reason)
+    assert sum(b'"metrics"' in line for line in written.result()) + int(lost) == 200 and summary.status == "completed"
 
 
 @pytest.mark.parametrize(
