@@ -7,6 +7,7 @@ checksum of that. What is whole before the first damaged record is taken.
 import csv
 import hashlib
 import io
+import itertools
 import math
 import os
 import re
@@ -22,15 +23,17 @@ from typing import Any, Final
 from rbp_engine.codec import LARGEST, LATEST_T
 from rbp_engine.printable import LONGEST_NAME, LONGEST_TEXT, one_line
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.files.events import RunStart, WarningRaised
+from rbp_engine.run.files.events import LAST, RunStart, WarningRaised
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary, load_summary
 from rbp_engine.run.tracking.foreign import ForeignRun, Logged, Program, create_foreign
 from rbp_engine.run.tracking.given import ACCURACIES, SEED, Part, given_settings, place_of
 from rbp_engine.untrusted_files import MIB, open_untrusted
 
-#: Bytes of a file; numbers and names of curves in a run, which are all in memory at once.
+#: Bytes of a file, of events or CSV.
 LARGEST_FILE: Final = 2 * 2**30
+LARGEST_TABLE: Final = 256 * MIB
+#: Numbers and names of curves in a run, which are all in memory at once. Empty rows and records count as a number.
 MOST_NUMBERS: Final = 2_000_000
 MOST_CURVES: Final = 500
 MOST_RUNS: Final = 1000
@@ -43,11 +46,17 @@ _HPARAMS_FOLDER: Final = re.compile(r"\d{9,11}\.\d+")
 #: Types of tensors (as numbers of TensorBoard's DataType) that may hold a number: its field, and its bytes.
 _NUMBERS: Final = {1: ("float_val", "<f"), 2: ("double_val", "<d"), 3: ("int_val", "<i"), 9: ("int64_val", "<q")}
 _TEXT: Final = 7
-#: Columns of CSV by their names in lower case.
-_STEP: Final = ("step", "global_step", "iteration", "iter")
-_TIME: Final = ("t", "wall_time", "wall time", "timestamp")
+#: Columns of CSV that are no curves, by what they are: their names in lower case; and those of `rbp runs csv`.
+_KINDS: Final = {
+    "step": ("step", "global_step", "iteration", "iter"),
+    "epoch": ("epoch",),
+    "t": ("t", "wall_time", "wall time", "timestamp"),
+    "split": ("split",),
+}
+_OF_RBP: Final = ("run", "kind", "attempt", "weights", "top1_by_step")
 _FIRST_TIME: Final = 1e8  # a smaller `t` is no time of a clock
 _SPLITS: Final = {"test": "test/", "held-out": "val/"}
+_AGAIN: Final = "numbers that were logged again later"
 _EPOCH: Final = "epoch"  # a column, or a curve that says the epoch of its steps
 
 
@@ -69,19 +78,36 @@ class _Table:
     whole: bool = True
     by_epoch: bool = False
     from_rbp: bool = False
+    left_out: dict[str, tuple[int, str]] = field(default_factory=dict)
     _count: int = 0
 
-    def add(self, step: int, t: float, name: str, number: float, epoch: int | None = None) -> None:
-        """Add the next number of a curve; a run that was resumed repeats steps, and its newer numbers count."""
-        if not (0 <= step < LARGEST and 0 <= t <= LATEST_T):
-            return
+    def add(self, step: int, t: float, name: str, number: float, epoch: int | None = None) -> bool:
+        """Add a number of a curve, and return whether it replaces another one of that step."""
         points = self.curves[name[:LONGEST_NAME]]
-        while points and next(reversed(points)) >= step:
-            points.popitem()
-        points[step], self.epochs[step] = (t, number), epoch
-        self._count += 1
+        _, before = points.get(step, (t, number))
+        points[step], self.epochs[step] = (t, number), self.epochs.get(step) if epoch is None else epoch
+        self.count(0)
+        return before is not number and repr(before) != repr(number)  # NaN is no other number than NaN
+
+    def count(self, values: int) -> None:
+        """Count values that are read, whatever they are. Raises RunError if these are too many, or the curves."""
+        self._count += values
         if self._count > MOST_NUMBERS or len(self.curves) > MOST_CURVES:
-            raise RunError(f"it has more than {MOST_CURVES} curves, or {MOST_NUMBERS} numbers")
+            raise RunError(f"it has more than {MOST_CURVES} curves, or {MOST_NUMBERS} numbers, cells or records")
+
+    def leave_out(self, what: str, where: str) -> None:
+        """Count what is not kept; of each kind the first is named."""
+        count, first = self.left_out.get(what, (0, where))
+        self.left_out[what] = (count + 1, first)
+
+    def restart(self, names: Iterable[str], step: int) -> None:
+        """Leave out what these curves have from a step on: a run that was resumed logs it again."""
+        for name in names:
+            points = self.curves[name[:LONGEST_NAME]]
+            again = [*itertools.takewhile(lambda one: one >= step, reversed(points))]
+            for one in reversed(again):
+                del points[one]
+                self.leave_out(_AGAIN, f"{name} at step {one}")
 
     def give(self, settings: Mapping[str, Any]) -> None:
         """Add settings; of a text that comes twice, the first counts."""
@@ -193,18 +219,22 @@ def _sources(path: Path) -> list[list[Path]]:
 def _read(files: list[Path]) -> _Table:
     table, found = _Table(), hashlib.sha256()
     for path in files:
-        with open_untrusted(path, limit=LARGEST_FILE) as file:
+        read, limit = (_read_events, LARGEST_FILE) if _EVENTS in path.name else (_read_csv, LARGEST_TABLE)
+        with open_untrusted(path, limit=limit) as file:
             found.update(hashlib.file_digest(file, "sha256").digest())
             file.seek(0)
             try:
-                (_read_events if _EVENTS in path.name else _read_csv)(file, path, table)
+                read(file, path, table)
             except _Damaged as error:
                 table.whole = False
                 table.notes.append(one_line(f"{path.name} {error}: what is before it was taken"))
     if _EVENTS in files[0].name:
         table.take_epochs()
+    table.curves = defaultdict(dict, {name: points for name, points in table.curves.items() if points})
+    for what, (count, where) in table.left_out.items():
+        table.notes.append(one_line(f"left out: {count:,} {what}, the first: {where}", LONGEST_NAME))
     if not table.curves:
-        raise RunError("; ".join(["it holds no numbers", *table.notes]))
+        raise RunError(one_line("; ".join(["it holds no numbers", *table.notes]), 2 * LONGEST_NAME))
     table.identity = found.hexdigest()
     return table
 
@@ -213,22 +243,33 @@ def _read_events(file: BufferedReader, path: Path, table: _Table) -> None:
     from google.protobuf.message import DecodeError
     from tensorboard.compat.proto.event_pb2 import Event
 
+    begun: set[str] = set()
     for record in _records(file):
         try:
             event = Event.FromString(record)
         except DecodeError:
             raise _Damaged(f"has no event before byte {file.tell()}") from None
+        table.count(max(1, len(event.summary.value)))
+        if event.session_log.status == event.session_log.START:
+            table.count(len(table.curves))
+            table.restart([*table.curves], event.step)
         for value in event.summary.value:
             plugin = value.metadata.plugin_data
             if plugin.plugin_name == "hparams":
                 table.give(_hparams(plugin.content))
-            elif value.WhichOneof("value") == "simple_value":
-                table.add(event.step, event.wall_time, value.tag, value.simple_value)
             elif value.tensor.dtype == _TEXT and plugin.plugin_name == "text" and value.tensor.string_val:
                 text = value.tensor.string_val[0].decode(errors="replace")
                 table.give({value.tag.removesuffix("/text_summary")[:LONGEST_NAME]: text[: LONGEST_TEXT + 1]})
-            elif (number := _scalar(value.tensor)) is not None:
-                table.add(event.step, event.wall_time, value.tag, number)
+            number = value.simple_value if value.HasField("simple_value") else _scalar(value.tensor)
+            where = f"{value.tag} at step {event.step}"
+            if number is not None and not (0 <= event.step < LARGEST and 0 <= event.wall_time <= LATEST_T):
+                table.leave_out("numbers of impossible steps or times", where)
+            elif number is not None:
+                if value.tag not in begun:
+                    begun.add(value.tag)
+                    table.restart([value.tag], event.step)
+                if table.add(event.step, event.wall_time, value.tag, number):
+                    table.leave_out(_AGAIN, where)
 
 
 def _records(file: BufferedReader) -> Iterator[bytes]:
@@ -283,35 +324,59 @@ def _hparams(content: bytes) -> dict[str, Any]:
 def _read_csv(file: BufferedReader, path: Path, table: _Table) -> None:
     modified = os.fstat(file.fileno()).st_mtime
     try:
-        reader = csv.DictReader(_lines(file), strict=True)
-        columns = {name: name.strip().lower() for name in reader.fieldnames or () if name}
-        step_of = next((name for name, known in columns.items() if known in _STEP), None)
-        epoch_of = next((name for name, known in columns.items() if known == _EPOCH), None)
-        time_of = next((name for name, known in columns.items() if known in _TIME), None)
-        values = {name: name.strip().removeprefix("own.") for name in columns if name not in (step_of, epoch_of)}
-        texts: dict[str, None] = {}
-        table.by_epoch, table.from_rbp = step_of is None, "kind" in columns
-        for number, row in enumerate(reader, start=1):
-            t = _number(row.get(time_of or ""))
-            if t is None or not _FIRST_TIME <= t <= LATEST_T:
-                t = modified
+        rows = enumerate(csv.reader(_lines(file), strict=True), start=1)
+        head = [name.strip() for name in next(rows, (1, []))[1]]
+        where = _where(head, table)
+        counted = "step" if "step" in where else _EPOCH
+        table.by_epoch = counted == _EPOCH
+        for row, cells in rows:
+            filled = {at: cell for at, cell in enumerate(map(str.strip, cells)) if cell}
+            table.count(len(filled) or 1)
+            if max(filled, default=-1) >= len(head):
+                raise RunError(f"row {row} has {len(cells)} cells, and its head {len(head)}")
+            known = {kind: filled.pop(at, "") for kind, at in where.items() if kind != "t"}
+            t = _number(filled.get(where.get("t", -1), ""))
+            if t is not None and _FIRST_TIME <= t <= LATEST_T:
+                del filled[where["t"]]
             else:
-                values.pop(time_of or "", None)
-            epoch, step = _whole(row.get(epoch_of or "")), _whole(row.get(step_of or ""))
+                t = modified
+            if not filled:
+                continue
+            epoch = _whole(known.get(_EPOCH, ""))
+            step = _whole(known[counted]) if counted in where else row - 1
             if step is None:
-                step = number if epoch is None else epoch
-            prefix = _SPLITS.get(row.get("split") or "", "")
-            for name, called in values.items():
-                cell = row.get(name) or ""
-                if (found := _number(cell)) is not None:
-                    named = path.stem.rpartition("-tag-")[2] if called == "Value" else f"{prefix}{called}"
-                    table.add(step, t, named, found, epoch)
-                elif cell:
-                    texts[called] = None
+                found = known[counted] or "empty"
+                raise RunError(f"row {row}, column {head[where[counted]]}: {found}, not a whole number from 0")
+            if epoch is None and known.get(_EPOCH):
+                table.leave_out("epochs that are not whole", f"{known[_EPOCH]} in row {row}")
+            weights = known.get("weights", "")
+            prefix = ("" if weights in ("", LAST) else f"{weights}/") + _SPLITS.get(known.get("split", ""), "")
+            for at, cell in filled.items():
+                name, number = head[at].removeprefix("own."), _number(cell)
+                named = path.stem.rpartition("-tag-")[2] if name == "Value" else f"{prefix}{name}"
+                if number is None or not name:
+                    what = f"cells of {name} that are no numbers" if name else "cells of a column without a name"
+                    table.leave_out(what, f"{cell} in row {row}")
+                elif table.add(step, t, named, number, epoch):
+                    raise RunError(
+                        f"row {row}, column {head[at]}: a row above has another number at {step}; a table is one run"
+                    )
     except (csv.Error, UnicodeDecodeError) as error:
         raise RunError(f"it is no table of CSV: {error}") from None
-    if texts:
-        table.notes.append(one_line(f"without the texts in {', '.join(texts)}", 200))
+
+
+def _where(head: list[str], table: _Table) -> dict[str, int]:
+    """The columns that are no curves, by what they are. Raises RunError for too many columns, and for equal ones."""
+    if len(head) > 2 * MOST_CURVES:
+        raise RunError(f"it has {len(head):,} columns, more than {2 * MOST_CURVES}")
+    names = [name.removeprefix("own.") for name in head if name]
+    if equal := [name for name in names if names.count(name) > 1]:
+        raise RunError(f"row 1: {names.count(equal[0])} columns are called {equal[0]}")
+    lower = [name.lower() for name in head]
+    table.from_rbp = {"kind", "attempt"} <= {*lower}
+    kinds = _KINDS | ({name: (name,) for name in _OF_RBP} if table.from_rbp else {})
+    found = {kind: [at for at, name in enumerate(lower) if name in words] for kind, words in kinds.items()}
+    return {kind: places[0] for kind, places in found.items() if places}
 
 
 def _lines(file: BufferedReader) -> Iterator[str]:
@@ -322,14 +387,14 @@ def _lines(file: BufferedReader) -> Iterator[str]:
         yield line
 
 
-def _number(text: str | None) -> float | None:
+def _number(text: str) -> float | None:
     try:
-        return float(text) if text else None
+        return float(text) if text and "_" not in text else None  # Python reads 1_5 as 15
     except ValueError:
         return None
 
 
-def _whole(text: str | None) -> int | None:
+def _whole(text: str) -> int | None:
     number = _number(text)
     return int(number) if number is not None and number.is_integer() and 0 <= number < LARGEST else None
 

@@ -130,6 +130,72 @@ def test_what_a_resumed_run_has_trained_again_counts_once(tmp_path):
     assert load_summary(one.run).trained_s == 0.0 and compare([one.run]).groups[0].epoch_s is None
 
 
+def test_what_is_not_kept_of_a_table_is_counted_with_the_first_place(tmp_path):
+    rows = ["step,loss,acc,", '3,3,"1,000",7', "1,1_5,0.5,", "2,2,,8", "1,1,0.5,"]
+    (tmp_path / "a.csv").write_text("\n".join(rows))
+    one = only(import_runs(tmp_path / "a.csv", tmp_path / "runs"))
+    assert rows_of(one, "step", "loss") == [("1", "1.0"), ("2", "2.0"), ("3", "3.0")]
+    left_out = {
+        "left out: 1 cells of acc that are no numbers, the first: 1,000 in row 2",
+        "left out: 1 cells of loss that are no numbers, the first: 1_5 in row 3",
+        "left out: 2 cells of a column without a name, the first: 7 in row 2",
+    }
+    assert left_out == {*one.notes} == {event.body.message for event in events_of(one.run, WarningRaised)}
+
+
+def test_steps_that_go_back_in_one_file_lose_nothing_and_impossible_ones_are_counted(tmp_path):
+    with SummaryWriter(str(tmp_path / "log")) as writer:
+        for step in (*range(1, 51), 0, -1, 30, 30):
+            writer.add_scalar("loss", 1 / (step + 3), step, walltime=1.7e9)
+        writer.add_scalar("loss", 9.0, 40, walltime=1.7e9)
+    one = only(import_runs(tmp_path / "log", tmp_path / "runs"))
+    found = {event.step: event.body.loss for event in events_of(one.run, Metrics)}
+    assert found == {step: 9.0 if step == 40 else single(1 / (step + 3)) for step in range(51)}
+    assert one.notes == (
+        "left out: 1 numbers of impossible steps or times, the first: loss at step -1",
+        "left out: 1 numbers that were logged again later, the first: loss at step 40",
+    )
+
+
+def test_a_writer_with_a_purge_step_takes_back_all_curves_from_there_on(tmp_path):
+    for purge, steps in ((None, range(8)), (5, range(6, 8))):
+        with SummaryWriter(str(tmp_path / "log"), purge_step=purge, filename_suffix=f".{purge}") as writer:
+            for step in steps:
+                writer.add_scalar("loss", step + (purge or 0), step, walltime=1.7e9)
+                writer.add_scalar("spikes" if purge is None else "rate", 0.5, step, walltime=1.7e9)
+    one = only(import_runs(tmp_path / "log", tmp_path / "runs"))
+    assert {event.step: event.body.loss for event in events_of(one.run, Metrics)} == {
+        **{step: step for step in range(5)}, 6: 11, 7: 12
+    }  # fmt: skip
+    assert len(rows_of(one, "own.spikes")) == 5 and len(rows_of(one, "own.rate")) == 2
+    assert one.notes == ("left out: 6 numbers that were logged again later, the first: loss at step 5",)
+
+
+def test_records_and_values_without_numbers_count_towards_the_limit(tmp_path, monkeypatch):
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    monkeypatch.setattr(importing, "MOST_NUMBERS", 10)
+    for name, values in (("values", 11), ("records", 0)):
+        event = Event(step=1, wall_time=1.7e9)
+        for _ in range(values):
+            event.summary.value.add()
+        with (tmp_path / f"{name}.tfevents").open("wb") as file:
+            for _ in range(1 if values else 11):
+                RecordWriter(file).write(event.SerializeToString())
+        with pytest.raises(RunError, match="or 10 numbers"):
+            import_runs(tmp_path / f"{name}.tfevents", tmp_path / "runs")
+
+
+def test_all_weights_of_a_table_of_rbp_are_kept(tmp_path):
+    head = "run,kind,attempt,step,epoch,split,weights,loss,top1"
+    rows = ["a,metrics,1,5,0,,,0.5,", "a,validation,2,5,1,test,last,0.4,0.7", "a,validation,2,5,1,test,best,0.3,0.8"]
+    (tmp_path / "a.csv").write_text("\n".join([head, *rows]))
+    one = only(import_runs(tmp_path / "a.csv", tmp_path / "runs"))
+    assert one.notes == () and rows_of(one, "own.best/test/top1") == [("0.8",)]
+    assert load_summary(one.run).last.top1 == 0.7
+
+
 def test_hparams_and_texts_are_settings_and_runs_that_differ_in_the_seed_are_one_experiment(tmp_path):
     for seed in (1, 2):
         given = {"lr": 0.1, "batch": 64, "bn": True, "note": "deep"} | ({"seed": seed} if seed == 1 else {})
@@ -190,9 +256,22 @@ def test_of_a_damaged_file_what_is_whole_before_is_taken_and_said(tmp_path, dama
         ("events.tfevents", struct.pack("<Q", 2**63) + bytes(4), "is damaged at byte 0"),
         ("table.csv", b"", "it holds no numbers"),
         ("table.csv", b"a,b\n\xff\xfe\n", "it is no table of CSV"),
-        ("table.csv", b"a,b\nx,y\n", "it holds no numbers; without the texts in a, b"),
+        (
+            "table.csv",
+            b"a,b\nx,y\n",
+            "it holds no numbers; left out: 1 cells of a that are no numbers, the first: x in row 2",
+        ),
         ("table.csv", b"a\n" + b"1" * 2**21, "a line of more than 1048576 characters"),
         ("table.csv", b",".join(b"c%d" % n for n in range(600)) + b"\n" + b"1," * 599 + b"1", "more than 500 curves"),
+        ("table.csv", b",".join(b"%x" % n for n in range(100_000)), "it has 100,000 columns, more than 1000"),
+        ("table.csv", b"step,loss\n100,2\n,0.9\n500,0.8\n", "row 3, column step: empty, not a whole number from 0"),
+        ("table.csv", b'step,loss\n"1,000",2\n', "row 2, column step: 1,000, not a whole"),
+        ("table.csv", b"loss,global_step\n2,0\n\n1,0.5\n", "row 4, column global_step: 0.5, not a whole"),
+        ("table.csv", b"step,loss\n-1,2\n", "row 2, column step: -1, not a whole"),
+        ("table.csv", b"epoch,loss\n1,3\n,2.5\n", "row 3, column epoch: empty, not a whole"),
+        ("table.csv", b"step,loss\n1,1\n2,2\n1,10\n", "row 4, column loss: a row above has another number at 1"),
+        ("table.csv", b"step,loss, loss\n1,5,6\n", "row 1: 2 columns are called loss"),
+        ("table.csv", b"step;loss\n1;0,5\n", "row 2 has 2 cells, and its head 1"),
     ],
 )
 def test_what_holds_no_numbers_is_refused_with_a_sentence(tmp_path, name, content, message):
