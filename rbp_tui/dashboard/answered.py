@@ -1,5 +1,6 @@
 """Screens that return a result, and do so once."""
 
+import time
 from typing import ClassVar, TypeVar
 
 from textual.await_complete import AwaitComplete
@@ -16,8 +17,15 @@ class Answered(Screen[Result]):
     as after Enter and Escape in quick succession, once they are there.
     """
 
+    seen_at = float("inf")  # the time by the clock of keys
     _is_answered = False
     _late_answers: tuple[Result | None, ...] = ()  # one at most
+
+    def on_mount(self) -> None:
+        self.call_after_refresh(self._seen)
+
+    def _seen(self) -> None:
+        self.seen_at = time.monotonic()
 
     def dismiss(self, result: Result | None = None) -> AwaitComplete:
         """End the screen with this result, unless it has one already."""

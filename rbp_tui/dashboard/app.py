@@ -7,6 +7,7 @@ import signal
 import sys
 import termios
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -34,7 +35,7 @@ from rbp_tui.dashboard.compare.screen import CompareScreen
 from rbp_tui.dashboard.dialogs import ConfirmLeaving
 from rbp_tui.dashboard.dim_filter import DimFilter
 from rbp_tui.dashboard.keys import keys_file, read_keys
-from rbp_tui.dashboard.keys_in_turn import OPENING, KeysInTurn
+from rbp_tui.dashboard.keys_in_turn import OPENING, PATIENCE_S, KeysInTurn
 from rbp_tui.dashboard.launch.form import LaunchForm
 from rbp_tui.dashboard.launch.request import TypedRequest, typed_again
 from rbp_tui.dashboard.launch.sweep import TypedSweep, typed_sweep
@@ -220,10 +221,18 @@ class Dashboard(KeysInTurn):
 
     @property
     def _shown(self) -> DashboardScreen | None:
-        """The screen that receives news; None while there is none, or a dialog covers it."""
+        """The screen that receives news, also behind a dialog; None while there is none."""
         # While the app is closing, screens lose their widgets; a new screen gets all news when it is shown.
-        screen = self.screen if self.is_running and self.screen_stack else None
-        return screen if isinstance(screen, DashboardScreen) and screen.is_mounted else None
+        screens = reversed(self.screen_stack if self.is_running else ())
+        screen = next((one for one in screens if isinstance(one, DashboardScreen)), None)
+        return screen if screen is not None and screen.is_mounted else None
+
+    @property
+    def ready(self) -> bool:
+        """Whether the screen has read what keys may act on; one that takes very long is not waited for."""
+        if not isinstance(self.screen, DashboardScreen):
+            return True
+        return self.screen.is_mounted and (self.screen.ready or time.monotonic() > self.screen.resumed_at + PATIENCE_S)
 
     def open_run(self, run_id: str) -> None:
         """Show a run in the Monitor."""

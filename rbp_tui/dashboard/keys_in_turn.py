@@ -3,10 +3,13 @@
 import asyncio
 import contextlib
 import time
+from collections.abc import Callable
 
 from textual import events, work
 from textual.app import App, ScreenStackError
 from textual.message_pump import MessagePump
+
+from rbp_tui.dashboard.answered import Answered
 
 #: The group of the workers that open a screen.
 OPENING = "opening"
@@ -18,14 +21,18 @@ class KeysInTurn(App[None]):
     """An app in which a key is handled once all that the one before it did is there.
 
     Textual hands keys to what has the focus as they come. Those that are typed while a dialog opens, on a busy machine
-    or over a slow line, would act on the runs that lie beneath it.
+    or over a slow line, would act on the runs that lie beneath it; those for a table that is still being read, on none.
     """
 
     def __init__(self, **settings: object) -> None:
         super().__init__(**settings)  # type: ignore[arg-type]  # Textual's
         self._typed: asyncio.Queue[events.Key] = asyncio.Queue()
         self._turn: events.Key | None = None
-        self._opened_at = 0.0  # when a screen was there that has had no key yet
+
+    @property
+    def ready(self) -> bool:
+        """Whether what is shown has all that keys may act on."""
+        return True
 
     async def on_event(self, event: events.Event) -> None:
         if isinstance(event, events.Key) and not event.is_forwarded and event is not self._turn:
@@ -37,33 +44,40 @@ class KeysInTurn(App[None]):
     async def take_keys(self) -> None:
         """Handle keys, each in its turn."""
         while True:
-            self._turn = await self._typed.get()
+            before, self._turn = self._turn, await self._typed.get()
             with contextlib.suppress(ScreenStackError):  # the app is closing
-                await self._take(self._turn)
+                await self._take(self._turn, before)
 
-    async def _take(self, key: events.Key) -> None:
-        if key.key == "enter" and key.time < self._opened_at:
+    async def _take(self, key: events.Key, before: events.Key | None) -> None:
+        if not self.ready and key.key not in self._bindings.key_to_bindings:  # the app's own need nothing of a screen
+            await _until(lambda: self.ready)
+            await _done(self, self.screen)  # with its focus
+        twice = before is not None and before.key == key.key == "enter"
+        if twice and isinstance(self.screen, Answered) and key.time < self.screen.seen_at:
             return  # of two quick Enters the second answers no question that nobody has seen
-        self._opened_at, shown, others = 0.0, self.screen, set(self.workers)
+        shown, others = self.screen, set(self.workers)
         # A key goes from what has the focus up to the app, which does what it is bound to.
         path = (self.focused or self.screen).ancestors_with_self
         self.post_message(key)
-        for node in (self, *path):
-            await _done(node)
+        await _done(self, *path)
         await asyncio.sleep(0)  # workers begin
         opening = [one for one in self.workers if one.group == OPENING and one not in others]
-        patience = time.monotonic() + PATIENCE_S
-        while self.screen is shown and any(one.is_running for one in opening) and time.monotonic() < patience:
-            await asyncio.sleep(LOOK_EVERY_S)
+        await _until(lambda: self.screen is not shown or not any(one.is_running for one in opening))
         await asyncio.sleep(0)  # and those that they have begun
         await _done(self.screen)  # with its widgets and its focus
-        if self.screen is not shown:
-            self._opened_at = time.monotonic()
 
 
-async def _done(node: MessagePump) -> None:
-    """Wait until a widget has handled what it has been sent so far."""
-    done = asyncio.Event()
-    if node.call_later(done.set):
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(done.wait(), PATIENCE_S)
+async def _until(holds: Callable[[], bool]) -> None:
+    """Wait until this holds, but no longer than patience lasts."""
+    end = time.monotonic() + PATIENCE_S
+    while not holds() and time.monotonic() < end:
+        await asyncio.sleep(LOOK_EVERY_S)
+
+
+async def _done(*nodes: MessagePump) -> None:
+    """Wait until each of these widgets in turn has handled what it has been sent so far."""
+    for node in nodes:
+        done = asyncio.Event()
+        if node.call_later(done.set):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(done.wait(), PATIENCE_S)

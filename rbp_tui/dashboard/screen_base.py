@@ -1,6 +1,7 @@
 """Base classes of the screens: the session, the bar at the top, charts that move together."""
 
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Iterable
 from typing import ClassVar, TypeAlias
 
 from rich.style import Style
@@ -48,19 +49,28 @@ class DashboardScreen(Screen[None]):
     #: What is done so seldom that it has no key: the palette has it, by its title and action.
     PALETTE: ClassVar[dict[str, str]] = {}
 
+    resumed_at = float("inf")  # by the monotonic clock
+
     def __init__(self, session: Session) -> None:
         super().__init__()
         self.session = session
         self._under_way: set[Task] = set()
         self._wanted: set[Task] = set()
 
-    @work
-    async def redo(self, task: Task) -> None:
+    @property
+    def ready(self) -> bool:
+        """Whether what was asked for is drawn, so that keys can act on it."""
+        return not self._wanted and not self._under_way
+
+    def redo(self, task: Task) -> None:
         """Do what takes a while; asked for it again before it is done, do it once more then."""
         self._wanted.add(task)
-        if task in self._under_way:
-            return
-        self._under_way.add(task)
+        if task not in self._under_way:
+            self._under_way.add(task)
+            self._do(task)
+
+    @work
+    async def _do(self, task: Task) -> None:
         try:
             while task in self._wanted:
                 self._wanted.discard(task)
@@ -72,7 +82,14 @@ class DashboardScreen(Screen[None]):
         """Offer a shared key only where it does something."""
         return action not in BY_NAME or hasattr(self, f"action_{action}")
 
+    @property
+    def runs_read(self) -> Iterable[str]:
+        """The ids of the runs whose events this screen shows: they are read while it is there, and no others."""
+        return ()
+
     def on_screen_resume(self) -> None:
+        self.resumed_at = time.monotonic()
+        self.session.reader.watch(self.runs_read)
         self.runs_changed()
         self.sight_changed()
 
@@ -102,10 +119,7 @@ class DashboardScreen(Screen[None]):
 
 
 class ChartScreen(DashboardScreen):
-    """A screen whose charts share one cursor and one view of the x axis. What it has had read is read no longer."""
-
-    def on_screen_suspend(self) -> None:
-        self.session.reader.watch(())
+    """A screen whose charts share one cursor and one view of the x axis."""
 
     def action_back(self) -> None:
         """Show all panels again."""

@@ -19,6 +19,7 @@ from rbp_engine.run.store.store import record
 from rbp_engine.run.writer import EventWriter
 from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
+from rbp_tui.dashboard.dialogs import Confirm
 from rbp_tui.dashboard.monitor.log_pane import LogPane
 from rbp_tui.dashboard.network.tab import NetworkTab
 from rbp_tui.dashboard.text_line import Line
@@ -109,6 +110,19 @@ def shown(dashboard, show):
             yield pilot
 
     return open_dashboard
+
+
+async def test_a_run_goes_on_behind_a_question_about_it(dashboard, until, shown, write_run):
+    run = write_run("20260102-030405-digits-rate_m-aaaa")
+    async with shown(run) as pilot:
+        await pilot.press("s")
+        await until(pilot, lambda: isinstance(dashboard.screen, Confirm))
+        behind = dashboard.screen_stack[0]
+        change_fields(run, epoch=7, step=70)
+        with run.events().open("a") as file:
+            file.write(run.events().read_text().splitlines()[-2].replace('"step": 40', '"step": 70'))
+        await until(pilot, lambda: "epoch 7" in behind.query_one("#progress", Line).shown.plain)
+        await pilot.press("escape")
 
 
 async def test_it_begins_with_the_newest_run_that_trains(dashboard, write_run, until):

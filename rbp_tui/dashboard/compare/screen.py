@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -216,6 +216,14 @@ class CompareScreen(RunScreen, ChartScreen):
         self.compared = ComparedRuns()  # another screen has had other runs read meanwhile
         super().on_screen_resume()
 
+    @property
+    def runs_read(self) -> Iterable[str]:
+        return [record.run.id for record in self.compared.records]
+
+    @property
+    def ready(self) -> bool:
+        return self.session.listed and super().ready
+
     def on_resize(self) -> None:
         self.show_table()
         self.draw()
@@ -226,7 +234,7 @@ class CompareScreen(RunScreen, ChartScreen):
         before, self.compared = self.compared, compared_runs(session.records, state.compared, state.baseline)
         ids = [record.run.id for record in self.compared.records]
         if ids != [record.run.id for record in before.records] or self.compared.baseline != before.baseline:
-            session.reader.watch(ids)
+            session.reader.watch(self.runs_read)
             if not set(ids) & {one.run.id for group in self.groups for one in group.runs}:
                 self.comparison = None
             self.compare_again()

@@ -2,6 +2,7 @@
 
 import functools
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import ClassVar
 
@@ -55,10 +56,19 @@ class OpenedRunScreen(RunScreen, ChartScreen):
         new = self.watched != session.opened
         if new:
             self.watched, self.seen = session.opened, None
-        session.reader.watch([session.opened] if session.opened else [])
+        session.reader.watch(self.runs_read)
         # A run launched a moment ago is not in the list yet, but its id gives its folder.
         self.run_opened(RunDirectory(session.runs / session.opened) if session.opened else None, new=new)
         self.show_all()
+
+    @property
+    def runs_read(self) -> Iterable[str]:
+        return [self.session.opened] if self.session.opened else []
+
+    @property
+    def ready(self) -> bool:
+        gone = self.session.listed and self.session.record_of(self.session.opened) is None
+        return super().ready and (gone or self.seen is not None)
 
     def on_screen_resume(self) -> None:
         self.watch_opened()

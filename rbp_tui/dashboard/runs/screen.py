@@ -188,6 +188,10 @@ class RunsScreen(RunScreen):
         self._row_to_select = None
         self.session.reader.follow_trends(())
 
+    @property
+    def ready(self) -> bool:
+        return self.session.listed and super().ready
+
     def on_resize(self) -> None:
         self.make_rows()
 

@@ -132,6 +132,12 @@ class SystemScreen(RunScreen):
 
     NAME = "system"
 
+    _drawn = False
+
+    @property
+    def ready(self) -> bool:
+        return self._drawn
+
     def compose(self) -> ComposeResult:
         yield TopBar()
         yield Line(id="machine", wraps=True)
@@ -144,6 +150,8 @@ class SystemScreen(RunScreen):
         self.set_interval(SHOW_EVERY_S, self._show)
 
     def on_screen_suspend(self) -> None:
+        if self in self.app.screen_stack:  # a dialog covers it
+            return
         self.session.machine.look_at(None)
         self.session.queue.look_closely(False)
 
@@ -167,6 +175,7 @@ class SystemScreen(RunScreen):
         why = f"this machine cannot be read: {watch.fault}" if watch.fault else ""
         none = "" if rows else why or "No run is live, and no process of one is here. Launch one from the presets (1)."
         self.show_table_or(none, self.query_one(UseTable))
+        self._drawn = True
 
     @property
     def targets(self) -> list[RunRecord]:
