@@ -1,28 +1,34 @@
 """Ctrl-C and other signals to a command that follows its own runs."""
 
 import contextlib
+import os
 import select
 import signal
 import sys
+import termios
 import time
-from collections.abc import Sequence
+import tty
+from collections.abc import Iterator, Sequence
 from types import FrameType
 
 import typer
 
 from rbp_engine.errors import UserError
-from rbp_engine.printable import one_line
 from rbp_engine.run import start
 from rbp_engine.run.control import kill, request_stop, signal_ranks
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory, short_id
 from rbp_engine.run.queue.transitions import withdraw
 from rbp_engine.run.status.status import judge
-from rbp_tui.cli.output import print_part, say
+from rbp_tui.cli.output import say
 from rbp_tui.cli.train.next_steps import runs_dir_option
 
 CALL_DISPATCHER_EVERY_S = 5.0
 ANSWERS = ("l", "s", "k", "")
+QUESTION = (
+    "[bold]l[/] leave {} running  [bold]s[/] or [bold]Ctrl-C[/] stop and save  "
+    "[bold]k[/] kill  [bold]Enter[/] go on watching"
+)
 
 
 class AskUser(Exception):
@@ -65,18 +71,17 @@ class Interrupts:
         self._stop()
 
     def ask(self) -> None:
-        """Ask what to do until the answer is valid: leave the runs running, stop and save, kill, or go on watching."""
+        """Ask what to do, until a key answers: leave the runs running, stop and save, kill, or go on watching."""
         try:
-            them = "them" if len(self.runs) > 1 else "it"
-            # From here on Ctrl-C answers; whoever pressed it twice before has not been told what that means.
-            self.count = 0
-            _ask_about(them)
-            self.asking = True
-            if self.count:
-                raise KeyboardInterrupt
-            while (answer := _read_answer()) not in ANSWERS:
-                say("[yellow]no such answer[/]")
-                _ask_about(them)
+            with _single_keys():
+                # From here on Ctrl-C answers; whoever pressed it twice before has not been told what that means.
+                self.count = 0
+                say(QUESTION, "them" if len(self.runs) > 1 else "it")
+                self.asking = True
+                if self.count:
+                    raise KeyboardInterrupt
+                while (answer := _read_answer()) is None:
+                    pass
         except (EOFError, KeyboardInterrupt):
             answer = "s"
         finally:
@@ -112,6 +117,7 @@ class Interrupts:
     def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
         self.count += 1
         if self.asking:
+            self.asking = False  # a third must not keep the terminal from being put back
             raise KeyboardInterrupt
 
     def _forward_signal(self, number: int, frame: FrameType | None) -> None:
@@ -126,23 +132,26 @@ class Interrupts:
             self.signalled.add(run)
 
 
-def _ask_about(them: str) -> None:
-    say(
-        "[bold]l[/] leave {} running   [bold]s[/] stop and save   [bold]k[/] kill  (then Enter)\n"
-        "[bold]Enter[/] alone: go on watching   [bold]Ctrl-C[/] again: stop and save",
-        them,
-    )
+@contextlib.contextmanager
+def _single_keys() -> Iterator[None]:
+    """Have the terminal hand over each key at once, none of those that were pressed before, and show none."""
+    before = termios.tcgetattr(sys.stdin)
+    tty.setcbreak(sys.stdin)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
 
 
-def _read_answer() -> str:
-    """Read a word from the terminal, "" for Enter alone.
+def _read_answer() -> str | None:
+    """The answer that is pressed, "" for Enter; None for another key.
 
-    Without `input`, which notices a Ctrl-C between its start and its wait only when the next key is typed.
+    It looks again and again: a read notices a Ctrl-C just before its wait only when the next key is pressed.
     """
-    print_part(one_line("> "))
     while not select.select([sys.stdin], [], [], 0.1)[0]:
         pass
-    line = sys.stdin.readline()
-    if not line:
+    typed = os.read(sys.stdin.fileno(), 64)
+    if not typed:
         raise EOFError
-    return line.strip().lower()
+    keys = [] if typed.startswith(b"\x1b") else typed.decode(errors="replace").lower()  # F4 is ESC O S
+    return next((key.strip() for key in keys if key.strip() in ANSWERS), None)

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -100,17 +101,26 @@ def test_a_search_can_be_left_running_before_it_has_any_run(monkeypatch, capsys)
     search = plan_search(request)
     handled = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
     before = [signal.getsignal(number) for number in handled]
-    read, write = os.pipe()
-    os.write(write, b"l\n")
+    write, read = os.openpty()
+    left = threading.Event()
+
+    def press_l():
+        while not left.wait(0.05):  # keys that came before the question answer nothing
+            os.write(write, b"l")
+
+    pressing = threading.Thread(target=press_l)
+    pressing.start()
     try:
-        with os.fdopen(read) as answers, pytest.raises(typer.Exit) as left:
+        with os.fdopen(read) as answers, pytest.raises(typer.Exit) as end:
             monkeypatch.setattr(sys, "stdin", answers)
             SearchInterrupts(search, TrialReader(search)).ask()
     finally:
+        left.set()
+        pressing.join()
         os.close(write)
         for number, handler in zip(handled, before, strict=True):
             signal.signal(number, handler)
-    assert left.value.exit_code == 0 and "the search goes on" in capsys.readouterr().err
+    assert end.value.exit_code == 0 and "the search goes on" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("mine", "followed"), [((True,), 1), ((False, True), 2), ((False, False), 1)])

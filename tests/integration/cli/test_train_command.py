@@ -173,7 +173,13 @@ def at_a_terminal(rbp, *words, keys):
 
 
 def test_at_a_terminal_ctrl_c_asks_what_to_do_and_in_watch_only_leaves(rbp):
-    keys = [(b"epoch 1", b"\x03"), (b"then Enter", b"what\r"), (b"leave it running", b"l\r")]
+    keys = [
+        (b"epoch 1", b"\x03"),
+        (b"go on watching", b"x"),
+        (b"", b"\n"),
+        (b"epoch", b"\x03"),
+        (b"go on watching", b"l"),
+    ]
     code = at_a_terminal(rbp, "train", *LONG, keys=keys)
     assert code == 0
     assert rbp.summary()["status"] == "running"
@@ -186,7 +192,10 @@ def test_at_a_terminal_ctrl_c_asks_what_to_do_and_in_watch_only_leaves(rbp):
 # They wait for words that only the question has: the hint below the chart has the others.
 @pytest.mark.parametrize(
     ("answer", "code", "status"),
-    [((b" again: stop and save", b"\x03"), 4, "stopped"), ((b"leave it running", b"k\r"), 1, "killed")],
+    [
+        ((b"go on watching", b"\x03"), 4, "stopped"),
+        ((b"go on watching", b"k"), 1, "killed"),
+    ],
 )
 def test_at_a_terminal_a_second_ctrl_c_stops_and_saves_and_k_kills(rbp, answer, code, status):
     left = at_a_terminal(rbp, "train", *LONG, keys=[(b"epoch 1", b"\x03"), answer])
@@ -197,7 +206,7 @@ def test_at_a_terminal_several_runs_form_a_table_and_l_leaves_them_running(rbp, 
     (rbp.folder / ".config" / "rbp").mkdir(parents=True)
     write(".config/rbp/machine.toml", "cpu_slots = 1\n")
     words = ("train", *LONG, "--seeds", "1,2,3")
-    code = at_a_terminal(rbp, *words, keys=[(b"queued", b"\x03"), (b"them running   ", b"l\r")])
+    code = at_a_terminal(rbp, *words, keys=[(b"queued", b"\x03"), (b"go on watching", b"l")])
     assert code == 0
     statuses = [one["status"] for one in rbp.summaries()]
     assert len(statuses) == 3 and statuses.count("queued") >= 2
