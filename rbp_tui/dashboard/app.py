@@ -227,12 +227,12 @@ class Dashboard(KeysInTurn):
         screen = next((one for one in screens if isinstance(one, DashboardScreen)), None)
         return screen if screen is not None and screen.is_mounted else None
 
-    @property
-    def ready(self) -> bool:
-        """Whether the screen has read what keys may act on; one that takes very long is not waited for."""
-        if not isinstance(self.screen, DashboardScreen):
-            return True
-        return self.screen.is_mounted and (self.screen.ready or time.monotonic() > self.screen.resumed_at + PATIENCE_S)
+    def ready_for(self, key: str) -> bool:
+        """Whether the screen has read what a key acts on; one that takes very long is not waited for."""
+        screen = self.screen
+        if not isinstance(screen, DashboardScreen) or key in self._bindings.key_to_bindings:  # it needs no run
+            return super().ready_for(key)
+        return screen.is_mounted and (screen.ready or time.monotonic() > screen.resumed_at + PATIENCE_S)
 
     def open_run(self, run_id: str) -> None:
         """Show a run in the Monitor."""

@@ -29,10 +29,9 @@ class KeysInTurn(App[None]):
         self._typed: asyncio.Queue[events.Key] = asyncio.Queue()
         self._turn: events.Key | None = None
 
-    @property
-    def ready(self) -> bool:
-        """Whether what is shown has all that keys may act on."""
-        return True
+    def ready_for(self, key: str) -> bool:
+        """Whether what is shown has all that this key may act on."""
+        return not isinstance(self.screen, Answered) or self.screen.seen_at < float("inf")
 
     async def on_event(self, event: events.Event) -> None:
         if isinstance(event, events.Key) and not event.is_forwarded and event is not self._turn:
@@ -49,8 +48,8 @@ class KeysInTurn(App[None]):
                 await self._take(self._turn, before)
 
     async def _take(self, key: events.Key, before: events.Key | None) -> None:
-        if not self.ready and key.key not in self._bindings.key_to_bindings:  # the app's own need nothing of a screen
-            await _until(lambda: self.ready)
+        if not self.ready_for(key.key):
+            await _until(lambda: self.ready_for(key.key))
             await _done(self, self.screen)  # with its focus
         twice = before is not None and before.key == key.key == "enter"
         if twice and isinstance(self.screen, Answered) and key.time < self.screen.seen_at:
