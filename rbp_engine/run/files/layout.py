@@ -24,7 +24,8 @@ Other = TypeVar("Other")
 # A run's id is a folder name: no separators, not hidden, no characters special to a shell.
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
 SHORT_LENGTH = 4
-SHORT = re.compile(r"-([^-]{4}(?:-\d+)?)$")
+#: An id that rbp has made, and what it ends in.
+_MADE = re.compile(r"(?:\d{8}-\d{6}-.+|imported-[0-9a-f]{8})-([0-9a-f]{4}(?:-\d+)?)")
 CHECKPOINT = re.compile(r"step-(?:\d{8}|[1-9]\d{8,})")
 #: The folders that a run writes into.
 _WRITTEN = ("attempts", "checkpoints", "control", "events", "ranks", "tensorboard")
@@ -161,7 +162,7 @@ def new_run_id(preset: str, method: str, now: float | None = None) -> str:
 
 def short_id(run_id: str) -> str:
     """The end of an id, which identifies a run: four characters, and the epochs of a fork; a chosen id stays whole."""
-    found = SHORT.search(run_id)
+    found = _MADE.fullmatch(run_id)
     return found[1] if found else run_id
 
 

@@ -6,7 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.files.layout import check_run_id, new_run_id, read_json, write_atomic, write_json
+from rbp_engine.run.files.layout import (
+    check_run_id,
+    is_called,
+    new_run_id,
+    read_json,
+    short_id,
+    write_atomic,
+    write_json,
+)
 
 
 @pytest.mark.parametrize(
@@ -22,6 +30,22 @@ def test_an_id_that_is_not_a_plain_folder_name_is_refused(run_id):
 @given(st.text(max_size=200), st.sampled_from(["bptt", "rate_m"]))
 def test_the_id_made_for_a_preset_of_any_name_is_accepted(preset, method):
     check_run_id(new_run_id(preset, method))
+
+
+@pytest.mark.parametrize(
+    ("run_id", "shown"),
+    [
+        ("20261124-140501-digits-rate_m-3f2a", "3f2a"),
+        ("20261124-140501-digits-rate_m-3f2a-400", "3f2a-400"),
+        ("imported-0a1b2c3d-4e5f", "4e5f"),
+        *(
+            (chosen, chosen)
+            for chosen in ("vgg-rate", "resnet-rate", "run-2024", "net-cafe-30", "own-30", "a-20261124")
+        ),
+    ],
+)
+def test_an_id_that_rbp_has_made_is_shown_by_its_end_and_a_chosen_one_whole(run_id, shown):
+    assert short_id(run_id) == shown and is_called(run_id, shown)
 
 
 def test_generated_ids_sort_by_time_and_name_preset_and_method():
