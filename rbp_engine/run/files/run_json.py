@@ -1,4 +1,5 @@
-"""`run.json`: what a run is, where it comes from, and how it was asked for. Written once, with the run."""
+"""`run.json`: what a run is, where it comes from, and how it was asked for. Written once, with the run;
+in the trash, a copy's `id` becomes its own."""
 
 import contextlib
 import functools
@@ -119,7 +120,7 @@ class RunIdentity:
 
 @dataclass(kw_only=True)
 class RunJson(RunIdentity):
-    """The contents of run.json, which nobody changes.
+    """The contents of run.json.
 
     `settings` are those of `preset.toml`, by section, in JSON. `resources` and `dispatch` are as the run was made; each
     attempt has its own. `packages` has the versions of DECISIVE, `source` the path of the preset; `sweep` is None for a

@@ -13,7 +13,7 @@ from pathlib import Path
 from rbp_engine.run import trust
 from rbp_engine.run.errors import RunError, cannot
 from rbp_engine.run.files import inside
-from rbp_engine.run.files.layout import ID, RunDirectory
+from rbp_engine.run.files.layout import ID, RunDirectory, load_json, write_json
 from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.files.summary import Summary, read_summary
 from rbp_engine.run.store.store import find_run, is_run, require_removable, run_names
@@ -73,6 +73,8 @@ def _moved(run: RunDirectory) -> RunDirectory:
     target = trash / run.id
     while target.exists():  # another run with that id is already in the trash
         target = trash / f"{run.id[:110]}.{secrets.token_hex(2)}"
+    if read_run_json(run).id not in ("", run.id):  # a copy: from here on, its file says how it is called
+        write_json(run.run_json, load_json(run.run_json) | {"id": run.id}, run.path)
     os.utime(run.path)  # the time of removal
     run.path.rename(target)
     return RunDirectory(target)

@@ -64,6 +64,16 @@ def test_a_run_is_called_as_its_folder_also_a_copy_and_whatever_its_run_json_say
     assert restore(runs, "mine").path == runs / "mine"
 
 
+def test_a_copy_keeps_its_name_whatever_that_is_also_beside_another_in_the_trash(make_run, runs):
+    original = make_run("orig", status="completed")
+    for _ in range(2):
+        shutil.copytree(original.path, runs / "orig.3f2a")
+        assert move_to_trash(RunDirectory(runs / "orig.3f2a")).id == "orig.3f2a"
+    move_to_trash(original)
+    assert sorted(entry.id for entry in list_trash(runs)) == ["orig", "orig.3f2a", "orig.3f2a"]
+    assert [restore(runs, name).id for name in ("orig", "orig.3f2a")] == ["orig", "orig.3f2a"]
+
+
 @pytest.mark.parametrize("reference", ["nothing", "../runs/mine", "", "last"])
 def test_what_is_not_in_the_trash_cannot_be_restored(make_run, runs, reference):
     make_run("mine", status="completed")
