@@ -114,6 +114,8 @@ def root(
         raise typer.Exit
     from rbp_tui.dashboard.app import main as dashboard
 
+    Path.cwd()  # the presets beside it are read in threads, where a folder that is gone would be a crash
+
     raise typer.Exit(dashboard(runs_directory(runs_dir)))
 
 
@@ -134,8 +136,10 @@ def main() -> None:
     except BrokenPipeError:  # the reader of a pipe (`rbp ls | head`) has left
         sys.exit(0)
     except OSError as error:
-        if error.errno != errno.ENAMETOOLONG:  # a file of such a name cannot be there, whatever the command wants of it
-            raise
-        sys.exit(fail(f"{error.strerror}: {error.filename}", UserError.exit_code))
+        gone = error.errno == errno.ENOENT and error.filename is None  # as os.getcwd raises it
+        if error.errno != errno.ENAMETOOLONG and not gone:
+            raise  # else no file of such a name can be there, whatever the command wants of it
+        found = f"{error.strerror}: {error.filename}"
+        sys.exit(fail("the current folder is gone: go to another" if gone else found, UserError.exit_code))
     except KeyboardInterrupt:
         sys.exit(130)

@@ -81,3 +81,12 @@ def test_no_summary_of_a_command_is_cut(rbp_here, path):
 def test_a_name_that_no_file_can_have_is_an_error_in_words(rbp_here, words):
     done = rbp_here(*words.format("x" * 300).split(), code=2)
     assert "File name too long" in done.stderr or "there is no folder" in done.stderr
+
+
+@pytest.mark.parametrize("words", ["train digits", "import x.csv"])
+def test_in_a_folder_that_is_gone_a_command_that_needs_it_says_so(rbp, tmp_path, words):
+    rbp.folder = tmp_path / "gone"
+    rbp.folder.mkdir()
+    there = "import os; os.rmdir(os.getcwd()); from rbp_tui.cli import main; main()"
+    done = rbp.python("-c", there, *words.split())
+    assert (done.returncode, done.stderr) == (2, "error the current folder is gone: go to another\n")
