@@ -7,10 +7,11 @@ stale.
 
 import contextlib
 import os
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from rbp_engine import os_process
 from rbp_engine.codec import Count, Positive, Seconds, decode
@@ -21,6 +22,9 @@ from rbp_engine.run.files import inside
 from rbp_engine.run.files.file_memo import FileMemo
 from rbp_engine.run.files.layout import RunDirectory, json_text, unreadable_refused
 from rbp_engine.run.files.run_json import Dispatch, Resources, load_run_json, read_run_json
+
+#: One every ten minutes for two weeks. Each is a file that is looked for whenever the run is used.
+MOST_ATTEMPTS: Final = 2000
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,7 @@ def newest_attempt(run: RunDirectory) -> int:
     """The number of the newest attempt that was claimed, 0 for none. Raises RunError if that is not known."""
     number = 0
     with unreadable_refused(run.attempts):
-        while is_there(run.attempt(number + 1)):
+        while number < MOST_ATTEMPTS and is_there(run.attempt(number + 1)):
             number += 1
     return number
 
@@ -108,16 +112,18 @@ def load_attempt(run: RunDirectory, number: int) -> AttemptRecord:
 
 def read_attempts(run: RunDirectory) -> tuple[AttemptRecord, ...]:
     """All attempts, to be shown; of one whose record cannot be read only the number is known."""
-    try:
-        numbers = range(1, newest_attempt(run) + 1)
-    except RunError:
-        return ()
-    return tuple(_memo.find(run.attempt(number), AttemptRecord(number)) for number in numbers)
+    return tuple(_shown(run))
 
 
 def last_attempt(run: RunDirectory) -> AttemptRecord | None:
     """The newest attempt, to be shown; None if there is none."""
-    return next(reversed(read_attempts(run)), None)
+    return next(_shown(run, newest_first=True), None)
+
+
+def _shown(run: RunDirectory, *, newest_first: bool = False) -> Iterator[AttemptRecord]:
+    with contextlib.suppress(RunError):
+        for number in sorted(range(1, newest_attempt(run) + 1), reverse=newest_first):
+            yield _memo.find(run.attempt(number), AttemptRecord(number))
 
 
 def launched(run: RunDirectory) -> Asked:
@@ -144,7 +150,14 @@ def most_processes(run: RunDirectory) -> int:
 
 
 def claim_attempt(run: RunDirectory, record: AttemptRecord) -> None:
-    """Claim an attempt by the creation of its file, whole. Raises FileExistsError if somebody else has, and OSError."""
+    """Claim an attempt by the creation of its file, whole.
+
+    Raises FileExistsError if somebody else has, OSError, and RunError if a run has had all that it can have.
+    """
+    if record.attempt > MOST_ATTEMPTS:
+        raise RunError(
+            f"{run.id} has had {MOST_ATTEMPTS} attempts, the most of a run: train --like {run.id} begins anew"
+        )
     path = run.attempt(record.attempt)
     with inside.folder(path.parent, run.path, make=True) as folder:
         folder.create(path.name, json_text(asdict(record), indent=1) + "\n")

@@ -11,6 +11,7 @@ import pytest
 from rbp_engine import os_process
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.attempts import (
+    MOST_ATTEMPTS,
     AttemptRecord,
     Ended,
     claim_attempt,
@@ -44,6 +45,17 @@ def test_attempts_are_found_by_their_names_counted_up_from_one_and_without_a_fil
         write_attempt(run, number)
     (run.attempts / "03.json").write_text("{}")
     assert newest_attempt(run) == 2 and [one.attempt for one in read_attempts(run)] == [1, 2]
+
+
+def test_a_run_has_an_end_to_its_attempts_and_the_newest_is_known_without_the_others(run):
+    run.attempts.mkdir()
+    for number in range(1, MOST_ATTEMPTS + 10):
+        (run.attempts / f"{number}.json").touch()
+    write_attempt(run, MOST_ATTEMPTS, stderr_from=7)
+    assert newest_attempt(run) == newest_begun(run) == MOST_ATTEMPTS
+    assert last_attempt(run).stderr_from == 7
+    with pytest.raises(RunError, match=r"run has had 2000 attempts, the most of a run: .* --like run begins anew"):
+        claim_attempt(run, AttemptRecord(newest_attempt(run) + 1))
 
 
 def test_a_claim_is_there_whole_or_not_at_all_and_only_one_gets_it(run):
