@@ -24,7 +24,7 @@ from rbp_engine.codec import LARGEST, LATEST_T
 from rbp_engine.printable import LONGEST_NAME, LONGEST_TEXT, one_line
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.events import LAST, RunStart, WarningRaised
-from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.layout import RunDirectory, contents
 from rbp_engine.run.files.summary import Summary, load_summary
 from rbp_engine.run.tracking.foreign import ForeignRun, Logged, Program, create_foreign
 from rbp_engine.run.tracking.given import ACCURACIES, SEED, Part, given_settings, place_of
@@ -177,9 +177,11 @@ def import_runs(
     found: list[Imported | RunError] = []
     for path in paths:
         try:
-            found += [_import(files, runs, name, list(tags), percent=percent) for files in _sources(path)]
+            sources = _sources(path)
         except RunError as error:
-            found.append(error)
+            found.append(RunError(f"cannot import {path}: {error}"))
+        else:
+            found += [_import(files, runs, name, list(tags), percent=percent) for files in sources]
     if len(found) == 1 and isinstance(found[0], RunError):
         raise found[0]
     return found
@@ -197,22 +199,17 @@ def _import(files: list[Path], runs: Path, name: str, tags: list[str], *, percen
 
 
 def _sources(path: Path) -> list[list[Path]]:
-    """The files of each run."""
+    """The files of each run. Raises RunError if there is none, or something cannot be read."""
     if not path.is_dir():
         return [[path]]
     found: dict[Path, list[Path]] = {}
-    for folder, folders, names in os.walk(path):
-        folders.sort()
-        files = [Path(folder, one) for one in sorted(names) if _EVENTS in one]
-        above = found.get(Path(folder).parent)
-        if above is not None and _HPARAMS_FOLDER.fullmatch(Path(folder).name):
-            above += files
-        elif files:
-            found[Path(folder)] = files
+    for file in (one for one, _ in contents(path) if _EVENTS in one.name and not one.is_dir()):
+        of_hparams = file.parent.parent in found and _HPARAMS_FOLDER.fullmatch(file.parent.name)
+        found.setdefault(file.parent.parent if of_hparams else file.parent, []).append(file)
         if len(found) > MOST_RUNS:
-            raise RunError(f"cannot import {path}: there are more than {MOST_RUNS} runs in it")
+            raise RunError(f"there are more than {MOST_RUNS} runs in it")
     if not found:
-        raise RunError(f"cannot import {path}: there are no files of TensorBoard in it; name files of CSV one by one")
+        raise RunError("there are no files of TensorBoard in it; name files of CSV one by one")
     return list(found.values())
 
 

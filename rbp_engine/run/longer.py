@@ -153,7 +153,7 @@ def _write(run: RunDirectory, fork: RunDirectory, described: dict[str, Any]) -> 
 
 def _files_in(folder: Path) -> list[Path]:
     """The files in a folder and those below it; none if there is no such folder."""
-    return [path for path, mode in contents(folder) if not stat.S_ISDIR(mode)]
+    return [path for path, found in contents(folder) if not stat.S_ISDIR(found.st_mode)]
 
 
 def _bring(run: RunDirectory, files: Iterable[Path], fork: RunDirectory, *, link: bool = False) -> None:

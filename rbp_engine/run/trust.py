@@ -175,10 +175,10 @@ def _other_owners(run: RunDirectory) -> dict[str, str]:
 def _entries(run: RunDirectory) -> dict[str, bool]:
     """What is in the folder of code, by path in it, and whether it is a folder. Raises RunError for too much."""
     found: dict[str, bool] = {}
-    for path, mode in contents(run.code):
+    for path, at in contents(run.code):
         name = path.relative_to(run.code)
-        found[str(name)] = stat.S_ISDIR(mode)
-        if stat.S_ISDIR(mode) and len(name.parts) > DEEPEST:
+        found[str(name)] = stat.S_ISDIR(at.st_mode)
+        if found[str(name)] and len(name.parts) > DEEPEST:
             raise RunError(f"{run.id}: {path} is deeper than any run's code: at most {DEEPEST} folders")
         if len(found) > (DEEPEST + 1) * MOST_FILES or len(found) - sum(found.values()) > MOST_FILES:
             raise RunError(f"{run.id}: there are more than {MOST_FILES} files in {run.code}, and no run has so many")

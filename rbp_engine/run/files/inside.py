@@ -12,11 +12,12 @@ import contextlib
 import errno
 import os
 import secrets
-import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+#: Folders in each other that are open while they are removed.
+_MOST_OPEN = 64
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NEVER_BLOCK = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -122,12 +123,25 @@ class Folder:
             target.write(name, file.read())
 
     def remove(self, name: str) -> None:
-        """Remove a file, a link, or a folder with everything in it, as far as that is possible."""
+        """The same as `delete`, as far as that is possible."""
         with contextlib.suppress(OSError):
-            if stat.S_ISDIR(os.stat(name, dir_fd=self.descriptor, follow_symlinks=False).st_mode):
-                shutil.rmtree(name, ignore_errors=True, dir_fd=self.descriptor)
-            else:
-                os.unlink(name, dir_fd=self.descriptor)
+            self.delete(name)
+
+    def delete(self, name: str, above: "tuple[Folder, ...]" = ()) -> None:
+        """Remove a file, a link, or a folder with everything in it, however deep: of the folders that are being removed
+        and hold this one, the outermost first, few are open at a time."""
+        try:
+            os.unlink(name, dir_fd=self.descriptor)
+        except IsADirectoryError:
+            if len(above) > _MOST_OPEN:  # the outermost will find it among its own
+                here, there = self.descriptor, above[0].descriptor
+                os.rename(name, secrets.token_hex(8), src_dir_fd=here, dst_dir_fd=there)
+                return
+            with self.folder(name) as folder:
+                while names := folder.names():
+                    for inner in names:
+                        folder.delete(inner, (*above, folder))
+            os.rmdir(name, dir_fd=self.descriptor)
 
     def sync(self) -> None:
         """Flush the entries of the folder to the disk."""

@@ -27,6 +27,10 @@ SHORT_LENGTH = 4
 #: An id that rbp has made, and what it ends in.
 _MADE = re.compile(r"(?:\d{8}-\d{6}-.+|imported-[0-9a-f]{8})-([0-9a-f]{4}(?:-\d+)?)")
 CHECKPOINT = re.compile(r"step-(?:\d{8}|[1-9]\d{8,})")
+#: Folders in each other that are looked into: far more than any program makes.
+DEEPEST = 64
+#: The folder of what Python compiles.
+CACHE = "__pycache__"
 #: The folders that a run writes into.
 _WRITTEN = ("attempts", "checkpoints", "control", "events", "ranks", "tensorboard")
 _HALF = re.compile("[\ud800-\udfff]")  # of a surrogate pair
@@ -130,21 +134,27 @@ def refuse_links(run: RunDirectory) -> None:
     A run creates none. Writing or deleting through one that came with another user's run would damage its target. The
     run's folder may itself be reached by a link, and the files beside these folders are replaced, never written into.
     """
-    for path, mode in contents(run.path):
+    for path, found in contents(run.path):
         if path.relative_to(run.path).parts[0] in _WRITTEN:
-            refuse_special(run, path, mode)
+            refuse_special(run, path, found.st_mode)
 
 
-def contents(folder: Path) -> Iterator[tuple[Path, int]]:
-    """What is in a folder and those below it, in order, and the mode of each, without following links.
+def contents(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """What is in a folder, then in those below it, and what lstat says of each, in order, without following links.
 
-    Without what Python compiles: rbp executes none of it. What is missing or cannot be read has nothing in it.
+    Without what Python compiles: rbp executes none of it. What is missing has nothing in it. Raises RunError for a
+    folder that cannot be read, and for folders more than DEEPEST deep in each other.
     """
-    for root, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if name != "__pycache__")
-        for path in (Path(root, name) for name in sorted([*folders, *files])):
-            with contextlib.suppress(OSError):  # it may just have been removed
-                yield path, path.lstat().st_mode
+    folders = [folder]
+    for here in folders:  # which grows
+        if len(inner := here.relative_to(folder).parts) > DEEPEST:
+            raise RunError(f"{folder / inner[0]} has folders more than {DEEPEST} deep in each other: move it away")
+        with unreadable_refused(here), contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            for path in sorted(path for path in here.iterdir() if path.name != CACHE):
+                with contextlib.suppress(FileNotFoundError):  # it has just been removed
+                    found = path.lstat()
+                    folders += [path] if stat.S_ISDIR(found.st_mode) else []
+                    yield path, found
 
 
 def refuse_special(run: RunDirectory, path: Path, mode: int) -> None:

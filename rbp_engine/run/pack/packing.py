@@ -91,10 +91,10 @@ def _put_in_place(temporary: Path, output: Path) -> None:
 
 def _names(run: RunDirectory) -> Iterator[str]:
     """The files of a run in order, by their paths in its folder. Raises RunError for links and special files."""
-    for path, mode in contents(run.path):
+    for path, found in contents(run.path):
         parts = path.relative_to(run.path).parts
-        refuse_special(run, path, mode)
-        if stat.S_ISREG(mode) and parts[0] != "control" and not any(map(_is_passing, parts)):
+        refuse_special(run, path, found.st_mode)
+        if stat.S_ISREG(found.st_mode) and parts[0] != "control" and not any(map(_is_passing, parts)):
             yield "/".join(parts)
 
 

@@ -7,6 +7,7 @@ nothing.
 Events name the cause. Of torchrun's report and of a traceback in a log only text is left, from which it is found here.
 """
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator
@@ -14,10 +15,11 @@ from pathlib import Path
 
 from rbp_engine.printable import visible
 from rbp_engine.run.cause import Cause
+from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.attempts import AttemptRecord
 from rbp_engine.run.files.event_reader import read_last_events
 from rbp_engine.run.files.events import ErrorRaised, Event, RunEnd
-from rbp_engine.run.files.layout import RunDirectory, read_json
+from rbp_engine.run.files.layout import RunDirectory, contents, read_json
 from rbp_engine.run.status.error_texts import GRACEFUL_SIGNAL, cause_of_text
 from rbp_engine.untrusted_files import open_untrusted
 
@@ -83,18 +85,15 @@ def _errors_in_files(run: RunDirectory, attempt: AttemptRecord) -> list[tuple[st
     found: list[tuple[float, str]] = []
     since = attempt.t or 0.0
     one_of_many = attempt.world_size > 1 and attempt.resources.nodes == 1  # folders are named by local rank
-    for path in run.ranks.rglob("*error.json"):
-        try:
-            written = path.stat().st_mtime
-        except OSError:
-            continue
-        message = read_json(path).get("message")
-        text = message.get("message") if isinstance(message, dict) else message
-        if isinstance(text, str) and GRACEFUL_SIGNAL not in text and written >= since:
-            rank = path.parent.name
-            text = visible(text)
-            reported = f"process {rank}: {text}" if one_of_many and rank.isdecimal() else text
-            found.append((written, reported))
+    with contextlib.suppress(RunError):  # what cannot be read says nothing
+        for path, at in contents(run.ranks):
+            message = read_json(path).get("message") if path.name.endswith("error.json") else None
+            text = message.get("message") if isinstance(message, dict) else message
+            if isinstance(text, str) and GRACEFUL_SIGNAL not in text and at.st_mtime >= since:
+                rank = path.parent.name
+                text = visible(text)
+                reported = f"process {rank}: {text}" if one_of_many and rank.isdecimal() else text
+                found.append((at.st_mtime, reported))
     return [(text, cause_of_text(text)) for _, text in sorted(found)]
 
 

@@ -1,18 +1,19 @@
 """Checkpoints that are no longer needed: which ones a rule would remove, how much that frees, and their removal."""
 
 import contextlib
-import stat
 from dataclasses import dataclass, field
 from pathlib import Path
+from stat import S_ISDIR
 
-from rbp_engine.codec import Count
+from rbp_engine.codec import Count, decode
 from rbp_engine.run import trust
 from rbp_engine.run.errors import RunError, cannot
 from rbp_engine.run.files import inside
-from rbp_engine.run.files.layout import CHECKPOINT, RunDirectory, by_step, contents, read_record
+from rbp_engine.run.files.layout import CHECKPOINT, RunDirectory, by_step, contents, unreadable_refused
 from rbp_engine.run.status.status import judge
 from rbp_engine.run.store.disk_use import freed_by
 from rbp_engine.run.store.store import RunRecord, refuse_live
+from rbp_engine.untrusted_files import JSON_LIMIT, read_untrusted
 
 _BEST, _BEST_BEFORE, _LEFTOVER = "best", "best.old", ".tmp"
 
@@ -46,21 +47,26 @@ class Pruning:
 def plan_pruning(record: RunRecord, *, keep_best: bool, keep_last: bool) -> Pruning:
     """What would be removed from a run, of which the best checkpoint, the last, both or none are to stay.
 
-    Nothing goes of a run that has not completed: a resume may need it, and training keeps no more than that.
+    Nothing goes of a run that has not completed: a resume may need it, and training keeps no more than that. Nor of one
+    of which something cannot be read.
     """
     run = record.run
     if record.verdict.status != "completed":
         return Pruning(run, why_more=f"it is {record.verdict.status}, and not completed")
-    names = _folders(run)
-    steps = [name for name in names if CHECKPOINT.fullmatch(name) and _is_whole(run.checkpoints / name)]
-    best = [name for name in (_BEST, _BEST_BEFORE) if name in names and _is_whole(run.checkpoints / name)][:1]
-    kept, why_more = {*(best if keep_best else ()), *(steps[-1:] if keep_last else ())}, ""
-    if (keep_best or keep_last) and not kept:
-        kept = {*best, *steps[-1:]}
-        why_more = f"it has no other whole checkpoint than {' and '.join(sorted(kept))}" if kept else ""
-    removed = tuple(name for name in names if _is_ours(name) and name not in kept)
-    frees = freed_by(run.checkpoints / name for name in removed)
-    return Pruning(run, removed, tuple(sorted(kept)), frees, why_more)
+    try:
+        found = [path.name for path, at in contents(run.path) if path.parent == run.checkpoints and S_ISDIR(at.st_mode)]
+        names = sorted(found, key=by_step)
+        steps = [name for name in names if CHECKPOINT.fullmatch(name) and _is_whole(run.checkpoints / name)]
+        best = [name for name in (_BEST, _BEST_BEFORE) if name in names and _is_whole(run.checkpoints / name)][:1]
+        kept, why_more = {*(best if keep_best else ()), *(steps[-1:] if keep_last else ())}, ""
+        if (keep_best or keep_last) and not kept:
+            kept = {*best, *steps[-1:]}
+            why_more = f"it has no other whole checkpoint than {' and '.join(sorted(kept))}" if kept else ""
+        removed = tuple(name for name in names if _is_ours(name) and name not in kept)
+        frees = freed_by(run.checkpoints / name for name in removed)
+        return Pruning(run, removed, tuple(sorted(kept)), frees, why_more)
+    except RunError as error:
+        return Pruning(run, why_more=str(error))
 
 
 def prune(pruning: Pruning) -> int:
@@ -84,23 +90,18 @@ def prune(pruning: Pruning) -> int:
             leftover = name if name.endswith(_LEFTOVER) else f"{name}.pruned{_LEFTOVER}"
             if leftover != name:
                 here.rename(name, leftover)  # a half-removed folder must not look like a checkpoint
-            here.remove(leftover)
+            here.delete(leftover)
     return pruning.frees
-
-
-def _folders(run: RunDirectory) -> list[str]:
-    """The folders in the folder of checkpoints, in order; none if it is a link."""
-    found = [path for path, mode in contents(run.path) if path.parent == run.checkpoints and stat.S_ISDIR(mode)]
-    return sorted((path.name for path in found), key=by_step)
 
 
 def _is_whole(checkpoint: Path) -> bool:
     """Whether a folder was written to its end and has kept its files: those of its manifest, in their sizes."""
-    manifest = read_record(_Manifest, checkpoint / "manifest.json", _Manifest())
-    try:
-        sizes = {name: (checkpoint / name).stat().st_size for name in manifest.files}
-    except (OSError, ValueError):
-        return False
+    with unreadable_refused(checkpoint):
+        try:
+            manifest = decode(_Manifest, read_untrusted(checkpoint / "manifest.json", JSON_LIMIT))
+            sizes = {name: (checkpoint / name).stat().st_size for name in manifest.files}
+        except (FileNotFoundError, NotADirectoryError, ValueError):
+            return False
     return "model.safetensors" in sizes and all(sizes[name] == file.size for name, file in manifest.files.items())
 
 

@@ -5,7 +5,6 @@ import errno
 import os
 import re
 import secrets
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,15 +81,16 @@ def _moved(run: RunDirectory) -> RunDirectory:
 
 def _delete(folder: Path) -> None:
     """Delete a run's folder, at last the file by which it is listed; a link or a file in its place. Raises OSError."""
-    with contextlib.suppress(FileNotFoundError):  # somebody else is deleting it, too
-        if folder.is_symlink() or not folder.is_dir():
-            folder.unlink()
-            return
-        with inside.folder(folder, folder.parent) as opened:
-            for name in opened.names():
-                if name != RunDirectory(folder).run_json.name:
-                    opened.remove(name)
-        shutil.rmtree(folder)
+    with (
+        contextlib.suppress(FileNotFoundError),  # somebody else is deleting it, too
+        inside.folder(folder.parent, folder.parent) as trash,
+    ):
+        if folder.is_dir() and not folder.is_symlink():
+            with trash.folder(folder.name) as opened:
+                for name in opened.names():
+                    if name != RunDirectory(folder).run_json.name:
+                        opened.delete(name)
+        trash.delete(folder.name)
 
 
 def list_trash(runs: Path) -> list[TrashedRun]:

@@ -1,9 +1,12 @@
 """Run folders as a worker and its manager leave them, written by the same code, without a worker."""
 
+import contextlib
+import os
 import subprocess
 import sys
 import time
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +26,23 @@ def home(tmp_path, monkeypatch):
     """State and settings of the user are below the test's folder, and there are none yet."""
     for name, folder in {"XDG_STATE_HOME": "state", "RBP_CONFIG": "config"}.items():
         monkeypatch.setenv(name, str(tmp_path / folder))
+
+
+@pytest.fixture
+def nest():
+    """Make 1500 folders in each other, of which Python's own walks and removals are recursive; they go in the end."""
+    with contextlib.ExitStack() as stack:
+
+        def make(folder: Path) -> None:
+            stack.callback(subprocess.run, ["rm", "-rf", folder / "a"], check=True)
+            here = os.open(folder, os.O_RDONLY)
+            for _ in range(1500):
+                os.mkdir("a", dir_fd=here)
+                above, here = here, os.open("a", os.O_RDONLY, dir_fd=here)
+                os.close(above)
+            os.close(here)
+
+        yield make
 
 
 @pytest.fixture

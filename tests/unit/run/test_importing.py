@@ -298,6 +298,17 @@ def test_a_file_that_is_too_large_a_folder_without_events_and_a_missing_one_are_
         import_runs(tmp_path / "logs", tmp_path / "runs")
 
 
+def test_a_folder_that_cannot_be_looked_into_is_refused(tmp_path, nest, without_privileges):
+    write_events(tmp_path / "logs" / "a")
+    (tmp_path / "logs" / "b").mkdir(mode=0)
+    with pytest.raises(RunError, match=r"cannot import .*/logs: .*/logs/b cannot be read \(Permission denied\)"):
+        import_runs(tmp_path / "logs", tmp_path / "runs")
+    (tmp_path / "logs" / "b").chmod(0o755)
+    nest(tmp_path / "logs" / "b")
+    with pytest.raises(RunError, match=r"cannot import .*/logs: .*/logs/b has folders more than 64 deep in each other"):
+        import_runs(tmp_path / "logs", tmp_path / "runs")
+
+
 def test_what_cannot_be_imported_does_not_keep_the_rest_from_it(tmp_path):
     write_events(tmp_path / "logs" / "a")
     write_events(tmp_path / "logs" / "b-crashed", steps=range(0))

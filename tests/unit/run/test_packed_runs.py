@@ -106,6 +106,20 @@ def test_what_cannot_be_packed_is_refused_with_the_reason_and_nothing_is_written
     assert (tmp_path / "there.zip").read_text() == "mine"
 
 
+def test_a_folder_that_cannot_be_read_is_not_packed_as_an_empty_one(packed_run, tmp_path, without_privileges):
+    (packed_run.checkpoints / "best").chmod(0)
+    with pytest.raises(RunError, match=r"own/checkpoints/best cannot be read \(Permission denied\)"):
+        pack(packed_run, tmp_path / "own.zip")
+    (packed_run.checkpoints / "best").chmod(0o755)
+    assert not (tmp_path / "own.zip").exists()
+
+
+def test_folders_that_are_very_deep_in_each_other_are_refused(packed_run, tmp_path, nest):
+    nest(packed_run.ranks)
+    with pytest.raises(RunError, match="own/ranks has folders more than 64 deep in each other: move it away"):
+        pack(packed_run, tmp_path / "own.zip")
+
+
 def test_what_a_killed_pack_left_is_removed_by_the_next_one_but_not_what_is_being_written(packed_run, tmp_path):
     folder = tmp_path / "backups"
     folder.mkdir()

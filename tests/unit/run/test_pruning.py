@@ -97,6 +97,34 @@ def test_a_checkpoint_that_has_lost_its_weights_is_not_what_stays(make_run, dama
     assert left(run) == {"step-00000030" if damaged == "best" else "step-00000020"}
 
 
+@pytest.mark.parametrize("unreadable", ["", "step-00000030", "step-00000030/manifest.json"])
+def test_nothing_goes_of_a_run_of_which_something_cannot_be_read(make_run, without_privileges, unreadable):
+    run = trained(make_run)
+    (run.checkpoints / unreadable).chmod(0)
+    planned, size = plan(run, "last"), known_disk_use(run)
+    (run.checkpoints / unreadable).chmod(0o755)
+    assert (
+        planned.removed == ()
+        and f"{Path('checkpoints') / unreadable}".removesuffix("/manifest.json") in planned.why_more
+    )
+    assert planned.why_more.endswith("cannot be read (Permission denied)")
+    assert (size is None) is (unreadable != "step-00000030/manifest.json")
+
+
+def test_nothing_goes_of_a_run_with_folders_that_are_very_deep_in_each_other(make_run, nest):
+    run = trained(make_run)
+    nest(run.tensorboard.parent)
+    assert "has folders more than 64 deep in each other" in plan(run, "last").why_more
+    assert known_disk_use(run) is None
+
+
+def test_a_checkpoint_that_cannot_be_removed_is_an_error(make_run, without_privileges):
+    run = trained(make_run)
+    (run.checkpoints / "step-00000010").chmod(0o555)
+    with pytest.raises(RunError, match=f"cannot remove checkpoints of {run.id}: Permission denied"):
+        prune(plan(run, "last"))
+
+
 def test_a_folder_of_checkpoints_that_is_a_link_is_left_alone(make_run, tmp_path):
     run = trained(make_run)
     planned = plan(run, "")

@@ -77,6 +77,12 @@ def test_an_error_file_of_torch_is_a_failure_unless_it_is_of_a_signal_or_damaged
     assert verdict == Verdict("failed", "ValueError: no", Cause.ERROR) if failed else verdict.status == "lost"
 
 
+def test_an_error_file_is_found_beside_folders_that_are_very_deep_in_each_other(gone, nest):
+    error_file(gone, '{"message": "ValueError: no"}')
+    nest(gone.ranks)
+    assert judge(gone) == Verdict("failed", "ValueError: no", Cause.ERROR)
+
+
 def test_an_error_file_of_an_attempt_that_ended_a_moment_ago_is_ignored(gone):
     """When a run is resumed at once, nothing of the new attempt is older than its claim."""
     path = error_file(gone, '{"message": "ValueError: a moment ago"}')

@@ -133,6 +133,24 @@ def test_emptying_deletes_all_that_is_listed_and_nothing_that_links_lead_to(make
     assert (runs.parent / "precious" / "thesis.tex").read_text() == "mine"
 
 
+@pytest.mark.parametrize("trashed", [False, True], ids=["rm --now", "trash --empty"])
+def test_a_run_goes_however_deep_its_folders_are_in_each_other(make_run, runs, nest, trashed):
+    (runs.parent / "precious").mkdir()
+    (runs.parent / "precious" / "thesis.tex").write_text("mine")
+    run = make_run("deep", status="completed")
+    for folder in (run.ranks, run.tensorboard):
+        folder.mkdir(exist_ok=True)
+        nest(folder)
+        (folder / ("a/" * 500) / "link").symlink_to(runs.parent / "precious")
+    if trashed:
+        move_to_trash(run)
+        empty_trash(runs, list_trash(runs))
+    else:
+        remove_run(run)
+    assert list(runs.iterdir()) == [] and list_trash(runs) == []
+    assert (runs.parent / "precious" / "thesis.tex").read_text() == "mine"
+
+
 def test_what_came_into_the_trash_after_it_was_listed_is_kept(make_run, runs):
     move_to_trash(make_run("old", status="completed"))
     listed = list_trash(runs)

@@ -121,6 +121,12 @@ def test_a_link_a_pipe_or_an_empty_folder_among_the_code_is_refused_at_once(laun
         trust.require_launch(launched)
 
 
+def test_code_that_cannot_be_read_is_named(launched, without_privileges):
+    (launched.code / "layers").mkdir(mode=0)
+    with pytest.raises(RunError, match=r"own/code/layers cannot be read \(Permission denied\)"):
+        trust.require_launch(launched)
+
+
 def test_code_of_absurd_size_or_number_is_refused(launched):
     with (launched.code / "large.py").open("wb") as file:
         file.truncate(2**40)
