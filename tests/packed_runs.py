@@ -18,12 +18,14 @@ ENTRY, FLAGS, METHOD, PACKED, SIZE, PLACE = 46, 8, 10, 20, 24, 42
 WEIGHTS = (2).to_bytes(8, "little") + b"{}" + bytes(1000)
 
 
-def torch_file(pickled: bytes, compression: int = zipfile.ZIP_STORED) -> bytes:
-    """A file as torch.save writes it."""
+def torch_file(pickled: bytes, compression: int = zipfile.ZIP_STORED, beside: str = "") -> bytes:
+    """A file as torch.save writes it; with the pickle once more `beside` it, under this name."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", compression) as archive:
         archive.writestr("archive/data.pkl", pickled)
         archive.writestr("archive/data/0", bytes(64))
+        if beside:
+            archive.writestr(f"archive/{beside}", pickled)
     return content.getvalue()
 
 

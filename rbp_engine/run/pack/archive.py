@@ -16,12 +16,13 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BufferedReader
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from rbp_engine.printable import one_line
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.files.layout import CHECKPOINT, check_run_id
+from rbp_engine.run.files.attempts import MOST_ATTEMPTS
+from rbp_engine.run.files.layout import CACHE, CHECKPOINT, check_run_id
 from rbp_engine.untrusted_files import open_untrusted
 
 #: Of 1024 processes a run has three files each, and as many in each of its checkpoints.
@@ -32,7 +33,8 @@ DEEPEST: Final = 6
 #: Without these it is no run.
 NEEDED: Final = ("run.json", "preset.toml")
 #: A name in a folder: not hidden, and none that some file systems cannot have or take for something else.
-_PART: Final = re.compile(r'(?![. ])[^\\:*?"<>|]+(?<![. ])')
+_PART: Final = re.compile(rf'(?![. ]|{CACHE}$)[^\\:*?"<>|]+(?<![. ])')
+_ATTEMPT: Final = re.compile(r"attempts/(\d+)\.json")
 #: Bytes that are read at once, as the directory is: 20 times that in memory, for 70,000 files.
 LARGEST_PART: Final = 2**23
 #: What reading an archive raises if it is none, or a damaged one.
@@ -106,6 +108,8 @@ def checked(archive: zipfile.ZipFile) -> tuple[str, Packed]:
         if problem:
             raise RunError(f"{one_line(repr(name), 80)} {problem}")
         names.add(name)
+    if both := names & {str(folder) for name in names for folder in PurePosixPath(name).parents}:
+        raise RunError(f"{one_line(repr(min(both)), 80)} is a file and a folder")
     packed = Packed(len(entries), sum(entry.file_size for entry in entries))
     if packed.size > LARGEST_TOTAL:
         raise RunError(f"its files have {packed.size} bytes, and no run has more than {LARGEST_TOTAL}")
@@ -123,6 +127,8 @@ def name_problem(name: str) -> str:
         return "is a name that no run gives to a file"
     if parts[0] == "control":  # requests to stop, room that is reserved
         return "is for a process that is no longer there"
+    if (attempt := _ATTEMPT.fullmatch(name)) and int(attempt[1]) > MOST_ATTEMPTS:
+        return f"is one attempt too many: no run has more than {MOST_ATTEMPTS}"
     return ""
 
 
@@ -156,7 +162,8 @@ def _problem_of_torch(path: Path) -> str:
         entries = archive.infolist()
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
             return "is compressed, as torch saves nothing"
-        pickles = [entry for entry in entries if entry.filename.rpartition("/")[2] == _PICKLE]
+        # Torch's reader takes the first of these names, whatever their case.
+        pickles = [entry for entry in entries if entry.filename.rpartition("/")[2].lower() == _PICKLE]
         if len(pickles) != 1 or pickles[0].file_size > LARGEST_PART:
             return "holds no tensors, whatever its name says"
         content = archive.read(pickles[0])

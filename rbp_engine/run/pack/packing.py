@@ -7,6 +7,7 @@ Names and sizes are checked before a byte is written. The files go into a hidden
 archive calls them, with their checksums checked, and it becomes the run at the end. Nothing is executed.
 """
 
+import contextlib
 import os
 import shutil
 import stat
@@ -169,6 +170,11 @@ def _fill(hidden: RunDirectory, archive: zipfile.ZipFile, run_id: str) -> None:
             os.fsync(target.fileno())
         if problem := weights_problem(name, hidden.path / name):
             raise RunError(f"{name} {problem}")
-    # The folder of a run may have been copied or renamed before it was packed, so that its file has an earlier id.
-    if load_run_json(hidden).id != run_id:
-        write_json(hidden.run_json, load_json(hidden.run_json) | {"id": run_id})
+    try:
+        with contextlib.suppress(trust.Untrusted):  # it is asked for when the code is executed
+            trust.require_code(hidden)
+        # The folder of a run may have been copied or renamed before it was packed, so that its file has an earlier id.
+        if load_run_json(hidden).id != run_id:
+            write_json(hidden.run_json, load_json(hidden.run_json) | {"id": run_id})
+    except RunError as error:  # the hidden folder is about to go
+        raise RunError(str(error).replace(f"{hidden.path}/", "").replace(hidden.id, run_id)) from None

@@ -23,6 +23,7 @@ from tests.packed_runs import (
     PACKED,
     PLACE,
     SIZE,
+    TENSORS,
     Archive,
     make_run_to_pack,
     torch_file,
@@ -65,7 +66,11 @@ MISCHIEF: dict[str, tuple[Callable[[Archive], None], str]] = {
     "deep": (lambda a: a.list("a/" * 20 + "b"), "more than 6 folders deep"),
     "twice": (lambda a: a.list("preset.toml"), "is listed twice"),
     "composed": (lambda a: (a.list("code/caf\u00e9.py"), a.list("code/cafe\u0301.py")), NAMELESS),
-    "file and folder": (lambda a: a.list("run.json/evil"), "which no run makes"),
+    "file and folder": (lambda a: a.list("run.json/evil"), "'run.json' is a file and a folder"),
+    "compiled": (lambda a: a.list("code/__pycache__/nets.cpython-311.pyc"), NAMELESS),
+    "much code": (lambda a: [a.list(f"code/{number}.py") for number in range(101)], "own: .* 100 files in code, and"),
+    "an endless file of code": (lambda a: a.list("code/more.py", bytes(2**20 + 1)), "own: code/more.py is larger than"),
+    "20,000 attempts": (lambda a: a.list("attempts/19999.json"), "no run has more than 2000"),
     "a request to stop": (lambda a: a.list("control/stop"), "a process that is no longer there"),
     "another run": (lambda a: a.entries.append(("other/run.json", b"{}")), "its files are not in one folder"),
     "absolute": (lambda a: a.entries.append(("/etc/passwd", b"x")), "its files are not in one folder"),
@@ -95,7 +100,14 @@ MISCHIEF: dict[str, tuple[Callable[[Archive], None], str]] = {
         lambda a: a.put(MOMENTA, torch_file_of_entries(200_000)), "its directory or its pickle has more than 8388608 b"
     ),
     "program in a checkpoint": (lambda a: a.list("checkpoints/best/evil.py"), "is no file of a checkpoint"),
-    "run.json": (lambda a: a.put("run.json", b"{}"), "run.json is damaged"),
+    "a pickle beside it that torch may take": (
+        lambda a: a.put(MOMENTA, torch_file(TENSORS, beside="DATA.PKL")), "holds no tensors"
+    ),
+    "run.json": (lambda a: a.put("run.json", b"{}"), "zip: run.json is damaged"),
+    "a newer run.json": (
+        lambda a: a.put("run.json", a.contents["run.json"].replace(b'"format": 1', b'"format": 9')),
+        "zip: run.json is damaged .it is of format 9",
+    ),
 }  # fmt: skip
 
 
