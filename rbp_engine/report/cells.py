@@ -57,7 +57,8 @@ class Cell(Experiment[ReportedRun]):
     @property
     def title(self) -> str:
         """The cell in words, like `CIFAR-10, ResNet-18, rate_M, T = 4, optim.lr = 0.05`."""
-        return ", ".join(self.words("data", "network", "method", "timesteps", "label"))
+        words = self.words("data", "network", "method", "timesteps", "label")
+        return ", ".join(word for word in words if word != "–")
 
 
 def make_cells(entries: Iterable[ReportedRun]) -> list[Cell]:

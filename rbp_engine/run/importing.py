@@ -15,7 +15,7 @@ import struct
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Set
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from io import BufferedReader
 from pathlib import Path
 from typing import Any, Final
@@ -25,7 +25,9 @@ from rbp_engine.printable import LONGEST_NAME, LONGEST_TEXT, one_line
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.events import LAST, RunStart, WarningRaised
 from rbp_engine.run.files.layout import RunDirectory, contents
+from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.files.summary import Summary, load_summary
+from rbp_engine.run.store.trash import move_to_trash
 from rbp_engine.run.tracking.foreign import ForeignRun, Logged, Program, create_foreign
 from rbp_engine.run.tracking.given import ACCURACIES, SEED, Part, given_settings, place_of
 from rbp_engine.untrusted_files import MIB, open_untrusted
@@ -57,6 +59,7 @@ _OF_RBP: Final = ("run", "kind", "attempt", "weights", "top1_by_step")
 _FIRST_TIME: Final = 1e8  # a smaller `t` is no time of a clock
 _SPLITS: Final = {"test": "test/", "held-out": "val/"}
 _AGAIN: Final = "numbers that were logged again later"
+_PERCENT: Final = "--percent"
 _EPOCH: Final = "epoch"  # a column, or a curve that says the epoch of its steps
 
 
@@ -181,21 +184,24 @@ def import_runs(
         except RunError as error:
             found.append(RunError(f"cannot import {path}: {error}"))
         else:
-            found += [_import(files, runs, name, list(tags), percent=percent) for files in sources]
+            found += [_import(files, runs, name, list(map(one_line, tags)), percent=percent) for files in sources]
     if len(found) == 1 and isinstance(found[0], RunError):
         raise found[0]
     return found
 
 
 def _import(files: list[Path], runs: Path, name: str, tags: list[str], *, percent: bool) -> Imported | RunError:
-    file = Path(os.path.abspath(files[0]))  # noqa: PTH100  # a link keeps its name
-    called = name or (file.parent.name if _EVENTS in file.name else file.stem)
     try:
-        return _write(_read(files), runs, one_line(called), tags, files[0], percent=percent)
+        return _write(_read(files), runs, one_line(name), tags, files[0], percent=percent)
     except OSError as error:
         return RunError(f"cannot import {error.filename or files[0]}: {error.strerror}")
     except RunError as error:
         return RunError(f"cannot import {files[0]}: {error}")
+
+
+def _called(path: Path) -> str:
+    file = Path(os.path.abspath(path))  # noqa: PTH100  # a link keeps its name
+    return one_line(file.parent.name if _EVENTS in file.name else file.stem)
 
 
 def _sources(path: Path) -> list[list[Path]]:
@@ -397,9 +403,10 @@ def _whole(text: str) -> int | None:
 
 
 def _write(table: _Table, runs: Path, name: str, tags: list[str], path: Path, *, percent: bool) -> Imported:
-    """The run of a table, unless it is there."""
+    """The run of a table, unless it is there; one that was imported in another way is replaced."""
     run = RunDirectory(runs / f"imported-{table.identity[:8]}-{table.identity[8:12]}")
     places, scales, notes = _places(table, percent=percent)
+    numbers = sum(map(len, table.curves.values()))
     steps: dict[Part, set[int]] = {part: set() for part in Part}
     for curve, (part, _) in places.items():
         steps[part].update(table.curves[curve])
@@ -407,12 +414,15 @@ def _write(table: _Table, runs: Path, name: str, tags: list[str], path: Path, *,
     table.count_epochs_from_1(steps[Part.TRAINING], evaluations)
     if evaluations and not any(table.epochs.values()):
         notes.append("it says no epochs: its evaluations are counted as such")
-    result = Imported(
-        run, name, len(places), sum(map(len, table.curves.values())), not run.run_json.is_file(), (*table.notes, *notes)
-    )
-    if not result.new:  # what is there was imported by its own name, and perhaps otherwise
-        known = load_summary(run).name or name
-        return replace(result, name=known, notes=tuple(table.notes))
+    # The name and the tags that nobody asks for are those of what is there.
+    called, command = name or _called(path), [*sys.argv, *([_PERCENT] if percent and _PERCENT not in sys.argv else [])]
+    if run.run_json.is_file():
+        known, before = load_summary(run), read_run_json(run).command.split()
+        if name in ("", known.name) and tags in ([], known.tags) and (not percent or _PERCENT in before):
+            return Imported(run, known.name, len(places), numbers, new=False, notes=tuple(table.notes))
+        move_to_trash(run)
+        notes.append("it replaces the run that was imported in another way, which is in the trash")
+    result = Imported(run, called, len(places), numbers, new=True, notes=(*table.notes, *notes))
     settings = given_settings(table.settings)
     rows = defaultdict[int, dict[str, tuple[float, float]]](dict)
     for curve, points in table.curves.items():
@@ -421,7 +431,7 @@ def _write(table: _Table, runs: Path, name: str, tags: list[str], path: Path, *,
     # By step: a clock may have been set back while it was logged.
     order = [(step, min(t for t, _ in row.values())) for step, row in sorted(rows.items())]
     begin, end = min(t for _, t in order), max(t for _, t in order)
-    program = Program("TensorBoard" if _EVENTS in path.name else "CSV", sys.argv, here=False)
+    program = Program("TensorBoard" if _EVENTS in path.name else "CSV", command, here=False)
     # Without a seed, nothing says that runs of the same settings differ in it alone.
     trained_by = program.name if SEED in settings.values else f"{program.name} {table.identity}"
 
@@ -452,7 +462,7 @@ def _write(table: _Table, runs: Path, name: str, tags: list[str], path: Path, *,
         run.id,
         settings.experiment(trained_by),
         record,
-        name=name,
+        name=called,
         tags=tags,
         created=begin,
         progressed=begin,

@@ -29,7 +29,7 @@ def layer_text(alarm: "Alarm") -> str:
 def alarm_line(alarm: "Alarm") -> str:
     """What it is, since when, and what to do. It is a step where it is not known how long an epoch is."""
     since = f"step {alarm.step}" if math.isnan(alarm.epoch) else f"epoch {alarm.epoch:.1f}"
-    return f"{layer_text(alarm)}: {alarm.what} since {since}: {alarm.knob}"
+    return ": ".join(filter(None, (layer_text(alarm), f"{alarm.what} since {since}", alarm.knob)))
 
 
 def judged(alarm: "Alarm", *, live: bool = False) -> tuple[str, str]:
@@ -38,7 +38,7 @@ def judged(alarm: "Alarm", *, live: bool = False) -> tuple[str, str]:
     from rbp_engine.run.status.rules.table import RULES
 
     if any(rule.at_end for rule in RULES if rule.name == alarm.rule):
-        return "advice", f"{alarm.what}: {alarm.knob}"
+        return "advice", ": ".join(filter(None, (alarm.what, alarm.knob)))
     return "alarm" if live else "why", alarm_line(alarm)
 
 

@@ -121,7 +121,7 @@ class History:
     `curves` are those of `CurveBuilder`, by name. `failure` is the earliest error of the newest attempt over all
     ranks; an error about other ranks only counts if those have reported none. `split` is the data on which its epochs
     were evaluated, "test" or "held-out"; empty before the first evaluation. `method` and `classes` are those of the
-    newest attempt, empty and 0 if it has not said them.
+    newest attempt, empty and 0 if it has not said them. `foreign`: another program trains the run.
     """
 
     curves: dict[str, Curve] = field(default_factory=dict)
@@ -138,6 +138,7 @@ class History:
     split: str = ""
     method: str = ""
     classes: int = 0
+    foreign: bool = False
 
     @property
     def attempt(self) -> Attempt | None:

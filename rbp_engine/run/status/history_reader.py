@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 from rbp_engine.run.files.event_reader import EventReader
 from rbp_engine.run.files.events import Body, Event
 from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.status.history import History, HistoryBuilder
 from rbp_engine.run.status.rules.rule import Alarm
 from rbp_engine.run.status.rules.table import JUDGED, JUDGED_AT_END, alarms, findings
@@ -40,7 +42,7 @@ class HistoryReader:
 
     def history(self) -> History:
         """Everything so far."""
-        return self._builder.history()
+        return replace(self._builder.history(), foreign=bool(read_run_json(self.run).program))
 
     def poll(self, turn_s: float = float("inf")) -> bool:
         """Read what is new, or as much of it as fits into a turn; returns whether there were events."""

@@ -40,8 +40,8 @@ def import_(
 ) -> None:
     """Make runs of what other programs have logged, to compare them with those of rbp.
 
-    The same content is one run, however often it is imported. What cannot be imported is named, and
-    the exit code is then 1.
+    The same content is one run, however often it is imported; with another name, other tags or --percent it replaces
+    the run before. What cannot be imported is named, and the exit code is then 1.
     """
     from rbp_engine.run.errors import RunError
     from rbp_engine.run.importing import import_runs
@@ -56,12 +56,7 @@ def import_(
         if one.new:
             say("imported {}: {}, {} curves, {} numbers", one.run.id, one.name, one.curves, one.numbers)
         else:
-            say(
-                "{} is there already: {}; to import it in another way, rbp runs rm {} first",
-                one.run.id,
-                one.name,
-                one.run.id,
-            )
+            say("{} is there already: {}", one.run.id, one.name)
         for note in one.notes:
             say("  [yellow]{}[/]", one_line(note))
     for error in (one for one in found if isinstance(one, RunError)):

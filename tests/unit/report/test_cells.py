@@ -214,7 +214,7 @@ def test_runs_of_another_program_stand_beside_ours_in_the_report_and_in_figures(
     )
     assert theirs.last.mean == pytest.approx(0.815) and len(theirs.runs) == 2
     assert (theirs.label, ours.label, ours.against_bptt) == ({}, {}, None)
-    assert theirs.notes[0].startswith("trained by another program, ")
+    assert theirs.notes[0].startswith("trained by another program, ") and theirs.title == "digits, adjoint"
     for table in (markdown, latex):
         assert "adjoint" in table([theirs, ours]) and "81.50" in table([theirs, ours])
     row = next(csv.DictReader(io.StringIO(csv_text([theirs, ours]))))

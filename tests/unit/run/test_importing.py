@@ -19,11 +19,13 @@ from rbp_engine.run.files.events import Metrics, Validation, WarningRaised
 from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.files.summary import fold, load_summary
 from rbp_engine.run.importing import Imported
-from rbp_engine.run.status.history_reader import read_history
+from rbp_engine.run.status.history_reader import read_findings, read_history
 from rbp_engine.run.status.status import judge
 from rbp_engine.run.store.query import parse_query
 from rbp_engine.run.store.run_settings import read_settings
 from rbp_engine.run.store.store import list_runs
+from rbp_engine.run.store.trash import list_trash
+from rbp_tui.text.alarm_text import judged
 from tests.run_files import events_of
 
 
@@ -390,6 +392,28 @@ def test_accuracies_in_per_cent_are_metrics_of_its_own_unless_they_are_said_to_b
     (tmp_path / "a.csv").write_text("step,test_acc\n1,0.5\n2,0.8\n")
     one = only(import_runs(tmp_path / "a.csv", tmp_path / "poor", percent=True))
     assert load_summary(one.run).last.top1 == pytest.approx(0.008)
+
+
+def test_an_import_that_is_asked_for_differently_replaces_the_one_before(tmp_path):
+    (tmp_path / "a.csv").write_text("epoch,test_acc\n1,80.5\n2,93.5\n")
+    file, runs = tmp_path / "a.csv", tmp_path / "runs"
+    first = only(import_runs(file, runs))
+    for number, how in enumerate(({"percent": True}, {"name": "theirs", "percent": True}, {"tags": ["x"]}), start=1):
+        one = only(import_runs(file, runs, **how))
+        assert one.new and one.run == first.run and "in the trash" in one.notes[-1]
+        assert load_summary(one.run).best.top1 == (0.935 if "percent" in how else None)
+        assert len(list_trash(runs)) == number
+        for again in (how, {}):
+            assert not only(import_runs(file, runs, **again)).new
+    assert len(list_runs(runs)) == 1 and load_summary(first.run).tags == ["x"]
+
+
+def test_a_rule_gives_no_advice_in_settings_of_rbp_to_the_run_of_another_program(tmp_path):
+    rows = [f"{epoch},{0.1 * epoch}" for epoch in range(1, 6)]
+    (tmp_path / "a.csv").write_text("\n".join(["epoch,test_acc", *rows]))
+    one = only(import_runs(tmp_path / "a.csv", tmp_path / "runs"))
+    (found,) = read_findings(one.run)
+    assert judged(found) == ("advice", found.what) and "still learning" in found.what
 
 
 def test_steps_keep_their_order_where_the_clock_was_set_back(tmp_path):

@@ -22,7 +22,8 @@ Reads: TypeAlias = Literal[
 class Alarm:
     """What a rule has found: `layer` is the name of a module, empty for the network; `step` and `epoch` are since when.
 
-    `what` is what was measured, `cause` what usually causes it, `knob` what to change or look at. The epoch is NaN if
+    `what` is what was measured, `cause` what usually causes it, `knob` what to change or look at,
+    empty where another program trains. The epoch is NaN if
     the run has not said how long one is. Of a rule about the end of a run, step and epoch are those that it is about.
     """
 

@@ -7,6 +7,7 @@ limits lie between what runs of the bundled presets show and what runs with a fa
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -129,6 +130,8 @@ def findings(history: History) -> tuple[Alarm, ...]:
 def _judge(history: History, rules: Sequence[Rule]) -> tuple[Alarm, ...]:
     with np.errstate(all="ignore"):  # events may hold any number
         found = [(rule, alarm) for rule in rules for alarm in rule.find(history)]
+    if history.foreign:  # whose settings are not those that a rule would change
+        found = [(rule, replace(alarm, knob="")) for rule, alarm in found]
     layers = history.firing.neuron_layers if history.firing is not None else ()
     causes = [alarm for rule, alarm in found if not any(_follows(rule, alarm, *other, layers) for other in found)]
     return tuple(sorted(causes, key=lambda alarm: alarm.step))
