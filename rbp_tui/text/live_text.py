@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable, Sequence
 
+import numpy as np
 from rich.text import Text
 
 from rbp_engine.printable import one_line
@@ -15,9 +16,11 @@ from rbp_engine.run.status.samples import FiringHistory
 from rbp_engine.run.status.status import Verdict
 from rbp_tui.charts.run_curves import blocks
 from rbp_tui.text import format as fmt
-from rbp_tui.text.run_text import SIGNS, STYLES, epochs_text, share_done, title
+from rbp_tui.text.run_text import SIGNS, STYLES, epochs_text, pace, share_done, title
 
 SHORTEST_BAR, LONGEST_BAR = 6, 60
+#: The curves of what another program may log in training.
+LOGGED = ("train/loss", "train/top1", "lr", "data_ms")
 SHORTEST_PLACE = 6
 SHORTEST_BARS = 6  # of firing rates
 SEPARATOR = "   "
@@ -52,7 +55,7 @@ def progress_text(summary: Summary, verdict: Verdict, history: History, status: 
     """Epoch, bar, share, time, time left, learning rate, and age of the newest checkpoint; cut from the end."""
     attempts, live = history.attempts, verdict.live and status != "gone"
     done = share_done(summary) or 0.0
-    left = Text(f" epoch {epochs_text(summary)} ")
+    left = Text(f" epoch {epochs_text(summary)} " if summary.epoch or summary.epochs else " ")
     working = live and verdict.status not in ("queued", "starting")
     share = f"step {summary.step}" if share_done(summary) is None else f"{100 * done:.0f} %"
     elapsed = elapsed_s(attempts, now if working else None)  # of a log that was written at once it says nothing
@@ -140,11 +143,17 @@ def busy_text(processes: Sequence[RankProgress]) -> Text:
 
 def cost_text(summary: Summary) -> Text:
     """What an ended run needed, in one line: peak memory of rank 0, and its mean speed; empty if unknown."""
-    parts = [f"{fmt.size(summary.mem_peak)} peak memory"] if summary.mem_peak else []
-    if summary.samples_per_s is not None:
-        parts.append(f"{fmt.thousands(summary.samples_per_s)} samples/s")
-        parts.append(f"{fmt.number(summary.step_ms, 1)} ms per step")
+    parts = [*([f"{fmt.size(summary.mem_peak)} peak memory"] if summary.mem_peak else []), *pace(summary)]
     return Text(f" {'   '.join(parts)}") if parts else Text()
+
+
+def logged_text(history: History) -> Text:
+    """The newest of each number that another program has logged in training, and of its own; empty without any."""
+    numbers = {name: curve.value for name, curve in history.curves.items() if name in LOGGED}
+    if history.own is not None:
+        numbers |= dict(zip(history.own.names, history.own.values.T, strict=True))
+    known = {name: finite[-1] for name, found in numbers.items() if len(finite := found[np.isfinite(found)])}
+    return Text("   ".join(one_line(f"{name} {fmt.number(float(number))}") for name, number in known.items()))
 
 
 def firing_text(firing: FiringHistory, width: int, more: str = "") -> Text:

@@ -89,13 +89,26 @@ def title(summary: "Summary") -> str:
 
 
 def scores(summary: "Summary") -> list[tuple[str, str]]:
-    """What a run has reached, each with its name: last, best, with averaged weights, and on the test set."""
+    """What a run has reached, as far as it is known, each with its name: last, best, with averaged weights, and on the
+    test set."""
     last, best, epoch = summary.last, summary.best, summary.best.epoch
-    rows = [("last", f"{fmt.percent(last.top1)} % top-1, loss {fmt.number(last.loss)}")]
-    rows.append(("best", f"{fmt.percent(best.top1)} % top-1{f' at epoch {epoch}' if epoch else ''}"))
-    if last.ema_top1 is not None:
-        rows.append(("ema", f"{fmt.percent(last.ema_top1)} % top-1 with the moving average of the last weights"))
-    return rows + [(f"test, {name}", f"{fmt.percent(top1)} % top-1") for name, top1 in summary.test.known.items()]
+    loss = f"loss {fmt.number(last.loss)}" if last.loss is not None else ""
+    rows = {
+        "last": ", ".join(filter(None, (_percent(last.top1, "top-1"), _percent(last.top5, "top-5"), loss))),
+        "best": _percent(best.top1, f"top-1 at epoch {epoch}" if epoch else "top-1"),
+        "ema": _percent(last.ema_top1, "top-1 with the moving average of the last weights"),
+    } | {f"test, {name}": _percent(top1, "top-1") for name, top1 in summary.test.known.items()}
+    return [(name, text) for name, text in rows.items() if text]
+
+
+def _percent(fraction: float | None, what: str) -> str:
+    return "" if fraction is None else f"{fmt.percent(fraction)} % {what}"
+
+
+def pace(summary: "Summary") -> list[str]:
+    """How fast it trains, or has trained, as far as that is known, and not less than what is shown of it."""
+    speed = [f"{fmt.thousands(summary.samples_per_s)} samples/s"] if summary.samples_per_s else []
+    return speed + ([f"{fmt.number(summary.step_ms, 1)} ms per step"] if (summary.step_ms or 0.0) >= 0.05 else [])
 
 
 def what(summary: "Summary") -> list[str]:
@@ -117,8 +130,8 @@ def timesteps_text(summary: "Summary") -> str:
 
 
 def epochs_text(summary: "Summary") -> str:
-    """The epochs that are done, of how many; of another program's run that may not be known."""
-    return f"{summary.epoch}/{summary.epochs or '?'}"
+    """The epochs that are done, of how many; of another program's run either may not be known."""
+    return f"{summary.epoch}/{summary.epochs}" if summary.epochs else str(summary.epoch or "–")
 
 
 def share_done(summary: "Summary") -> float | None:

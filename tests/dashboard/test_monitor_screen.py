@@ -457,7 +457,8 @@ async def test_a_run_of_another_program_is_shown_over_what_it_has_and_offered_wh
         assert screen.axis == "step"
         (curve,) = screen.query_one("#loss", CurveChart)._model.curves
         assert list(curve.x) == [1, 2, 3] and list(curve.series.y) == [0.5, 0.4, 0.04]
-        assert not screen.query_one("#spikes").display
+        assert screen.query_one("#spikes", Line).shown.plain == " logged train/loss 0.040   spikes 0.300"
+        assert "epoch" not in screen.query_one("#progress", Line).shown.plain
         assert not {"kill", "resume", "again"} & screen.keys().keys()
         assert screen.keys()["tag"] and "0 %" not in screen.query_one("#progress", Line).shown.plain
         await pilot.press("6")

@@ -11,6 +11,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from rbp_engine.run.files.attempts import most_processes, read_attempts
+from rbp_engine.run.files.events import Metrics, Probe, RunStart
 from rbp_engine.run.files.layout import RunDirectory, read_json
 from rbp_engine.run.files.run_json import RunJson, read_run_json
 from rbp_engine.run.files.summary import refuse_other_program
@@ -26,7 +27,8 @@ from rbp_tui.cli.train.next_steps import next_steps
 from rbp_tui.text import format as fmt
 from rbp_tui.text.alarm_text import NEEDED, alarm_plain, judged
 from rbp_tui.text.layers_text import layer_tables, layers_plain
-from rbp_tui.text.run_text import ATTENTION, scores, status_text, title, what
+from rbp_tui.text.live_text import logged_text
+from rbp_tui.text.run_text import ATTENTION, pace, scores, status_text, title, what
 from rbp_tui.text.styled import paragraph, styled
 from rbp_tui.text.table import filled_table
 
@@ -73,8 +75,13 @@ def _state(record: RunRecord) -> list[tuple[str, str | Text]]:
         return [status]
     steps = next_steps(record.run, summary, verdict) if verdict.resumable else []
     following = [("next", "  ·  ".join(steps))] if steps else []
-    trained = f"{fmt.duration(summary.trained_s or None)}, {'' if summary.status in ENDED else 'lately '}"
-    trained += f"{fmt.thousands(summary.samples_per_s)} samples/s, {fmt.number(summary.step_ms, 1)} ms a step"
+    took = [fmt.duration(summary.trained_s)] if summary.trained_s >= 1 else []
+    speed = ", ".join(pace(summary))
+    trained = [*took, f"{'' if summary.status in ENDED else 'lately '}{speed}"] if speed else took
+    done = (("epoch", summary.epoch, summary.epochs), ("step", summary.step, summary.steps))
+    progress = [f"{what} {reached}{f' of {all_}' if all_ else ''}" for what, reached, all_ in done if reached or all_]
+    budget = ", its budget" * (0 < summary.steps < summary.epochs * summary.steps_per_epoch)
+    logged = logged_text(read_history(record.run, kinds=(RunStart, Metrics, Probe))).plain if summary.program else ""
     rows: list[tuple[str, str | Text]] = [
         status,
         *cause,
@@ -82,11 +89,8 @@ def _state(record: RunRecord) -> list[tuple[str, str | Text]]:
         ("what", ", ".join(what(summary))),
         *([("program", f"{summary.program} trains it, not rbp")] if summary.program else []),
         ("experiment", summary.experiment[:16]),
-        (
-            "progress",
-            f"epoch {summary.epoch} of {summary.epochs or '?'}, step {summary.step} of {summary.steps or '?'}"
-            + ", its budget" * (0 < summary.steps < summary.epochs * summary.steps_per_epoch),
-        ),
+        ("progress", ", ".join(progress) + budget),
+        ("logged", logged),
         *scores(summary),
     ]
     if summary.timesteps_needed not in (None, summary.timesteps):
@@ -96,22 +100,23 @@ def _state(record: RunRecord) -> list[tuple[str, str | Text]]:
         )
         rows.append(("timesteps", needed))
     several = f" in one of {most} processes" if (most := most_processes(record.run)) > 1 else ""
-    rows += [("trained", trained), ("memory", f"{fmt.size(summary.mem_peak)}{several}")]
+    memory = f"{fmt.size(summary.mem_peak)}{several}" if summary.mem_peak else ""
+    rows += [("trained", ", ".join(trained)), ("memory", memory)]
     if summary.name or record.tags:
         rows.append(("name, tags", f"{summary.name} {' '.join(record.tags)}".strip()))
     if record.annotations.note:
         rows.append(("note", paragraph(record.annotations.note)))
-    return rows
+    return [(name, text) for name, text in rows if text]
 
 
 def _origin(origin: RunJson) -> list[tuple[str, str]]:
-    rows = [("command", origin.command or "–"), ("host", origin.host or "–")]
+    rows: list[tuple[str, str]] = [("command", origin.command), ("host", origin.host)]
     if origin.git:
         dirty = ", with uncommitted changes" if origin.git.changed else ""
         rows.append(("commit", f"{origin.git.commit[:12]} ({origin.git.branch}{dirty})"))
-    known = {"python": origin.python or "–"} | origin.packages
+    known = ({"python": origin.python} if origin.python else {}) | origin.packages
     versions = [f"{name} {known[name]}" for name in ("python", "rbp-tui", "torch", "spikingjelly") if name in known]
-    return [*rows, ("versions", ", ".join(versions))]
+    return [(name, text) for name, text in (*rows, ("versions", ", ".join(versions))) if text]
 
 
 def everything(run: RunDirectory, *, as_json: bool) -> dict[str, Any]:

@@ -74,7 +74,8 @@ def _origin(run: RunDirectory, origin: RunJson) -> list[tuple[str, str]]:
     rows: list[tuple[str, str]] = []
     if origin.git:
         rows.append(("commit", one_line(f"{origin.git.commit[:10]}{' + changes' if origin.git.changed else ''}")))
-    rows.append(("host", one_line(origin.host or "–")))
+    if origin.host:
+        rows.append(("host", one_line(origin.host)))
     annotations, summary = read_annotations(run), read_summary(run)
     if summary is not None and (tags := annotations.tags(summary)):
         rows.append(("tags", one_line(" ".join(tags))))

@@ -32,7 +32,7 @@ from rbp_tui.dashboard.opened.screen import OpenedRunScreen
 from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.dashboard.screen_base import TopBar
 from rbp_tui.dashboard.text_line import Line, TextPanel
-from rbp_tui.text.live_text import busy_text, cost_text, firing_text, memory_text, speed_text
+from rbp_tui.text.live_text import busy_text, cost_text, firing_text, logged_text, memory_text, speed_text
 from rbp_tui.text.words import explained
 
 AXES = ("epoch", "step", "time")
@@ -260,9 +260,11 @@ class MonitorScreen(OpenedRunScreen):
         return self.keys().get("screen.network", "")
 
     def _spikes(self, history: History) -> Text:
-        """The firing rates by layer, and the key of the screen that tells more; empty before there are any."""
+        """The firing rates by layer, and the key of the screen that tells more; of another program what it has logged.
+        Empty before there are any."""
         if history.firing is None:
-            return Text()
+            logged = logged_text(history) if history.foreign else Text()
+            return Text.assemble((" logged ", "dim"), logged) if logged else logged
         label = " spikes "
         more = f"{self._layers_key} shows the layers"
         line = Text.assemble((label, "dim"), firing_text(history.firing, self.size.width - len(label) - 1, more))
