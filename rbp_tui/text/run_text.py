@@ -94,7 +94,11 @@ def scores(summary: "Summary") -> list[tuple[str, str]]:
     last, best, epoch = summary.last, summary.best, summary.best.epoch
     loss = f"loss {fmt.number(last.loss)}" if last.loss is not None else ""
     rows = {
-        "last": ", ".join(filter(None, (_percent(last.top1, "top-1"), _percent(last.top5, "top-5"), loss))),
+        "last": ", ".join(
+            filter(
+                None, (_percent(last.top1, "top-1"), _percent(last.top5 if summary.program else None, "top-5"), loss)
+            )
+        ),
         "best": _percent(best.top1, f"top-1 at epoch {epoch}" if epoch else "top-1"),
         "ema": _percent(last.ema_top1, "top-1 with the moving average of the last weights"),
     } | {f"test, {name}": _percent(top1, "top-1") for name, top1 in summary.test.known.items()}
