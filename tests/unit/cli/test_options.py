@@ -43,7 +43,7 @@ def test_the_command_that_repeats_a_run_has_all_of_its_options(options):
     request = LaunchRequest("digits", ("T=2",), options, (1, 2), run_id="mine", resume_or_start=True)
     given = read(request.command)
     assert options_in(given) == options
-    assert (given["preset"], given["overrides"], given["seeds"]) == ("digits", ["T=2"], "1,2")
+    assert (given["preset"], *given["overrides"], given["seeds"]) == ("digits", "T=2", "1,2")
     assert (given["run_id"], given["resume_or_start"]) == ("mine", True)
 
 
@@ -63,7 +63,7 @@ SWEEPS = st.builds(
 def test_the_command_that_goes_on_with_a_sweep_has_all_that_was_said(asked):
     given = read(asked.command)
     assert options_in(given) == asked.request.options
-    assert (given["preset"], given["settings"], given["seeds"]) == ("digits", ["T=2,4", "lr=0.1..0.5"], "1,2")
+    assert (given["preset"], *given["settings"], given["seeds"]) == ("digits", "T=2,4", "lr=0.1..0.5", "1,2")
     assert (given["random"], given["trials"], given["retry_failed"]) == (asked.draws, asked.trials, asked.retry_failed)
     assert (given["search"] or "", given["prune"] or "") == (asked.search, asked.pruner)
     assert given["name"] == asked.name

@@ -71,7 +71,9 @@ def test_a_hook_that_fails_changes_nothing_of_its_run(make_run, tmp_path, monkey
 
 
 @pytest.mark.parametrize(("asked", "hooks"), [(False, ["on_end", "on_failure"]), (True, ["on_end"])])
-def test_a_run_that_its_user_kills_has_not_failed(make_run, ended_pid, monkeypatch, asked, hooks):
+def test_a_run_that_its_user_kills_has_not_failed(make_run, ended_pid, tmp_path, monkeypatch, asked, hooks):
+    monkeypatch.setenv("RBP_CONFIG", str(tmp_path))
+    (tmp_path / "machine.toml").write_text("share_devices = false\n")  # whatever others train here
     run = make_run("job", status="killed", attempt={"pid": ended_pid})
     if asked:
         run.kill_request.touch()
