@@ -30,7 +30,7 @@ from rbp_engine.run.queue.hooks import MODULE as HOOKS
 from rbp_engine.run.queue.hooks import given
 from rbp_engine.run.queue.host_lock import be_dispatcher, host_directory, locked
 from rbp_engine.run.queue.observe import DISPATCHER_LOG, ITSELF, WORKS, DispatcherMemory, QueueLook, job_of
-from rbp_engine.run.queue.schedule import RETRY_AFTER_S, Action, JobSchedule, QueuedJob, Step
+from rbp_engine.run.queue.schedule import RETRY_AFTER_S, Action, JobSchedule, Step
 from rbp_engine.run.queue.transitions import WAITS
 from rbp_engine.run.status.status import judge, record_verdict
 
@@ -62,12 +62,8 @@ class Dispatcher:
                     return False
         except (OSError, ImportError, UserError) as error:
             said = f"tries again, it cannot go on: {error}"
-        self.say(said)
+        self.log("", ITSELF, said)
         return True
-
-    def say(self, text: str) -> None:
-        """Log a line about the dispatcher itself, for `dispatcher_trouble`."""
-        self._log("", ITSELF, text)
 
     def look(self) -> None:
         """Look once at everything for which something may have to be done, and do it.
@@ -75,42 +71,29 @@ class Dispatcher:
         A pass over thousands of waiting jobs looks at those only that may start now: an entry whose run is no longer
         there, or no longer waits, is found when its turn comes.
         """
-        self._reap()
+        self._children = [child for child in self._children if child.poll() is None]  # else they would stay zombies
         around = QueueLook(lambda: _cards_of(time.monotonic() // READ_CARDS_EVERY_S))
         for one in around.damaged:
-            self._log(one.path.name, one.id, f"is passed over, its entry is damaged: {one.why}")
+            self.log(one.path.name, one.id, f"is passed over, its entry is damaged: {one.why}")
         schedule = JobSchedule(around.world)
         decided: list[tuple[Entry, Action]] = []
         for entry in around.entries:
-            if not entry.claimed and (trouble := around.pool(entry).trouble):
-                self._log(entry.name, entry.run.id, f"trouble: {trouble}")
-            if self._can_wait(entry, schedule, around):
+            pool = around.pool(entry)
+            if not entry.claimed and pool.trouble:
+                self.log(entry.name, entry.run.id, f"trouble: {pool.trouble}")
+            # It has no device, and others have those that it may get: it is not started now, whatever it is.
+            if not entry.claimed and pool.devices and not schedule.has_left(device.key for device in pool.devices):
                 continue
-            if (job := self._look_at(entry, around)) is not None:
-                decided.append((entry, schedule.decide(job)))
+            try:
+                decided.append((entry, schedule.decide(job_of(entry, self._memory, around))))
+            except (OSError, RunError) as error:  # and nobody waits for it
+                self.log(entry.name, entry.run.id, f"trouble: {error}")
         for entry, action in decided:
             try:
                 self._do(action, entry, around)
             except (OSError, RunError) as error:
-                self._log(entry.name, entry.run.id, f"trouble: {error}")
+                self.log(entry.name, entry.run.id, f"trouble: {error}")
         self._holds.keep_only(holders(read_queue()[0]).keys())
-
-    def _can_wait(self, entry: Entry, schedule: JobSchedule, around: QueueLook) -> bool:
-        """Whether a job is not started now, whatever it is: it has no device, and others have those that it may get."""
-        devices = around.pool(entry).devices
-        return bool(devices) and not entry.claimed and not schedule.has_left(device.key for device in devices)
-
-    def _reap(self) -> None:
-        """Reap child processes that have ended; otherwise they would stay zombies as long as this one lives."""
-        self._children = [child for child in self._children if child.poll() is None]
-
-    def _look_at(self, entry: Entry, around: QueueLook) -> QueuedJob | None:
-        """The job of an entry; None if its run cannot be looked at, and then nobody waits for it."""
-        try:
-            return job_of(entry, self._memory, around)
-        except (OSError, RunError) as error:
-            self._log(entry.name, entry.run.id, f"trouble: {error}")
-            return None
 
     def _do(self, action: Action, entry: Entry, around: QueueLook) -> None:
         """Take the steps of an action, unless the entry or its run has changed since it was looked at."""
@@ -125,7 +108,7 @@ class Dispatcher:
             self._memory.tried.pop(now.name, None)
             for step in action.steps:
                 self._take(step, action, now, around.pool(now))
-        self._log(entry.name, entry.run.id, _about(action, now))
+        self.log(entry.name, entry.run.id, _about(action, now))
 
     def _may_have(self, action: Action, entry: Entry) -> bool:
         """Whether nobody else has the devices of a run that is to start: they are held from now on."""
@@ -134,7 +117,7 @@ class Dispatcher:
             return False
         who = self._holds.take(action.devices)
         if who:
-            self._log(entry.name, entry.run.id, f"waits for {who}, who was first")
+            self.log(entry.name, entry.run.id, f"waits for {who}, who was first")
         return not who
 
     def _take(self, step: Step, action: Action, entry: Entry, pool: Pool) -> None:
@@ -179,10 +162,10 @@ class Dispatcher:
         try:  # a run whose Python is gone has failed, and has hooks, too
             self._children.append(_helper(replace(entry, python=sys.executable), HOOKS, *words))
         except OSError as error:
-            self._log(entry.name, entry.run.id, f"trouble with its hooks: {error}")
+            self.log(entry.name, entry.run.id, f"trouble with its hooks: {error}")
 
-    def _log(self, name: str, about: str, text: str) -> None:
-        """Log a line about a run, unless it is the same as the last one about its entry."""
+    def log(self, name: str, about: str, text: str) -> None:
+        """Log a line about a run or the dispatcher, unless it is the same as the last one of that `name`."""
         if self._logged.get(name) != text:
             self._logged[name] = text
             with contextlib.suppress(OSError):  # the disk of the log is full; the runs may be on another
@@ -242,7 +225,7 @@ def main() -> None:
         os.truncate(log, 0)
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # names and reasons may contain anything
     dispatcher = Dispatcher()
-    dispatcher.say(WORKS)
+    dispatcher.log("", ITSELF, WORKS)
     began = time.process_time()
     try:
         while dispatcher.goes_on(lease):
@@ -250,7 +233,7 @@ def main() -> None:
             time.sleep(max(POLL_S, 20.0 * took))  # with hundreds of entries, still leave the cores to training
             began = time.process_time()
     except Exception as error:  # a fault of rbp's own, which another look would find again
-        dispatcher.say(f"has ended by {type(error).__name__}: {error}; {log} says where")
+        dispatcher.log("", ITSELF, f"has ended by {type(error).__name__}: {error}; {log} says where")
         raise
 
 

@@ -5,7 +5,6 @@ The queue as users see it is made from the same: the place of each run and what 
 
 import contextlib
 import functools
-import os
 import re
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -24,11 +23,10 @@ from rbp_engine.run.queue.holds import held_by_others
 from rbp_engine.run.queue.host_lock import host_directory, usable
 from rbp_engine.run.queue.schedule import JobSchedule, QueuedJob, World
 from rbp_engine.run.status import processes
+from rbp_engine.run.status.post_mortem import tail
 from rbp_engine.run.status.status import Verdict, judge
-from rbp_engine.untrusted_files import open_untrusted
 
 DISPATCHER_LOG = "dispatcher.log"
-END_OF_LOG = 2**16  # bytes
 #: How its log calls the dispatcher, where other lines have the id of a run, and what it says when all is well.
 ITSELF, WORKS = "the dispatcher", "is at work"
 ABOUT_ITSELF = re.compile(rf"^\S+ \S+ {ITSELF}: (.+)$", re.MULTILINE)
@@ -59,13 +57,8 @@ def is_paused() -> bool:
 
 def dispatcher_trouble() -> str:
     """What keeps the dispatcher of this host from its work, or has ended it; "" if its log knows of nothing."""
-    try:
-        with open_untrusted(host_directory(make=False) / DISPATCHER_LOG) as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - END_OF_LOG))
-            said = ABOUT_ITSELF.findall(file.read().decode(errors="replace"))
-    except OSError:
-        return ""
-    return f"{ITSELF} {one_line(said[-1])}" if said and said[-1] != WORKS else ""
+    said = ABOUT_ITSELF.findall(tail(host_directory(make=False) / DISPATCHER_LOG)) or [WORKS]
+    return "" if said[-1] == WORKS else f"{ITSELF} {said[-1]}"
 
 
 class QueueLook:

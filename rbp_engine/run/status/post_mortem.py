@@ -143,12 +143,13 @@ def _named(number: str) -> str:
 def _log(run: RunDirectory, attempt: AttemptRecord) -> str:
     """The end of what the launchers of all nodes printed in this attempt, or of a single worker's stderr."""
     if attempt.world_size == 1:
-        return _tail(run.stderr(), attempt.stderr_from)
+        return tail(run.stderr(), attempt.stderr_from)
     logs = sorted(run.ranks.glob(f"launcher-{attempt.attempt}-node*.log"))
-    return "\n".join(_tail(path, 0) for path in logs)
+    return "\n".join(tail(path) for path in logs)
 
 
-def _tail(path: Path, start: int, size: int = 64 * 1024) -> str:
+def tail(path: Path, start: int = 0, size: int = 64 * 1024) -> str:
+    """The end of a log, as far as it is behind `start`; "" if it cannot be read."""
     try:
         with open_untrusted(path) as file:
             file.seek(max(start, file.seek(0, 2) - size))
