@@ -1,7 +1,7 @@
 """Base classes of the screens: the session, the bar at the top, charts that move together."""
 
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from typing import ClassVar, TypeAlias
 
 from rich.style import Style
@@ -59,8 +59,8 @@ class DashboardScreen(Screen[None]):
 
     @property
     def ready(self) -> bool:
-        """Whether what was asked for is drawn, so that keys can act on it."""
-        return not self._wanted and not self._under_way
+        """Whether the runs are listed, and what was asked for is drawn, so that keys can act on it."""
+        return self.session.listed and not self._wanted and not self._under_way
 
     def redo(self, task: Task) -> None:
         """Do what takes a while; asked for it again before it is done, do it once more then."""
@@ -82,14 +82,8 @@ class DashboardScreen(Screen[None]):
         """Offer a shared key only where it does something."""
         return action not in BY_NAME or hasattr(self, f"action_{action}")
 
-    @property
-    def runs_read(self) -> Iterable[str]:
-        """The ids of the runs whose events this screen shows: they are read while it is there, and no others."""
-        return ()
-
     def on_screen_resume(self) -> None:
         self.resumed_at = time.monotonic()
-        self.session.reader.watch(self.runs_read)
         self.runs_changed()
         self.sight_changed()
 
@@ -119,7 +113,12 @@ class DashboardScreen(Screen[None]):
 
 
 class ChartScreen(DashboardScreen):
-    """A screen whose charts share one cursor and one view of the x axis."""
+    """A screen whose charts share one cursor and one view of the x axis. What it has had read is read no longer once
+    another kind of screen is shown."""
+
+    def on_screen_suspend(self) -> None:
+        if not isinstance(self.app.screen_stack[0], ChartScreen):  # which has its own read, also behind a dialog
+            self.session.reader.watch(())
 
     def action_back(self) -> None:
         """Show all panels again."""

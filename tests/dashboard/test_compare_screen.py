@@ -139,6 +139,15 @@ async def test_single_runs_can_replace_experiments_and_curves_can_be_hidden(app,
         assert app.session.opened == "rate-1"
 
 
+async def test_what_is_said_of_the_choice_of_runs_is_not_cut(app, until):
+    async with app.run_test(size=(60, 24)) as pilot:
+        app.compare([])
+        await until(pilot, lambda: app.session.listed and app.screen.groups)
+        notes = app.screen.query_one("#notes", Line)
+        assert notes.shown.plain == "the newest experiments on digits. 2: Space marks others, c compares them"
+        await until(pilot, lambda: notes.size.height == 2)
+
+
 async def test_keys_choose_the_curve_and_a_wide_screen_shows_the_next_beside_it(app, until, compare):
     async with app.run_test(size=(160, 40)) as pilot:
         screen = await compare(app, pilot, "rate-1", "bptt-1")

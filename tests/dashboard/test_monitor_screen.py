@@ -112,6 +112,13 @@ def shown(dashboard, show):
     return open_dashboard
 
 
+async def test_a_message_does_not_cover_the_log(dashboard, until, shown, write_run):
+    async with shown(write_run("run-0"), notifications=True) as pilot:
+        dashboard.notify("a message of some length, which takes two rows " * 2)
+        await until(pilot, lambda: dashboard.screen.query("Toast") and dashboard.screen.query_one("Toast").region)
+        assert not dashboard.screen.query_one("Toast").region.overlaps(dashboard.screen.query_one(LogPane).region)
+
+
 async def test_a_run_goes_on_behind_a_question_about_it(dashboard, until, shown, write_run):
     run = write_run("20260102-030405-digits-rate_m-aaaa")
     async with shown(run) as pilot:

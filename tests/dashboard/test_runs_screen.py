@@ -170,7 +170,12 @@ async def test_runs_of_an_experiment_are_grouped_marked_and_compared(opened, unt
         assert table(app).current_key == "experiment:a" and "2 runs of one experiment" in line(app, "#detail")
         await pilot.press("space")
         assert app.screen.marked == set(IDS[:2])
-        await pilot.press("up", "enter")
+        assert table(app).current_key == "experiment:a"  # nothing is below but its own runs
+        await pilot.press("space", "i")
+        await until_order(app, pilot, until, "experiment:a", IDS[0], IDS[1], IDS[2])
+        await pilot.press("home", "space")
+        assert table(app).current_key == IDS[2]
+        await pilot.press("home", "enter")
         await until(pilot, lambda: isinstance(app.screen, CompareScreen))
         assert set(app.session.state.compared) == set(IDS[:2])
 

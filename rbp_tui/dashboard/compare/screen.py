@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -197,7 +197,7 @@ class CompareScreen(RunScreen, ChartScreen):
     def compose(self) -> ComposeResult:
         yield TopBar()
         yield Line(id="about")
-        yield Line(id="notes")
+        yield Line(id="notes", wraps=True)
         with Horizontal(id="overlay"):
             yield CurveChart(colours=self.session.colours, id="first")
             yield CurveChart(colours=self.session.colours, id="second")
@@ -216,14 +216,6 @@ class CompareScreen(RunScreen, ChartScreen):
         self.compared = ComparedRuns()  # another screen has had other runs read meanwhile
         super().on_screen_resume()
 
-    @property
-    def runs_read(self) -> Iterable[str]:
-        return [record.run.id for record in self.compared.records]
-
-    @property
-    def ready(self) -> bool:
-        return self.session.listed and super().ready
-
     def on_resize(self) -> None:
         self.show_table()
         self.draw()
@@ -234,7 +226,7 @@ class CompareScreen(RunScreen, ChartScreen):
         before, self.compared = self.compared, compared_runs(session.records, state.compared, state.baseline)
         ids = [record.run.id for record in self.compared.records]
         if ids != [record.run.id for record in before.records] or self.compared.baseline != before.baseline:
-            session.reader.watch(self.runs_read)
+            session.reader.watch(ids)
             if not set(ids) & {one.run.id for group in self.groups for one in group.runs}:
                 self.comparison = None
             self.compare_again()
@@ -310,7 +302,7 @@ class CompareScreen(RunScreen, ChartScreen):
         shown = bool(self.comparison and (self.groups or self.comparison.excluded))
         for name in ("#about", "#overlay", "#headings", "#groups"):
             self.query_one(name).display = shown
-        notes = Text(overflow="ellipsis").append(" · ".join(self.compared.notes) if shown else "", "yellow")
+        notes = Text(" · ".join(self.compared.notes) if shown else "", "yellow")
         self.query_one("#notes", Line).show_or_hide(notes)
         empty = self.query_one("#empty", Static)
         empty.display = not shown

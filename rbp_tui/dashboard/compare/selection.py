@@ -32,7 +32,7 @@ def compared_runs(records: Sequence[RunRecord], chosen: Sequence[str], pinned: s
         found = _newest(listed)
         if len({record.summary.experiment for record in listed}) > 1 or chosen:
             on = f" on {_data(found[0])}" if found else ""
-            notes.append(f"the newest experiments{on}; to choose runs: 2, Space marks them, c compares")
+            notes.append(f"the newest experiments{on}. 2: Space marks others, c compares them")
     elif gone := len(set(chosen)) - len(found):
         notes.append(f"{gone} of the chosen runs {'is' if gone == 1 else 'are'} not there any more")
     baseline = there.get(pinned)

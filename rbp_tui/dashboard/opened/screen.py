@@ -2,7 +2,6 @@
 
 import functools
 import time
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import ClassVar
 
@@ -56,19 +55,14 @@ class OpenedRunScreen(RunScreen, ChartScreen):
         new = self.watched != session.opened
         if new:
             self.watched, self.seen = session.opened, None
-        session.reader.watch(self.runs_read)
+        session.reader.watch([session.opened] if session.opened else [])
         # A run launched a moment ago is not in the list yet, but its id gives its folder.
         self.run_opened(RunDirectory(session.runs / session.opened) if session.opened else None, new=new)
         self.show_all()
 
     @property
-    def runs_read(self) -> Iterable[str]:
-        return [self.session.opened] if self.session.opened else []
-
-    @property
     def ready(self) -> bool:
-        gone = self.session.listed and self.session.record_of(self.session.opened) is None
-        return super().ready and (gone or self.seen is not None)
+        return super().ready and (self.seen is not None or self.session.record_of(self.session.opened) is None)
 
     def on_screen_resume(self) -> None:
         self.watch_opened()

@@ -66,6 +66,10 @@ class PresetsScreen(DashboardScreen):
         self._shown_runs: list[RunRecord] | None = None
 
     @property
+    def ready(self) -> bool:
+        return True
+
+    @property
     def presets(self) -> PresetList:
         return self.query_one(PresetList)
 

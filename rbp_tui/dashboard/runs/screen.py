@@ -113,7 +113,9 @@ class RunsScreen(RunScreen):
         """Mark the run, for what is then done to all that are marked."""
         if not self.refuses_elsewhere():
             self._toggle_marks({record.run.id for record in self.under_cursor})
-        self.query_one(RunTable).action_cursor_down()
+        table = self.query_one(RunTable)
+        below = table.cursor_row + 1 + len(self.rows.groups.get(table.current_key or "", ()))
+        table.move_cursor(row=below if below < table.row_count else table.cursor_row)
 
     def action_mark_all(self) -> None:
         """Mark all runs that are shown, or none of them."""
@@ -187,10 +189,6 @@ class RunsScreen(RunScreen):
     def on_screen_suspend(self) -> None:
         self._row_to_select = None
         self.session.reader.follow_trends(())
-
-    @property
-    def ready(self) -> bool:
-        return self.session.listed and super().ready
 
     def on_resize(self) -> None:
         self.make_rows()

@@ -62,10 +62,6 @@ class SweepScreen(RunScreen):
         if self.source.search is not None:
             self.set_interval(LOOK_AT_DRIVER_EVERY_S, self.read_again)
 
-    @property
-    def ready(self) -> bool:
-        return self._read and super().ready
-
     def on_resize(self) -> None:
         self.show_board()
 

@@ -150,10 +150,9 @@ class SystemScreen(RunScreen):
         self.set_interval(SHOW_EVERY_S, self._show)
 
     def on_screen_suspend(self) -> None:
-        if self in self.app.screen_stack:  # a dialog covers it
-            return
-        self.session.machine.look_at(None)
-        self.session.queue.look_closely(False)
+        if self not in self.app.screen_stack:  # it is not just covered by a dialog
+            self.session.machine.look_at(None)
+            self.session.queue.look_closely(False)
 
     def runs_changed(self) -> None:
         super().runs_changed()
