@@ -25,7 +25,7 @@ from rbp_engine.methods.protocol import Input, check_images, is_static
 from rbp_engine.preset import read_resolved
 from rbp_engine.preset.schema import Preset
 from rbp_engine.probes.gradient_fidelity import first_samples, gradient_fidelity
-from rbp_engine.probes.layers import NEURON_LAYERS
+from rbp_engine.probes.layers import NEURON_LAYERS, names_for_people
 from rbp_engine.probes.own_metrics import RunLog, fault_of, load_metrics
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.spiking import OwnNeuron, RateTensor
@@ -215,8 +215,9 @@ def agreement(
     timesteps, seed = preset.method.timesteps, preset.run.seed
     methods = {name: create_method(name, timesteps, loss=loss) for name in COMPARED}
     found = {name: gradient_fidelity(model, method, images, labels, seed) for name, method in methods.items()}
+    called = names_for_people(model, found[COMPARED[0]].by_weight)
     layers = [
-        {"layer": layer} | {name: one.by_weight[layer].cosine for name, one in found.items()}
+        {"layer": called[layer]} | {name: one.by_weight[layer].cosine for name, one in found.items()}
         for layer in found[COMPARED[0]].by_weight
     ]
     overall = {name: one.whole.cosine for name, one in found.items()}

@@ -94,7 +94,7 @@ def look(tmp_path, monkeypatch):
 def test_a_network_of_known_operations_has_cosines_for_every_layer_which_are_one_at_one_timestep(look):
     found = look("good", "T=3")
     assert (found["missing"], found["neuron_layers"]) == ([], 1)
-    assert [layer["layer"] for layer in found["layers"]] == ["0", "5"]
+    assert [layer["layer"] for layer in found["layers"]] == ["conv 1", "linear 1"]
     assert all(0.5 < found["overall"][method] <= 1.0 + 1e-9 for method in ("rate_m", "rate_s"))
     for layer in look("good", "T=1")["layers"]:
         assert (layer["rate_m"], layer["rate_s"]) == (pytest.approx(1.0), pytest.approx(1.0))
