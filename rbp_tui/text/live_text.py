@@ -51,15 +51,21 @@ def _place(history: History) -> str:
     return one_line(" · ".join(part for part in places if part.strip()))
 
 
-def progress_text(summary: Summary, verdict: Verdict, history: History, status: str, now: float, width: int) -> Text:
-    """Epoch, bar, share, time, time left, learning rate, and age of the newest checkpoint; cut from the end."""
+def progress_text(
+    summary: Summary, verdict: Verdict, history: History, status: str, now: float, width: int, *, took: bool = True
+) -> Text:
+    """Epoch, bar, share, time, time left, learning rate, and age of the newest checkpoint; cut from the end.
+
+    `took` says how long a run that has ended took from its first event to its last.
+    """
     attempts, live = history.attempts, verdict.live and status != "gone"
     done = share_done(summary) or 0.0
     left = Text(f" epoch {epochs_text(summary)} " if summary.epoch or summary.epochs else " ")
     working = live and verdict.status not in ("queued", "starting")
     share = f"step {summary.step}" if share_done(summary) is None else f"{100 * done:.0f} %"
     elapsed = elapsed_s(attempts, now if working else None)  # of a log that was written at once it says nothing
-    right = Text(f" {share}   elapsed {fmt.duration(elapsed if working or elapsed >= 0.5 else None)}")
+    so_long = f"   elapsed {fmt.duration(elapsed if working or elapsed >= 0.5 else None)}"
+    right = Text(f" {share}{so_long if working or took else ''}")
     parts = []
     if live and status not in ("stale", "stalled"):
         remaining = remaining_s(summary)

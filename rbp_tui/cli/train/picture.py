@@ -36,7 +36,7 @@ def picture(record: RunRecord, history: History, hint: str, phase: str, size: Co
     summary, verdict, status = record.summary, record.verdict, record.verdict.shown_status
     above = [
         title_text(summary, history, status, phase if verdict.live else "", width),
-        progress_text(summary, verdict, history, status, time.time(), width),
+        progress_text(summary, verdict, history, status, time.time(), width, took=False),  # the result says it
     ]
     gauges = (
         [memory_text(history.curves, history.processes, None, length), speed_text(history, length)]

@@ -99,12 +99,13 @@ def _say_findings(run: RunDirectory, summary: Summary, verdict: Verdict) -> None
 
 
 def _times(summary: Summary, begun: float | None) -> str:
-    """As "33s from the command to the end, 24s of training steps"; the latter over all attempts."""
+    """As "33s from the command to the end: 24s of training steps, the rest to start, evaluate and save"; the steps are
+    those of all attempts."""
     attempts = " including earlier attempts" if summary.attempt > 1 else ""
     trained = f"{fmt.duration(summary.trained_s)} of training steps{attempts}"
-    return (
-        trained if begun is None else f"{fmt.duration(summary.updated - begun)} from the command to the end, {trained}"
-    )
+    rest = "" if attempts else ", the rest to start, evaluate and save"
+    whole = "" if begun is None else f"{fmt.duration(summary.updated - begun)} from the command to the end: "
+    return f"{whole}{trained}{rest if whole else ''}"
 
 
 def _mean_over_seeds(completed: Sequence[Summary]) -> str:
