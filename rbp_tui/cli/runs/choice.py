@@ -1,10 +1,10 @@
 """Arguments that name runs, and a run as JSON."""
 
 import functools
-from collections.abc import Callable, Sequence, Sized
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -103,18 +103,23 @@ def on_each(chosen: Sequence[T], action: Callable[[T], Result], *, trust: bool =
 
 
 def for_each(
-    chosen: Sequence[T], action: Callable[[T], Result], *, trust: bool = False, as_json: bool = False
-) -> NoReturn:
-    """The end of a command that does this `on_each`, and prints what it gives as JSON."""
-    results, code = on_each(chosen, action, trust=trust)
+    chosen: Sequence[T],
+    action: Callable[[T], Result],
+    *,
+    trust: bool = False,
+    as_json: bool = False,
+    alone: bool = False,
+    code: int = 0,
+) -> None:
+    """The end of a command that does this `on_each`: it prints what that gives as JSON, of one `alone` not in a list.
+
+    Raises Exit if one refuses, or the exit `code` so far is not 0.
+    """
+    results, refused = on_each(chosen, action, trust=trust)
     if as_json:
-        print_json(results)
-    raise typer.Exit(code)
-
-
-def one_or_several(found: list[Any], chosen: Sized) -> Any:
-    """What a command prints as JSON of the runs that were chosen: of one run the object itself, else a list."""
-    return found[0] if len(chosen) == 1 else found
+        print_json(results[0] if alone else results)
+    if refused or code:
+        raise typer.Exit(refused or code)
 
 
 def as_plain(record: "RunRecord") -> dict[str, Any]:

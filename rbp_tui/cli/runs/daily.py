@@ -29,8 +29,8 @@ from rbp_tui.cli.options import (
     RunsDir,
     given_options,
 )
-from rbp_tui.cli.output import print_json, print_part, say
-from rbp_tui.cli.runs.choice import LiveRuns, Run, find, on_each, one_or_several, select
+from rbp_tui.cli.output import print_part, say
+from rbp_tui.cli.runs.choice import LiveRuns, Run, find, for_each, on_each, select
 from rbp_tui.cli.runs.queue import waiting
 from rbp_tui.cli.settings_command import SettingsCommand
 from rbp_tui.cli.trust import Trust
@@ -155,10 +155,7 @@ def stop(
         return {"id": run.id} | asdict(verdict)
 
     asked, refused = (chosen, 0) if now else on_each(chosen, ask, trust=trust)
-    ended, code = on_each(asked, end, trust=trust)
-    if as_json:
-        print_json(one_or_several(ended, chosen))
-    raise typer.Exit(refused or code)
+    for_each(asked, end, trust=trust, as_json=as_json, alone=len(chosen) == 1, code=refused)
 
 
 def resume(

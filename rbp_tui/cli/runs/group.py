@@ -219,6 +219,7 @@ def restore(
 
     if runs:
         for_each(runs, bring_back, trust=trust, as_json=as_json)
+        return
     entries = trash.list_trash(directory)
     if as_json:
         print_json([trash_plain(entry) for entry in entries])
@@ -238,7 +239,7 @@ def export_csv(
 ) -> None:
     """Training metrics and validations of a run as one CSV table, a line for each measurement."""
     from rbp_engine.report.events_csv import events_csv
-    from rbp_engine.run.errors import RunError
+    from rbp_engine.run.errors import cannot
     from rbp_engine.run.files.layout import write_atomic
 
     text = events_csv(find(run, runs_dir), named_settings(columns))
@@ -247,10 +248,8 @@ def export_csv(
         if sys.stdout.isatty():
             say("[dim]-o FILE writes this table into a file[/]")
         return
-    try:
+    with cannot(f"write {output}"):
         write_atomic(output, text)
-    except OSError as error:
-        raise RunError(f"cannot write {output}: {error.strerror}") from error
     say("wrote {}", output)
 
 

@@ -41,8 +41,9 @@ def queue(
     """Show which runs wait for a device of this host and why, which run on one, and which devices are free."""
     if context.invoked_subcommand is not None:
         return
-    from rbp_engine.run.queue.entries import read_queue
+    from rbp_engine.run.queue.entries import entries_elsewhere, read_queue
     from rbp_engine.run.queue.observe import is_paused, queued_runs
+    from rbp_engine.run.queue.transitions import is_stranded
     from rbp_engine.run.start import ensure_dispatcher
     from rbp_tui.cli.runs.queue_view import queue_plain, queue_table
 
@@ -50,22 +51,14 @@ def queue(
     runs, damaged, paused = queued_runs(), read_queue()[1], is_paused()
     if as_json:
         print_json(queue_plain(runs, damaged))
-    elif runs or damaged:
+        return
+    if runs or damaged:
         print_rich(queue_table(runs, damaged, paused=paused))
     else:
         say("the queue of this host is empty; to fill it: rbp train digits --seeds 1,2,3")
         if paused:
             say("[yellow]{}[/]", PAUSED)
-    if not as_json:
-        _tell_of_other_hosts()
-
-
-def _tell_of_other_hosts() -> None:
-    """Say what waits in the queues of other hosts of this home: one of them may be this one, under an earlier name."""
-    from rbp_engine.run.queue.entries import entries_elsewhere
-    from rbp_engine.run.queue.transitions import is_stranded
-
-    for path, run in entries_elsewhere():
+    for path, run in entries_elsewhere():  # one of these hosts may be this one, under an earlier name
         if is_stranded(run):
             say(
                 "{} waits in the queue of {}, which nothing serves: rbp resume {} queues it here",

@@ -7,7 +7,7 @@ import typer
 from rbp_tui.cli import completion
 from rbp_tui.cli.options import JUDGE, LOOK, Json, RunsDir
 from rbp_tui.cli.output import console, print_json, print_rich, say
-from rbp_tui.cli.runs.choice import Runs, find, on_each, one_or_several, select
+from rbp_tui.cli.runs.choice import Runs, find, for_each, select
 from rbp_tui.text.styled import styled
 
 if TYPE_CHECKING:
@@ -59,11 +59,7 @@ def show(
             return show_view.layers(run, epoch, as_json=as_json)
         return (show_view.why if why else show_view.everything)(run, as_json=as_json)
 
-    shown, code = on_each(chosen, view)
-    if as_json:
-        print_json(shown if why else one_or_several(shown, chosen))
-    if code:
-        raise typer.Exit(code)
+    for_each(chosen, view, as_json=as_json, alone=len(chosen) == 1 and not why)
 
 
 def compare(

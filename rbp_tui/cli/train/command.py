@@ -34,10 +34,7 @@ from rbp_tui.cli.trust import Trust, once_trusted
 from rbp_tui.text.styled import paragraph
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from rbp_engine.preset import LoadedPreset
-    from rbp_engine.run.files.layout import RunDirectory
     from rbp_engine.run.request import LaunchRequest
 
 
@@ -111,7 +108,7 @@ def train(
     from rbp_engine.run.launch.slurm import RENDEZVOUS
     from rbp_engine.run.request import parse_seeds
     from rbp_engine.run.status.status import judge
-    from rbp_tui.cli.train.following import follow_started, report_start
+    from rbp_tui.cli.train.following import follow_started, report_start, say_repeated
 
     if same:
         refuse_others(context, "--same", "like", "trust", "runs_dir", "as_json")
@@ -174,19 +171,8 @@ def train(
         say("{} is complete already", started.runs[0].id)
         raise typer.Exit(report_start(started.runs[0], as_json=as_json) if detach else 0)
     if not (resume_or_start or many_nodes):
-        _say_what_is_there(started.runs)
+        say_repeated(started.runs)
     raise typer.Exit(follow_started(started, detach=detach, as_json=as_json, request=request))
-
-
-def _say_what_is_there(runs: "Sequence[RunDirectory]") -> None:
-    """Say which of these new runs repeat one that is trained already."""
-    from rbp_engine.run.store.store import list_runs, record
-    from rbp_tui.text.run_text import there_already
-
-    made = [record(run).summary for run in runs]
-    others = [one for one in list_runs(runs[0].path.parent) if one.run not in runs]
-    for line in there_already(others, made[0].experiment, [one.seed for one in made]):
-        say("[dim]{}[/]", line)
 
 
 def _print_dry_run(request: "LaunchRequest", loaded: "LoadedPreset", *, slurm: bool, as_json: bool) -> None:

@@ -17,13 +17,14 @@ from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.launch import multinode
 from rbp_engine.run.start import StartResult
 from rbp_engine.run.status.status import Verdict, judge
-from rbp_engine.run.store.store import record
+from rbp_engine.run.store.store import list_runs, record
 from rbp_tui.cli.output import print_json, print_line, say
 from rbp_tui.cli.train.interrupts import AskUser, Interrupts
 from rbp_tui.cli.train.next_steps import runs_dir_option
 from rbp_tui.cli.train.plain_lines import PlainLines
 from rbp_tui.cli.train.results import print_results
 from rbp_tui.cli.train.views import JsonLines, View
+from rbp_tui.text.run_text import there_already
 
 if TYPE_CHECKING:
     from rbp_engine.run.request import LaunchRequest
@@ -118,6 +119,14 @@ def _judge_after_removal(run: RunDirectory) -> Verdict:
     while run.path.exists() and time.monotonic() < deadline:
         time.sleep(POLL_S / 10)
     return judge(run)
+
+
+def say_repeated(runs: Sequence[RunDirectory]) -> None:
+    """Say which of these new runs are trained already, with the same experiment and seed."""
+    made = [record(run).summary for run in runs]
+    others = [one for one in list_runs(runs[0].path.parent) if one.run not in runs]
+    for line in there_already(others, made[0].experiment, [one.seed for one in made]):
+        say("[dim]{}[/]", line)
 
 
 def report_start(run: RunDirectory, *, as_json: bool) -> int:
