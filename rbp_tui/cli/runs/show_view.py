@@ -100,8 +100,8 @@ def _state(record: RunRecord) -> list[tuple[str, str | Text]]:
         )
         rows.append(("timesteps", needed))
     several = f" in one of {most} processes" if (most := most_processes(record.run)) > 1 else ""
-    memory = f"{fmt.size(summary.mem_peak)}{several}" if summary.mem_peak else ""
-    rows += [("trained", ", ".join(trained)), ("memory", memory)]
+    peak = f"{fmt.size(summary.mem_peak)} at its peak, compiling included{several}" if summary.mem_peak else ""
+    rows += [("trained", ", ".join(trained)), ("memory", peak)]
     if summary.name or record.tags:
         rows.append(("name, tags", f"{summary.name} {' '.join(record.tags)}".strip()))
     if record.annotations.note:

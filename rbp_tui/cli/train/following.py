@@ -132,7 +132,7 @@ def say_repeated(runs: Sequence[RunDirectory]) -> None:
 def report_start(run: RunDirectory, *, as_json: bool) -> int:
     """Wait until the run has started or failed to, and print its id or its summary."""
     if judge(run).live:
-        say("[dim]starting {}: this returns as soon as it trains, and the run goes on by itself[/]", run.id)
+        say("[dim]starting {}: this returns as soon as it trains, and the run goes on by itself[/]", short_id(run.id))
     while (verdict := judge(run)).status == "starting":
         time.sleep(0.1)
     summary = read_summary(run)

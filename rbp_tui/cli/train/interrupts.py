@@ -25,10 +25,6 @@ from rbp_tui.cli.train.next_steps import runs_dir_option
 
 CALL_DISPATCHER_EVERY_S = 5.0
 ANSWERS = ("l", "s", "k", "")
-QUESTION = (
-    "[bold]l[/] leave {} running  [bold]s[/] or [bold]Ctrl-C[/] stop and save  "
-    "[bold]k[/] kill  [bold]Enter[/] go on watching"
-)
 
 
 class AskUser(Exception):
@@ -76,7 +72,11 @@ class Interrupts:
             with _single_keys():
                 # From here on Ctrl-C answers; whoever pressed it twice before has not been told what that means.
                 self.count = 0
-                say(QUESTION, "them" if len(self.runs) > 1 else "it")
+                say(
+                    "[bold]l[/] leave {} running  [bold]s[/] or [bold]Ctrl-C[/] stop and save  "
+                    "[bold]k[/] kill  [bold]Enter[/] go on watching",
+                    "them" if len(self.runs) > 1 else "it",
+                )
                 self.asking = True
                 if self.count:
                     raise KeyboardInterrupt

@@ -76,7 +76,7 @@ def print_result(
     """How it has ended, and what to type next; `begun` as for `print_results`."""
     summary = read_summary(run)
     if summary is None:
-        say("{} {}: {}", status_text(verdict.shown_status), run.id, verdict.reason)
+        say("{} {}: {}", status_text(verdict.shown_status), short_id(run.id), verdict.reason)
         return
     say("{} {}, {}", status_text(verdict.shown_status), title(summary), _times(summary, begun))
     if verdict.reason:
