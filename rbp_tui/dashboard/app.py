@@ -45,7 +45,6 @@ from rbp_tui.dashboard.presets.screen import PresetsScreen, preset_of_run
 from rbp_tui.dashboard.reading.hosts import HostSeen
 from rbp_tui.dashboard.reading.reader import ProblemMet, RunSeen, RunsListed, TrendsRead
 from rbp_tui.dashboard.runs.screen import RunsScreen
-from rbp_tui.dashboard.runs.since_last_visit import since_you_left
 from rbp_tui.dashboard.screen_base import DashboardScreen
 from rbp_tui.dashboard.session import Session
 from rbp_tui.dashboard.sweep.board import SweepSource
@@ -190,10 +189,7 @@ class Dashboard(KeysInTurn):
 
     @on(RunsListed)
     def _runs_listed(self, message: RunsListed) -> None:
-        session = self.session
-        if not session.listed:
-            session.since = since_you_left(message.records, session.state.left_at, session.state.left_live)
-        session.take_records(message.records)
+        self.session.take_records(message.records)
         if (screen := self._shown) is not None:
             screen.runs_changed()
 

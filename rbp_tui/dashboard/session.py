@@ -49,10 +49,9 @@ class Session:
     `records` has all runs, oldest first, once they are `listed`; `sights` and `trends` have the data read of a run, by
     its id. `opened` is the run of the Monitor, by id; `moved` has the runs that were moved away together, and what
     brings one back, the last ones last. `query` is the filter of Runs. `step` is the optimizer step of the opened run
-    where the cursor is, None without one. `since` is the message about the time since the last visit. `colours` has the
-    colour of each series of Compare, by experiment, or by run id where each run is a series. `hosts` are the other
-    ones of machine.toml, as seen last. `screens` shows another screen. What is compared and which run is pinned is in
-    `state`, which is kept for the next visit.
+    where the cursor is, None without one. `colours` has the colour of each series of Compare, by experiment, or by run
+    id where each run is a series. `hosts` are the other ones of machine.toml, as seen last. `screens` shows another
+    screen. What is compared and which run is pinned is in `state`, which is kept for the next visit.
     """
 
     def __init__(self, runs: Path, screens: Screens, post: Callable[[Message], object]) -> None:
@@ -61,7 +60,6 @@ class Session:
         self.screens = screens
         self.state: ViewState = load_state()
         self.query = ""
-        self.since = ""
         self.listed = False
         self.records: tuple[RunRecord, ...] = ()
         self._in_lists: tuple[tuple[RunRecord, ...], str, tuple[RunRecord, ...]] = ((), "", ())  # of which, and which
@@ -136,6 +134,5 @@ class Session:
         """Stop reading and save the view state for the next visit; `theme` is empty for the default."""
         for reader in self._readers:
             reader.stop()
-        self.state.left_live = [record.run.id for record in self.live]
         self.state.theme = theme
         save_state(self.state)

@@ -1,7 +1,6 @@
 """The state that the dashboard keeps per user between sessions. A broken or stale file never prevents the start."""
 
 import contextlib
-import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -11,15 +10,12 @@ from rbp_engine.run.files.layout import read_json, write_json
 
 @dataclass
 class ViewState:
-    """`left_at` is when the user last quit, in seconds since the epoch, 0 for never; `left_live` has the ids of the
-    runs that were live then. `theme` is empty until one is chosen. `sort` and `grouped` are of the Runs screen,
-    whose filter is not kept: it would hide what has come since. `loss_log` to `top1_smoothing` are of the charts of
-    the Monitor, `compared` to `compared_smoothing` of the Compare screen; `baseline` is the pinned run,
-    `network_tab` the open tab of the Network screen.
+    """`theme` is empty until one is chosen. `sort` and `grouped` are of the Runs screen, whose filter is not kept: it
+    would hide what has come since. `loss_log` to `top1_smoothing` are of the charts of the Monitor, `compared` to
+    `compared_smoothing` of the Compare screen; `baseline` is the pinned run, `network_tab` the open tab of the Network
+    screen.
     """
 
-    left_at: float = 0.0
-    left_live: list[str] = field(default_factory=list)
     theme: str = ""
     sort: str = "-created"
     grouped: bool = False
@@ -51,7 +47,6 @@ def load_state() -> ViewState:
 
 def save_state(state: ViewState) -> None:
     """Save the state; failures (a full disk, no home) are ignored, since only the view state is lost."""
-    state.left_at = time.time()
     with contextlib.suppress(OSError):
         state_file().parent.mkdir(parents=True, exist_ok=True)
         write_json(state_file(), asdict(state))

@@ -261,7 +261,7 @@ async def test_a_broken_state_file_is_as_none(state_file, text):
 
 
 @pytest.mark.parametrize(
-    "text", ['{"columns": [1], "sort": "mood", "left_at": 1e300}', '{"left_at": NaN}'],
+    "text", ['{"columns": [1], "sort": "mood", "loss_smoothing": 1e300}', '{"loss_smoothing": NaN}'],
     ids=["wrong values", "not finite"],
 )  # fmt: skip
 async def test_odd_values_in_the_state_file_do_not_prevent_the_start(state_file, home, write_run, until, text):

@@ -25,7 +25,7 @@ from rbp_tui.dashboard.monitor.screen import MonitorScreen
 from rbp_tui.dashboard.runs.screen import RunsScreen
 from rbp_tui.dashboard.runs.table import RunTable
 from rbp_tui.dashboard.text_line import Line
-from tests.run_files import change_fields, change_summary
+from tests.run_files import change_fields
 from tests.waiting import wait_for
 
 IDS = ["20260101-120000-digits-bptt-aaa1", "20260101-120001-digits-rate_m-bbb2", "20260101-120002-mnist5k-rate_m-ccc3"]
@@ -402,22 +402,6 @@ async def test_the_cursor_goes_to_the_run_opened_elsewhere_even_before_it_is_lis
         await shows(app, pilot, until, 4)
         await pilot.pause(0.5)
         assert table(app).current_key == IDS[2]
-
-
-async def test_events_since_the_last_visit_are_shown_until_dismissed(home, three, until, write_run):
-    run = write_run(three, "live", status="running")
-    app = Dashboard(three)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await shows(app, pilot, until, 4)
-        assert line(app, "#since") == ""
-    # It ended, with a time stamp from before the last visit: the clock of its host is behind.
-    change_summary(run, status="failed", reason="a NaN", updated=1.7e9)
-    app = Dashboard(three)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await until(pilot, lambda: isinstance(app.screen, RunsScreen) and "1 failed: a NaN" in line(app, "#since"))
-        await pilot.press("escape")
-        await pilot.pause()
-        assert line(app, "#since") == ""
 
 
 async def test_every_action_is_in_the_palette_with_its_key_and_keys_are_in_the_help(opened, until):

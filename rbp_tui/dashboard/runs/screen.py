@@ -1,4 +1,4 @@
-"""Runs: what happened since you left, and a live table of all runs."""
+"""Runs: a live table of all runs."""
 
 import asyncio
 import time
@@ -164,7 +164,6 @@ class RunsScreen(RunScreen):
 
     def compose(self) -> ComposeResult:
         yield TopBar()
-        yield Line(id="since")
         with Horizontal(id="filter"):
             example = "/ filter, as  acc>0.9 T=4 status:running method:rate_m"
             yield Input(placeholder=example, compact=True, id="query")
@@ -200,7 +199,6 @@ class RunsScreen(RunScreen):
 
     def runs_changed(self) -> None:
         super().runs_changed()
-        self.query_one("#since", Line).show_or_hide(Text(self.session.since))
         self.marked &= {record.run.id for record in self.session.records}
         self.make_rows()
 
@@ -323,14 +321,12 @@ class RunsScreen(RunScreen):
         self.set_focus(self.query_one(RunTable))
 
     def action_back(self) -> None:
-        """Leave the filter, take away the marks, then the filter, then what happened since you left."""
+        """Leave the filter, take away the marks, then the filter."""
         query = self.query_one("#query", Input)
         if self.marked and self.focused is not query:
             self.marked.clear()
-        elif query.value:
+        else:
             query.value = ""
-        elif self.focused is not query:
-            self.session.since = ""
         table = self.query_one(RunTable)
         self.set_focus(table if table.display else None)
         self.runs_changed()
