@@ -10,6 +10,7 @@ from torch import nn
 from rbp_engine.errors import OwnCodeError
 from rbp_engine.methods import METHODS, Loss, create_method
 from rbp_engine.methods.loss import Objective
+from rbp_engine.train.optimisation import create_optimizer
 from rbp_engine.train.ranks.distributed import Ranks
 from rbp_engine.train.trainer import evaluate
 from tests.fuzz.networks import FIRE, Network, Neuron, Node
@@ -119,6 +120,24 @@ def test_the_loss_scale_1_gives_t_times_the_gradient_of_1_over_t_and_the_same_lo
     for one, part, same in zip(*(model.parameters() for model in models), strict=True):
         torch.testing.assert_close(one.grad, T * part.grad, rtol=1e-12, atol=1e-14)
         assert torch.equal(same.grad, part.grad) and part.grad.any()
+
+
+@pytest.mark.parametrize("method", RATE)
+def test_sgd_on_1_over_t_takes_the_steps_of_1_at_lr_over_t_and_t_times_the_weight_decay(method):
+    def trained(scale, lr, weight_decay):
+        model = network()
+        optimizer = create_optimizer(model, "sgd", lr=lr, momentum=0.9, weight_decay=weight_decay)
+        for _ in range(6):
+            optimizer.zero_grad()
+            create_method(method, T, loss_scale=scale).step(model, images(), HARD)
+            optimizer.step()
+        return torch.cat([weight.detach().flatten() for weight in model.parameters()])
+
+    lr, weight_decay = 0.3, 0.05
+    divided = trained("1/T", lr, weight_decay)
+    torch.testing.assert_close(divided, trained("1", lr / T, T * weight_decay), rtol=1e-12, atol=1e-13)
+    for other in (lr, weight_decay), (lr / T, weight_decay), (lr, T * weight_decay):
+        assert (trained("1", *other) - divided).abs().max() > 1e-3, other
 
 
 @pytest.mark.parametrize("method", RATE)
