@@ -63,6 +63,8 @@ TRAINING_METHODS: Final[Mapping[str, str]] = {
     "sltt": "SLTT",
     "ottt": "OTTT",
 }
+# Those of the paper, which carry rates.
+RATE_METHODS: Final = ("rate_m", "rate_s")
 # The name of a surrogate is that of SpikingJelly's class in snake case; these are the parameters of its static
 # `backward(grad_output, x, …)` after the first two.
 SURROGATE_ARGUMENTS: Final[Mapping[str, tuple[str, ...]]] = {

@@ -15,6 +15,7 @@ from rbp_engine.vocabulary import (
     LIBRARY_NETWORK,
     NETWORK_ARGUMENTS,
     NEURON_KEYWORDS,
+    RATE_METHODS,
     SURROGATE_ARGUMENTS,
     WEIGHT_KEYWORDS,
 )
@@ -35,7 +36,6 @@ LIF_SETTINGS = ("decay", "threshold", "reset", "v_reset", "detach_reset", "learn
 DISTILLING = ("distill_weight", "distill_temperature")
 BRANCHING = ("branches_weight", "branches_distill", "branches_temperature")
 OF_SOME_SETS = (*FOR_IMAGES, "roll", "frames_by", "split", "resize", "orientation", "size")
-RATE_METHODS = ("rate_m", "rate_s")
 STEPWISE_METHODS = ("bptt_s", "sltt", "ottt")
 #: What contradicts the others, and why.
 Found = Iterator[tuple[KeyPath, str]]

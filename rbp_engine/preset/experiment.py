@@ -5,9 +5,9 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from rbp_engine.preset.contradictions import RATE_METHODS
 from rbp_engine.preset.fields import settings, values_of
 from rbp_engine.preset.own_code import inside_a_run, own_file
+from rbp_engine.vocabulary import RATE_METHODS
 
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset

@@ -26,6 +26,7 @@ from rbp_engine.probes.layers import uncompiled, weight_layers
 from rbp_engine.probes.random_numbers import own_random_numbers
 from rbp_engine.probes.step_probe import StepProbe
 from rbp_engine.run.files.events import GradientFidelity, WarningRaised
+from rbp_engine.vocabulary import RATE_METHODS
 
 REFERENCE = {
     "rate_m": "bptt", "bptt": "bptt", "rate_s": "bptt_s", "bptt_s": "bptt_s", "sltt": "bptt_s", "ottt": "bptt_s",
@@ -72,7 +73,7 @@ def gradient_fidelity(model: nn.Module, method: Method, images: Tensor, labels: 
 
 def compare(model: nn.Module, method: Method, images: Tensor, labels: Tensor, seed: int = 0) -> Callable[[], Fidelity]:
     """The same without a wait for the device, which the result does when it is called. No graph or gradient is left."""
-    scale = {"loss_scale": "1"} if method.name.startswith("rate") else {}
+    scale = {"loss_scale": "1"} if method.name in RATE_METHODS else {}
     shared = {"precision": method.precision, "loss": method.loss, "distill": method.distill}
     unscaled = create_method(method.name, method.timesteps, **shared, **scale)
     reference = create_method(REFERENCE[method.name], method.timesteps, **shared)

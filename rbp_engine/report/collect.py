@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from rbp_engine.preset import PresetError, read_resolved
-from rbp_engine.preset.contradictions import RATE_METHODS
 from rbp_engine.preset.experiment import LOSS_SCALE, SEED, canonical, is_ignored, of_role
 from rbp_engine.preset.own_code import names_of_code, own_file, read_own_code
 from rbp_engine.preset.pretrained import TEACHER, digest_of
@@ -25,6 +24,7 @@ from rbp_engine.run.files.summary import Summary, read_summary
 from rbp_engine.run.status.status import judge
 from rbp_engine.run.store.run_settings import processes_apart, read_settings
 from rbp_engine.run.store.store import RunRecord
+from rbp_engine.vocabulary import RATE_METHODS
 
 if TYPE_CHECKING:
     from rbp_engine.preset.schema import Preset

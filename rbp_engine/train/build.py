@@ -32,7 +32,7 @@ from rbp_engine.spiking.layers.compiler import Kernel
 from rbp_engine.train.optimisation import add_branches, create_optimizer
 from rbp_engine.train.schedule import Schedule
 from rbp_engine.user_code import is_own, load_own
-from rbp_engine.vocabulary import LossName
+from rbp_engine.vocabulary import RATE_METHODS, LossName
 
 # Images times timesteps. Below this, compiling takes longer than it saves: some seconds, more on a busy machine.
 LONG_RUN = 1_000_000
@@ -142,7 +142,7 @@ def build_method(preset: Preset, code: Path | None, distill: Distillation | None
 
     `distill` is the run's teacher. Without it the method has the rest of the run's loss.
     """
-    scale = {"loss_scale": preset.method.loss_scale} if preset.method.name.startswith("rate") else {}
+    scale = {"loss_scale": preset.method.loss_scale} if preset.method.name in RATE_METHODS else {}
     return create_method(
         preset.method.name,
         preset.method.timesteps,

@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.cells import cell_len, set_cell_size
 
+from rbp_engine.preset.experiment import is_ignored
 from rbp_engine.preset.fields import by_key
 from rbp_engine.printable import one_line
 from rbp_engine.report.names import value_text
@@ -85,7 +86,7 @@ def setting_column(name: str) -> Column:
 
     def text_of(record: RunRecord) -> str:
         value = field.get(record)
-        if key == "method.loss_scale" and not record.summary.method.startswith("rate"):
+        if key is not None and is_ignored(key, record.summary.method):
             return UNKNOWN  # a preset has one whatever its method
         if value is None or value == "" or value == ():
             return UNKNOWN

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rbp_engine.preset import SHORT_NAMES, FieldInfo, Setting, fields
 from rbp_engine.printable import one_line
 from rbp_engine.report.names import network, shown_value, value_text
+from rbp_engine.vocabulary import RATE_METHODS
 from rbp_tui.text import format as fmt
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def _about(info: FieldInfo | None) -> str:
 def main_settings(preset: "Preset") -> list[tuple[str, str]]:
     """What is looked at first in a preset: names and values."""
     neuron, optim, method = preset.neuron, preset.optim, preset.method
-    scale = f" × {method.loss_scale}" if method.name.startswith("rate") else ""
+    scale = f" × {method.loss_scale}" if method.name in RATE_METHODS else ""
     warmup = f", {optim.warmup_epochs} warm-up" if optim.warmup_epochs else ""
     arguments = f" {value_text(neuron.surrogate_args)}" if neuron.surrogate_args else ""
     lif = ("λ, V_th", f"{neuron.decay:g}, {neuron.threshold:g}")

@@ -26,6 +26,7 @@ from rbp_engine.run.options import LaunchOptions
 from rbp_engine.run.request import LaunchRequest, parse_seeds
 from rbp_engine.run.store.store import RunRecord
 from rbp_engine.settings.machine import runs_directory
+from rbp_engine.vocabulary import RATE_METHODS
 from rbp_tui.text.run_text import there_already
 
 # They have fields of their own in the form.
@@ -197,6 +198,6 @@ def warnings(request: LaunchRequest, loaded: LoadedPreset, records: Sequence[Run
     found = []
     usual = load_preset(request.preset, code=request.code).preset.method.timesteps
     method, steps = loaded.preset.method, loaded.preset.method.timesteps
-    if method.name.startswith("rate") and method.loss_scale == "1/T" and steps > 1 and steps != usual:
+    if method.name in RATE_METHODS and method.loss_scale == "1/T" and steps > 1 and steps != usual:
         found.append(f"T={steps}: the rate gradient is scaled by 1/{steps} (loss_scale)")
     return [*found, *there_already(records, loaded.experiment, request.seeds_of(loaded))]

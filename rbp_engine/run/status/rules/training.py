@@ -17,6 +17,7 @@ from rbp_engine.run.status.rules.rule import (
     sustained,
 )
 from rbp_engine.run.status.samples import FiringHistory, HealthHistory
+from rbp_engine.vocabulary import RATE_METHODS
 
 #: The share of neurons that must fire for some sample of a batch. In the presets 57 % or more do, with batches of two
 #: images 9 % or more.
@@ -115,7 +116,7 @@ MOST_UNEVEN = 1.5
 
 def uneven(history: History) -> Iterator[Alarm]:
     """Rates differ strongly between timesteps: the first layer where they do, since it passes that on."""
-    if (firing := history.firing) is None or not history.method.startswith("rate"):
+    if (firing := history.firing) is None or history.method not in RATE_METHODS:
         return
     for number, first in list(sustained(firing, _are_uneven))[:1]:
         rates = firing.rates[-1, number]
@@ -213,7 +214,7 @@ def _vanish(at: HealthHistory) -> Bools:
 
 def fidelity(history: History) -> Iterator[Alarm]:
     """The gradient of a rate method points elsewhere than BPTT's."""
-    if (found := history.fidelity) is None or not history.method.startswith("rate"):
+    if (found := history.fidelity) is None or history.method not in RATE_METHODS:
         return
     if (first := since(found.cosine <= LOWEST_COSINE)) is not None:
         yield alarm(
