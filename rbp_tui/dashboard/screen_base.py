@@ -117,7 +117,8 @@ class ChartScreen(DashboardScreen):
     another kind of screen is shown."""
 
     def on_screen_suspend(self) -> None:
-        if not isinstance(self.app.screen_stack[0], ChartScreen):  # which has its own read, also behind a dialog
+        # Another one has its own read, as this one has behind a dialog.
+        if not any(isinstance(screen, ChartScreen) for screen in self.app.screen_stack):
             self.session.reader.watch(())
 
     def action_back(self) -> None:
