@@ -101,7 +101,7 @@ else
 	@if [ "$$(uname -s)" = Linux ] && ! nvidia-smi --list-gpus > /dev/null 2>&1 \
 	  && ! $(BIN)/python -c 'import sys, importlib.util; sys.exit(not importlib.util.find_spec("torch"))'; then \
 	  echo 'No card answers nvidia-smi: installing the torch for CPUs (TORCH=cu128 takes one for cards).'; \
-	  $(BIN)/python -m pip install --timeout 15 --retries 1 torch torchvision --index-url $(BUILDS)/cpu \
+	  $(BIN)/python -m pip install --timeout 10 --retries 1 torch torchvision --index-url $(BUILDS)/cpu \
 	    || echo '$(BUILDS)/cpu does not serve torch here: installing what pip finds, maybe with CUDA.'; \
 	fi
 endif

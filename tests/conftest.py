@@ -61,16 +61,15 @@ WriteRun = Callable[..., RunDirectory]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Tests that are coroutines need no mark. Start most processes of the project as forks of one that has imported
-    torch; see tests/real/warm_python.py."""
+    """Tests that are coroutines need no mark, and those without a state of their own share one that is not the user's.
+    Start most processes of the project as forks of one that has imported torch; see tests/real/warm_python.py."""
     config.option.asyncio_mode = "auto"
-    if "RBP_COLD" in os.environ:
-        return
     if warm_python.SOCKET not in os.environ:  # this is the first process of the session
         folder = Path(tempfile.mkdtemp())
-        os.environ[warm_python.SOCKET] = str(folder / "socket")
+        os.environ |= {warm_python.SOCKET: str(folder / "socket"), "XDG_STATE_HOME": str(folder / "state")}
         config.add_cleanup(lambda: shutil.rmtree(folder))
-    warm_python.use(os.environ[warm_python.SOCKET])
+    if "RBP_COLD" not in os.environ:
+        warm_python.use(os.environ[warm_python.SOCKET])
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -90,10 +89,11 @@ def as_root() -> None:
 
 @pytest.fixture(autouse=True)
 def nothing_is_left_elsewhere() -> Iterator[None]:
-    """A test fails that leaves something at the root, or in the checkout or the home what rbp makes there."""
+    """A test fails that leaves something at the root, or in the checkout or the home what rbp makes there; with several
+    processes also those that run beside it."""
     before = _elsewhere()
     yield
-    assert not (new := _elsewhere() - before), f"a test wrote outside its folder: {sorted(new)}"
+    assert not (new := _elsewhere() - before), f"made outside the folder of a test, meanwhile: {sorted(new)}"
 
 
 def _elsewhere() -> set[str]:
