@@ -234,7 +234,7 @@ async def test_the_card_lists_differences_to_the_preset_or_to_the_pinned_run(sho
         await pilot.press("b")
         await show(pilot, run)
         await until(pilot, lambda: "method.timesteps 4 (not 6)" in said(dashboard, "#card Line"))
-        assert "differs from base, the baseline" in said(dashboard, "#card Line")
+        assert "differs from run-base, the baseline" in said(dashboard, "#card Line")
         await show(pilot, other)
         await pilot.press("b")
         await until(pilot, lambda: "differs from digits" in said(dashboard, "#card Line"))

@@ -17,6 +17,7 @@ from rbp_engine.codec import decode
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files import inside
 from rbp_engine.untrusted_files import JSON_LIMIT, parse_json, read_untrusted
+from rbp_engine.vocabulary import TRAINING_METHODS
 
 T = TypeVar("T")
 Other = TypeVar("Other")
@@ -24,8 +25,11 @@ Other = TypeVar("Other")
 # A run's id is a folder name: no separators, not hidden, no characters special to a shell.
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
 SHORT_LENGTH = 4
-#: An id that rbp has made, and what it ends in.
-_MADE = re.compile(r"(?:\d{8}-\d{6}-.+|imported-[0-9a-f]{8})-([0-9a-f]{4}(?:-\d+)?)")
+#: An id that rbp has made, for a run, a sweep's, an import's or a search's, and what it ends in.
+_MADE = re.compile(
+    rf"(?:\d{{8}}-\d{{6}}-.+?|(?:imported|.+?-(?:{'|'.join(TRAINING_METHODS)})(?:-\d+)?)-[0-9a-f]{{8}}|.+?-\d{{3,5}})"
+    r"-([0-9a-f]{4}(?:-\d+)?)"
+)
 CHECKPOINT = re.compile(r"step-(?:\d{8}|[1-9]\d{8,})")
 #: Folders in each other that are looked into: far more than any program makes.
 DEEPEST = 64

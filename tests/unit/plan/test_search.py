@@ -28,7 +28,7 @@ from rbp_engine.run import control
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.events import RunStart, Scores, Validation
-from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.files.layout import RunDirectory, short_id
 from rbp_engine.run.files.run_json import Resources, SweepRecord
 from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.launch import launch
@@ -86,7 +86,8 @@ def test_its_name_changes_with_all_that_makes_it_another_search_and_not_with_the
     ]
     assert len({search.name, *(other.name for other in others)}) == 5
     assert planned(name="mine").name == "mine"
-    assert len({search.run_of(trial).id for trial in range(1, 1001)}) == 1000
+    ids = {search.run_of(trial).id for trial in range(1, 1001)}
+    assert len(ids) == 1000 and all(run_id.endswith(f"-{short_id(run_id)}") for run_id in ids)
     path = tmp_path / "other.toml"
     path.write_text(
         'extends = "digits"\n[sweep]\nsearch = "tpe"\ntrials = 7\nseeds = [2]\n[sweep.random]\nT = [2, 3]\n'

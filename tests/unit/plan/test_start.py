@@ -19,6 +19,7 @@ from rbp_engine.run import control, start, trust
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.attempts import Ended, launched
+from rbp_engine.run.files.layout import short_id
 from rbp_engine.run.files.run_json import Dispatch, SweepRecord, read_run_json
 from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.launch import launch
@@ -148,7 +149,7 @@ def test_an_id_that_another_run_has_by_now_is_left_to_it(plan):
     (plan.request.options.runs / run_id_of(point, 2)).mkdir()  # another is no run at all
     (plan.request.options.runs / run_id_of(point, 3)).symlink_to("nowhere")
     run = create(plan, point)
-    assert run.id == run_id_of(point, 4) and run.id[-4:] == changed.id[-4:]
+    assert run.id == run_id_of(point, 4) and short_id(run.id) == short_id(changed.id) == changed.id[-4:]
     assert create(plan, point) == run
     assert found_by(run) == point.identity
     run.run_json.unlink()  # no list has it any more, nor has the sweep's

@@ -36,11 +36,15 @@ def test_the_id_made_for_a_preset_of_any_name_is_accepted(preset, method):
     ("run_id", "shown"),
     [
         ("20261124-140501-digits-rate_m-3f2a", "3f2a"),
-        ("20261124-140501-digits-rate_m-3f2a-400", "3f2a-400"),
+        ("20261124-140501-digits-rate_m-3f2a-1000", "3f2a-1000"),
+        ("20261124-140501-own-tracked-3f2a", "3f2a"),
+        ("digits-rate_m-0a1b2c3d-4e5f", "4e5f"),
+        ("digits-bptt-2-0a1b2c3d-4e5f-1000", "4e5f-1000"),
+        ("tune-007-3f2a", "3f2a"),
         ("imported-0a1b2c3d-4e5f", "4e5f"),
         *(
             (chosen, chosen)
-            for chosen in ("vgg-rate", "resnet-rate", "run-2024", "net-cafe-30", "own-30", "a-20261124")
+            for chosen in ("vgg-rate", "resnet-rate", "run-2024", "net-cafe-30", "own-30", "run-20261124-1405")
         ),
     ],
 )
