@@ -217,7 +217,7 @@ def queued_runs() -> list[QueuedRun]:
         waits = verdict.status == "queued"
         position += waits
         held = {str(one): taken[one.key] for one in around.pool(entry).devices if one.key in taken}
-        claims_all = 0 < entry.takes == len(entry.claimed)
+        starts = waits and (action.starts or 0 < entry.takes == len(entry.claimed))
         found.append(
             QueuedRun(
                 entry.run,
@@ -228,9 +228,9 @@ def queued_runs() -> list[QueuedRun]:
                 [job.entry.run.id for job in action.ahead] if waits else [],
                 held if waits else {},
                 waits and around.world.paused,
-                waits and (action.starts or claims_all),
+                starts,
                 entry.retried > 0,
-                (around.pool(entry).trouble or trouble) if waits else "",
+                trouble if starts else around.pool(entry).trouble if waits else "",
             )
         )
     return sorted(found, key=lambda queued: queued.position)

@@ -155,8 +155,8 @@ def test_a_dispatcher_that_can_open_no_file_for_a_while_says_so_and_goes_on(subm
     process = wait_for(dispatcher)
     _, most = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
     resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (3, most))
-    wait_for(lambda: "Too many open files" in queued_runs()[0].trouble)
     arrange.set_paused(False)
+    wait_for(lambda: "Too many open files" in queued_runs()[0].trouble)
     assert where_queued(queued_runs()[0]).startswith("the dispatcher tries again, it cannot go on: ")
     resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (most, most))
     assert settled(run) == ["failed"]
