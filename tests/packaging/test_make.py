@@ -1,6 +1,7 @@
 """What the targets of the Makefile that everybody types do."""
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -24,6 +25,11 @@ def test_tests_do_not_wait_for_the_checkers_which_have_a_target_of_their_own(tmp
     for target in ("test", "check"):
         assert not set(CHECKERS) & set(commands(target, tmp_path / "venv"))
     assert set(CHECKERS) < set(commands("lint", tmp_path / "venv"))
+
+
+def test_the_second_command_of_the_readme_is_what_ci_calls():
+    first, second = re.findall(r"^ {4}(make \w+)$", (CHECKOUT / "README.md").read_text(), re.MULTILINE)
+    assert first == "make demo" and f"as_user {second}\n" in (CHECKOUT / ".ci" / "run").read_text()
 
 
 def torch_asked_for(folder, *words, card=False, here=False, served=True, system="Linux"):
