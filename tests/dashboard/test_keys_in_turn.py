@@ -62,7 +62,7 @@ async def test_enter_before_the_runs_have_been_read_opens_the_newest(dashboard, 
     write_run(home / "runs", "one")
     async with dashboard.run_test() as pilot:
         type_at_once(dashboard, "enter", "t", "x", "enter")
-        await pilot.pause()
+        await pilot.pause(0.05)
         read.set()
         await until(pilot, lambda: isinstance(dashboard.screen, MonitorScreen))
         assert dashboard.session.opened == "one"
