@@ -180,11 +180,11 @@ def import_runs(
     found: list[Imported | RunError] = []
     for path in paths:
         try:
-            sources = _sources(path)
+            found += [
+                _import(files, runs, name, list(map(one_line, tags)), percent=percent) for files in _sources(path)
+            ]
         except RunError as error:
             found.append(RunError(f"cannot import {path}: {error}"))
-        else:
-            found += [_import(files, runs, name, list(map(one_line, tags)), percent=percent) for files in sources]
     if len(found) == 1 and isinstance(found[0], RunError):
         raise found[0]
     return found

@@ -139,7 +139,11 @@ def main() -> None:
         gone = error.errno == errno.ENOENT and error.filename is None  # as os.getcwd raises it
         if error.errno != errno.ENAMETOOLONG and not gone:
             raise  # else no file of such a name can be there, whatever the command wants of it
-        found = f"{error.strerror}: {error.filename}"
-        sys.exit(fail("the current folder is gone: go to another" if gone else found, UserError.exit_code))
+        sys.exit(
+            fail(
+                "the current folder is gone: go to another" if gone else f"{error.strerror}: {error.filename}",
+                UserError.exit_code,
+            )
+        )
     except KeyboardInterrupt:
         sys.exit(130)

@@ -156,7 +156,7 @@ def claim_attempt(run: RunDirectory, record: AttemptRecord) -> None:
     """
     if record.attempt > MOST_ATTEMPTS:
         raise RunError(
-            f"{run.id} has had {MOST_ATTEMPTS} attempts, the most of a run: train --like {run.id} begins anew"
+            f"{run.id} has had {MOST_ATTEMPTS} attempts, the most that a run can have: rbp train --like {run.id}"
         )
     path = run.attempt(record.attempt)
     with inside.folder(path.parent, run.path, make=True) as folder:

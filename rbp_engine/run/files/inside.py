@@ -134,8 +134,7 @@ class Folder:
             os.unlink(name, dir_fd=self.descriptor)
         except IsADirectoryError:
             if len(above) > _MOST_OPEN:  # the outermost will find it among its own
-                here, there = self.descriptor, above[0].descriptor
-                os.rename(name, secrets.token_hex(8), src_dir_fd=here, dst_dir_fd=there)
+                os.rename(name, secrets.token_hex(8), src_dir_fd=self.descriptor, dst_dir_fd=above[0].descriptor)
                 return
             with self.folder(name) as folder:
                 while names := folder.names():

@@ -48,6 +48,7 @@ def pack(run: RunDirectory, output: Path, weights: str = "all") -> Packed:
     file.
     """
     refuse_live(run)
+    _require_usable_code(run)
     if os.path.lexists(output):
         raise RunError(f"{output} is there already: name another file with -o, or remove it")
     newest = run.newest_checkpoint
@@ -77,6 +78,12 @@ def pack(run: RunDirectory, output: Path, weights: str = "all") -> Packed:
         where = error.filename if Path(error.filename or "").is_relative_to(run.path) else output
         raise RunError(f"cannot pack {run.id}: {where}: {error.strerror}") from error
     return Packed(len(names), sum(entry.file_size for entry in archive.infolist()))
+
+
+def _require_usable_code(run: RunDirectory) -> None:
+    """Raise RunError for code that nobody can agree to; for other code, its user is asked when it is executed."""
+    with contextlib.suppress(trust.Untrusted):
+        trust.require_code(run)
 
 
 def _put_in_place(temporary: Path, output: Path) -> None:
@@ -171,8 +178,7 @@ def _fill(hidden: RunDirectory, archive: zipfile.ZipFile, run_id: str) -> None:
         if problem := weights_problem(name, hidden.path / name):
             raise RunError(f"{name} {problem}")
     try:
-        with contextlib.suppress(trust.Untrusted):  # it is asked for when the code is executed
-            trust.require_code(hidden)
+        _require_usable_code(hidden)
         # The folder of a run may have been copied or renamed before it was packed, so that its file has an earlier id.
         if load_run_json(hidden).id != run_id:
             write_json(hidden.run_json, load_json(hidden.run_json) | {"id": run_id})

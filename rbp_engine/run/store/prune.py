@@ -54,8 +54,10 @@ def plan_pruning(record: RunRecord, *, keep_best: bool, keep_last: bool) -> Prun
     if record.verdict.status != "completed":
         return Pruning(run, why_more=f"it is {record.verdict.status}, and not completed")
     try:
-        found = [path.name for path, at in contents(run.path) if path.parent == run.checkpoints and S_ISDIR(at.st_mode)]
-        names = sorted(found, key=by_step)
+        names = sorted(
+            (path.name for path, at in contents(run.path) if path.parent == run.checkpoints and S_ISDIR(at.st_mode)),
+            key=by_step,
+        )
         steps = [name for name in names if CHECKPOINT.fullmatch(name) and _is_whole(run.checkpoints / name)]
         best = [name for name in (_BEST, _BEST_BEFORE) if name in names and _is_whole(run.checkpoints / name)][:1]
         kept, why_more = {*(best if keep_best else ()), *(steps[-1:] if keep_last else ())}, ""

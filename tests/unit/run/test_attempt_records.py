@@ -54,7 +54,9 @@ def test_a_run_has_an_end_to_its_attempts_and_the_newest_is_known_without_the_ot
     write_attempt(run, MOST_ATTEMPTS, stderr_from=7)
     assert newest_attempt(run) == newest_begun(run) == MOST_ATTEMPTS
     assert last_attempt(run).stderr_from == 7
-    with pytest.raises(RunError, match=r"run has had 2000 attempts, the most of a run: .* --like run begins anew"):
+    with pytest.raises(
+        RunError, match=r"run has had 2000 attempts, the most that a run can have: rbp train --like run"
+    ):
         claim_attempt(run, AttemptRecord(newest_attempt(run) + 1))
 
 

@@ -99,6 +99,10 @@ def test_what_cannot_be_packed_is_refused_with_the_reason_and_nothing_is_written
     with pytest.raises(RunError, match="more is a link, which no run makes"):
         pack(packed_run, tmp_path / "own.zip")
     link.unlink()
+    (packed_run.code / "more.py").write_bytes(bytes(2**20 + 1))
+    with pytest.raises(RunError, match=r"own: .*/more\.py is larger than"):
+        pack(packed_run, tmp_path / "own.zip")
+    (packed_run.code / "more.py").unlink()
     write_status(packed_run, "queued")
     with pytest.raises(RunError, match="own is queued: stop or kill it first"):
         pack(packed_run, tmp_path / "own.zip")
