@@ -33,11 +33,12 @@ def discard(reference: str) -> list[str]:
 def withdraw(run: RunDirectory, request: StopRequest = PLAIN) -> bool:
     """Take a run out of the queue and mark it `stopped`; False if it is not queued, or has just been started.
 
-    Raises RunError if this user may not write that, Untrusted for another user's run.
+    Raises RunError if this user may not write that, and Untrusted for another user's run, also for one that is not
+    queued: whoever goes on to stop or kill it has asked whose it is.
     """
+    trust.require_own(run)
     if judge(run).status != "queued":
         return False
-    trust.require_own(run)
     with locked():
         if judge(run).status != "queued":
             return False
