@@ -125,7 +125,7 @@ def test_what_is_said_of_an_end_names_the_epoch_and_the_numbers():
     assert said["lr-high-at-the-end"].what.startswith(
         "best at epoch 6 with 94 %, the last 3 at least 12.2 points lower"
     )
-    assert "after 4 of 20 epochs, with 95 % of" in said["stopped-early"].what
+    assert "after 4 of 20 epochs, and at step 90 its learning rate was 95 % of" in said["stopped-early"].what
     assert said["too-many-epochs"].what == "no more progress since epoch 12 of 60"
     assert "training accuracy is 100 %" in said["wrong-labels"].what
     assert "at epoch 10 to 1.47" in said["wrong-labels"].what

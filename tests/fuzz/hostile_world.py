@@ -217,7 +217,7 @@ def run_the_hook(world):
     """As the dispatcher does at the end of an attempt. It imports what lies where it runs, and what must not."""
     run, trouble = world.run("lost"), []
     job = SimpleNamespace(attempt=1, failed=False, started=True)
-    dispatcher = SimpleNamespace(_children=[], _log=lambda *words: trouble.append(words))
+    dispatcher = SimpleNamespace(_children=[], log=lambda *words: trouble.append(words))
     Dispatcher._run_hooks(dispatcher, SimpleNamespace(job=job), new_entry(run, Asked()))
     for process in dispatcher._children:
         process.wait()
