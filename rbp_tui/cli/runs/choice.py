@@ -22,31 +22,23 @@ T = TypeVar("T")
 Result = TypeVar("Result")
 
 
-def _one(offers: Callable[..., object]) -> Any:
-    """The argument of a command on one run, which a shell completes with `offers`."""
-    return typer.Argument(
-        metavar="RUN",
-        help="An id (rbp ls shows them), its beginning or last four characters, a name, 'last', or a query.",
-        show_default=False,
-        autocompletion=offers,
-    )
+def _argument(
+    offers: Callable[..., object], text: str = "Runs (rbp ls shows them), or a query, as status:failed 'age>7d'."
+) -> Any:
+    """The argument of a command on runs, which a shell completes with `offers`."""
+    return typer.Argument(metavar="RUN", help=text, show_default=False, autocompletion=offers)
 
 
-def _several(offers: Callable[..., object]) -> Any:
-    """The argument of a command on several runs."""
-    return typer.Argument(
-        metavar="RUN",
-        help="Runs (rbp ls shows them), or a query, as status:failed 'age>7d'.",
-        show_default=False,
-        autocompletion=offers,
-    )
-
-
-Run = Annotated[str, _one(completion.runs)]
-Runs = Annotated[list[str], _several(completion.runs)]
-SomeRuns = Annotated[list[str] | None, _several(completion.runs)]
-LiveRuns = Annotated[list[str], _several(completion.live_runs)]
-QueuedRuns = Annotated[list[str], _several(completion.queued_runs)]
+Run = Annotated[
+    str,
+    _argument(
+        completion.runs, "An id (rbp ls shows them), its beginning or last four characters, a name, 'last', or a query."
+    ),
+]
+Runs = Annotated[list[str], _argument(completion.runs)]
+SomeRuns = Annotated[list[str] | None, _argument(completion.runs)]
+LiveRuns = Annotated[list[str], _argument(completion.live_runs)]
+QueuedRuns = Annotated[list[str], _argument(completion.queued_runs)]
 Query = Annotated[
     list[str] | None,
     typer.Argument(
