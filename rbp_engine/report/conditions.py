@@ -1,18 +1,16 @@
 """The conditions of a run that its experiment does not fix, but readers may want to know."""
 
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rbp_engine.preset.experiment import of_role
 from rbp_engine.printable import one_line
 from rbp_engine.report.collect import RecordedRun
 from rbp_engine.run.files.attempts import last_attempt
 from rbp_engine.run.files.events import RunStart, from_json
+from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import GitState
 from rbp_engine.untrusted_files import open_untrusted
-
-if TYPE_CHECKING:
-    from rbp_engine.run.files.layout import RunDirectory
 
 PACKAGES = ("torch", "torchvision", "spikingjelly", "numpy")
 # The start of an attempt is among the first events; warnings about checkpoints may come before it.
@@ -38,7 +36,7 @@ def conditions(entry: RecordedRun) -> dict[str, str]:
     return {name: one_line(str(value)) for name, value in known.items() if value is not None}
 
 
-def run_start(run: "RunDirectory") -> RunStart | None:
+def run_start(run: RunDirectory) -> RunStart | None:
     """The start of the run's first attempt; None if it is not recorded. Reads only the first events."""
     try:
         with open_untrusted(run.events()) as file:

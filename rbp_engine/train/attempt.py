@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -16,6 +15,7 @@ from rbp_engine.data.loading.workers import cores_of_a_rank, too_many, unused
 from rbp_engine.guard.alert_rule import parse_alert
 from rbp_engine.guard.early_stop import EarlyStop
 from rbp_engine.preset import parse_checkpoint_every
+from rbp_engine.preset.schema import Preset
 from rbp_engine.printable import one_line, visible
 from rbp_engine.probes.layers import names_for_people, neuron_layers, weight_layers
 from rbp_engine.probes.step_probe import Probes
@@ -47,9 +47,6 @@ from rbp_engine.train.record.tensorboard import TensorBoardLog
 from rbp_engine.train.session import TrainingSession
 from rbp_engine.train.trainer import report_test, train
 
-if TYPE_CHECKING:
-    from rbp_engine.preset.schema import Preset
-
 # The environment variable that allows another number of processes than saved the checkpoint; the starter sets it.
 INEXACT = "RBP_INEXACT"
 # The environment variable that allows to start over if no checkpoint can be used; the starter sets it.
@@ -59,21 +56,21 @@ SEEN_WITHIN_S = 60.0
 
 
 def run_attempt(
-    run: RunDirectory, preset: "Preset", journal: Journal, stop: StopFlag, process: RankProcess
+    run: RunDirectory, preset: Preset, journal: Journal, stop: StopFlag, process: RankProcess
 ) -> tuple[Ending, Ranks]:
     """Run the attempt. Returns how training ended, and the ranks, which the caller has to leave."""
     with ExitStack() as cleanup:  # also after an exception
         return _run_attempt(run, preset, journal, stop, process, cleanup)
 
 
-def _steps_of_budget(preset: "Preset", steps_per_epoch: int) -> int | None:
+def _steps_of_budget(preset: Preset, steps_per_epoch: int) -> int | None:
     """The steps of the whole run, where its budget ends it before its epochs do."""
     budget = preset.guard.max_steps
     return budget if 0 < budget < preset.train.epochs * steps_per_epoch else None
 
 
 def _run_attempt(
-    run: RunDirectory, preset: "Preset", journal: Journal, stop: StopFlag, process: RankProcess, cleanup: ExitStack
+    run: RunDirectory, preset: Preset, journal: Journal, stop: StopFlag, process: RankProcess, cleanup: ExitStack
 ) -> tuple[Ending, Ranks]:
     device = choose_device(preset.run.device, process.local_rank if process.world_size > 1 else None)
     seed_everything(preset.run.seed)

@@ -1,12 +1,12 @@
 """Everything that a run trains with, built from its preset in one place: for its worker, and for what measures it."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import torch
 
 from rbp_engine.data.feed import Feed
 from rbp_engine.methods import Method
+from rbp_engine.preset.schema import Preset
 from rbp_engine.probes.step_probe import Probes
 from rbp_engine.probes.table import create_probes
 from rbp_engine.run.files.layout import RunDirectory
@@ -17,9 +17,6 @@ from rbp_engine.train.pretrained import load_pretrained
 from rbp_engine.train.ranks.distributed import Ranks
 from rbp_engine.train.step import OptimizerStep
 from rbp_engine.train.teacher import build_teacher
-
-if TYPE_CHECKING:
-    from rbp_engine.preset.schema import Preset
 
 
 class TrainingSession:
@@ -32,7 +29,7 @@ class TrainingSession:
     def __init__(
         self,
         run: RunDirectory,
-        preset: "Preset",
+        preset: Preset,
         feed: Feed,
         device: torch.device,
         ranks: Ranks | None = None,

@@ -3,20 +3,18 @@
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from rbp_engine.printable import one_line
+from rbp_engine.run.files.layout import RunDirectory
 from rbp_tui.cli.options import JUDGE, MORE, Json, RunsDir, Weights
 from rbp_tui.cli.output import fail, print_json, print_rich, say
 from rbp_tui.cli.progress import progress
 from rbp_tui.cli.runs.choice import Run, find
 from rbp_tui.cli.trust import Trust, once_trusted
 from rbp_tui.text import format as fmt
-
-if TYPE_CHECKING:
-    from rbp_engine.run.files.layout import RunDirectory
 
 
 class What(StrEnum):
@@ -125,7 +123,7 @@ def _refuse_contradictions(parts: Sequence[What], steps: Sequence[int], *, ema: 
         raise typer.BadParameter("classes are counted at one T", param_hint="--timesteps")
 
 
-def _print_answer(run: "RunDirectory", answer: dict[str, Any], *, shuffled: bool) -> None:
+def _print_answer(run: RunDirectory, answer: dict[str, Any], *, shuffled: bool) -> None:
     if "gradients" in answer:
         _print_gradients(answer["gradients"])
     if "energy" in answer:
@@ -159,7 +157,7 @@ def _print_parts(answer: dict[str, Any]) -> None:
         say("[yellow]not kept in the run: {}[/]", answer["kept"])
 
 
-def _print_energy(run: "RunDirectory", answer: dict[str, Any]) -> None:
+def _print_energy(run: RunDirectory, answer: dict[str, Any]) -> None:
     """Print what an image costs, and whether the run keeps it."""
     from rbp_engine.codec import convert
     from rbp_engine.run.files.energy import Energy

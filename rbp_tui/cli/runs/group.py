@@ -4,11 +4,12 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from rbp_engine.printable import visible
+from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.settings.machine import runs_directory
 from rbp_tui.cli import completion
 from rbp_tui.cli.command_group import CommandGroup, Typer
@@ -21,9 +22,6 @@ from rbp_tui.cli.runs.prune import prune
 from rbp_tui.cli.trust import Trust, once_trusted
 from rbp_tui.text import format as fmt
 from rbp_tui.text.styled import styled
-
-if TYPE_CHECKING:
-    from rbp_engine.run.files.layout import RunDirectory
 
 
 def archive(
@@ -39,7 +37,7 @@ def archive(
     """
     from rbp_engine.run.files.annotations import read_annotations, set_archived
 
-    def put(run: "RunDirectory") -> dict[str, object]:
+    def put(run: RunDirectory) -> dict[str, object]:
         same = read_annotations(run).archived is not undo
         if not same:
             set_archived(run, archived=not undo)
@@ -106,7 +104,7 @@ def tag(
     if not named:
         raise typer.BadParameter("name a run: rbp runs tag RUN +TAG")
 
-    def change(run: "RunDirectory") -> dict[str, object]:
+    def change(run: RunDirectory) -> dict[str, object]:
         if added or removed:
             change_tags(run, added, removed)
         tags = list(record(run).tags)
@@ -117,7 +115,7 @@ def tag(
     for_each(_tagged(words, named, runs_dir), change, as_json=as_json)
 
 
-def _tagged(words: list[str], plain_words: Sequence[str], runs_dir: Path | None) -> "list[RunDirectory]":
+def _tagged(words: list[str], plain_words: Sequence[str], runs_dir: Path | None) -> list[RunDirectory]:
     """The runs that the words without a sign mean. Of words behind a run that mean none, tags were expected."""
     from rbp_engine.run.errors import NoSuchRun, RunError
 
@@ -182,7 +180,7 @@ def rm(
     if now and (ended := [directory.id for directory in directories if not judge(directory).live]):
         _ask(ended, yes=yes)
 
-    def remove(directory: "RunDirectory") -> None:
+    def remove(directory: RunDirectory) -> None:
         if now:
             trash.remove_run(directory)
             say("removed {}", directory.id)

@@ -1,21 +1,17 @@
 """`rbp queue`: runs that wait for a device of this host, their order, and the devices."""
 
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from rbp_engine.run.files.layout import is_called, short_id
+from rbp_engine.run.files.layout import RunDirectory, is_called, short_id
 from rbp_engine.settings.machine import runs_directory
 from rbp_tui.cli.command_group import CommandGroup, Typer
 from rbp_tui.cli.options import TRAIN, Json, RunsDir
 from rbp_tui.cli.output import print_json, print_rich, say
 from rbp_tui.cli.runs.choice import QueuedRuns, select
 from rbp_tui.text.run_text import PAUSED, named
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from rbp_engine.run.files.layout import RunDirectory
 
 
 def register(app: typer.Typer) -> None:
@@ -101,7 +97,7 @@ def go() -> None:
     ensure_dispatcher()
 
 
-def waiting(words: list[str], runs_dir: "Path | None") -> "list[RunDirectory]":
+def waiting(words: list[str], runs_dir: Path | None) -> list[RunDirectory]:
     """The runs of a runs directory that references and queries name; what waits in the queue comes before the others.
 
     Another runs directory may have runs of the same ids: those of a sweep's points come from the experiment.

@@ -1,17 +1,15 @@
 """`rbp show` and `rbp compare`: what is known of runs, and how they differ."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from rbp_engine.run.files.layout import RunDirectory
 from rbp_tui.cli import completion
 from rbp_tui.cli.options import JUDGE, LOOK, Json, RunsDir
 from rbp_tui.cli.output import console, print_json, print_rich, say
 from rbp_tui.cli.runs.choice import Runs, find, for_each, select
 from rbp_tui.text.styled import styled
-
-if TYPE_CHECKING:
-    from rbp_engine.run.files.layout import RunDirectory
 
 
 def register(app: typer.Typer) -> None:
@@ -52,7 +50,7 @@ def show(
 
     chosen = select(runs, runs_dir)
 
-    def view(run: "RunDirectory") -> dict[str, Any]:
+    def view(run: RunDirectory) -> dict[str, Any]:
         if run != chosen[0] and not as_json:
             print_rich("")
         if layers:

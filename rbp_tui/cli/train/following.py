@@ -4,7 +4,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING
 
 import psutil
 
@@ -15,6 +14,7 @@ from rbp_engine.run.files.event_reader import EventReader
 from rbp_engine.run.files.layout import RunDirectory, short_id
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.launch import multinode
+from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.start import StartResult
 from rbp_engine.run.status.status import Verdict, judge
 from rbp_engine.run.store.store import list_runs, record
@@ -26,9 +26,6 @@ from rbp_tui.cli.train.results import print_results
 from rbp_tui.cli.train.views import JsonLines, View
 from rbp_tui.text.run_text import there_already
 
-if TYPE_CHECKING:
-    from rbp_engine.run.request import LaunchRequest
-
 EXIT_CODES = {"completed": 0, "stopped": 4, "preempted": PREEMPTED_CODE}
 DATA_CODE = 3  # as where they are found missing before a run is created
 POLL_S = 0.2
@@ -36,7 +33,7 @@ POLL_S = 0.2
 REMOVAL_S = 2.0
 
 
-def follow_started(started: StartResult, *, detach: bool, as_json: bool, request: "LaunchRequest | None" = None) -> int:
+def follow_started(started: StartResult, *, detach: bool, as_json: bool, request: LaunchRequest | None = None) -> int:
     """Follow runs that have been started or queued to the end of them all, unless `detach`; the worst exit code.
 
     After the `request` stands what to type next, where that is known.

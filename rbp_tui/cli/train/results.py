@@ -2,19 +2,16 @@
 
 import shlex
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from rbp_engine.run.files.layout import RunDirectory, short_id
 from rbp_engine.run.files.summary import Summary, read_summary
+from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.status.status import Verdict
 from rbp_tui.cli.output import say, say_next
 from rbp_tui.cli.train.next_steps import next_steps, runs_dir_option
 from rbp_tui.text import format as fmt
 from rbp_tui.text.alarm_text import judged
 from rbp_tui.text.run_text import scores, status_text, title
-
-if TYPE_CHECKING:
-    from rbp_engine.run.request import LaunchRequest
 
 #: Training for less than this tries something out. Rules that say what a shorter or longer run may do are not for that.
 TRIED_OUT_S = 300.0
@@ -24,7 +21,7 @@ ABOUT_LENGTH = frozenset({"unfinished", "improving", "no_progress", "timesteps"}
 def print_results(
     runs: Sequence[RunDirectory],
     verdicts: Sequence[Verdict],
-    request: "LaunchRequest | None" = None,
+    request: LaunchRequest | None = None,
     begun: float | None = None,
 ) -> None:
     """How each has ended, the mean of several seeds of one experiment, and what to type next.
@@ -71,7 +68,7 @@ def print_results(
 
 
 def print_result(
-    run: RunDirectory, verdict: Verdict, request: "LaunchRequest | None" = None, begun: float | None = None
+    run: RunDirectory, verdict: Verdict, request: LaunchRequest | None = None, begun: float | None = None
 ) -> None:
     """How it has ended, and what to type next; `begun` as for `print_results`."""
     summary = read_summary(run)
