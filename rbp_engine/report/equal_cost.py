@@ -13,7 +13,7 @@ A seed counts if the baseline and another experiment have it.
 """
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,11 +21,10 @@ import numpy as np
 from rbp_engine.report.collect import Experiment, RecordedRun
 from rbp_engine.report.compare import Comparison, Group
 from rbp_engine.report.spread import Spread, paired, spread_of_known
-from rbp_engine.run.files.events import Body, RunStart, Validation
+from rbp_engine.run.files.events import RunStart, Validation
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status.curves import Curve, Floats
-from rbp_engine.run.status.history import History
-from rbp_engine.run.status.history_reader import HistoryReader
+from rbp_engine.run.status.history_reader import read_history
 
 #: Peaks of the same training differ by less than this factor, where they contain what else the process uses.
 SAME_MEMORY = 1.01
@@ -70,16 +69,10 @@ def by_time(top1: Curve, seconds: float) -> float | None:
 
 def read_top1(run: RunDirectory) -> Curve | None:
     """The validation top-1 of a run, from its events; None if it has none, or they cannot be read."""
-    history = _read(run, (RunStart, Validation))
+    history = read_history(run, kinds=(RunStart, Validation))
     if len(history.attempts) > 1:  # how long it paused between them, only all events tell
-        history = _read(run, ())
+        history = read_history(run)
     return history.curves.get("validation/top1")
-
-
-def _read(run: RunDirectory, kinds: Collection[type[Body]]) -> History:
-    reader = HistoryReader(run, first_rank=True, kinds=kinds)
-    reader.poll()
-    return reader.history()
 
 
 def equal_cost(comparison: Comparison, curve_of: CurveOf) -> EqualCost:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from rbp_engine.codec import convert
 from rbp_engine.printable import one_line
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_tui.cli.options import JUDGE, MORE, Json, RunsDir, Weights
@@ -144,7 +145,6 @@ def _print_accuracies(results: list[dict[str, Any]], *, shuffled: bool) -> None:
 
 def _print_parts(answer: dict[str, Any]) -> None:
     """Print what is saved in the run, as its readers see it."""
-    from rbp_engine.codec import convert
     from rbp_engine.run.files.evaluation_json import Evaluation
     from rbp_tui.text.evaluation_text import evaluation_columns
 
@@ -159,7 +159,6 @@ def _print_parts(answer: dict[str, Any]) -> None:
 
 def _print_energy(run: RunDirectory, answer: dict[str, Any]) -> None:
     """Print what an image costs, and whether the run keeps it."""
-    from rbp_engine.codec import convert
     from rbp_engine.run.files.energy import Energy
     from rbp_tui.charts.energy_rows import energy_report
     from rbp_tui.text import energy_text

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from rbp_engine.printable import visible
-from rbp_engine.run.files.layout import RunDirectory
+from rbp_engine.run.errors import NoSuchRun, RunError
+from rbp_engine.run.files.layout import RunDirectory, write_atomic
 from rbp_engine.settings.machine import runs_directory
 from rbp_tui.cli import completion
 from rbp_tui.cli.command_group import CommandGroup, Typer
@@ -117,7 +118,6 @@ def tag(
 
 def _tagged(words: list[str], plain_words: Sequence[str], runs_dir: Path | None) -> list[RunDirectory]:
     """The runs that the words without a sign mean. Of words behind a run that mean none, tags were expected."""
-    from rbp_engine.run.errors import NoSuchRun, RunError
 
     chosen: dict[RunDirectory, None] = {}
     for word in plain_words:
@@ -237,8 +237,6 @@ def export_csv(
 ) -> None:
     """Training metrics and validations of a run as one CSV table, a line for each measurement."""
     from rbp_engine.report.events_csv import events_csv
-    from rbp_engine.run.errors import cannot
-    from rbp_engine.run.files.layout import write_atomic
 
     text = events_csv(find(run, runs_dir), named_settings(columns))
     if output is None:

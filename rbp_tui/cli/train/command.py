@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,6 +10,7 @@ import typer
 
 from rbp_engine.errors import UserError
 from rbp_engine.printable import visible
+from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.launch.environment import module_command
 from rbp_tui.cli import completion
 from rbp_tui.cli.options import (
@@ -104,7 +106,6 @@ def train(
     from rbp_engine.preset.sweep.section import refuse_twice
     from rbp_engine.run import start
     from rbp_engine.run.errors import NothingToStart
-    from rbp_engine.run.files.layout import RunDirectory
     from rbp_engine.run.launch.slurm import RENDEZVOUS
     from rbp_engine.run.request import parse_seeds
     from rbp_engine.run.status.status import judge
