@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rbp_engine.data.catalog import CATALOG, catalogued, is_catalogued, known_here
+from rbp_engine.data.catalog import CATALOG, DataSet, Presence, catalogued, is_catalogued, known_here
 from rbp_engine.run.launch.environment import module_command
 from rbp_engine.settings.machine import add_data_root, made_cache_directory
 from rbp_engine.settings.spelling import did_you_mean
@@ -25,8 +25,6 @@ from rbp_tui.text.styled import paragraph, styled
 
 if TYPE_CHECKING:
     from rich.text import Text
-
-    from rbp_engine.data.catalog import DataSet, Presence
 
 Name = Annotated[
     str,
@@ -170,7 +168,7 @@ def check(
     raise typer.Exit(3 if missing else 1 if any(problems.values()) else 0)
 
 
-def _as_json(data_set: "DataSet", here: "Presence") -> dict[str, Any]:
+def _as_json(data_set: DataSet, here: Presence) -> dict[str, Any]:
     shown = ["name", "title", "origin", "layout"]
     if data_set.classes:
         shown += ["classes", "channels", "image_size", "train_size", "test_size"]
@@ -179,7 +177,7 @@ def _as_json(data_set: "DataSet", here: "Presence") -> dict[str, Any]:
     }
 
 
-def _describe(data_set: "DataSet", here: "Presence") -> "Text":
+def _describe(data_set: DataSet, here: Presence) -> "Text":
     """Two lines: what it is; where it is, or how to get it."""
     height, width = data_set.image_size
     train, test = fmt.thousands(data_set.train_size), fmt.thousands(data_set.test_size)

@@ -8,12 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from rbp_engine.run.launch.environment import module_command, worker_defaults
-from rbp_engine.settings.machine import runs_directory
 from rbp_tui.cli.command_group import CommandGroup, Typer
 from rbp_tui.cli.options import KEEP, Json, RunsDir, Weights
 from rbp_tui.cli.output import print_json, say
 from rbp_tui.cli.progress import end_on_sigterm
-from rbp_tui.cli.runs.choice import Run
+from rbp_tui.cli.runs.choice import Run, find
 from rbp_tui.cli.trust import Trust, once_trusted
 from rbp_tui.text import format as fmt
 
@@ -56,10 +55,9 @@ def nir(
         raise typer.BadParameter(f"expected seconds above 0, got {dt}", param_hint="--dt")
     from rbp_engine import child
     from rbp_engine.run.files.summary import refuse_other_program
-    from rbp_engine.run.store.store import find_run
     from rbp_engine.run.trust import require_code
 
-    directory = find_run(runs_directory(runs_dir), run)
+    directory = find(run, runs_dir)
     refuse_other_program(directory, "so that rbp does not have its network")
     once_trusted(lambda: require_code(directory), trust=trust)
     target = file or Path(f"{directory.id}.nir")

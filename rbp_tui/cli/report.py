@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from rbp_engine.report.cells import Cell
-    from rbp_engine.report.collect import ExcludedRun
+    from rbp_engine.report.collect import ExcludedRun, ReportedRun
 
 IncludeUnfinished = Annotated[
     bool, typer.Option("--include-unfinished", help="Count runs that have not completed, too.")
@@ -64,20 +64,15 @@ def report(
     """
     from rbp_engine.report import tables
     from rbp_engine.report.cells import make_cells
-    from rbp_engine.report.collect import collect
-    from rbp_engine.run.store.store import run_directories
 
     if as_json and form != "table":
         raise typer.BadParameter(f"--json and --format {form} contradict each other")
-    directory = runs_directory(runs_dir)
-    chosen = select(runs, runs_dir, archived=True) if runs else run_directories(directory)
-    entries, excluded = collect(chosen, include_unfinished=include_unfinished)
+    entries, excluded, which = _collected(runs, runs_dir, include_unfinished=include_unfinished)
     cells = make_cells(entries)
     if as_json:
-        print_json(tables.document(cells, excluded, directory))
+        print_json(tables.document(cells, excluded, runs_directory(runs_dir)))
         return
     if not cells:
-        which = "of these" if runs else f"in {directory}"
         say("no {}runs {} have an accuracy to report yet", "" if include_unfinished else "completed ", which)
     _print_cells(form, cells)
     _report_excluded(excluded)
@@ -108,23 +103,19 @@ def figure(
 
     Completed runs are drawn: those given, or all.
     """
-    from rbp_engine.report.collect import ExcludedRun, collect
+    from rbp_engine.report.collect import ExcludedRun
     from rbp_engine.report.figure import FigureView, check_path, draw
     from rbp_engine.run.errors import RunError
-    from rbp_engine.run.store.store import run_directories
 
     check_path(output)
     view = FigureView(log_y, *_ends("--x", x), *_ends("--y", y))
-    directory = runs_directory(runs_dir)
-    chosen = select(runs, runs_dir, archived=True) if runs else run_directories(directory)
-    entries, excluded = collect(chosen, include_unfinished=include_unfinished)
+    entries, excluded, which = _collected(runs, runs_dir, include_unfinished=include_unfinished)
     if kind != "curves":  # the others are by T
         excluded += [ExcludedRun(one.run.id, "it says no T") for one in entries if not one.summary.timesteps]
         entries = [one for one in entries if one.summary.timesteps]
     if not as_json:
         _report_excluded(excluded)
     if not entries:
-        which = "of these" if runs else f"in {directory}"
         raise RunError(
             f"no runs {which} to draw"
             if include_unfinished
@@ -136,6 +127,18 @@ def figure(
         print_json({"figure": str(output), "runs": ids, "left_out": [vars(run) for run in excluded]})
     else:
         say("drew {} into {}", fmt.counted(len(entries), "run"), output)
+
+
+def _collected(
+    runs: list[str] | None, runs_dir: Path | None, *, include_unfinished: bool
+) -> "tuple[list[ReportedRun], list[ExcludedRun], str]":
+    """The runs that count of those that are named, or of all; those that do not; and which were meant, in words."""
+    from rbp_engine.report.collect import collect
+    from rbp_engine.run.store.store import run_directories
+
+    directory = runs_directory(runs_dir)
+    chosen = select(runs, runs_dir, archived=True) if runs else run_directories(directory)
+    return *collect(chosen, include_unfinished=include_unfinished), "of these" if runs else f"in {directory}"
 
 
 def _ends(option: str, text: str) -> tuple[float | None, float | None]:

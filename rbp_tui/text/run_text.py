@@ -5,13 +5,12 @@ from typing import TYPE_CHECKING
 
 from rbp_engine.printable import LONGEST_NAME, LONGEST_TEXT, one_line
 from rbp_engine.run.cause import Cause
-from rbp_engine.run.files.layout import short_id
+from rbp_engine.run.files.layout import RunDirectory, short_id
 from rbp_tui.text import format as fmt
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from rbp_engine.run.files.layout import RunDirectory
     from rbp_engine.run.files.summary import Summary
     from rbp_engine.run.queue.observe import DeviceUse, QueuedRun
     from rbp_engine.run.store.store import RunRecord
@@ -147,7 +146,7 @@ def share_done(summary: "Summary") -> float | None:
     return None if summary.program else 0.0
 
 
-def named(runs: "Sequence[RunDirectory]") -> str:
+def named(runs: Sequence[RunDirectory]) -> str:
     """One run by its id, several by their count."""
     return runs[0].id if len(runs) == 1 else fmt.counted(len(runs), "run")
 

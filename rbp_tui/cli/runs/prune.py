@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from rbp_engine.run.files.layout import short_id
+from rbp_engine.run.files.layout import RunDirectory, short_id
 from rbp_tui.cli.options import Json, RunsDir
 from rbp_tui.cli.output import cell, print_json, print_rich, say
 from rbp_tui.cli.runs.choice import Runs, Yes, on_each, select
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from rbp_engine.run.files.layout import RunDirectory
     from rbp_engine.run.store.prune import Pruning
     from rbp_engine.run.store.store import RunRecord
 
@@ -44,7 +43,7 @@ def prune(
 
     best, last = keep in ("best", "both"), keep in ("last", "both")
 
-    def plan_one(run: "RunDirectory") -> "tuple[Pruning, RunRecord]":
+    def plan_one(run: RunDirectory) -> "tuple[Pruning, RunRecord]":
         return plan_pruning(found := record(run), keep_best=best, keep_last=last), found
 
     planned, code = on_each(select(runs, runs_dir), plan_one)

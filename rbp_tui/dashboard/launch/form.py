@@ -4,7 +4,7 @@ import asyncio
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from rich.console import Group
 from rich.text import Text
@@ -29,9 +29,6 @@ from rbp_tui.dashboard.screen_base import TYPING_PAUSE_S
 from rbp_tui.dashboard.session import Session
 from rbp_tui.text.presence_text import presence_text
 from rbp_tui.text.setting_words import complete, completions, help_on_word, last_word
-
-if TYPE_CHECKING:
-    from rbp_engine.preset.schema import Preset
 
 DEVICES = ("auto", "cpu", "cuda")
 SHOWN_COMPLETIONS = 12
@@ -156,11 +153,10 @@ class LaunchForm(Dialog[Launched]):
         self.session = session
         self.start = start
         self.launching = False
-        self._preset: Preset | None = None
+        self._usual: LoadedPreset | None = None
 
     def compose(self) -> ComposeResult:
-        usual, verb = self._usual(), "Run again, changed:" if self.start.again else "Launch"
-        self._preset = usual.preset if usual else None
+        self._usual, verb = self._load_usual(), "Run again, changed:" if self.start.again else "Launch"
         with Vertical(classes="dialog"):
             with VerticalScroll(id="form", can_focus=False):
                 yield Static(Text(f"{verb} {one_line(self.start.name)}\n", style="bold"))
@@ -170,11 +166,11 @@ class LaunchForm(Dialog[Launched]):
                         self.start.overrides and f"{self.start.overrides} ",  # ready for another word
                         "overrides",
                         "T=6 lr=0.05; a sweep: T=2,4,6",
-                        lambda words: complete(words, self._preset),
+                        lambda words: complete(words, self._usual.preset if self._usual else None),
                     )
                 yield Static(id="verdict")
                 yield Static(id="offered")
-                for field in fields_of_form(usual):
+                for field in fields_of_form(self._usual):
                     with Horizontal(classes="row"):
                         yield Label(field.label, classes="name", markup=False)
                         yield Input(
@@ -191,7 +187,7 @@ class LaunchForm(Dialog[Launched]):
                 classes="keys",
             )
 
-    def _usual(self) -> LoadedPreset | None:
+    def _load_usual(self) -> LoadedPreset | None:
         """The preset or run without overrides; None if it has become unreadable, which the verdict then reports."""
         if self.start.again:
             return self.start.again.loaded
@@ -229,7 +225,7 @@ class LaunchForm(Dialog[Launched]):
     def _offer(self) -> None:
         """Show completions and the meaning of the word being typed."""
         word = last_word(self.query_one("#overrides", Input).value)
-        found = completions(word, self._preset) if word else []
+        found = completions(word, self._usual.preset if self._usual else None) if word else []
         lines = [Text("  ".join(found[:SHOWN_COMPLETIONS]), no_wrap=True, overflow="ellipsis")] if found else []
         lines.append(Text(help_on_word(word)))
         self.query_one("#offered", Static).update(Group(*lines))

@@ -2,7 +2,6 @@
 
 import socket
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from rich.columns import Columns
 from rich.console import Group
@@ -25,9 +24,6 @@ from rbp_tui.text.cost_text import span
 from rbp_tui.text.presence_text import presence_text
 from rbp_tui.text.setting_words import main_settings
 
-if TYPE_CHECKING:
-    from rbp_engine.preset.schema import Preset
-
 #: The others are in the TOML beside it.
 SETTINGS_SHOWN = 10
 
@@ -40,7 +36,7 @@ def summary_of(loaded: LoadedPreset, records: Sequence[RunRecord]) -> Group:
         halves[number % 2].add_row(*map(Text, row))  # a string would be markup
     facts = _grid()
     if loaded.preset.paper is not None:
-        facts.add_row("paper", _paper(loaded.preset))
+        facts.add_row("paper", _paper(loaded))
     facts.add_row("yours", _ours(loaded, records))
     facts.add_row(
         "takes", estimate_line(loaded, records) or Text(f"rbp cost {one_line(loaded.name)} predicts it", "dim")
@@ -98,8 +94,8 @@ def _grid() -> Table:
     return grid
 
 
-def _paper(preset: "Preset") -> Text:
-    figure = published(preset)
+def _paper(loaded: LoadedPreset) -> Text:
+    figure = published(loaded.preset)
     if isinstance(figure, float):
         return Text(f"{_figure(figure)} %")
     return Text("not known" if figure else "–", style="dim")
