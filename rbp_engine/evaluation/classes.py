@@ -15,7 +15,7 @@ from rbp_engine.data.preprocess import Pixels, Preprocess
 from rbp_engine.evaluation.trained import PlainPass
 from rbp_engine.printable import LONGEST_NAME, one_line
 from rbp_engine.report.mistakes_figure import DRAWN, draw_mistakes
-from rbp_engine.run.errors import RunError
+from rbp_engine.run.errors import cannot
 from rbp_engine.run.files.evaluation_json import ByClass, ClassCounts, Confusion, EvaluatedWeights, Mistake
 from rbp_engine.run.files.layout import write_atomic
 
@@ -119,7 +119,5 @@ def write_predictions(path: Path, found: PlainPass) -> None:
     """
     packed = io.BytesIO()
     np.savez_compressed(packed, labels=found.labels, predictions=found.predicted, logits=found.logits)
-    try:
+    with cannot(f"write {path}"):
         write_atomic(path, packed.getvalue())
-    except OSError as error:
-        raise RunError(f"cannot write {path}: {error.strerror}") from error

@@ -1,12 +1,12 @@
 """The table of probes: which of them a preset asks for."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from torch import nn
 
 from rbp_engine.data.loading.source import EvaluationBatches
 from rbp_engine.methods import Method
+from rbp_engine.preset.schema import Preset
 from rbp_engine.probes.firing_rates import SpikeWatch
 from rbp_engine.probes.gradient_fidelity import FidelityProbe, probe_batch
 from rbp_engine.probes.health import HealthProbe
@@ -14,12 +14,9 @@ from rbp_engine.probes.layers import neuron_layers, weight_layers
 from rbp_engine.probes.own_metrics import OwnMetrics
 from rbp_engine.probes.step_probe import Probes, StepProbe
 
-if TYPE_CHECKING:
-    from rbp_engine.preset.schema import Preset
-
 
 def create_probes(
-    preset: "Preset",
+    preset: Preset,
     model: nn.Module,
     method: Method,
     validation: EvaluationBatches,

@@ -12,7 +12,7 @@ import numpy as np
 
 from rbp_engine.report.collect import ReportedRun
 from rbp_engine.report.panels import COLOURS, FIGURES, Panel, PanelLine
-from rbp_engine.run.errors import RunError
+from rbp_engine.run.errors import RunError, cannot
 from rbp_engine.vocabulary import TRAINING_METHODS
 
 if TYPE_CHECKING:
@@ -117,10 +117,8 @@ def write_figure(make: Callable[[], "Figure"], path: Path, **style_of_its_own: A
     stamp = {".pdf": "CreationDate", ".svg": "Date"}.get(suffix)
     with style.context(["default", STYLE, style_of_its_own]):
         make().savefig(out, format=suffix[1:], metadata={stamp: None} if stamp else None)
-    try:
+    with cannot(f"write {path}"):
         path.write_bytes(out.getvalue())
-    except OSError as error:
-        raise RunError(f"cannot write {path}: {error.strerror}") from error
 
 
 def check_path(path: Path, suffixes: Sequence[str] = SUFFIXES) -> None:

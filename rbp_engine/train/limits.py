@@ -2,10 +2,10 @@
 
 import contextlib
 import time
-from typing import TYPE_CHECKING
 
 from rbp_engine.guard.early_stop import EarlyStop
 from rbp_engine.guard.time_span import parse_time_span
+from rbp_engine.preset.schema import GuardSection
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.event_reader import EventReader
 from rbp_engine.run.files.events import Heartbeat, RunEnd, RunStart
@@ -14,9 +14,6 @@ from rbp_engine.run.status.status import LOST_AFTER_S
 from rbp_engine.train.checkpoints.checkpoint import Progress
 from rbp_engine.train.ranks.failures import Ending
 from rbp_engine.train.ranks.signals import ENDS, OUT_OF_BUDGET, StopFlag
-
-if TYPE_CHECKING:
-    from rbp_engine.preset.schema import GuardSection
 
 
 class Limits:
@@ -47,7 +44,7 @@ class Limits:
         return self.early_stop.is_due(at.epoch)
 
 
-def read_limits(run: RunDirectory, guard: "GuardSection", early_stop: EarlyStop, *, first: bool) -> Limits:
+def read_limits(run: RunDirectory, guard: GuardSection, early_stop: EarlyStop, *, first: bool) -> Limits:
     """The limits of an attempt that begins; `first` is whether this process is the first, which has the clock."""
     seconds = parse_time_span(guard.max_time) if guard.max_time and first else 0.0
     spent = worked_s(run) if seconds else 0.0
@@ -68,7 +65,7 @@ def worked_s(run: RunDirectory) -> float:
     return worked
 
 
-def ending(status: str, at_epoch: int, epochs: int, guard: "GuardSection", limits: Limits, stop: StopFlag) -> Ending:
+def ending(status: str, at_epoch: int, epochs: int, guard: GuardSection, limits: Limits, stop: StopFlag) -> Ending:
     """How training has ended that returned this `status`."""
     if status == OUT_OF_BUDGET:
         budgets = {"guard.max_time": guard.max_time, "guard.max_steps": guard.max_steps}

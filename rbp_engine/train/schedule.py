@@ -3,10 +3,8 @@
 import math
 from bisect import bisect_right
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from rbp_engine.preset.sections.training import OptimSection
+from rbp_engine.preset.sections.training import OptimSection
 
 
 @dataclass(frozen=True)
@@ -23,7 +21,7 @@ class Schedule:
     by step `warmup_steps`, it rises linearly from above 0.
     """
 
-    optim: "OptimSection"
+    optim: OptimSection
     epochs: int
     steps_per_epoch: int = 0
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from rbp_engine.printable import visible
-from rbp_engine.run.errors import NoSuchRun, RunError
+from rbp_engine.run.errors import NoSuchRun, RunError, cannot
 from rbp_engine.run.files.layout import RunDirectory, write_atomic
 from rbp_engine.settings.machine import runs_directory
 from rbp_tui.cli import completion
