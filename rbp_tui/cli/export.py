@@ -12,8 +12,8 @@ from rbp_tui.cli.command_group import CommandGroup, Typer
 from rbp_tui.cli.options import KEEP, Json, RunsDir, Weights
 from rbp_tui.cli.output import print_json, say
 from rbp_tui.cli.progress import end_on_sigterm
-from rbp_tui.cli.runs.choice import Run, find
-from rbp_tui.cli.trust import Trust, once_trusted
+from rbp_tui.cli.runs.choice import Run, find_network
+from rbp_tui.cli.trust import Trust
 from rbp_tui.text import format as fmt
 
 
@@ -54,12 +54,8 @@ def nir(
     if not 0.0 < dt < float("inf"):
         raise typer.BadParameter(f"expected seconds above 0, got {dt}", param_hint="--dt")
     from rbp_engine import child
-    from rbp_engine.run.files.summary import refuse_other_program
-    from rbp_engine.run.trust import require_code
 
-    directory = find(run, runs_dir)
-    refuse_other_program(directory, "so that rbp does not have its network")
-    once_trusted(lambda: require_code(directory), trust=trust)
+    directory = find_network(run, runs_dir, trust=trust)
     target = file or Path(f"{directory.id}.nir")
     settings = {"weights": weights, "dt": dt, "soft_reset_as_metadata": soft_reset_as_metadata, "force": force}
     words = [str(directory.path.resolve()), str(target.absolute()), json.dumps(settings)]

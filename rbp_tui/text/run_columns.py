@@ -86,9 +86,8 @@ def setting_column(name: str) -> Column:
 
     def text_of(record: RunRecord) -> str:
         value = field.get(record)
-        if key is not None and is_ignored(key, record.summary.method):
-            return UNKNOWN  # a preset has one whatever its method
-        if value is None or value == "" or value == ():
+        ignored = key is not None and is_ignored(key, record.summary.method)  # a preset has one whatever its method
+        if ignored or value is None or value == "" or value == ():
             return UNKNOWN
         return " ".join(map(str, value)) if isinstance(value, tuple) else as_text(value)
 

@@ -13,8 +13,8 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_tui.cli.options import JUDGE, MORE, Json, RunsDir, Weights
 from rbp_tui.cli.output import fail, print_json, print_rich, say
 from rbp_tui.cli.progress import progress
-from rbp_tui.cli.runs.choice import Run, find
-from rbp_tui.cli.trust import Trust, once_trusted
+from rbp_tui.cli.runs.choice import Run, find_network
+from rbp_tui.cli.trust import Trust
 from rbp_tui.text import format as fmt
 
 
@@ -84,12 +84,8 @@ def evaluate(
     steps = _numbers(timesteps) if timesteps else []
     _refuse_contradictions(parts, steps, ema=ema, shuffle_time=shuffle_time)
     from rbp_engine.evaluation.request import EvaluationRequest, evaluate_run
-    from rbp_engine.run.files.summary import refuse_other_program
-    from rbp_engine.run.trust import require_code
 
-    directory = find(run, runs_dir)
-    refuse_other_program(directory, "so that rbp does not have its network")
-    trusted = once_trusted(lambda: require_code(directory), trust=trust)
+    directory = find_network(run, runs_dir, trust=trust)
     request = EvaluationRequest(
         [part.value for part in parts] or ["accuracy"],
         weights,
@@ -101,7 +97,7 @@ def evaluate(
         predictions=str(predictions or ""),
     )
     with progress(f"evaluating the {'averaged ' * ema}{weights} weights of {directory.id}") as report:
-        answer = evaluate_run(trusted, request, on_progress=report)
+        answer = evaluate_run(directory, request, on_progress=report)
     if as_json:
         print_json(answer if len(answer) > 1 else next(iter(answer.values())))
     else:

@@ -17,6 +17,7 @@ from rbp_tui.cli.trust import once_trusted
 if TYPE_CHECKING:
     from rbp_engine.run.files.layout import RunDirectory
     from rbp_engine.run.store.store import RunRecord
+    from rbp_engine.run.trust import Executable
 
 T = TypeVar("T")
 Result = TypeVar("Result")
@@ -59,6 +60,16 @@ def find(reference: str, runs_dir: Path | None) -> "RunDirectory":
     if len(found) > 1:
         raise RunError(f"{reference!r} fits {len(found)} runs: name one")
     return found[0]
+
+
+def find_network(reference: str, runs_dir: Path | None, *, trust: bool) -> "Executable":
+    """The same for what builds the network of the run, once that is trusted. Raises RunError for another program's."""
+    from rbp_engine.run.files.summary import refuse_other_program
+    from rbp_engine.run.trust import require_code
+
+    run = find(reference, runs_dir)
+    refuse_other_program(run, "so that rbp does not have its network")
+    return once_trusted(lambda: require_code(run), trust=trust)
 
 
 def weights_of(reference: str, runs_dir: Path | None) -> Path:

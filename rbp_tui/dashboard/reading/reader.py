@@ -97,13 +97,8 @@ class _Watched:
         self.run = run
         self._handed: Sight | None = None
         self._handed_at = float("-inf")
-        self._events = HistoryReader(run)
+        self.events = HistoryReader(run)
         self._fresh = True
-
-    @property
-    def behind(self) -> bool:
-        """Whether there is more to read at once."""
-        return self._events.behind
 
     def news(self, record: RunRecord | None, now: float) -> Sight | None:
         """Read what is new, or as much of it as one turn allows: the run as of now.
@@ -114,14 +109,14 @@ class _Watched:
         if record is None:
             self._handed = None  # if it comes back from the trash it is news
         old = self._handed
-        if record is None or (self.behind and now - self._handed_at < BEHIND_HAND_OVER_S):
+        if record is None or (self.events.behind and now - self._handed_at < BEHIND_HAND_OVER_S):
             return None
         found = read_energy(self.run), read_evaluation(self.run)
         state = (record.summary, record.verdict, problem, *found)
         if not self._fresh and old and state == (old.summary, old.verdict, old.problem, old.energy, old.evaluation):
             return None
         self._fresh, self._handed_at = False, now
-        history = self._events.history()
+        history = self.events.history()
         self._handed = Sight(
             self.run,
             record.summary,
@@ -137,8 +132,8 @@ class _Watched:
     def _read(self) -> str:
         """Read on, and say what of the files cannot be read; empty if nothing."""
         try:
-            self._fresh = self._events.poll(TURN_S) or self._fresh
-            errors: list[Exception] = [*self._events.errors]
+            self._fresh = self.events.poll(TURN_S) or self._fresh
+            errors: list[Exception] = [*self.events.errors]
         except Exception as error:  # whatever stands in the files of this run, the others are read
             errors = [error]
         why = [getattr(error, "strerror", None) or error for error in errors]
@@ -151,7 +146,7 @@ class _Watched:
             return frozenset()
 
     def _skipped_lines(self) -> str:
-        lines = counted(count, "line") if (count := self._events.skipped_lines) else ""
+        lines = counted(count, "line") if (count := self.events.skipped_lines) else ""
         return lines and f"{lines} of its events left out: damaged, or of another version of rbp"
 
 
@@ -250,7 +245,7 @@ class RunsReader(Watcher):
                 self._post(RunSeen(sight))
                 if sight.problem:
                     self._report(f"{run_id}: {sight.problem}", about=run_id)
-        return any(watched.behind for watched in self._watched.values())
+        return any(watched.events.behind for watched in self._watched.values())
 
     def _look_at_trends(self) -> bool:
         now = time.monotonic()
