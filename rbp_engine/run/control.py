@@ -38,13 +38,6 @@ def request_stop(run: RunDirectory, cause: Cause = Cause.REQUEST, reason: str = 
         write_stop_request(run, request)
 
 
-def stop(run: RunDirectory, patience_s: float = 600.0) -> Verdict:
-    """Ask a run to stop, and wait for its end. Raises RunError if it is not live, and what `wait_for_end` raises."""
-    require_live(run)
-    request_stop(run)
-    return wait_for_end(run, patience_s)
-
-
 def require_live(run: RunDirectory) -> None:
     """Raise RunError if the run has ended."""
     verdict = judge(run)

@@ -36,10 +36,6 @@ def _always(record: RunRecord) -> bool:
     return True
 
 
-def _may_stop(record: RunRecord) -> bool:
-    return record.verdict.live and record.verdict.status != "stopping"
-
-
 def may_kill(record: RunRecord, processes: bool = True) -> bool:
     """Whether rbp has processes of a run to end; of one that has ended it says so only to who looks for them."""
     return (record.verdict.live or record.verdict.status == "lost" or processes) and not record.summary.program
@@ -59,7 +55,14 @@ def has_settings(record: RunRecord) -> bool:
 
 #: The twelve verbs of runs, and after them the gestures.
 VERBS = (
-    Verb("stop", "s", "stop", "after saving", _may_stop, shown=True),
+    Verb(
+        "stop",
+        "s",
+        "stop",
+        "after saving",
+        lambda record: record.verdict.live and record.verdict.status != "stopping",
+        shown=True,
+    ),
     Verb("kill", "k", "kill", "at once, without saving", may_kill),
     Verb("resume", "r", "resume", "from the last checkpoint, or for more epochs", may_resume, shown=True),
     Verb("again", "C", "copy", "into the launch form", has_settings),

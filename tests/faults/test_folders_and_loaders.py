@@ -14,6 +14,7 @@ from rbp_engine.run.launch import launch
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import judge
 from tests.full_disk import disk_in_memory, remount
+from tests.stopping import stop
 
 # A loader worker fails to read it, and a rank does not.
 BROKEN_SET = """
@@ -58,7 +59,7 @@ def test_a_read_only_directory_refuses_new_runs_and_changes_with_a_message(new_j
     """Nothing can be started or changed there, but existing runs can be read. A live run ends, and says why."""
     job = new_job(1, "epochs=5000", *IDLE, runs=disk)
     job.train()
-    control.stop(job.run)
+    stop(job.run)
     job.check_end("stopped")
     saved = job.saved_step
     remount(disk, "ro")
@@ -102,7 +103,7 @@ def test_a_run_whose_directory_is_removed_ends_by_itself_and_does_not_recreate_i
     assert judge(job.run).status == "lost"
     assert f"no run '{job.run.id}'" in str(rbp(runs, "show", job.run.id).exception)
     assert rbp(runs, "ls", "--json").output.strip() == "[]"
-    for act in (launch.start, control.stop, control.kill):
+    for act in (launch.start, stop, control.kill):
         with pytest.raises(RunError):
             act(job.run)
 

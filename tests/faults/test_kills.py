@@ -10,10 +10,10 @@ from itertools import cycle, islice
 import psutil
 import pytest
 
-from rbp_engine.run import control
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.status.status import judge
+from tests.stopping import stop as stop_and_wait
 
 STEPS = 6  # per epoch
 
@@ -98,7 +98,7 @@ def stop(job, draw):
     asked = time.monotonic()
     if judge(job.run).live:
         with contextlib.suppress(RunError):  # it has just ended
-            control.stop(job.run)
+            stop_and_wait(job.run)
     job.check_stop_took(time.monotonic() - asked)
     return check_saved(job, "stopped")
 

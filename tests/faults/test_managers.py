@@ -9,12 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from idle import IDLE
 
-from rbp_engine.run import control
 from rbp_engine.run.files.attempts import last_attempt
 from rbp_engine.run.files.events import RunStart
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import judge
 from tests.run_files import events_of
+from tests.stopping import stop
 
 LONG = ("epochs=5000", "train.checkpoint_every=1 h", *IDLE)
 # Waits for a signal before it acts, so that several can act at the same moment.
@@ -25,7 +25,13 @@ from rbp_engine.run import control
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.launch import launch
-act = {"resume": launch.start, "stop": control.stop, "kill": control.kill}[sys.argv[2]]
+
+def stop(run):
+    control.require_live(run)
+    control.request_stop(run)
+    control.wait_for_end(run)
+
+act = {"resume": launch.start, "stop": stop, "kill": control.kill}[sys.argv[2]]
 print("ready", flush=True)
 sys.stdin.readline()
 try:
@@ -156,7 +162,7 @@ def test_a_run_whose_starter_is_killed_before_recording_it_records_itself(new_jo
     assert (record.attempt, record.process.pid, record.world_size) == (1, root.pid, nproc)
     job.wait_for_start()
     assert len(job.ranks()) == nproc
-    assert control.stop(job.run).status == "stopped"
+    assert stop(job.run).status == "stopped"
     job.check_end("stopped")
     assert job.saved_step > 0
 
@@ -168,7 +174,7 @@ def test_a_run_whose_worker_and_starter_are_killed_before_either_records_it_is_r
     assert last_attempt(job.run).attempt == 1 and not last_attempt(job.run).begun
     job.train()
     assert last_attempt(job.run).attempt == 2 and starts(job)[-1] == 2
-    assert control.stop(job.run).status == "stopped"
+    assert stop(job.run).status == "stopped"
     job.check_end("stopped")
 
 

@@ -16,6 +16,7 @@ from rbp_engine.run.files.events import WarningRaised
 from rbp_engine.run.launch import launch, torchrun
 from rbp_engine.run.status import processes, status
 from rbp_engine.run.status.status import judge
+from tests.stopping import stop
 
 LONG = ("epochs=5000", "train.checkpoint_every=1 h", *IDLE)
 
@@ -58,7 +59,7 @@ def test_a_hung_collective_is_reported_with_the_waiting_stack_and_can_recover_or
     second.send_signal(signal.SIGSTOP)
     job.wait_until(lambda: judge(job.run).status == "stalled")
     with pytest.raises(RunError, match=f"has not stopped within 1 s: rbp stop --now {job.run.id}"):
-        control.stop(job.run, patience_s=1.0)
+        stop(job.run, patience_s=1.0)
     assert control.kill(job.run).status == "killed"
     job.check_end("killed")
 
@@ -81,7 +82,7 @@ def test_a_suspended_worker_looks_lost_until_it_continues_whatever_the_clock_say
         assert judge(job.run, now=now).status == "running"
     with pytest.raises(RunError, match="running already"):
         launch.start(job.run)
-    assert control.stop(job.run).status == "stopped"
+    assert stop(job.run).status == "stopped"
     job.check_end("stopped")
     assert not processes.processes_of(job.run)
 

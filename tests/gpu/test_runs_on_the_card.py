@@ -12,7 +12,6 @@ from torch import nn
 from rbp_engine.methods import create_method
 from rbp_engine.models import create_model
 from rbp_engine.preset import load_preset
-from rbp_engine.run import control
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.event_reader import read_events
 from rbp_engine.run.files.events import Metrics, RunStart, System
@@ -29,6 +28,7 @@ from rbp_engine.train.memory import MemoryGauge
 from rbp_engine.train.optimisation import create_optimizer
 from rbp_engine.train.ranks.distributed import ManyRanks, Ranks
 from rbp_engine.train.step import OptimizerStep
+from tests.stopping import stop
 from tests.waiting import wait_for
 
 NewRun = Callable[..., RunDirectory]
@@ -78,14 +78,14 @@ def test_a_stopped_run_continues_where_it_was(device: torch.device, new_run: New
     run = new_run("digits", "epochs=400")
     launch.start(run)
     wait_for(lambda: bool(events_of(run, Metrics)))
-    assert control.stop(run).status == "stopped"
+    assert stop(run).status == "stopped"
     found, skipped = checkpoint.find_newest(run.checkpoints)
     assert found is not None and not skipped and found.device == device.type
     launch.start(run)
     wait_for(lambda: len(events_of(run, RunStart)) == 2 and events_of(run, Metrics)[-1].step > found.progress.step)
     start = events_of(run, RunStart)[-1]
     assert (start.step, start.body.exact) == (found.progress.step, True)
-    assert control.stop(run).status == "stopped"
+    assert stop(run).status == "stopped"
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])

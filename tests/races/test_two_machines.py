@@ -18,7 +18,7 @@ import pytest
 from rbp_engine import os_process
 from rbp_engine.plan import driving
 from rbp_engine.preset import load_preset
-from rbp_engine.run import control, start
+from rbp_engine.run import start
 from rbp_engine.run.errors import NothingToStart, RunError
 from rbp_engine.run.files.attempts import (
     Asked,
@@ -39,6 +39,7 @@ from rbp_engine.run.queue.transitions import WAITS, is_stranded
 from rbp_engine.run.status.status import LOST_AFTER_S, judge
 from tests.other_machine import OtherMachine
 from tests.races.test_racing_dispatchers import PYTHON, RACERS, SLOTS, queue_jobs, start_racer
+from tests.stopping import stop
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.root
@@ -139,7 +140,7 @@ def test_a_run_of_another_machine_is_judged_by_its_heartbeat_and_left_alone(made
     silent = f"judge(run, now=time.time() + {LOST_AFTER_S + 5})"
     assert ask(f"{silent}.status") == "lost" and socket.gethostname() in ask(f"{silent}.reason")
     with pytest.raises(RunError, match="is not running, it is"):
-        control.stop(run)
+        stop(run)
 
 
 def test_a_run_in_the_queue_of_another_machine_is_that_one_s_as_long_as_it_is_served(made, box):

@@ -121,7 +121,7 @@ class _Parser:
             test = self._contained(word[0]) if comparison is None else self._compared(comparison, term, start)
         except ValueError as error:
             raise QueryError(term, start, str(error)) from None
-        return _negated(test) if negated else test, end
+        return (lambda record: not test(record)) if negated else test, end
 
     def _contained(self, word: str) -> Test:
         if word[0] not in "\"'" and (word[0] == ":" or any(sign in word for sign in "=<>")):
@@ -145,10 +145,6 @@ class _Parser:
             has = field.test("=" if sign == "!=" else sign, value)
             self.doubts.append((has, QueryError(term, start, no_run_has(field.name, value, known))))
         return test
-
-
-def _negated(test: Test) -> Test:
-    return lambda record: not test(record)
 
 
 def _unquoted(word: str) -> str:

@@ -30,6 +30,7 @@ from rbp_engine.run.longer import go_on
 from rbp_engine.run.status.history_reader import read_findings
 from rbp_engine.train.checkpoints import checkpoint
 from tests.run_files import events_of
+from tests.stopping import stop
 
 
 def test_a_run_records_its_course_from_the_first_step_to_the_end(reference, look):
@@ -98,7 +99,7 @@ def test_a_killed_and_resumed_run_keeps_its_best_and_each_step_once_in_tensorboa
     best = checkpoint.find_best(run.checkpoints)
     assert best is not None and best.progress.step >= newest.progress.step
     look.first(run, Validation, attempt=2)
-    assert control.stop(run).status == "stopped"
+    assert stop(run).status == "stopped"
     last = look.newest(run).progress.step
     shown = accumulator.EventAccumulator(str(run.tensorboard)).Reload()
     steps = {tag: [entry.step for entry in shown.Scalars(tag)] for tag in shown.Tags()["scalars"]}

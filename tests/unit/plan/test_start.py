@@ -15,7 +15,7 @@ from rbp_engine.plan.start import array_file, create, point_named, run_id_of, st
 from rbp_engine.plan.states import PointState, Standing, counts, states_of
 from rbp_engine.preset import load_preset
 from rbp_engine.printable import NO_TEXT
-from rbp_engine.run import control, start, trust
+from rbp_engine.run import start, trust
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.attempts import Ended, launched
@@ -31,6 +31,7 @@ from rbp_engine.run.status.status import judge
 from rbp_engine.run.store.store import record, run_directories
 from rbp_engine.run.trust import Untrusted
 from tests.run_files import change_identity, write_attempt
+from tests.stopping import stop
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ def test_what_was_queued_before_the_host_changed_its_name_is_queued_on_this_one(
 def test_what_was_stopped_is_queued_again_and_nothing_else_is_touched(plan):
     start_points(plan, states_of(plan), refuse)
     stopped, *others = run_directories(plan.request.options.runs)
-    control.stop(stopped)
+    stop(stopped)
     assert [entry.run.id for entry in entries()].count(stopped.id) == 0
     assert counts(states_of(plan))[Standing.RESUMABLE] == 1
     assert len(start_points(plan, states_of(plan), refuse)) == 4
@@ -84,7 +85,7 @@ def test_what_was_stopped_is_queued_again_and_nothing_else_is_touched(plan):
 
 def test_runs_that_are_out_of_their_budget_are_done_whatever_budget_the_sweep_has(plan):
     spent = create(plan, plan.points[0])
-    control.stop(spent)
+    stop(spent)
     write_status(spent, "stopped", "", Cause.BUDGET)
     words = ("run.device=cpu", "guard.max_time=8h", "guard.alerts=memory > 90 %", "T=1,2")
     larger = plan_sweep(SweepRequest(replace(plan.request, overrides=words)))
@@ -93,10 +94,10 @@ def test_runs_that_are_out_of_their_budget_are_done_whatever_budget_the_sweep_ha
 
 def test_a_run_that_cannot_be_resumed_does_not_keep_the_others_from_starting(plan):
     damaged = create(plan, plan.points[0])
-    control.stop(damaged)
+    stop(damaged)
     damaged.attempt(1).write_text("{")
     foreign = create(plan, plan.points[1])
-    control.stop(foreign)
+    stop(foreign)
     foreign.code.mkdir()
     (foreign.code / "nets.py").write_text("")
     blocked = create(plan, plan.points[2])
@@ -125,7 +126,7 @@ def test_a_run_that_cannot_be_resumed_does_not_keep_the_others_from_starting(pla
 
 
 def test_a_run_that_a_scheduler_resumes_is_no_longer_one_of_the_queue(plan, monkeypatch):
-    control.stop(create(plan, plan.points[0]))
+    stop(create(plan, plan.points[0]))
     (state, *_) = states_of(plan)
     started: list[Dispatch] = []
     monkeypatch.setattr(start, "_start", lambda run, asked, **_: started.append(asked.dispatch))
@@ -135,7 +136,7 @@ def test_a_run_that_a_scheduler_resumes_is_no_longer_one_of_the_queue(plan, monk
 
 def test_a_run_of_several_nodes_is_not_resumed_in_the_queue_of_one(plan):
     run = create(plan, plan.points[0])
-    control.stop(run)
+    stop(run)
     change_identity(run, resources={"nodes": 2, "rendezvous": "here:29400"}, dispatch={})
     trust.remember_rendezvous(launched(run).resources)
     with pytest.raises(RunError, match="cannot wait in the queue of one"):

@@ -19,6 +19,7 @@ from rbp_engine.run.status.status import Verdict, judge
 from rbp_engine.run.store.trash import move_to_trash
 from rbp_engine.train.ranks.signals import ENDS, StopFlag
 from tests.run_files import tell
+from tests.stopping import stop
 
 
 @pytest.fixture
@@ -57,13 +58,13 @@ def test_a_kill_does_not_override_an_end_that_the_run_has_just_recorded(run):
 
 def test_a_stop_that_takes_too_long_says_what_to_do(run):
     with pytest.raises(RunError, match="job has not stopped within 0 s: rbp stop --now job"):
-        control.stop(run, patience_s=0.3)
+        stop(run, patience_s=0.3)
     assert run.stop_request.exists()
 
 
 def test_a_run_that_ignores_a_stop_request_gets_one_signal(run, monkeypatch):
     monkeypatch.setattr(control, "SIGNAL_AFTER_S", 0.0)
-    assert control.stop(run, patience_s=60.0).status == "lost"  # it died without recording an end
+    assert stop(run, patience_s=60.0).status == "lost"  # it died without recording an end
     assert processes.processes_of(run) == []
 
 
@@ -94,7 +95,7 @@ def test_no_signal_is_sent_to_a_process_that_does_not_belong_to_the_run(make_run
     run = make_run("job", attempt=asdict(os_process.of(stranger.pid)))
     if send == "stop":
         with pytest.raises(RunError, match=f"process {stranger.pid}, which it names, .* no signal was sent"):
-            control.stop(run, patience_s=1.0)
+            stop(run, patience_s=1.0)
         assert run.stop_request.exists()
     elif send == "kill":
         message = f"(0 processes); process {stranger.pid}, which it names, is another user's or not one of its own"
@@ -105,7 +106,7 @@ def test_no_signal_is_sent_to_a_process_that_does_not_belong_to_the_run(make_run
         stranger.wait(0.2)
 
 
-@pytest.mark.parametrize("act", [control.stop, control.kill])
+@pytest.mark.parametrize("act", [stop, control.kill])
 def test_an_ended_run_can_be_neither_stopped_nor_killed(make_run, act):
     run = make_run(status="completed")
     with pytest.raises(RunError, match="is not running, it is completed"):

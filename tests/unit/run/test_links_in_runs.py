@@ -19,12 +19,13 @@ from rbp_engine.train.checkpoints import checkpoint
 from rbp_engine.train.record.journal import Journal
 from rbp_engine.train.record.tensorboard import TensorBoardLog
 from tests.run_files import contents
+from tests.stopping import stop
 
 Acts = tuple[Callable[[RunDirectory], object], ...]
 TO_FILES = ("events/rank0.jsonl", "ranks/0/stdout.log", "control/attempt-2", "control/stop", "control/kill")
 TO_FOLDERS = ("checkpoints", "checkpoints/best", "tensorboard", "control", "events", "ranks", "ranks/0")
 RESUME: Acts = (start.begin, launch.start)
-STOP: Acts = (control.request_stop, lambda run: control.stop(run, patience_s=0.0))
+STOP: Acts = (control.request_stop, lambda run: stop(run, patience_s=0.0))
 
 
 @pytest.fixture(autouse=True)
