@@ -157,7 +157,7 @@ def monitor(folder: Path) -> dict[str, float]:
         app = Dashboard(folder.parent)
 
         def newest() -> float:
-            sight = app.session.sight_of(run.id)
+            sight = app.session.sights.get(run.id)
             return float(sight.history.curves["train/loss"].step[-1]) if sight and sight.history.curves else -1.0
 
         async def until(step: float) -> None:

@@ -1,5 +1,6 @@
 """The conditions of a run that its experiment does not fix, but readers may want to know."""
 
+from contextlib import suppress
 from itertools import islice
 from typing import Any
 
@@ -9,7 +10,6 @@ from rbp_engine.report.collect import RecordedRun
 from rbp_engine.run.files.attempts import last_attempt
 from rbp_engine.run.files.events import RunStart, from_json
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.files.run_json import GitState
 from rbp_engine.untrusted_files import open_untrusted
 
 PACKAGES = ("torch", "torchvision", "spikingjelly", "numpy")
@@ -19,7 +19,7 @@ LINES_TO_LOOK_AT = 20
 
 def conditions(entry: RecordedRun) -> dict[str, str]:
     """Host, device, versions, git state and cost settings, in words, as far as they are recorded."""
-    origin = entry.origin
+    origin, git = entry.origin, entry.origin.git
     attempt = last_attempt(entry.run)
     start = run_start(entry.run)
     known: dict[str, Any] = {
@@ -27,7 +27,7 @@ def conditions(entry: RecordedRun) -> dict[str, str]:
         "host": (attempt.process.host if attempt else "") or origin.host or None,
         "device": device(start),
         "processes": start.world_size if start else None,
-        "git commit": _commit(origin.git),
+        "git commit": git and git.commit[:10] + (" with uncommitted changes" if git.changed else ""),
         "python": origin.python or None,
     }
     known |= {name: origin.packages.get(name) for name in PACKAGES}
@@ -38,21 +38,14 @@ def conditions(entry: RecordedRun) -> dict[str, str]:
 
 def run_start(run: RunDirectory) -> RunStart | None:
     """The start of the run's first attempt; None if it is not recorded. Reads only the first events."""
-    try:
-        with open_untrusted(run.events()) as file:
-            for line in islice(file, LINES_TO_LOOK_AT):
-                event = from_json(line)
-                if event is not None and isinstance(event.body, RunStart):
-                    return event.body
-    except OSError:
-        pass
+    with suppress(OSError), open_untrusted(run.events()) as file:
+        for line in islice(file, LINES_TO_LOOK_AT):
+            event = from_json(line)
+            if event is not None and isinstance(event.body, RunStart):
+                return event.body
     return None
 
 
 def device(start: RunStart | None) -> str | None:
     """The model of the device, without the index: which of several equal cards it was makes no difference."""
     return None if start is None or start.device is None else str(start.device).partition(" (cuda:")[0]
-
-
-def _commit(git: GitState | None) -> str | None:
-    return None if git is None else git.commit[:10] + (" with uncommitted changes" if git.changed else "")

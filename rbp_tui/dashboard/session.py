@@ -103,10 +103,6 @@ class Session:
             self._in_lists = (*made_of, tuple(record for record in self.records if query.lists(record)))
         return self._in_lists[2]
 
-    def sight_of(self, run_id: str | None) -> Sight | None:
-        """The data of a run that is being read; None if it is not, or not yet."""
-        return self.sights.get(run_id or "")
-
     @property
     def elsewhere(self) -> tuple[RunRecord, ...]:
         """The recent runs of other hosts."""

@@ -86,7 +86,7 @@ def test_sweep(app, settled, until, same_picture, size):
 @sizes
 def test_monitor(app, settled, same_picture, size):
     def read(app):
-        return app.session.sight_of("rate_m-2") is not None
+        return app.session.sights.get("rate_m-2") is not None
 
     app.session.opened = "rate_m-2"
     same_picture(app, size, settled("3", read))

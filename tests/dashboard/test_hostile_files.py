@@ -208,10 +208,10 @@ async def test_every_screen_keeps_working_and_unreadable_files_are_reported_once
         for name in statuses:
             app.open_run(name)
             await until(pilot, lambda: isinstance(app.screen, MonitorScreen))
-            await until(pilot, lambda name=name: app.session.sight_of(name) is not None)
+            await until(pilot, lambda name=name: app.session.sights.get(name) is not None)
             await pilot.press("h")
             await pilot.press("6")
-        await until(pilot, lambda: len(app.session.sight_of("good").history.curves["train/loss"]) == 4)
+        await until(pilot, lambda: len(app.session.sights.get("good").history.curves["train/loss"]) == 4)
         before = list(app.messages)
         unreadable = [text for text in before if f"{len(UNREADABLE)} runs cannot be read" in text]
         assert len(unreadable) == 1 and "status:unreadable" in unreadable[0]

@@ -46,10 +46,12 @@ async def test_a_run_is_launched_watched_stopped_resumed_completed_and_compared(
         await launch(app, pilot, until, f"T=1 epochs=20 batch=256 {' '.join(IDLE)}")
         run = only_run(app)
         await until(pilot, lambda: any("epoch 1:" in line for line in app.screen.query_one(LogPane).lines.lines))
-        await until(pilot, lambda: (seen := app.session.sight_of(run.id)) and "validation/top1" in seen.history.curves)
+        await until(
+            pilot, lambda: (seen := app.session.sights.get(run.id)) and "validation/top1" in seen.history.curves
+        )
         assert [chart.title for chart in app.screen.query("#charts CurveChart")] == ["loss", "top-1 %"]
-        before = len(app.session.sight_of(run.id).history.curves["validation/top1"])
-        await until(pilot, lambda: len(app.session.sight_of(run.id).history.curves["validation/top1"]) > before)
+        before = len(app.session.sights.get(run.id).history.curves["validation/top1"])
+        await until(pilot, lambda: len(app.session.sights.get(run.id).history.curves["validation/top1"]) > before)
         await pilot.press("s", "enter")
         await until(pilot, lambda: judge(run).status == "stopped")
         await until(pilot, lambda: "STOPPED" in str(app.screen.query_one("#title", Static).render()))

@@ -77,7 +77,7 @@ class OpenedRunScreen(RunScreen, ChartScreen):
         self.show_head()
 
     def sight_changed(self) -> None:
-        self.seen = self.session.sight_of(self.session.opened) or self.seen
+        self.seen = self.session.sights.get(self.session.opened or "") or self.seen
 
     def show_head(self) -> None:
         """Draw the current state of the run, which also depends on the time."""

@@ -154,7 +154,9 @@ class PresetsScreen(DashboardScreen):
             await self.edit(new_preset.path.absolute(), new=True)
 
     def _show_preset(self, path: Path) -> None:
-        self.reload()
+        """Read the presets again, and move to this one."""
+        self.presets.reload()
+        self._show_nothing()
         self.choose(path.stem)
 
     def compose(self) -> ComposeResult:
@@ -188,11 +190,6 @@ class PresetsScreen(DashboardScreen):
         super().on_screen_resume()
         self._look()
         self.presets.look_for_data()
-
-    def reload(self) -> None:
-        """Read the presets again."""
-        self.presets.reload()
-        self._show_nothing()
 
     def choose(self, name: str) -> None:
         """Move to a preset; a filter that hides it is removed."""
