@@ -52,6 +52,10 @@ COMPILING = (
     ),
     PrivateName("torch._dynamo.exc:BackendCompilerFailed", "spiking/layers/compiler.py", "tells a full disk"),
 )
+MEASURING = (
+    PrivateName("torch.utils._python_dispatch:TorchDispatchMode", "bench/measure/floor.py", "sees a step's operations"),
+    PrivateName("torch.utils._pytree:tree_map_only", "bench/measure/floor.py", "finds the tensors of an operation"),
+)
 
 
 def require(names: Iterable[PrivateName]) -> None:

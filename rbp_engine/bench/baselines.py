@@ -1,13 +1,13 @@
-"""Baselines that train the same network in other ways: each turns a model into a network and a step (images, labels).
+"""Baselines that train the same network in other ways: each turns a model into a network and its loss of a batch.
 
     spikingjelly   SpikingJelly's multi-step BPTT, with its own layers and neuron
     memopt         the same with SpikingJelly's memopt, which keeps the input of each block, as bits if it is spikes
     checkpoint     the same with torch.utils.checkpoint around each block
-    ann            the floor of a two-pass method: T·B forward and a training step at B, with ReLU in place of neurons
+    ann            ReLU in place of neurons: T·B images forward, then a training step at B
 
 They convert a network of `rbp_engine.models` in place, with its weights and its neuron, and raise ValueError if they do
 not support that neuron. Of a Spikformer SpikingJelly has its own, which is new. Images are [B, C, H, W], shown at every
-timestep, or [T, B, C, H, W]; a baseline is made for a batch like the one that it is given.
+timestep, or [T, B, C, H, W]; a baseline is made for a batch like the one that it is given, in its memory format.
 """
 
 import math
@@ -26,19 +26,19 @@ from rbp_engine.models.spikformer import Spikformer
 from rbp_engine.probes.layers import NEURON_LAYERS
 from rbp_engine.spiking import LIF, OwnNeuron
 
-Step = Callable[[Tensor, Tensor], object]
+Loss = Callable[[Tensor, Tensor], Tensor]
 Predict = Callable[[Tensor], Tensor]
 
 
 class Baseline(NamedTuple):
-    """The network that a baseline trains, and its training step: forward and backward for images and labels.
+    """The network that a baseline trains, and the loss of images and labels, for a backward pass.
 
     `predict` gives the logits [B, C] of images, in evaluation mode. `setting` is what it has chosen by itself on this
     machine.
     """
 
     network: nn.Module
-    step: Step
+    loss: Loss
     predict: Predict
     setting: str = ""
 
@@ -81,10 +81,10 @@ def _spikingjelly(network: nn.Module, timesteps: int, setting: str = "") -> Base
         mean: Tensor = network(by_step(images, timesteps)).mean(0)
         return mean
 
-    def step(images: Tensor, labels: Tensor) -> None:
-        F.cross_entropy(logits(images), labels).backward()
+    def loss(images: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(logits(images), labels)
 
-    return Baseline(network, step, _evaluated(network, logits), setting)
+    return Baseline(network, loss, _evaluated(network, logits), setting)
 
 
 def _evaluated(network: nn.Module, logits: Predict) -> Predict:
@@ -114,12 +114,12 @@ def ann_baseline(model: nn.Module, timesteps: int, images: Tensor) -> Baseline:
     """
     _replace(model, lambda module: nn.ReLU(inplace=True) if isinstance(module, NEURON_LAYERS) else None)
 
-    def step(images: Tensor, labels: Tensor) -> None:
+    def loss(images: Tensor, labels: Tensor) -> Tensor:
         with torch.no_grad():
             model(by_step(images, timesteps).flatten(0, 1))
-        F.cross_entropy(model(mean(images)), labels).backward()
+        return F.cross_entropy(model(mean(images)), labels)
 
-    return Baseline(model, step, _evaluated(model, lambda images: model(mean(images))))
+    return Baseline(model, loss, _evaluated(model, lambda images: model(mean(images))))
 
 
 BASELINES: dict[str, Callable[[nn.Module, int, Tensor], Baseline]] = {

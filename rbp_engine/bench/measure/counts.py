@@ -3,6 +3,7 @@
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -20,10 +21,15 @@ def saved_bytes(step: Callable[[], object], parameters: Iterable[Tensor]) -> int
 
 def weighted_operations(step: Callable[[], object]) -> int:
     """Floating point operations of convolutions and linear layers, forward and backward."""
-    # The counter cannot see into compiled code, which contains no convolution or linear layer.
-    with torch.compiler.set_stance("force_eager"), FlopCounterMode(display=False) as counter:
+    with force_eager(), FlopCounterMode(display=False) as counter:
         step()
     return int(counter.get_total_flops())
+
+
+def force_eager() -> AbstractContextManager[Any]:
+    """Run what was compiled as torch's operations, since nothing that counts them can see into compiled code."""
+    stance: AbstractContextManager[Any] = torch.compiler.set_stance("force_eager")
+    return stance
 
 
 class _Kept:

@@ -33,33 +33,42 @@ STARTING, COUNTING, PEAK = 12.0, 4.0, 6.0
 class MeasuredSide:
     """`run` has the preset; `name` is "ours" for its method, or a baseline of `rbp_engine.bench.baselines`.
 
-    `title` is what it is called while it is measured.
+    `layout` is the memory format of a baseline, `title` what it is called while it is measured.
     """
 
     run: RunDirectory
     name: str = OURS
     title: str = OURS
+    layout: str = ""
 
 
 @dataclass(frozen=True)
 class StepMeasurement:
-    """Medians over `rounds`: seconds of a step, peak memory above the base in bytes.
+    """Medians over `rounds`: seconds of a step, with those of the fastest and the slowest round, and peak memory above
+    the base in bytes.
 
-    `spread` is how far the rounds are apart, as a fraction of the median. `saved` are bytes kept for the backward
-    pass, `units` the operations as a multiple of one forward pass of the batch at one timestep. What an interrupt has
-    prevented is None. `setting` is what a baseline has chosen by itself on this machine. `predict_seconds`, of a
-    prediction, is None where it was not asked for.
+    `floor_seconds` are those of the step's convolutions and matrix products alone. `saved` are bytes kept for the
+    backward pass, `units` the operations as a multiple of one forward pass of the batch at one timestep. What an
+    interrupt has prevented is None. `setting` is what a baseline has chosen by itself on this machine.
+    `predict_seconds`, of a prediction, is None where it was not asked for.
     """
 
     device: str
     rounds: int
     seconds: float
-    spread: float
+    lowest: float
+    highest: float
+    floor_seconds: float
     peak: int | None
     saved: int | None
     units: float | None
     setting: str = ""
     predict_seconds: float | None = None
+
+    @property
+    def spread(self) -> float:
+        """How far the rounds are apart, as a fraction of the median."""
+        return (self.highest - self.lowest) / self.seconds
 
 
 class Record:
@@ -71,6 +80,7 @@ class Record:
         self.device = self.setting = ""
         self.steps = 1
         self.turns: list[dict[str, float]] = []
+        self.floors: list[float] = []
         self.predictions: list[float] = []
         self.peaks: list[float] = []
         self.counted: dict[str, float] = {}
@@ -78,7 +88,7 @@ class Record:
 
     def begin(self, environment: Mapping[str, str]) -> None:
         """Start its process, which takes training steps on request. Raises ChildError if it cannot."""
-        words = command(STEP, self.side.run, self.side.name)
+        words = command(STEP, self.side.run, self.side.name, *filter(None, [self.side.layout]))
         self.process = Child(words, dict(environment) | processes.marker(self.side.run))
         ready = self.process.answer()
         self.device, self.setting = str(ready["device"]), str(ready["setting"])
@@ -104,14 +114,15 @@ class Record:
         if not self.turns:
             return ChildError("not measured: interrupted")
         seconds = [turn["seconds"] for turn in self.turns]
-        middle = statistics.median(seconds)
         # On a CPU, the peak of a turn contains the holes that the worker's environment leaves.
         peaks = self.peaks or ([] if self.device == "cpu" else [turn["peak"] for turn in self.turns])
         return StepMeasurement(
             self.device,
             len(self.turns),
-            middle,
-            (max(seconds) - min(seconds)) / middle,
+            statistics.median(seconds),
+            min(seconds),
+            max(seconds),
+            statistics.median(self.floors),
             int(statistics.median(peaks)) if peaks else None,
             int(self.counted["saved"]) if self.counted else None,
             self.counted.get("units"),
@@ -174,6 +185,7 @@ def memory_processes(rounds: int) -> int:
 def _take_turn(record: Record, *, last: bool, predictions: bool, busy: bool) -> None:
     _make_ready(record, busy=busy)
     record.turns.append(record.ask(str(record.steps)))
+    record.floors.append(record.ask(f"floor {record.steps}")["seconds"])
     if predictions:
         record.ask("predict 1")  # the first one is slower
         times = max(1, round(TURN_S / record.ask("predict 1")["seconds"]))

@@ -2,14 +2,14 @@
 
 import itertools
 import os
-import socket
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from operator import attrgetter
 from typing import Any
 
 from rbp_engine.bench.measure.interleave import OURS, MeasuredSide, StepMeasurement, measure
+from rbp_engine.bench.measure.load import processor
 from rbp_engine.bench.measure.measurement import temporary_run
 from rbp_engine.child import ChildError, Progress, no_progress, stage
 from rbp_engine.errors import UserError
@@ -17,35 +17,34 @@ from rbp_engine.preset import LoadedPreset, load_preset
 from rbp_engine.report import names
 from rbp_engine.run.files.run_json import packages
 
-BPTT, FLOOR = "spikingjelly", "ann"
-TITLES = {
-    BPTT: "SpikingJelly",
-    "memopt": "memopt",
-    "checkpoint": "torch checkpoint",
-    FLOOR: "ANN floor",
-}
+BPTT = "spikingjelly"
+TITLES = {BPTT: "SpikingJelly", "memopt": "memopt", "checkpoint": "torch checkpoint", "ann": "ANN"}
+#: The ways in which users can run a baseline: each is measured in all of them, since the best one counts.
+LAYOUTS, KERNELS = ("contiguous", "channels-last"), ("eager", "compiled")
 BASELINES, ALL = tuple(TITLES), "all"
 
 
 @dataclass(frozen=True)
 class ComparisonRow:
-    """One way to train at one T; `precision` and `kernel` are "" for a baseline.
+    """One way to train at one T; `layout` is the memory format of a baseline.
 
-    `measured` is None if it could not be measured, and `problem` says why. `time` and `memory` are ratios to
-    SpikingJelly's BPTT, `prediction` is that of a prediction's time, `floor` the ratio of the time to the ANN's, all at
-    the same T; None without a denominator.
+    `measured` is None if it could not be measured, and `problem` says why. `time`, `memory` and `prediction` are ratios
+    to SpikingJelly's BPTT at its best: to the least figure of its layouts and kernels at the same T and precision.
+    `over_floor` is the ratio of the time to that of the step's own convolutions and matrix products. None without a
+    denominator.
     """
 
     method: str
     timesteps: int
     precision: str
     kernel: str
+    layout: str
     batch: int
     measured: StepMeasurement | None
     problem: str = ""
     time: float | None = None
     memory: float | None = None
-    floor: float | None = None
+    over_floor: float | None = None
     prediction: float | None = None
 
     @property
@@ -63,6 +62,7 @@ class Candidate:
 
     loaded: LoadedPreset
     baseline: str = ""
+    layout: str = ""
 
     @property
     def timesteps(self) -> int:
@@ -96,18 +96,22 @@ def candidates(
     kernels: Sequence[str] = (),
     against: Sequence[str] = BASELINES,
 ) -> list[Candidate]:
-    """All candidates, with baselines first at every T; without precisions or kernels, the preset's own are used.
+    """All candidates, with baselines first at every T; without precisions, the preset's own is used.
 
-    Raises PresetError for an invalid combination, before anything is measured.
+    Baselines are measured in every layout, and in the kernels that are given, both if none are; methods then in the
+    preset's own. Raises PresetError for an invalid combination, before anything is measured.
     """
+
+    def load(*words: str) -> LoadedPreset:
+        return load_preset(preset, [*overrides, *filter(None, words)])
+
     found = []
-    choices = [[f"train.precision={name}" for name in precisions], [f"train.kernel={name}" for name in kernels]]
-    settings = list(itertools.product(*(words or [""] for words in choices)))
-    for steps in timesteps:
-        found += [Candidate(load_preset(preset, [*overrides, f"T={steps}"]), name) for name in against]
-        for method, words in itertools.product(methods, settings):
-            given = [f"T={steps}", f"method={method}", *(word for word in words if word)]
-            found.append(Candidate(load_preset(preset, [*overrides, *given])))
+    formats = [f"train.precision={name}" for name in precisions] or [""]
+    for steps, precision in itertools.product([f"T={number}" for number in timesteps], formats):
+        for name, layout, kernel in itertools.product(against, LAYOUTS, kernels or KERNELS):
+            found.append(Candidate(load(steps, precision, f"train.kernel={kernel}"), name, layout))
+        for method, kernel in itertools.product(methods, [f"train.kernel={name}" for name in kernels] or [""]):
+            found.append(Candidate(load(steps, f"method={method}", precision, kernel)))
     return found
 
 
@@ -133,6 +137,7 @@ def compare(
                     stack.enter_context(temporary_run(one.loaded)),
                     one.baseline or OURS,
                     f"T = {one.timesteps}, {one.title}",
+                    one.layout,
                 )
                 for one in alike
             ]
@@ -146,53 +151,56 @@ def compare(
 
 def rows_of(alike: Sequence[Candidate], results: Sequence[StepMeasurement | ChildError]) -> list[ComparisonRow]:
     """The rows of candidates of one T, with their ratios."""
-    pairs = list(zip(alike, results, strict=True))
-    found = {one.baseline: result for one, result in pairs if isinstance(result, StepMeasurement)}
-    return [_row(candidate, result, found.get(BPTT), found.get(FLOOR)) for candidate, result in pairs]
+    rows = [_row(candidate, result) for candidate, result in zip(alike, results, strict=True)]
+    return [_with_ratios(row, [one for one in rows if one.precision == row.precision]) for row in rows]
 
 
-def _row(
-    candidate: Candidate,
-    result: StepMeasurement | ChildError,
-    bptt: StepMeasurement | None,
-    floor: StepMeasurement | None,
-) -> ComparisonRow:
+def _row(candidate: Candidate, result: StepMeasurement | ChildError) -> ComparisonRow:
     preset = candidate.loaded.preset
-    settings = {} if candidate.baseline else preset.train.model_dump()
-    measured = result if isinstance(result, StepMeasurement) else None
     return ComparisonRow(
         candidate.baseline or preset.method.name,
         candidate.timesteps,
-        settings.get("precision", ""),
-        settings.get("kernel", ""),
+        preset.train.precision,
+        preset.train.kernel,
+        candidate.layout,
         preset.data.batch_size,
-        measured,
+        measured=result if isinstance(result, StepMeasurement) else None,
         problem="" if isinstance(result, StepMeasurement) else str(result),
-        time=_ratio(measured, bptt, attrgetter("seconds")),
-        memory=_ratio(measured, bptt, attrgetter("peak")),
-        floor=_ratio(measured, floor, attrgetter("seconds")),
-        prediction=_ratio(measured, bptt, attrgetter("predict_seconds")),
     )
 
 
-def _ratio(
-    of: StepMeasurement | None, to: StepMeasurement | None, figure: Callable[[StepMeasurement], float | None]
-) -> float | None:
-    """The ratio of a figure of two measurements; None if one has not been taken."""
-    if of is None or to is None or not (value := figure(of)) or not (other := figure(to)):
-        return None
-    return value / other
+def _with_ratios(row: ComparisonRow, rows: Sequence[ComparisonRow]) -> ComparisonRow:
+    """The row with its ratios to the best of SpikingJelly's rows among these."""
+    if row.measured is None:
+        return row
+    peers = [one.measured for one in rows if one.method == BPTT and one.measured is not None]
+
+    def ratio(figure: Callable[[StepMeasurement], float | None]) -> float | None:
+        ours = figure(row.measured) if row.measured else None
+        theirs = [found for peer in peers if (found := figure(peer))]
+        return ours / min(theirs) if ours and theirs else None
+
+    return replace(
+        row,
+        time=ratio(attrgetter("seconds")),
+        memory=ratio(attrgetter("peak")),
+        prediction=ratio(attrgetter("predict_seconds")),
+        over_floor=row.measured.seconds / row.measured.floor_seconds,
+    )
 
 
-def document(rows: Sequence[ComparisonRow], wanted: Sequence[Candidate]) -> dict[str, Any]:
-    """The rows with all that is needed to repeat them: network, batch, machine and versions."""
+def document(rows: Sequence[ComparisonRow], wanted: Sequence[Candidate], busy: float) -> dict[str, Any]:
+    """The rows with all that is needed to repeat them: network, batch, machine, versions, and the fraction of the cores
+    that other programs used before.
+    """
     loaded = wanted[0].loaded
     return {
         "preset": loaded.name,
         "network": loaded.preset.model.name,
         "batch": loaded.preset.data.batch_size,
-        "host": socket.gethostname(),
+        "processor": processor(),
         "cores": len(os.sched_getaffinity(0)),
+        "busy": busy,
         "packages": {name: packages().get(name) for name in ("torch", "spikingjelly")},
         "rows": [row.as_json() for row in rows],
     }

@@ -20,7 +20,7 @@ COLOURS = METHOD_COLOURS | {
 
 def title(row: ComparisonRow, separator: str = ", ") -> str:
     """A row's title in legends, like `rate_M, bf16, compiled`."""
-    return separator.join(filter(None, (in_words(row.method), row.precision, row.kernel)))
+    return separator.join(filter(None, (in_words(row.method), row.precision, row.kernel, row.layout)))
 
 
 def draw(rows: Sequence[ComparisonRow], path: Path) -> None:

@@ -55,8 +55,8 @@ VARIED = {
 # About how long a process loads torch and takes its first steps, for the time announced only.
 PROCESS_S = 8.0
 INTERRUPTED = 130
-HEADS = ("step", "images/s", "memory", "saved", "units", "time", "memory", "ANN")
-LATENCY_HEADS = ("predict", "step", "memory", "predict", "time", "memory", "ANN")
+HEADS = ("step", "images/s", "memory", "saved", "units", "time", "memory", "over floor")
+LATENCY_HEADS = ("predict", "step", "memory", "predict", "time", "memory", "over floor")
 
 
 def register(app: typer.Typer) -> None:
@@ -126,10 +126,10 @@ def bench(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Measure a training step: method by T by precision by kernel, against SpikingJelly's BPTT and an ANN.
+    """Measure a training step: method by T by precision by kernel, against SpikingJelly's BPTT at its best.
 
-    Each variant has its own process; they take turns. The data need not be here: random images do. Alone it takes a
-    minute or two and compares rate_M with BPTT; --full measures everything, which takes an hour or more on a CPU.
+    Each variant has its own process; they take turns. The data need not be here: random images do. Alone it takes some
+    minutes and compares rate_M with BPTT; --full measures everything, which takes hours on a CPU.
 
     Ctrl-C ends it and prints what has been measured. Exit codes: 0 measured, 1 something could not be measured, 2 a
     setting is wrong, 130 interrupted.
@@ -150,6 +150,7 @@ def bench(
         warn_of_shared_presets(name)
     for path in output or []:
         _check(path)
+    from rbp_engine.bench.measure.load import QUIET
     from rbp_engine.bench.results import comparison
 
     baselines = (extent.against if against is None else against).replace(",", " ").split()
@@ -168,9 +169,9 @@ def bench(
     if not wanted:
         missing = "a method (method=rate_m) or a baseline (--against)" if timesteps else "a number of timesteps (T=4)"
         raise typer.BadParameter(f"nothing to measure: name {missing}")
-    busy = say_if_busy("baselines run as with --busy") or busy
-    rows, whole = _measure(wanted, repeats or extent.rounds, predictions=latency, busy=busy)
-    document = comparison.document(rows, wanted)
+    share = say_if_busy("baselines run as with --busy")
+    rows, whole = _measure(wanted, repeats or extent.rounds, predictions=latency, busy=busy or share > QUIET)
+    document = comparison.document(rows, wanted, share)
     if as_json:
         print_json(document)
     else:
@@ -257,7 +258,7 @@ def _write(path: Path, rows: "Sequence[ComparisonRow]", document: Any) -> bool:
 
 
 def _table(rows: "Sequence[ComparisonRow]", *, latency: bool) -> "Table":
-    """One row per variant, grouped by T; ratios to SpikingJelly's BPTT, and to the ANN."""
+    """One row per variant, grouped by T; ratios to the best of SpikingJelly's BPTT, and to each one's own floor."""
 
     from rbp_engine.bench.results.figure import title
     from rbp_tui.text.table import empty_table
@@ -282,13 +283,13 @@ def _figures(row: "ComparisonRow", measured: "StepMeasurement") -> list[str]:
         span(measured.seconds),
         fmt.thousands(row.samples_per_s),
         *memory,
-        *_ratios(row.time, row.memory, row.floor),
+        *_ratios(row.time, row.memory, row.over_floor),
     ]
 
 
 def _latency_figures(row: "ComparisonRow", measured: "StepMeasurement") -> list[str]:
     times = ["–" if one is None else f"{1000 * one:.1f} ms" for one in (measured.predict_seconds, measured.seconds)]
-    return [*times, fmt.size(measured.peak), *_ratios(row.prediction, row.time, row.memory, row.floor)]
+    return [*times, fmt.size(measured.peak), *_ratios(row.prediction, row.time, row.memory, row.over_floor)]
 
 
 def _ratios(*ratios: float | None) -> list[str]:
