@@ -42,6 +42,10 @@ class Baseline(NamedTuple):
     predict: Predict
     setting: str = ""
 
+    def step(self, images: Tensor, labels: Tensor) -> None:
+        """Forward and backward."""
+        self.loss(images, labels).backward()
+
 
 def spikingjelly_baseline(model: nn.Module, timesteps: int, images: Tensor) -> Baseline:
     """SpikingJelly's multi-step BPTT; the image is repeated T times, as its examples do."""

@@ -15,7 +15,8 @@ from rbp_engine.bench.measure.counts import force_eager
 private_apis.require(private_apis.MEASURING)
 Clock = Callable[[Callable[[], object]], float]
 Call = tuple[Callable[..., object], tuple[Any, ...], dict[str, Any]]
-FORMATS = {"contiguous": torch.contiguous_format, "channels-last": torch.channels_last}
+#: The two orders of an image's dimensions in memory, as torch's formats.
+FORMATS = {"NCHW": torch.contiguous_format, "NHWC": torch.channels_last}
 
 
 class Floor:

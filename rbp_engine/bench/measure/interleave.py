@@ -88,7 +88,7 @@ class Record:
 
     def begin(self, environment: Mapping[str, str]) -> None:
         """Start its process, which takes training steps on request. Raises ChildError if it cannot."""
-        words = command(STEP, self.side.run, self.side.name, *filter(None, [self.side.layout]))
+        words = command(STEP, self.side.run, self.side.name, self.side.layout)
         self.process = Child(words, dict(environment) | processes.marker(self.side.run))
         ready = self.process.answer()
         self.device, self.setting = str(ready["device"]), str(ready["setting"])

@@ -50,9 +50,7 @@ class Way(NamedTuple):
 class Side:
     """A network and a way to take a training step with it, on one batch in the shape of the data."""
 
-    def __init__(
-        self, run: RunDirectory, preset: Preset, side: str, device: torch.device, layout: str = "contiguous"
-    ) -> None:
+    def __init__(self, run: RunDirectory, preset: Preset, side: str, device: torch.device, layout: str = "") -> None:
         train = preset.train.model_copy(update={"ema": 0.0})  # no other side averages its weights
         alike = preset.model_copy(update={"train": train})
         self.trial = Trial(run, stand_in.with_stand_in(alike, known_shape(preset.data)), device)

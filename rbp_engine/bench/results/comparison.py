@@ -20,7 +20,7 @@ from rbp_engine.run.files.run_json import packages
 BPTT = "spikingjelly"
 TITLES = {BPTT: "SpikingJelly", "memopt": "memopt", "checkpoint": "torch checkpoint", "ann": "ANN"}
 #: The ways in which users can run a baseline: each is measured in all of them, since the best one counts.
-LAYOUTS, KERNELS = ("contiguous", "channels-last"), ("eager", "compiled")
+LAYOUTS, KERNELS = ("NCHW", "NHWC"), ("eager", "compiled")
 BASELINES, ALL = tuple(TITLES), "all"
 
 

@@ -19,8 +19,9 @@ COLOURS = METHOD_COLOURS | {
 
 
 def title(row: ComparisonRow, separator: str = ", ") -> str:
-    """A row's title in legends, like `rate_M, bf16, compiled`."""
-    return separator.join(filter(None, (in_words(row.method), row.precision, row.kernel, row.layout)))
+    """A row's title in legends, like `rate_M, bf16, compiled`; fp32 goes without saying."""
+    precision = row.precision if row.precision != "fp32" else ""
+    return separator.join(filter(None, (in_words(row.method), precision, row.kernel, row.layout)))
 
 
 def draw(rows: Sequence[ComparisonRow], path: Path) -> None:

@@ -56,6 +56,7 @@ VARIED = {
 PROCESS_S = 8.0
 INTERRUPTED = 130
 HEADS = ("step", "images/s", "memory", "saved", "units", "time", "memory", "over floor")
+NAME_WIDTH = 16  # longer names have several lines
 LATENCY_HEADS = ("predict", "step", "memory", "predict", "time", "memory", "over floor")
 
 
@@ -259,12 +260,13 @@ def _write(path: Path, rows: "Sequence[ComparisonRow]", document: Any) -> bool:
 
 def _table(rows: "Sequence[ComparisonRow]", *, latency: bool) -> "Table":
     """One row per variant, grouped by T; ratios to the best of SpikingJelly's BPTT, and to each one's own floor."""
+    from rich.table import Column
 
     from rbp_engine.bench.results.figure import title
     from rbp_tui.text.table import empty_table
 
     heads, figures = (LATENCY_HEADS, _latency_figures) if latency else (HEADS, _figures)
-    table = empty_table([""], heads, collapse_padding=True)
+    table = empty_table([Column(min_width=NAME_WIDTH)], heads, collapse_padding=True)
     for timesteps, group in groupby(rows, key=lambda row: row.timesteps):
         table.add_row(styled("[bold]T = {}[/]", timesteps))
         for row in group:

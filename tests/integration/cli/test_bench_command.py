@@ -14,21 +14,29 @@ from tests.waiting import wait_for
 
 
 def test_methods_are_measured_against_a_baseline_and_drawn(rbp):
-    words = ["digits", "batch=8", "run.device=cpu", "method=rate_m", "T=2", "--repeats", "1"]
+    words = ["digits", "batch=8", "run.device=cpu", "method=rate_m", "T=2", "train.kernel=eager", "--repeats", "1"]
     done = rbp("bench", *words, "--against", "spikingjelly,memopt", "-o", "rows.json", "-o", "cost.svg")
-    assert "T = 2" in done.stdout and "rate_M fp32" in done.stdout
-    assert "memopt, level 1" in done.stdout
-    assert "3 variants, 1 round, in 6 processes one after the other: about " in done.stderr
+    assert "T = 2" in done.stdout and "rate_M eager" in done.stdout
+    assert "memopt eager NHWC, level 1" in " ".join(done.stdout.split())
+    assert "5 variants, 1 round, in 10 processes one after the other: about " in done.stderr
     assert "median of 1 round, which are up to 0 % of it apart" in done.stderr
     assert (rbp.folder / "cost.svg").read_text().startswith("<?xml")
     document = json.loads((rbp.folder / "rows.json").read_text())
     assert (document["preset"], document["network"], document["batch"]) == ("digits", "convnet", 8)
-    bptt, memopt, ours = document["rows"]
-    assert (bptt["method"], bptt["time"], bptt["memory"]) == ("spikingjelly", 1.0, 1.0)
-    assert (memopt["method"], memopt["setting"]) == ("memopt", "level 1") and memopt["saved"] < bptt["saved"]
+    *baselines, ours = document["rows"]
+    assert [(row["method"], row["layout"]) for row in baselines] == [
+        (name, layout) for name in ("spikingjelly", "memopt") for layout in ("NCHW", "NHWC")
+    ]
+    bptt, memopt = baselines[:2], baselines[2]
+    for ratio, figure in (("time", "seconds"), ("memory", "peak")):  # each to the better of the two
+        assert min(row[ratio] for row in bptt) == 1.0
+        assert ours[ratio] == ours[figure] / min(row[figure] for row in bptt)
+    assert memopt["setting"] == "level 1" and memopt["saved"] < bptt[0]["saved"]
     assert (ours["method"], ours["timesteps"], ours["device"], ours["problem"]) == ("rate_m", 2, "cpu", "")
-    assert ours["time"] == ours["seconds"] / bptt["seconds"] and ours["samples_per_s"] == 8 / ours["seconds"]
-    assert ours["saved"] < bptt["saved"] and 3 < ours["units"] <= 4 and ours["floor"] is None
+    assert ours["samples_per_s"] == 8 / ours["seconds"] and ours["lowest"] == ours["seconds"] == ours["highest"]
+    assert ours["saved"] < bptt[0]["saved"] and 3 < ours["units"] <= 4
+    assert ours["over_floor"] == ours["seconds"] / ours["floor_seconds"]
+    assert document["processor"] and document["cores"] > 0 and 0 <= document["busy"] <= 1
 
 
 @pytest.fixture

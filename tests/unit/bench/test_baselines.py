@@ -34,8 +34,9 @@ def gradients(name, images, labels, settings):
 
 def gradients_of(model, name, images, labels):
     if name in BASELINES:
-        model, step, *_ = BASELINES[name](model, T, images)
-        step(images, labels)
+        baseline = BASELINES[name](model, T, images)
+        model = baseline.network
+        baseline.step(images, labels)
     else:
         create_method(name, T).step(model, images, labels)
     # memopt puts its wrapper's name into those of the parameters.
@@ -97,10 +98,11 @@ def test_blocks_that_are_computed_again_have_the_gradient_of_spikingjellys_bptt_
     kept = []
     gradients = []
     for name in ("spikingjelly", baseline):
-        trains, step, *_ = BASELINES[name](SMALL_NETWORKS[network](), T, images)
+        baseline = BASELINES[name](SMALL_NETWORKS[network](), T, images)
+        trains = baseline.network
         for _ in range(2):  # a second batch finds nothing of the first in the neurons
             trains.zero_grad()
-            kept.append(saved_bytes(partial(step, images, labels), trains.parameters()))
+            kept.append(saved_bytes(partial(baseline.step, images, labels), trains.parameters()))
         gradients.append([parameter.grad for parameter in trains.parameters()])
     for one, other in zip(*gradients, strict=True):
         assert other.abs().max() > 0

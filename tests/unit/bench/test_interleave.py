@@ -33,7 +33,7 @@ def test_the_output_of_a_users_network_is_not_taken_for_an_answer(tmp_path, monk
         side = Record(MeasuredSide(run))
         side.begin(environment(run))
         assert side.ask("1")["seconds"] > 0 and side.ask("count")["saved"] > 0
-        assert side.ask("predict 2")["seconds"] > 0
+        assert side.ask("predict 2")["seconds"] > 0 and side.ask("floor 2")["seconds"] > 0
         side.close()
 
 
@@ -51,6 +51,31 @@ def test_ctrl_c_leaves_the_rounds_that_were_measured_before_it():
     assert 0 < measured.predict_seconds < measured.seconds
     assert measured.spread >= 0
     assert (measured.peak, measured.saved, measured.units) == (None, None, None)
+
+
+def test_a_baseline_is_measured_in_both_memory_formats_and_kernels_at_each_precision_and_our_method_in_its_own():
+    asked = {"methods": ["rate_m"], "timesteps": [2], "against": ["spikingjelly"]}
+    every = candidates("digits", ["batch=4"], precisions=["fp32", "bf16"], **asked)
+    shown = [
+        (one.title, one.loaded.preset.train.precision, one.loaded.preset.train.kernel, one.layout) for one in every
+    ]
+    kinds = [(kernel, layout) for layout in ("NCHW", "NHWC") for kernel in ("eager", "compiled")]
+    for precision, rows in (("fp32", shown[:5]), ("bf16", shown[5:])):
+        assert rows == [
+            *[("SpikingJelly", precision, kernel, layout) for kernel, layout in kinds],
+            ("rate_M", precision, "auto", ""),
+        ]
+    eager = candidates("digits", ["batch=4"], kernels=["eager"], **asked)
+    assert {one.loaded.preset.train.kernel for one in eager} == {"eager"} and len(eager) == 3
+
+
+def test_a_baseline_trains_by_autocast_where_our_method_has_that_precision():
+    with temporary_run(load_preset("digits", [*WORDS, "train.kernel=eager", "train.precision=bf16"])) as run:
+        side = Record(MeasuredSide(run, "spikingjelly", layout="NHWC"))
+        side.begin(environment(run))
+        assert side.ask("1")["seconds"] > 0 and side.ask("floor 1")["seconds"] > 0
+        assert side.ask("predict 1")["seconds"] > 0 and side.ask("count")["saved"] > 0
+        side.close()
 
 
 def test_named_baselines_keep_their_order_all_are_those_that_can_be_made_and_an_unknown_one_is_refused():
