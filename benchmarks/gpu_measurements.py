@@ -120,9 +120,7 @@ def table(rows: Iterable[Row]) -> list[str]:
 
 
 def named(row: Row) -> str:
-    return ", ".join(
-        filter(None, (row["method"], row["precision"], row["kernel"], row["layout"], row.get("setting", "")))
-    )
+    return ", ".join(row[key] for key in ("method", "precision", "kernel", "layout", "setting") if row.get(key))
 
 
 def sound(rows: Iterable[Row]) -> bool:
