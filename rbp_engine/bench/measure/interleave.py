@@ -80,7 +80,6 @@ class Record:
         self.device = self.setting = ""
         self.steps = 1
         self.turns: list[dict[str, float]] = []
-        self.floors: list[float] = []
         self.predictions: list[float] = []
         self.peaks: list[float] = []
         self.counted: dict[str, float] = {}
@@ -122,7 +121,7 @@ class Record:
             statistics.median(seconds),
             min(seconds),
             max(seconds),
-            statistics.median(self.floors),
+            statistics.median(turn["floor"] for turn in self.turns),
             int(statistics.median(peaks)) if peaks else None,
             int(self.counted["saved"]) if self.counted else None,
             self.counted.get("units"),
@@ -184,8 +183,8 @@ def memory_processes(rounds: int) -> int:
 
 def _take_turn(record: Record, *, last: bool, predictions: bool, busy: bool) -> None:
     _make_ready(record, busy=busy)
-    record.turns.append(record.ask(str(record.steps)))
-    record.floors.append(record.ask(f"floor {record.steps}")["seconds"])
+    turn = record.ask(str(record.steps))  # kept with its floor: Ctrl-C may come between the two
+    record.turns.append(turn | {"floor": record.ask(f"floor {record.steps}")["seconds"]})
     if predictions:
         record.ask("predict 1")  # the first one is slower
         times = max(1, round(TURN_S / record.ask("predict 1")["seconds"]))
