@@ -20,10 +20,12 @@ from rbp_engine.report.collect import (
 from rbp_engine.report.conditions import conditions
 from rbp_engine.report.paper import Published, departures, figures_by_experiment, published
 from rbp_engine.report.settings import differing
-from rbp_engine.report.spread import Spread, mean_of_known, paired, spread, spread_of_known
+from rbp_engine.report.spread import Judged, Spread, judge_differences, mean_of_known, paired, spread, spread_of_known
 
 #: Settings that have their own columns.
 SHOWN = ("data.name", "model.name", "method.name", "method.timesteps")
+#: What a method is compared with, if that was trained: single-step BPTT has the batch norm of the single-step methods.
+CONTROLS = {"bptt": (), "rate_s": ("bptt_s", "bptt"), "sltt": ("bptt_s", "bptt"), "ottt": ("bptt_s", "bptt")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +34,11 @@ class Cell(Experiment[ReportedRun]):
     test set.
 
     `timesteps_needed` is, over the runs of which it is known, the smallest t that is nearly as accurate as T.
-    `difference` is our mean last accuracy minus the paper's figure. `against_bptt` is the last accuracy minus BPTT's at
-    the same T and settings, paired by seed; None for BPTT itself, and without a common seed. `step_ms` is the mean time
-    of a training step, by the clock and with whatever ran beside it.
+    `difference` is our mean last accuracy minus the paper's figure. `against` is the last accuracy minus that of the
+    `control`, a method of `CONTROLS` at the same T and settings, paired by seed; None for BPTT itself, and without a
+    common seed. With `equal_steps` the control is the one whose changes of the weights are as large: at lr/T and T
+    times the weight decay, where the method's gradients are 1/T of BPTT's. `step_ms` is the mean time of a training
+    step, by the clock and with whatever ran beside it.
     """
 
     last: Spread
@@ -43,7 +47,10 @@ class Cell(Experiment[ReportedRun]):
     paper: Published
     notes: tuple[str, ...]
     step_ms: float | None
-    against_bptt: Spread | None = None
+    against: Spread | None = None
+    control: str = ""
+    equal_steps: bool = False
+    judged: Judged | None = None
 
     @property
     def counting(self) -> tuple[ReportedRun, ...]:
@@ -61,8 +68,11 @@ class Cell(Experiment[ReportedRun]):
         return ", ".join(word for word in words if word != "–")
 
 
-def make_cells(entries: Iterable[ReportedRun]) -> list[Cell]:
-    """Group runs by experiment; sorted by data set, network, method and T."""
+def make_cells(entries: Iterable[ReportedRun], margin: float | None = None) -> list[Cell]:
+    """Group runs by experiment; sorted by data set, network, method and T.
+
+    With a `margin`, a fraction, the differences to the controls are judged, all together.
+    """
     entries = list(entries)
     figures = figures_by_experiment({one.data for one in entries if one.preset and not published(one.preset)})
     places: defaultdict[tuple[Any, ...], list[ReportedRun]] = defaultdict(list)
@@ -74,7 +84,11 @@ def make_cells(entries: Iterable[ReportedRun]) -> list[Cell]:
         groups = [Experiment.of(runs) for runs in by_experiment(there)]
         labels = distinguish([one.first.settings for one in groups], [one.experiment for one in groups], shown=SHOWN)
         cells += [_cell(replace(one, label=label), figures) for one, label in zip(groups, labels, strict=True)]
-    return sorted(_against_bptt(cells), key=_order)
+    cells = sorted(_against_controls(cells), key=_order)
+    if margin is None:
+        return cells
+    found = judge_differences([cell.against for cell in cells], margin)
+    return [replace(cell, judged=judged) for cell, judged in zip(cells, found, strict=True)]
 
 
 def distinguish(
@@ -113,23 +127,32 @@ def _cell(group: Experiment[ReportedRun], figures: Mapping[str, Published]) -> C
     )
 
 
-def _against_bptt(cells: Iterable[Cell]) -> Iterable[Cell]:
-    """The cells, each with its difference to the BPTT cell that differs from it in the method alone."""
+def _against_controls(cells: Iterable[Cell]) -> Iterable[Cell]:
+    """The cells, each with its difference to the cell of its control, which differs from it in the method alone."""
     cells = list(cells)
-    by_place = {_place(cell): cell for cell in cells if cell.first.method == "bptt"}
+    trained = {(cell.first.method, _place(cell)): cell for cell in cells}
     for cell in cells:
-        bptt = by_place.get(_place(cell))
-        if bptt is None or bptt is cell:
-            yield cell
+        names = CONTROLS.get(cell.first.method, ("bptt",))
+        wanted = [(name, equal) for equal in ([True] if cell.has_smaller_steps else []) + [False] for name in names]
+        for name, equal in wanted:
+            control = trained.get((name, _place(cell, equal_steps=equal)))
+            if control is not None:
+                ours, theirs = (by_seed(one.runs, lambda run: run.last) for one in (cell, control))
+                yield replace(cell, against=paired(ours, theirs), control=name, equal_steps=equal)
+                break
         else:
-            ours, theirs = (by_seed(one.runs, lambda run: run.last) for one in (cell, bptt))
-            yield replace(cell, against_bptt=paired(ours, theirs))
+            yield cell
 
 
-def _place(cell: Cell) -> tuple[str, str, int, str, str]:
-    program = cell.first.summary.program
-    label = sorted((key, value) for key, value in cell.label.items() if key != LOSS_SCALE)  # it is the method's own
-    return cell.first.data, cell.first.network, cell.first.timesteps, program, repr(label)
+def _place(cell: Cell, *, equal_steps: bool = False) -> tuple[str, str, int, str, str]:
+    """What a cell and its control have in common; with `equal_steps` the settings are of a control with such steps."""
+    timesteps, program = cell.first.timesteps, cell.first.summary.program
+    label = {key: value for key, value in cell.label.items() if key != LOSS_SCALE}  # it is the method's own
+    if equal_steps:
+        for key, value in (("optim.lr", 1 / timesteps), ("optim.weight_decay", timesteps)):
+            label[key] = cell.first.settings[key] * value
+    shown = sorted((key, f"{value:.6g}" if isinstance(value, float) else repr(value)) for key, value in label.items())
+    return cell.first.data, cell.first.network, timesteps, program, repr(shown)
 
 
 def _notes(group: Experiment[ReportedRun], paper: Published) -> Iterable[str]:

@@ -144,11 +144,16 @@ class Experiment(Generic[AnyRun]):
         }
         return [word for part in parts for word in known[part]]
 
-    def smaller_steps(self: "Experiment[AnyRecordedRun]") -> Iterator[str]:
-        """What a difference to BPTT at one learning rate comes from, beside the method."""
+    @property
+    def has_smaller_steps(self: "Experiment[AnyRecordedRun]") -> bool:
+        """Whether SGD changes the weights by 1/T of what it does with BPTT's gradients at the same learning rate."""
         first = self.first
         scaled = first.method in RATE_METHODS and first.timesteps > 1 and first.settings.get(LOSS_SCALE) == "1/T"
-        if scaled and first.settings.get("optim.name") == "sgd":
+        return scaled and first.settings.get("optim.name") == "sgd"
+
+    def smaller_steps(self: "Experiment[AnyRecordedRun]") -> Iterator[str]:
+        """What a difference to BPTT at one learning rate comes from, beside the method."""
+        if self.has_smaller_steps:
             yield (
                 "gradients of rate methods, and so SGD's changes of the weights, are 1/T of BPTT's: "
                 f"{LOSS_SCALE}=1 makes them equal"

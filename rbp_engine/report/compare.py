@@ -25,7 +25,7 @@ from rbp_engine.report.collect import (
 )
 from rbp_engine.report.conditions import conditions
 from rbp_engine.report.settings import differing
-from rbp_engine.report.spread import Spread, mean_of_known, paired, spread_of_known
+from rbp_engine.report.spread import Judged, Spread, judge_differences, mean_of_known, paired, spread_of_known
 from rbp_engine.run.files.attempts import most_processes
 from rbp_engine.run.files.layout import RunDirectory
 
@@ -39,8 +39,8 @@ class Group(Experiment[RecordedRun]):
     """An experiment, or a single run, if each run is its own group.
 
     `last` and `best` are top-1 fractions of the `counting` runs: the complete ones if there are any. The differences
-    are this experiment minus the baseline, over the seeds that both have. Unknown values are None. `epoch_s` and
-    `samples_per_s` are of training without evaluation.
+    are this experiment minus the baseline, over the seeds that both have; `judged` is what is shown of the last one, if
+    that was asked. Unknown values are None. `epoch_s` and `samples_per_s` are of training without evaluation.
     """
 
     title: str
@@ -52,6 +52,7 @@ class Group(Experiment[RecordedRun]):
     epoch_s: float | None
     samples_per_s: float | None
     notes: tuple[str, ...]
+    judged: Judged | None = None
 
 
 @dataclass(frozen=True)
@@ -85,14 +86,19 @@ class Comparison:
 
 
 def compare(
-    runs: Iterable[RunDirectory], baseline: RunDirectory | None = None, *, each_run: bool = False
+    runs: Iterable[RunDirectory],
+    baseline: RunDirectory | None = None,
+    *,
+    each_run: bool = False,
+    margin: float | None = None,
 ) -> Comparison:
     """Group runs by experiment; the baseline is the experiment of the run `baseline`, by default the first one with a
     completed run, else the first; those without any then come last.
 
     Of several runs of one experiment and seed the newest counts, preferring complete ones. With `each_run` every run is
-    its own group, compared with the baseline's run of the same seed. Reads only summaries, presets and the start of the
-    events, so that it is cheap to call again while the runs are in progress.
+    its own group, compared with the baseline's run of the same seed. With a `margin`, a fraction, the differences of
+    the last accuracies are judged, all together. Reads only summaries, presets and the start of the events, so that it
+    is cheap to call again while the runs are in progress.
     """
     directories = list(dict.fromkeys([*([baseline] if baseline else []), *runs]))
     read = [read_recorded(run) for run in directories]
@@ -110,6 +116,9 @@ def compare(
     made = tuple(
         _group(group, title, experiments[0], beside_bptt=bptt) for group, title in zip(groups, titles, strict=True)
     )
+    if margin is not None:
+        judged = judge_differences([group.last_difference for group in made], margin)
+        made = tuple(replace(group, judged=its) for group, its in zip(made, judged, strict=True))
     excluded += [] if each_run else left_out(experiments)
     return Comparison(made, tuple(_differences(groups)), tuple(excluded), each_run)
 

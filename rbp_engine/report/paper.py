@@ -1,5 +1,6 @@
 """The paper's accuracies, as given in presets, and the runs needed to reproduce them."""
 
+import math
 import shlex
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,6 @@ from rbp_engine.preset import PresetError, list_presets, load_preset
 from rbp_engine.preset.experiment import of_role
 from rbp_engine.report.collect import ReportedRun
 from rbp_engine.report.settings import differing
-from rbp_engine.report.spread import Spread
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.options import LaunchOptions
@@ -31,7 +31,7 @@ SEEDS = (1, 2, 3)
 class PaperCell:
     """A published accuracy: the `preset` with this method and timesteps is to reproduce it, as runs of `experiment`.
 
-    `interval` is half of the 95 % confidence interval of the published mean, None if it is not known.
+    `standard_error` is that of the published mean, 0 if it is not known.
     """
 
     preset: str
@@ -40,7 +40,7 @@ class PaperCell:
     method: str
     timesteps: int
     published: Published
-    interval: float | None
+    standard_error: float
     experiment: str
 
 
@@ -152,7 +152,7 @@ def paper_cells(presets: Sequence[str] = ()) -> tuple[list[PaperCell], list[str]
                     method=figure.method,
                     timesteps=figure.timesteps,
                     published=figure.top1,
-                    interval=_interval(figure),
+                    standard_error=_standard_error(figure),
                     experiment=loaded.experiment,
                 )
             )
@@ -165,10 +165,8 @@ def figures_by_experiment(data_sets: Collection[str]) -> dict[str, Published]:
     return {cell.experiment: cell.published for cell in paper_cells(names)[0]} if names else {}
 
 
-def _interval(figure: "Figure") -> float | None:
-    if figure.top1 == "not known" or not figure.std or figure.runs < 2:
-        return None
-    return Spread(figure.top1, figure.std, figure.runs).interval
+def _standard_error(figure: "Figure") -> float:
+    return figure.std / math.sqrt(figure.runs) if figure.runs > 1 else 0.0
 
 
 def _words(method: str, timesteps: int) -> list[str]:

@@ -1,4 +1,9 @@
-"""Mean and standard deviation over the seeds of an experiment, and how far the mean may be from the true one."""
+"""Mean and standard deviation over the seeds of an experiment, how far the mean may be from the true one, and whether
+two experiments are equally accurate.
+
+Two one-sided t tests show that a difference is below a margin (Schuirmann, 1987), a two-sided one that there is a
+difference. Several differences are judged as a family: each kind of test is corrected by Holm (1979).
+"""
 
 import functools
 import math
@@ -8,6 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 CONFIDENCE = 0.95
+LEVEL = 0.05  # of each test
+JUDGED = (
+    "verdict: equivalent within the margin (two one-sided t tests), different (a two-sided one), else inconclusive; at "
+    f"{100 * LEVEL:.0f} %, each kind corrected by Holm for all rows"
+)
 
 
 @dataclass(frozen=True)
@@ -55,9 +65,79 @@ def paired(ours: Mapping[Any, float | None], theirs: Mapping[Any, float | None])
     return spread_of_known([one - other for one, other in known if one is not None and other is not None])
 
 
-@functools.cache
-def student_t(freedom: int) -> float:
-    """The t within which Student's distribution with so many degrees of freedom has 95 % of its probability."""
-    from scipy.special import stdtrit  # takes a tenth of a second to import
+@dataclass(frozen=True)
+class Judged:
+    """What is shown of a difference; the p values are corrected for those that were judged with it."""
 
-    return float(stdtrit(freedom, 0.5 + CONFIDENCE / 2))
+    difference: Spread
+    equivalent_p: float
+    different_p: float
+
+    @property
+    def interval(self) -> float:
+        """Half the width of the 90 % interval of the mean; a single difference is equivalent if it is in the margin."""
+        return student_t(self.difference.count - 1, 1 - 2 * LEVEL) * _standard_error(self.difference)
+
+    @property
+    def equivalent(self) -> bool:
+        """Whether it is shown to be within the margin."""
+        return self.equivalent_p < LEVEL
+
+    @property
+    def different(self) -> bool:
+        """Whether there is shown to be a difference, be it within the margin or not."""
+        return self.different_p < LEVEL
+
+    @property
+    def word(self) -> str:
+        """equivalent, different, both, or inconclusive."""
+        return ", ".join(word for word in ("equivalent", "different") if getattr(self, word)) or "inconclusive"
+
+
+def judge_differences(differences: Sequence[Spread | None], margin: float) -> list[Judged | None]:
+    """What is shown of each difference; `margin` is in their unit. None for one of fewer than two seeds.
+
+    Raises ValueError if the margin is not positive.
+    """
+    if not margin > 0:
+        raise ValueError(f"a margin must be above 0, got {margin}")
+    known = [one for one in differences if one is not None and one.std is not None]
+    equivalent = holm([max(_above(-margin, one), _above(-margin, _mirrored(one))) for one in known])
+    different = holm([min(1.0, 2 * min(_above(0.0, one), _above(0.0, _mirrored(one)))) for one in known])
+    judged = iter([Judged(*row) for row in zip(known, equivalent, different, strict=True)])
+    return [next(judged) if one is not None and one.std is not None else None for one in differences]
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """p values corrected for their number: the probability that any verdict of the family is false stays at a level."""
+    adjusted, least = [0.0] * len(values), 0.0
+    for rank, index in enumerate(sorted(range(len(values)), key=values.__getitem__)):
+        least = max(least, min(1.0, (len(values) - rank) * values[index]))
+        adjusted[index] = least
+    return adjusted
+
+
+def _standard_error(of: Spread) -> float:
+    return (of.std or 0.0) / math.sqrt(of.count)
+
+
+def _above(bound: float, of: Spread) -> float:
+    """The p value of the one-sided test that the true mean is above the bound."""
+    from scipy.special import stdtr  # takes a tenth of a second to import
+
+    error = _standard_error(of)
+    if error == 0.0:  # equal values
+        return 0.0 if of.mean > bound else 1.0
+    return float(stdtr(of.count - 1, (bound - of.mean) / error))
+
+
+def _mirrored(of: Spread) -> Spread:
+    return Spread(-of.mean, of.std, of.count)
+
+
+@functools.cache
+def student_t(freedom: int, confidence: float = CONFIDENCE) -> float:
+    """The t within which Student's distribution with so many degrees of freedom has this share of its probability."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, 0.5 + confidence / 2))

@@ -14,16 +14,22 @@ from rbp_engine.printable import LONGEST_TEXT, Lines, for_csv, one_line, visible
 from rbp_engine.report import names
 from rbp_engine.report.cells import Cell
 from rbp_engine.report.collect import ExcludedRun, label_words
-from rbp_engine.report.spread import Spread
+from rbp_engine.report.spread import JUDGED, Spread
 from rbp_engine.run.files.energy import PJ_IN_UJ, read_energy
 from rbp_engine.vocabulary import TRAINING_METHODS
 
 #: Marks a best epoch that was chosen by the reported accuracy itself.
 CHOSEN_ON_TEST = "†"
+#: Marks a difference to single-step BPTT, and one to BPTT whose steps are as small as those of gradients of 1/T.
+SINGLE_STEP, EQUAL_STEPS = "‡", "§"
 AGAINST_BPTT = (
     "− BPTT: last minus BPTT's with the same settings, paired by seed, ± half of its 95 % interval, in percentage "
     "points"
 )
+OTHER_CONTROLS = {
+    SINGLE_STEP: "against single-step BPTT (BPTT_S), which has the same batch norm",
+    EQUAL_STEPS: "against BPTT at lr/T and T times the weight decay, whose steps are as small",
+}
 COSTS = (
     "ms/step: mean time of a training step, by the clock and with what ran beside it; MiB: largest peak of a run, on a "
     "CPU of its whole process"
@@ -50,8 +56,10 @@ def columns(cells: Sequence[Cell], *, costs: bool, settings: bool = True) -> lis
     shown = list(_ALWAYS)
     if any(cell.paper is not None for cell in cells):
         shown += _OF_THE_PAPER
-    if any(cell.against_bptt for cell in cells):
+    if any(cell.against for cell in cells):
         shown.append(_AGAINST_BPTT)
+    if any(cell.judged for cell in cells):
+        shown.append(_JUDGED)
     shown += [_RUNS, *(_COSTS if costs else ())]
     return [*shown, *([_SETTINGS] if settings and any(map(label, cells)) else [])]
 
@@ -86,9 +94,13 @@ def notes(cells: Sequence[Cell], *, costs: bool) -> list[str]:
     found = ["mean ± sample standard deviation over seeds, top-1 accuracy on the test set in percent"]
     if any(cell.paper is not None for cell in cells):
         found.append("diff: last − paper, in percentage points")
-    if any(cell.against_bptt for cell in cells):
-        found.append(AGAINST_BPTT)
-    found += dict.fromkeys(note for cell in cells if cell.against_bptt for note in cell.smaller_steps())
+    against = [cell for cell in cells if cell.against]
+    found += [AGAINST_BPTT] if against else []
+    found += [
+        f"{sign} {text}" for sign, text in OTHER_CONTROLS.items() if any(sign in _signs(cell) for cell in against)
+    ]
+    found += dict.fromkeys(note for cell in against if not cell.equal_steps for note in cell.smaller_steps())
+    found += [JUDGED] if any(cell.judged for cell in cells) else []
     if costs:
         found.append(COSTS)
     if any(not cell.first.held_out and cell.best for cell in cells):
@@ -168,8 +180,10 @@ _CSV_FIELDS = (
     "timesteps_needed",
     "paper",
     "difference",
-    "against_bptt",
-    "against_bptt_interval",
+    "control",
+    "against_control",
+    "against_control_interval",
+    "verdict",
     "step_ms",
     "mem_peak",
     "synops",
@@ -204,8 +218,10 @@ def _plain(cell: Cell) -> dict[str, Any]:
         "timesteps_needed": cell.timesteps_needed.mean if cell.timesteps_needed else None,
         "paper": cell.paper,
         "difference": cell.difference,
-        "against_bptt": cell.against_bptt.mean if cell.against_bptt else None,
-        "against_bptt_interval": cell.against_bptt.interval if cell.against_bptt else None,
+        "control": f"{cell.control} at lr/T" if cell.equal_steps else cell.control or None,
+        "against_control": cell.against.mean if cell.against else None,
+        "against_control_interval": cell.against.interval if cell.against else None,
+        "verdict": cell.judged.word if cell.judged else None,
         "step_ms": cell.step_ms,
         "mem_peak": cell.mem_peak,
         **_energy(cell),
@@ -234,6 +250,8 @@ _LATEX = {character: f"\\{character}" for character in "&%$#_{}"} | {
     "−": "$-$",
     "–": "--",
     CHOSEN_ON_TEST: r"$^\dagger$",
+    SINGLE_STEP: r"$^\ddagger$",
+    EQUAL_STEPS: r"$^\S$",
 }
 
 
@@ -253,6 +271,12 @@ def _with_interval(difference: Spread | None) -> str:
         return "–"
     half = difference.interval
     return f"{_signed(difference.mean)} ± {'–' if half is None else _percent(half)}"
+
+
+def _signs(cell: Cell) -> str:
+    """What the control of a cell is, beside BPTT with the same settings."""
+    single = SINGLE_STEP if cell.against and cell.control == "bptt_s" else ""
+    return single + (EQUAL_STEPS if cell.against and cell.equal_steps else "")
 
 
 def _signed(fraction: float) -> str:
@@ -281,7 +305,8 @@ _OF_THE_PAPER = (
     ),
     ReportColumn("diff", "Difference", lambda cell: "–" if cell.difference is None else _signed(cell.difference)),
 )
-_AGAINST_BPTT = ReportColumn("− BPTT", "$-$ BPTT", lambda cell: _with_interval(cell.against_bptt))
+_AGAINST_BPTT = ReportColumn("− BPTT", "$-$ BPTT", lambda cell: _with_interval(cell.against) + _signs(cell))
+_JUDGED = ReportColumn("verdict", "Verdict", lambda cell: cell.judged.word if cell.judged else "–", left=True)
 _SETTINGS = ReportColumn("settings", "Settings", label, left=True)
 _RUNS = ReportColumn("runs", "Runs", lambda cell: str(len(cell.runs)))
 _COSTS = (

@@ -26,6 +26,13 @@ def _at_once(context: typer.Context, detach: bool) -> bool:
     return detach
 
 
+def _fraction(points: float | None) -> float | None:
+    """Percentage points as a fraction."""
+    if points is not None and not 0 < points < 100:
+        raise typer.BadParameter(f"expected percentage points above 0, as 1 or 0.5, got {points:g}")
+    return None if points is None else points / 100
+
+
 def _runs_dir(*, hidden: bool) -> Any:
     return typer.Option(
         "--runs-dir",
@@ -47,6 +54,16 @@ TRAIN, LOOK, JUDGE, KEEP, SET_UP = "Train", "Look", "Judge", "Keep", "Set up"
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]
 Weights = Annotated[
     Literal["last", "best"], typer.Option("--weights", help="Weights of the last or of the best epoch.")
+]
+Margin = Annotated[
+    float | None,
+    typer.Option(
+        "--margin",
+        metavar="POINTS",
+        help="Also judge the differences: equivalent within so many percentage points, different, or inconclusive.",
+        show_default=False,
+        callback=_fraction,
+    ),
 ]
 Detach = Annotated[bool, typer.Option("--detach", help="Return once it has started; print its id.", callback=_at_once)]
 Seeds = Annotated[

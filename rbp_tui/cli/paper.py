@@ -197,8 +197,8 @@ def reproduction_plain(one: "Reproduction", run_s: float | None) -> dict[str, ob
         "answer": one.answer,
         "last": vars(one.last) if one.last else None,
         "best": vars(one.best) if one.best else None,
-        "difference": one.difference,
-        "interval": one.interval,
+        "difference": one.difference.mean if one.difference else None,
+        "interval": one.judged.interval if one.judged else None,
         "missing_seeds": one.missing,
         "run_s": run_s,
     }
@@ -226,22 +226,22 @@ def _reproduction_table(found: "Sequence[Reproduction]", run_s: Mapping[str, flo
 
 
 def _answer_text(one: "Reproduction", run_s: float | None) -> str:
-    """As `yes: −0.11 within ± 1.24`, or `not measured: 3 × 4h20`, short enough for 80 columns."""
+    """As `yes: −0.11 ± 0.24`, or `not measured: 3 × 4h20`, short enough for 80 columns."""
     from rbp_engine.report.reproduction import Answer
 
     if one.answer is Answer.NOT_MEASURED and run_s is not None:
         return f"{one.answer}: {len(one.missing)} × {fmt.duration(run_s)}"
-    if one.answer is Answer.UNDECIDED:
-        return "undecided: one run" if isinstance(one.cell.published, float) else "no published figure"
-    if one.difference is None or one.interval is None:
+    if one.answer is Answer.NOT_MEASURED:
         return one.answer
-    found = "yes: {} within ± {}" if one.answer is Answer.REPRODUCED else "no: {} beyond ± {}"
-    return found.format(fmt.points(one.difference), fmt.percent(one.interval))
+    if one.judged is None:
+        return "undecided: one run" if isinstance(one.cell.published, float) else "no published figure"
+    word = {Answer.REPRODUCED: "yes", Answer.NOT_REPRODUCED: "no"}.get(one.answer, one.answer)
+    return f"{word}: {fmt.points(one.judged.difference.mean)} ± {fmt.percent(one.judged.interval)}"
 
 
 def _reproduction_lines(found: "Sequence[Reproduction]", *, hidden: int) -> Iterator[str]:
     """How many cells have which answer, and what the interval is."""
-    from rbp_engine.report.reproduction import Answer
+    from rbp_engine.report.reproduction import MARGIN, Answer
 
     counts = Counter(one.answer for one in found)
     parts = ", ".join(f"{counts[answer]} {answer}" for answer in Answer if counts[answer])
@@ -249,10 +249,10 @@ def _reproduction_lines(found: "Sequence[Reproduction]", *, hidden: int) -> Iter
         f"{fmt.counted(len(found), 'cell')}: {parts}"
         + (f"; {hidden} of them have no published figure (--all shows them)" if hidden else "")
     )
-    if counts[Answer.REPRODUCED] + counts[Answer.NOT_REPRODUCED]:
+    if any(one.judged for one in found):
         yield (
-            "reproduced: the last accuracy differs by no more than half of the 95 % interval of the published mean, "
-            "or of ours where the paper gives none"
+            f"yes: the last accuracy is equivalent within {100 * MARGIN:.0f} point by two one-sided t tests; no: it is "
+            "not, and differs; both at 5 %, corrected by Holm for all cells; ± is half of the 90 % interval"
         )
     if todo := sum(len(one.missing) for one in found if isinstance(one.cell.published, float)):
         yield f"{fmt.counted(todo, 'run')} would complete the published cells: rbp paper --missing"

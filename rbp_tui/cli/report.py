@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 import typer
 
 from rbp_engine.settings.machine import runs_directory
-from rbp_tui.cli.options import JUDGE, Json, RunsDir
+from rbp_tui.cli.options import JUDGE, Json, Margin, RunsDir
 from rbp_tui.cli.output import console, print_json, print_lines, print_rich, say
 from rbp_tui.cli.runs.choice import SomeRuns, select
 from rbp_tui.text import format as fmt
@@ -50,6 +50,7 @@ def register(app: typer.Typer) -> None:
 def report(
     runs: SomeRuns = None,
     form: Annotated[Format, typer.Option("--format", help="The output format.")] = "table",
+    margin: Margin = None,
     include_unfinished: IncludeUnfinished = False,
     runs_dir: RunsDir = None,
     as_json: Json = False,
@@ -68,7 +69,7 @@ def report(
     if as_json and form != "table":
         raise typer.BadParameter(f"--json and --format {form} contradict each other")
     entries, excluded, which = _collected(runs, runs_dir, include_unfinished=include_unfinished)
-    cells = make_cells(entries)
+    cells = make_cells(entries, margin)
     if as_json:
         print_json(tables.document(cells, excluded, runs_directory(runs_dir)))
         return

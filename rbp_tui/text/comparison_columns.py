@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from rbp_engine.printable import one_line
 from rbp_engine.report.compare import Comparison, Difference
 from rbp_engine.report.names import method, shown_value
-from rbp_engine.report.spread import Spread
+from rbp_engine.report.spread import Judged, Spread
 from rbp_engine.run.files.layout import short_id
 from rbp_tui.text import format as fmt
 from rbp_tui.text.format import GIB, MIB
@@ -46,6 +46,7 @@ def columns_of(comparison: Comparison) -> list[ComparedColumn]:
     peaks = [group.mem_peak for group in groups]
     counts = [group.last.count if group.last else len(group.runs) for group in groups]
     gained = single_difference_text if comparison.each_run else difference_text
+    any_judged = any(group.judged for group in groups)
     digits = 2 if max((value for value in epochs if value is not None), default=0.0) < 10.0 else 1
     unit, unit_name = (GIB, "GiB") if max((peak or 0.0 for peak in peaks), default=0.0) >= GIB else (MIB, "MiB")
     return [
@@ -54,6 +55,7 @@ def columns_of(comparison: Comparison) -> list[ComparedColumn]:
         spreads_column("last %", lasts, spread_text, "sd", 1),
         spreads_column("best %", bests, spread_text, "sd", 4),
         spreads_column("Δ last", differences, gained, "95 %", 2),
+        *([_words("verdict", [judged_text(group.judged) for group in groups], 3)] if any_judged else []),
         spreads_column("Δ best", [group.best_difference for group in groups], gained, "95 %", 9),
         numbers_column("s/epoch", epochs, lambda value: f"{value:.{digits}f}", 5),
         numbers_column("samples/s", [group.samples_per_s for group in groups], fmt.thousands, 8),
@@ -150,6 +152,11 @@ def difference_text(values: Spread | None) -> str:
         return "–"
     mean = single_difference_text(values)
     return f"{mean} (n=1)" if values.interval is None else f"{mean} ± {fmt.percent(values.interval)}"
+
+
+def judged_text(judged: Judged | None) -> str:
+    """What is shown of a difference, in a word."""
+    return judged.word if judged else "–"
 
 
 def single_difference_text(values: Spread | None) -> str:

@@ -11,7 +11,7 @@ from rich.text import Text
 from rbp_engine.printable import one_line
 from rbp_engine.report.compare import Comparison, Difference, Group
 from rbp_engine.report.names import shown_value
-from rbp_engine.report.spread import Spread
+from rbp_engine.report.spread import JUDGED, Spread
 from rbp_tui.text.comparison_columns import ComparedColumn, columns_of, fitting
 
 BASELINE = "◆"
@@ -40,7 +40,11 @@ def comparison_text(comparison: Comparison, width: int) -> ComparisonText:
 
     def below(signs: Sequence[str], shown: Collection[str]) -> Text:
         others = [difference for difference in comparison.differences if difference.key not in shown]
-        parts = (_notes(comparison, signs, width), _differences(others, comparison, signs, width))
+        parts = (
+            _judged(comparison, width),
+            _notes(comparison, signs, width),
+            _differences(others, comparison, signs, width),
+        )
         return Text("\n\n").join(part for part in parts if part)
 
     return table_text(comparison, columns_of(comparison), width, below)
@@ -104,6 +108,7 @@ def _group_plain(number: int, group: Group, comparison: Comparison) -> dict[str,
         "ids": [one.run.id for one in group.runs],
         "seeds": [one.summary.seed for one in group.runs],
         **{name: spread_plain(getattr(group, name)) for name in spreads},
+        "verdict": group.judged.word if group.judged else None,
         "epoch_s": group.epoch_s,
         "samples_per_s": group.samples_per_s,
         "mem_peak": group.mem_peak,
@@ -114,6 +119,12 @@ def _group_plain(number: int, group: Group, comparison: Comparison) -> dict[str,
 def spread_plain(values: Spread | None) -> dict[str, Any] | None:
     """`interval` is half the width of the 95 % confidence interval of the mean."""
     return None if values is None else vars(values) | {"interval": values.interval}
+
+
+def _judged(comparison: Comparison, width: int) -> Text:
+    """What the verdicts mean, if there are any."""
+    judged = any(group.judged for group in comparison.groups)
+    return Text("\n".join(wrap(JUDGED, max(1, width))) if judged else "", style="dim")
 
 
 def _notes(comparison: Comparison, signs: Sequence[str], width: int) -> Text:

@@ -6,7 +6,7 @@ import typer
 
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_tui.cli import completion
-from rbp_tui.cli.options import JUDGE, LOOK, Json, RunsDir
+from rbp_tui.cli.options import JUDGE, LOOK, Json, Margin, RunsDir
 from rbp_tui.cli.output import console, print_json, print_rich, say
 from rbp_tui.cli.runs.choice import Runs, find, for_each, select
 from rbp_tui.text.styled import styled
@@ -71,6 +71,7 @@ def compare(
         ),
     ] = None,
     each_run: Annotated[bool, typer.Option("--each-run", help="A line for each run, not for each experiment.")] = False,
+    margin: Margin = None,
     runs_dir: RunsDir = None,
     as_json: Json = False,
 ) -> None:
@@ -86,9 +87,10 @@ def compare(
     from rbp_tui.text.comparison_text import comparison_plain, comparison_text
     from rbp_tui.text.equal_cost_text import equal_cost_plain, equal_cost_text
 
-    found = compared(
-        select(runs, runs_dir, archived=True), find(baseline, runs_dir) if baseline else None, each_run=each_run
-    )
+    if each_run and margin:
+        raise typer.BadParameter("--each-run and --margin: what is judged is the difference over seeds")
+    against = find(baseline, runs_dir) if baseline else None
+    found = compared(select(runs, runs_dir, archived=True), against, each_run=each_run, margin=margin)
     directories = {one.run.id: one.run for group in found.groups for one in group.runs}
     curves = {run_id: read_top1(run) for run_id, run in directories.items()} if len(found.groups) > 1 else {}
     equal = equal_cost(found, curves.get)

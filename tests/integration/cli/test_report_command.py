@@ -55,6 +55,23 @@ def test_the_table_fits_80_columns_without_breaking_a_cell(rbp):
     assert "ms/step" in wide.splitlines()[0] and "no room" not in wide
 
 
+def test_a_margin_is_in_points_and_above_nothing(rbp, tmp_path):
+    runs = [
+        end_run(tmp_path / "runs", None, f"method={method}", f"seed={seed}", curve=(top1 + seed / 1000,))
+        for method, top1 in (("bptt", 0.95), ("rate_m", 0.952))
+        for seed in (1, 2, 3)
+    ]
+    rows = json.loads(rbp("report", "--margin", "1", "--json").stdout)["rows"]
+    assert [row["verdict"] for row in rows] == [None, "equivalent, different"]
+    assert "equivalent" in rbp("compare", *(run.id for run in runs), "--margin", "0.5").stdout
+    for words in (("report", "--margin", "0"), ("compare", runs[0].id, "--margin", "-1")):
+        done = rbp(*words)
+        assert done.returncode == 2 and "percentage points above 0" in " ".join(done.stderr.split())
+    assert "what is judged is the difference over seeds" in " ".join(
+        rbp("compare", runs[0].id, "--each-run", "--margin", "1").stderr.replace("│", " ").split()
+    )
+
+
 def test_the_letters_of_settings_are_in_order_in_each_block_of_the_table(rbp, tmp_path):
     for words in (["T=2", "lr=0.2"], ["T=4", "lr=0.1"], ["T=4", "lr=0.2"]):
         end_run(tmp_path / "runs", None, *words, curve=(0.9,))

@@ -39,8 +39,47 @@ def test_runs_of_several_processes_are_a_row_of_their_own_beside_bptts_of_as_man
     cells = {(cell.first.method, *label_words(cell.label)): cell for cell in cells_of(runs)}
     apart = cells["rate_m", "processes = 2"]
     assert (apart.last.mean, apart.last.count) == (pytest.approx(0.94), 2)
-    assert cells["rate_m",].last.mean == 0.9 and cells["rate_m",].against_bptt.mean == pytest.approx(-0.02)
-    assert apart.against_bptt is not None and apart.against_bptt.count == 1
+    assert cells["rate_m",].last.mean == 0.9 and cells["rate_m",].against.mean == pytest.approx(-0.02)
+    assert apart.against is not None and apart.against.count == 1
+
+
+def test_a_single_step_method_is_compared_with_single_step_bptt_where_that_was_trained(finish_run, runs):
+    for method, top1 in (("bptt", 0.95), ("sltt", 0.93), ("rate_m", 0.94)):
+        finish_run("digits", f"method={method}", curve=(top1,))
+    found = {cell.first.method: (cell.control, cell.against) for cell in cells_of(runs)}
+    assert found["bptt"] == ("", None)
+    assert (found["sltt"][0], found["sltt"][1].mean) == ("bptt", pytest.approx(-0.02))
+    assert "‡" not in markdown(cells_of(runs))
+    finish_run("digits", "method=bptt_s", curve=(0.9,))
+    found = {cell.first.method: (cell.control, cell.against.mean) for cell in cells_of(runs) if cell.against}
+    assert found == {
+        "bptt_s": ("bptt", pytest.approx(-0.05)),
+        "rate_m": ("bptt", pytest.approx(-0.01)),
+        "sltt": ("bptt_s", pytest.approx(0.03)),
+    }
+    assert "+3.00 ± –‡" in markdown(cells_of(runs)) and "‡ against single-step BPTT" in markdown(cells_of(runs))
+
+
+def test_gradients_of_1_over_t_are_compared_with_bptt_at_as_small_steps_where_that_was_trained(finish_run, runs):
+    finish_run("digits", "method.loss_scale=1/T", curve=(0.9,))
+    finish_run("digits", "method=bptt", curve=(0.95,))
+    assert [(cell.control, cell.equal_steps) for cell in cells_of(runs) if cell.against] == [("bptt", False)]
+    assert "1/T of BPTT's" in markdown(cells_of(runs))
+    finish_run("digits", "method=bptt", "lr=0.025", "optim.weight_decay=2e-3", curve=(0.91,))
+    (scaled,) = (cell for cell in cells_of(runs) if cell.first.method == "rate_m")
+    assert (scaled.control, scaled.equal_steps, scaled.against.mean) == ("bptt", True, pytest.approx(-0.01))
+    assert "§ against BPTT at lr/T" in markdown(cells_of(runs)) and "1/T of BPTT's" not in markdown(cells_of(runs))
+
+
+def test_differences_are_judged_together_only_if_a_margin_is_given(finish_run, runs):
+    for seed in (1, 2, 3):
+        finish_run("digits", f"seed={seed}", "method=bptt", curve=(0.95 + seed / 1000,))
+        finish_run("digits", f"seed={seed}", "method.loss_scale=1", curve=(0.95 + seed / 900,))
+        finish_run("digits", f"seed={seed}", "method=sltt", curve=(0.9 - seed / 1000,))
+    entries = collect(run_directories(runs))[0]
+    words = {cell.first.method: cell.judged.word for cell in make_cells(entries, 0.01) if cell.judged}
+    assert words == {"rate_m": "equivalent", "sltt": "different"}
+    assert "verdict" in markdown(make_cells(entries, 0.01)) and "verdict" not in markdown(make_cells(entries))
 
 
 def test_the_moving_average_of_weights_is_a_note_and_changes_no_other_number(finish_run, runs):
@@ -137,7 +176,7 @@ def test_code_that_has_changed_under_its_name_is_named_and_compared_with_no_bptt
         (tmp_path / "nets.py").write_text(f"class Net:\n    width = {width}\n")
         finish_run("digits", "model.name=nets.py:Net", *words)
     bptt, _, rate = cells_of(runs)
-    assert rate.first.method == "rate_m" and rate.against_bptt is None
+    assert rate.first.method == "rate_m" and rate.against is None
     assert bptt.label.keys() == rate.label.keys() == {"contents of model.name"} and bptt.label != rate.label
     [found] = [one for one in compare(run_directories(runs)).differences if one.key == "contents of model.name"]
     assert len(set(found.values)) == 2
@@ -213,7 +252,7 @@ def test_runs_of_another_program_stand_beside_ours_in_the_report_and_in_figures(
         0,
     )
     assert theirs.last.mean == pytest.approx(0.815) and len(theirs.runs) == 2
-    assert (theirs.label, ours.label, ours.against_bptt) == ({}, {}, None)
+    assert (theirs.label, ours.label, ours.against) == ({}, {}, None)
     assert theirs.notes[0].startswith("trained by another program, ") and theirs.title == "digits, adjoint"
     for table in (markdown, latex):
         assert "adjoint" in table([theirs, ours]) and "81.50" in table([theirs, ours])
@@ -233,6 +272,6 @@ def test_the_scale_of_the_loss_is_the_rate_methods_own_and_steps_that_it_makes_s
     bptt, equal, scaled = cells = cells_of(runs)
     labels = [cell.label.get("method.loss_scale") for cell in (bptt, scaled, equal)]
     assert labels == [None, "1/T", "1"] and not bptt.label
-    assert scaled.against_bptt.mean == equal.against_bptt.mean == 0.0
+    assert scaled.against.mean == equal.against.mean == 0.0
     told = [[note for note in notes(some, costs=False) if "1/T of BPTT's" in note] for some in ([bptt, equal], cells)]
     assert [len(found) for found in told] == [0, 1] and "convnet" not in told[1][0]

@@ -95,3 +95,17 @@ def test_columns_stand_below_each_other_under_names_of_wide_characters(finish_ru
     lines = [shown.headings, *shown.groups]
     assert len({line.cell_len for line in lines}) == 1 and lines[0].cell_len <= 80
     assert len({cell_len(line.plain.partition(".")[0]) for line in shown.groups}) == 1
+
+
+def test_with_a_margin_each_difference_has_a_verdict(finish_run):
+    top1 = {"lr=0.1": (0.95, 0.96, 0.97), "lr=0.02": (0.951, 0.96, 0.969), "lr=0.5": (0.85, 0.861, 0.87)}
+    runs = [
+        finish_run("digits", lr, f"seed={seed}", curve=[value])
+        for lr, values in top1.items()
+        for seed, value in enumerate(values, start=1)
+    ]
+    judged = compare(runs, margin=0.01)
+    assert [group["verdict"] for group in comparison_plain(judged)["groups"]] == [None, "equivalent", "different"]
+    shown = comparison_text(judged, 100).whole.plain
+    assert "verdict" in shown.split("\n")[0] and "two one-sided t tests" in shown
+    assert "verdict" not in comparison_text(compare(runs), 100).whole.plain

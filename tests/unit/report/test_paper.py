@@ -78,19 +78,19 @@ def test_broken_presets_and_cells_are_reported_and_the_others_remain(presets):
 
 
 def test_a_command_survives_the_shell():
-    cell = PaperCell("my preset", "digits", "mlp", "rate_m", 4, None, None, "")
+    cell = PaperCell("my preset", "digits", "mlp", "rate_m", 4, None, 0.0, "")
     words = shlex.split(MissingRun(cell, 1, None).command(Path("/some where/runs")))
     assert words == [
         "rbp", "train", "my preset", "method=rate_m", "T=4", "seed=1", "--runs-dir", "/some where/runs",
     ]  # fmt: skip
 
 
-def test_a_figure_with_its_deviation_and_number_of_runs_has_an_interval(presets):
+def test_a_figure_with_its_deviation_and_number_of_runs_has_a_standard_error(presets):
     figure = '{ method = "bptt", timesteps = 2, top1 = 0.9, std = 0.002, runs = 3 }'
     (presets / "exact.toml").write_text(f"[method]\ntimesteps = 2\n[paper]\nfigures = [{figure}]\n")
     ((exact,), _) = paper_cells(["exact"])
-    assert exact.interval == pytest.approx(4.302653 * 0.002 / 3**0.5, rel=1e-5)
-    assert all(one.interval is None for one in paper_cells(["cell"])[0])
+    assert exact.standard_error == pytest.approx(0.002 / 3**0.5)
+    assert all(one.standard_error == 0.0 for one in paper_cells(["cell"])[0])
 
 
 @pytest.mark.parametrize("network", ["resnet18", "vgg11"])

@@ -43,8 +43,9 @@ def test_methods_stand_beside_bptt_paired_by_seed_and_without_empty_columns_of_a
     assert [row[6] for row in (bptt, rate, alone)] == ["–", "−0.67 ± 3.79", "–"]
     assert rate[8:] == ["–", "1024"]
     document = tables.document(cells, [], runs)["rows"]
-    assert document[1]["against_bptt"] == pytest.approx(-0.02 / 3)
-    assert [row["against_bptt_interval"] for row in (document[0], document[2])] == [None, None]
+    assert document[1]["against_control"] == pytest.approx(-0.02 / 3)
+    assert [row["against_control_interval"] for row in (document[0], document[2])] == [None, None]
+    assert [row["control"] for row in document] == [None, "bptt", None] and document[1]["verdict"] is None
     assert "paired by seed" in tables.markdown(cells)
 
 
