@@ -15,7 +15,7 @@ from rbp_engine.evaluation.robustness import measure_robustness, planned
 from rbp_engine.evaluation.trained import Trained, plain_pass
 from rbp_engine.methods import METHODS, Loss, create_method
 from rbp_engine.probes.energy import measure_energy
-from rbp_engine.probes.gradient_fidelity import REFERENCE, first_samples, gradient_fidelity
+from rbp_engine.probes.gradient_fidelity import REFERENCE, gradient_fidelity, probe_batch
 from rbp_engine.probes.layers import names_for_people
 from rbp_engine.run import trust
 from rbp_engine.run.errors import RunError
@@ -23,9 +23,6 @@ from rbp_engine.run.files.energy import write_energy
 from rbp_engine.run.files.evaluation_json import Evaluation, save_evaluation
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.train.checkpoints import checkpoint
-
-# Images on which gradients are compared: BPTT keeps all timesteps of them.
-PROBED = 64
 
 
 def compare_gradients(trained: Trained, timesteps: Sequence[int]) -> list[dict[str, Any]]:
@@ -40,7 +37,10 @@ def compare_gradients(trained: Trained, timesteps: Sequence[int]) -> list[dict[s
         loss = Loss(label_smoothing=loss.label_smoothing)
     results = []
     for steps in timesteps:
-        images, labels = first_samples(*next(iter(trained.feed(steps).test)), PROBED)
+        batch = probe_batch(trained.feed(steps).test, trained.loaded.preset.probes.gradients_images)
+        if batch is None:
+            raise RunError("the test set has no images to compare gradients on")
+        images, labels = batch
         for name in (method for method in METHODS if REFERENCE[method] != method):
             method = create_method(name, steps, precision=trained.precision, loss=loss)
             found = gradient_fidelity(trained.loaded.model, method, images, labels)

@@ -66,9 +66,17 @@ class ProbesSection(Section):
         0,
         "cost",
         "steps",
-        "Optimizer steps between two comparisons of the gradient with BPTT's, on a few images; 0 is off.",
+        "Optimizer steps between two comparisons of the gradient with BPTT's; 0 is off.",
         ge=0,
         le=1_000_000,
+    )
+    gradients_images: int = field(
+        64,
+        "cost",
+        "images",
+        "The first images of the validation set (rbp eval: of the test set) on which gradients are compared.",
+        ge=2,
+        le=4096,
     )
     energy: bool = field(
         False,

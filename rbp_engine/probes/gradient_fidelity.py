@@ -4,7 +4,7 @@ Both gradients are those of the network as it stands, on a copy, so that trainin
 measured. BPTT with the same batch statistics is the reference: the statistics of rate_M are those of all timesteps, as
 in multi-step BPTT, and those of the other methods of each timestep, as in single-step BPTT. In the step of BPTT it is
 also measured how far what the rate methods assume is from the truth (`assumption.py`). A run measures it while it
-trains, on the same few images every so many steps.
+trains, on the same images every so many steps.
 """
 
 import copy
@@ -143,8 +143,7 @@ def _error(difference: float, whole: float) -> float | None:
     return (difference / whole) ** 0.5 if whole and math.isfinite(difference + whole) else None
 
 
-LARGEST_BATCH = 64
-# Of a number in an event: finer than a cosine that a batch of 64 images can tell.
+# Of a number in an event: finer than a cosine that some hundred images can tell.
 DIGITS = 6
 
 
@@ -186,19 +185,20 @@ class FidelityProbe(StepProbe):
         )
 
 
-def probe_batch(batches: Iterable[Batch], method: Method, accumulate: int) -> Batch | None:
-    """The first images of an evaluation: so few that a comparison takes less memory than a training step.
+def probe_batch(batches: Iterable[Batch], number: int) -> Batch | None:
+    """The first `number` images of an evaluation, or all if there are fewer; None if there are none.
 
-    A step keeps at least one timestep of a batch (of this process) divided by `accumulate`. Multi-step BPTT keeps T
-    timesteps and gets 1/(2·T) of these images; single-step BPTT keeps more of each, and gets half as many. None if
-    there are no images.
+    They are as many for each method and T: with more images the gradient of BPTT has less noise, and other cosines.
     """
-    first = next(iter(batches), None)
-    if first is None:
+    parts: list[Batch] = []
+    for batch in batches:
+        parts.append(first_samples(*batch, number - sum(len(labels) for _, labels in parts)))
+        if sum(len(labels) for _, labels in parts) >= number:
+            break
+    if not parts:
         return None
-    parts = (2 if REFERENCE[method.name] == "bptt" else 4) * method.timesteps * accumulate
-    # Batch norm needs two.
-    return first_samples(*first, min(LARGEST_BATCH, max(2, len(first[1]) // parts)))
+    images, labels = zip(*parts, strict=True)
+    return torch.cat(images, 0 if is_static(images[0]) else 1), torch.cat(labels)
 
 
 def _rounded(numbers: Sequence[float | None]) -> list[float | None]:

@@ -37,7 +37,7 @@ def create_probes(
     if preset.probes.health and neurons and weights:
         found.append(HealthProbe(neurons, weights, every))
     if preset.probes.gradients and neurons:
-        batch = probe_batch(validation, method, preset.train.accumulate)
+        batch = probe_batch(validation, preset.probes.gradients_images)
         if batch is not None:
             found.append(FidelityProbe(model, method, batch, min(preset.probes.gradients, steps)))
     if preset.probes.own:

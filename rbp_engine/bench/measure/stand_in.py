@@ -18,7 +18,8 @@ def with_stand_in(preset: Preset, shape: DataShape | None) -> Preset:
         return preset
     batch = preset.data.batch_size
     sizes: dict[str, Any] = {"shape": list(shape.image), "classes": shape.classes}
-    sizes |= {"train_size": 4 * batch, "test_size": 2 * batch} | ({"frames": True} if shape.frames else {})
+    evaluated = max(2 * batch, preset.probes.gradients_images if preset.probes.gradients else 0)
+    sizes |= {"train_size": 4 * batch, "test_size": evaluated} | ({"frames": True} if shape.frames else {})
     data = preset.data.model_copy(update={"name": "fake", "size": 0, "args": sizes})
     # With random labels on so few images, not every class could be held out.
     train = preset.train.model_copy(update={"validation_split": 0.0})

@@ -83,7 +83,7 @@ def test_options_that_say_nothing_are_those_of_the_run_that_is_repeated(ours, th
         ("--epochs=3", "--epochs: settings are words, without dashes: epochs=3"),
         ("--name first", "--name: settings are words, without dashes: run.name=first"),
         ("--note good", "--note: write it once the run is there: rbp runs note last TEXT"),
-        ("--source x", "No such option: --source"),  # that of a paper is no setting of a run
+        ("--source x", "No such option"),  # that of a paper is no setting of a run
     ],
 )
 def test_a_setting_given_as_an_option_is_named_as_a_word_and_a_note_where_it_belongs(words, hint):

@@ -26,7 +26,7 @@ def test_result_fields_are_exactly_those_that_change_the_result():
     others = {info.key for info in fields() if info.role != "result" and not info.key.startswith("paper")}
     assert others == {
         "title", "description", "train.kernel", "train.log_every", "train.checkpoint_every", "data.workers",
-        "probes.firing_rates", "probes.health", "probes.own", "probes.gradients", "probes.energy",
+        "probes.firing_rates", "probes.health", "probes.own", "probes.gradients", "probes.gradients_images", "probes.energy",
         "guard.max_time", "guard.max_steps", "guard.alerts", "run.device", "run.name", "run.tags", "model.pretrained",
     }  # fmt: skip
 
@@ -85,7 +85,7 @@ def test_importing_presets_loads_neither_pydantic_nor_torch():
 
 def test_every_whole_number_has_a_maximum_which_is_told_with_the_field_and_with_a_larger_one(tmp_path):
     path, numbers = tmp_path / "big.toml", [info for info in fields() if info.type == "integer"]
-    assert len(numbers) == 19
+    assert len(numbers) == 20
     for info in numbers:
         (most,) = re.findall(r"<= (\d+)$", info.constraints)
         if "[]" in info.key:

@@ -4,10 +4,8 @@ import pytest
 import torch
 
 from rbp_engine.methods import create_method
-from rbp_engine.models import create_model
 from rbp_engine.probes.gradient_fidelity import DIGITS, FidelityProbe, gradient_fidelity, probe_batch
 from rbp_engine.run.files.events import GradientFidelity, WarningRaised
-from tests.limits import tensor_memory
 from tests.unit.probes.drawing import Drawing, T, batch
 
 
@@ -49,49 +47,17 @@ def test_an_error_ends_the_comparisons_with_one_warning_that_has_its_text_or_its
     assert "probes.gradients" in warning.message and text in warning.message and "\x1b" not in warning.message
 
 
-@pytest.mark.parametrize(
-    ("samples", "method", "timesteps", "accumulate", "expected"),
-    [
-        (64, "rate_m", 4, 1, 8),
-        (64, "rate_m", 4, 2, 4),
-        (64, "rate_s", 4, 1, 4),
-        (2048, "rate_m", 4, 1, 64),
-        (16, "sltt", 8, 4, 2),
-        (1, "rate_m", 4, 1, 1),
-    ],
-)
-def test_the_batch_shrinks_with_the_timesteps(samples, method, timesteps, accumulate, expected):
-    static, labels = batch(samples)
-    frames = static.expand(timesteps, *static.shape)
+@pytest.mark.parametrize(("number", "expected"), [(8, 8), (16, 16), (24, 24), (100, 40)])
+def test_the_first_images_are_compared_as_many_as_are_asked_for_from_as_many_batches_as_it_takes(number, expected):
+    static, labels = batch(40)
+    frames = static.expand(4, *static.shape)
     for images in (static, frames):
-        found = probe_batch([(images, labels), (images, labels)], create_method(method, timesteps), accumulate)
+        parts = [(images[..., at : at + 16, :, :, :], labels[at : at + 16]) for at in (0, 16, 32)]
+        found = probe_batch(parts, number)
         assert found is not None and torch.equal(found[1], labels[:expected])
         assert torch.equal(found[0], images[..., :expected, :, :, :])
         assert found[0].untyped_storage().nbytes() == found[0].nbytes  # not a view of all images
 
 
 def test_without_images_there_is_no_batch():
-    assert probe_batch([], create_method("rate_m", 4), 1) is None
-
-
-@pytest.mark.parametrize("method", ["rate_m", "rate_s", "sltt"])
-def test_the_peak_of_memory_stays_that_of_a_training_step(method):
-    torch.manual_seed(0)
-    model, training = create_model("convnet", num_classes=10, in_channels=1), create_method(method, 4)
-    images, labels = torch.rand(64, 1, 8, 8), torch.arange(64) % 10
-    probed = probe_batch([(images, labels)], training, 1)
-    assert probed is not None
-    probe = FidelityProbe(model, training, probed, every=1)
-
-    def step(*, with_probe):
-        training.step(model, images, labels)
-        if with_probe:
-            probe.measure(1)
-            probe.take()
-
-    def peak(*, with_probe):
-        model.zero_grad(set_to_none=True)
-        return tensor_memory(lambda: step(with_probe=with_probe))
-
-    step(with_probe=False)
-    assert peak(with_probe=True) == peak(with_probe=False)
+    assert probe_batch([], 8) is None
