@@ -28,6 +28,7 @@ WRAP, CHARACTER, BESIDE, LINE = 46, 0.056, 0.5, 0.125
 PAD = 0.04  # inches around a panel with its labels
 DASHES = ("-", "--", ":", "-.")
 MOST_PIXELS = 2**16  # of the height of an image
+MOST_TICKS = 12
 OPACITY, MARKED = 0.8, 8  # of lines, and how many of their points have markers
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 STYLE: dict[str, Any] = {
@@ -225,7 +226,8 @@ def _draw_panel(axes: "Axes", panel: Panel) -> None:
     axes.set_xlabel(panel.xlabel.replace("Timesteps T", "Timesteps $T$"))
     axes.set_ylabel(escaped(panel.ylabel))
     if panel.timesteps:
-        axes.set_xticks(sorted({timesteps for line in panel.lines for timesteps in line.points}))
+        ticks = sorted({timesteps for line in panel.lines for timesteps in line.points})
+        axes.set_xticks(ticks[:: math.ceil(len(ticks) / MOST_TICKS)] if ticks else [])
         axes.margins(x=0.08, y=0.12)
         highest = max((p.mean + (p.std or 0.0) for line in panel.lines for p in line.points.values()), default=0.0)
         if panel.from_zero and highest > 0:

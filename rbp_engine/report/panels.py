@@ -1,5 +1,6 @@
 """The contents of the figures as plain numbers: the lines of each panel, their labels and colours."""
 
+import textwrap
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from rbp_engine.report.seed_statistics import by_epoch, by_step, by_timesteps, o
 from rbp_engine.report.spread import Spread
 from rbp_engine.run.status.curves import Curve
 from rbp_engine.run.status.history_reader import read_history
+from rbp_engine.run.status.samples import FidelityHistory, Floats
 
 # Okabe and Ito's colours, which colour-blind readers can distinguish; their yellow is too pale for a line on paper.
 BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK = (
@@ -42,6 +44,7 @@ COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK)
 Points: TypeAlias = dict[int, Spread]
 
 GIB, MIB = 2.0**30, 2.0**20
+LABEL_WIDTH = 36  # characters of a line beside an axis
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ class PanelLine:
 class Panel:
     """Axes with their labels; values are multiplied by `scale` to get the unit of the label.
 
-    With `timesteps` the points are few and have markers, and x has a tick for each; else the spread is a band. Use
+    With `timesteps` the points are few, at timesteps or layers, and have markers; else the spread is a band. Use
     `from_zero` for quantities that readers compare as ratios.
     """
 
@@ -149,10 +152,76 @@ def memory_and_time(memory: tuple[PanelLine, ...], times: tuple[PanelLine, ...],
     ]
 
 
+def gradients(entries: Sequence[ReportedRun]) -> list[list[Panel]]:
+    """How close gradients are to BPTT's, and how far what rate methods assume is from the truth (paper, figure 3).
+
+    Of runs with `probes.gradients`: by epoch, where errors are means over the layers, and by layer, of the last sample.
+    """
+    rows = []
+    for place, cells in _places(make_cells(entries)):
+        read = [[it for run in cell.runs if (it := read_history(run.run).fidelity) is not None] for cell in cells]
+        known = [(cell, histories) for cell, histories in zip(cells, read, strict=True) if histories]
+        titles, methods = _differences([cell for cell, _ in known]), [cell.first.method for cell, _ in known]
+        for axis, x_of in (("Epoch", _by_epoch), ("Layer", _by_layer)):
+            row = []
+            for label, value in _OF_GRADIENTS.items():
+                points = [over_seeds([x_of(one, *value(one)) for one in histories]) for _, histories in known]
+                row.append(Panel(axis, f"{place}{label}", 1.0, axis == "Layer", lines_of(titles, methods, points)))
+            rows += [row] if known else []
+    return rows
+
+
+#: The panels of gradients: what they show of the whole network [N], and of each layer [N, L], at N samples.
+_OF_GRADIENTS: dict[str, Callable[[FidelityHistory], tuple[Floats, Floats]]] = {
+    "Cosine to BPTT": lambda found: (found.cosine, found.cosine_by_weight),
+    "Error at neurons": lambda found: (_mean_over_layers(found.neuron_error), found.neuron_error),
+    "Error at weights": lambda found: (_mean_over_layers(found.weight_error), found.weight_error),
+}
+
+
+def _mean_over_layers(values: Floats) -> Floats:
+    """Of [N, L] the means [N] of what is known; NaN where nothing is."""
+    known = np.isfinite(values)
+    means: Floats = np.where(known, values, 0.0).sum(1) / np.where(known.any(1), known.sum(1), np.nan)
+    return means
+
+
+def _by_epoch(found: FidelityHistory, whole: Floats, _: Floats) -> dict[int, float]:
+    """The mean of the samples in each epoch, counted from 1."""
+    epochs = np.maximum(1, np.ceil(found.epoch)).astype(int)
+    return {epoch: float(whole[epochs == epoch].mean()) for epoch in sorted(set(epochs.tolist()))}
+
+
+def _by_layer(found: FidelityHistory, _: Floats, by_layer: Floats) -> dict[int, float]:
+    """The last sample, by layer, counted from 1."""
+    return dict(enumerate(by_layer[-1].tolist(), start=1))
+
+
+def firing_rates(entries: Sequence[ReportedRun]) -> list[list[Panel]]:
+    """The last firing rates by layer, a line for each timestep and a panel for each cell (paper, figure 5)."""
+    panels = []
+    for place, cells in _places(make_cells(entries)):
+        for cell, title in zip(cells, _differences(cells), strict=True):
+            found = [it.rates[-1] for run in cell.runs if (it := read_history(run.run).firing) is not None]
+            if not found:
+                continue
+            names = [f"t = {step}" for step in range(1, cell.first.timesteps + 1)]
+            points = [
+                over_seeds([dict(enumerate(rates[:, step].tolist(), start=1)) for rates in found])
+                for step in range(len(names))
+            ]
+            lines = lines_of(names, [""] * len(names), points)
+            label = f"{place}Firing rate\n{textwrap.fill(title, LABEL_WIDTH)}"
+            panels.append(Panel("Layer", label, 1.0, True, lines, from_zero=True))
+    return [panels[start : start + 2] for start in range(0, len(panels), 2)]
+
+
 FIGURES: dict[str, Callable[[Sequence[ReportedRun]], list[list[Panel]]]] = {
     "curves": curves,
     "accuracy-vs-T": accuracy,
     "cost": costs,
+    "gradients": gradients,
+    "firing-rates": firing_rates,
 }
 
 

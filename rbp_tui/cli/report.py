@@ -28,7 +28,7 @@ _WIDTH_WITH_COSTS = 110
 
 
 Format: TypeAlias = Literal["table", "markdown", "latex", "csv"]
-FigureKind: TypeAlias = Literal["curves", "accuracy-vs-T", "cost"]
+FigureKind: TypeAlias = Literal["curves", "accuracy-vs-T", "cost", "gradients", "firing-rates"]
 
 
 def _range(axis: str, what: str) -> Any:
@@ -85,7 +85,8 @@ def figure(
         typer.Argument(
             metavar="KIND",
             help="curves: top-1 and loss by epoch; accuracy-vs-T: last top-1 by T and method; cost: peak memory and "
-            "time of a step by T and method, those of different machines apart",
+            "time of a step by T and method, those of different machines apart; gradients: how close to BPTT's, and "
+            "the errors of rate coding, by epoch and layer; firing-rates: by layer and timestep",
             show_default=False,
         ),
     ],

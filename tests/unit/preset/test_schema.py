@@ -26,8 +26,9 @@ def test_result_fields_are_exactly_those_that_change_the_result():
     others = {info.key for info in fields() if info.role != "result" and not info.key.startswith("paper")}
     assert others == {
         "title", "description", "train.kernel", "train.log_every", "train.checkpoint_every", "data.workers",
-        "probes.firing_rates", "probes.health", "probes.own", "probes.gradients", "probes.gradients_images", "probes.energy",
-        "guard.max_time", "guard.max_steps", "guard.alerts", "run.device", "run.name", "run.tags", "model.pretrained",
+        "probes.firing_rates", "probes.health", "probes.own", "probes.gradients", "probes.gradients_images",
+        "probes.energy", "guard.max_time", "guard.max_steps", "guard.alerts", "run.device", "run.name", "run.tags",
+        "model.pretrained",
     }  # fmt: skip
 
 

@@ -1,3 +1,4 @@
+import math
 import re
 import warnings
 from pathlib import Path
@@ -13,11 +14,13 @@ from rbp_engine.report.panels import COLOURS, METHOD_COLOURS, Panel, PanelLine
 from rbp_engine.report.seed_statistics import over_seeds
 from rbp_engine.report.spread import Spread
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.files.events import Metrics, RunStart, Validation
+from rbp_engine.run.files.events import FiringRates, GradientFidelity, Metrics, RunStart, Validation
 from rbp_engine.run.store.store import run_directories
 from tests.run_files import tell
 
 GIB = 2**30
+# The others need samples of probes.
+OF_EVERY_RUN = ("curves", "accuracy-vs-T", "cost")
 MAGIC = {".pdf": b"%PDF", ".png": b"\x89PNG", ".svg": b"<?xml"}
 
 
@@ -102,7 +105,7 @@ def test_each_figure_is_drawn_in_each_format_again_as_the_same_file_and_with_tru
     for seed in (1, 2):
         finish_run("digits", f"seed={seed}", "run.name=$x$", curve=(0.5, 0.7 + seed / 100))
     entries, drawn = entries_of(runs), []
-    for kind, suffix in [*((kind, ".svg") for kind in panels.FIGURES), ("curves", ".png"), *[("curves", ".pdf")] * 2]:
+    for kind, suffix in [*((kind, ".svg") for kind in OF_EVERY_RUN), ("curves", ".png"), *[("curves", ".pdf")] * 2]:
         path = tmp_path / f"{kind}{suffix}"
         draw(kind, entries, path)
         drawn.append(path.read_bytes())
@@ -133,7 +136,7 @@ def test_many_long_labels_fit_below_axes_that_keep_their_size(finish_run, runs):
         for number in range(8):
             name, args = ("atan", "neuron.surrogate_args.alpha") if number % 2 else ("sigmoid", "neuron.decay")
             finish_run("digits", f"arch={network}", f"neuron.surrogate={name}", f"{args}=0.{number + 1}", curve=(0.5,))
-    for kind in panels.FIGURES:
+    for kind in OF_EVERY_RUN:
         with warnings.catch_warnings(), style.context(["default", STYLE]):
             warnings.simplefilter("error")
             figure = compose(panels.FIGURES[kind](entries_of(runs)))
@@ -147,6 +150,52 @@ def test_many_long_labels_fit_below_axes_that_keep_their_size(finish_run, runs):
             assert box.x0 >= -rounding and box.x1 <= width + rounding, kind
             assert box.y0 >= -rounding and box.y1 <= height + rounding, kind
         assert all(axes.get_window_extent().height > figure.dpi for axes in figure.axes), kind
+
+
+@pytest.fixture
+def probed(finish_run):
+    """Two seeds with two samples of gradients, in the epochs 1 and 2, and one of firing rates at T = 4; 2 layers."""
+    for seed in (1, 2):
+        run = finish_run("digits", f"seed={seed}", "T=4")
+        start = RunStart(steps_per_epoch=10, neuron_layers=["n1", "n2"], weight_layers=["w1", "w2"])
+        tell(run, start, step=0, attempt=2)
+        for step, cosine in ((5, 0.9), (20, 0.8)):
+            tell(
+                run,
+                GradientFidelity(64, cosine, 1.0, [1.0, cosine], [1.0, 1.0], [0.1 * seed, 0.3], [None, 0.2]),
+                FiringRates([[0.1, 0.2, 0.3, 0.4], [0.2 * seed] * 4], [0.0, 0.0], [0.0, 0.0]),
+                step=step,
+                attempt=2,
+            )
+
+
+@pytest.mark.usefixtures("probed")
+def test_gradients_are_drawn_by_epoch_and_by_layer_with_the_errors_of_what_rate_methods_assume(runs, tmp_path):
+    by_epoch, by_layer = panels.gradients(entries_of(runs))
+    assert [panel.ylabel for panel in by_epoch] == ["Cosine to BPTT", "Error at neurons", "Error at weights"]
+    found = [means(panel.lines[0].points) for panel in by_epoch]
+    assert found == [{1: 0.9, 2: 0.8}, {1: 0.225, 2: 0.225}, {1: 0.2, 2: 0.2}]  # an unknown error is no 0
+    cosine, neurons, weights = (panel.lines[0].points for panel in by_layer)
+    assert means(cosine) == {1: 1.0, 2: 0.8} and means(neurons) == {1: 0.15, 2: 0.3}
+    assert math.isnan(weights[1].mean) and weights[2].mean == 0.2
+    for kind in ("gradients", "firing-rates"):
+        draw(kind, entries_of(runs), tmp_path / "figure.svg")
+
+
+@pytest.mark.usefixtures("probed")
+def test_firing_rates_are_drawn_by_layer_with_a_line_for_each_timestep(runs):
+    ((panel,),) = panels.firing_rates(entries_of(runs))
+    assert (panel.xlabel, labels(panel)) == ("Layer", ["t = 1", "t = 2", "t = 3", "t = 4"])
+    assert means(panel.lines[0].points) == {1: 0.1, 2: 0.3}
+    assert means(panel.lines[3].points) == {1: 0.4, 2: 0.3}
+
+
+@pytest.mark.parametrize("kind", ["gradients", "firing-rates"])
+def test_runs_without_samples_of_probes_have_no_such_figure(finish_run, runs, tmp_path, kind):
+    finish_run("digits")
+    with pytest.raises(RunError, match="these runs have no events to draw"):
+        draw(kind, entries_of(runs), tmp_path / "figure.svg")
+    assert not (tmp_path / "figure.svg").exists()
 
 
 def test_an_image_too_tall_for_png_is_refused_in_a_sentence(tmp_path):
