@@ -12,20 +12,16 @@ import json
 import statistics
 import sys
 import tomllib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from matplotlib import style
-from matplotlib.figure import Figure
-
 from rbp_engine.report.cells import Cell, make_cells
 from rbp_engine.report.collect import collect
 from rbp_engine.report.conditions import PACKAGES
-from rbp_engine.report.figure import COLUMN, MARKERS, STYLE, draw
-from rbp_engine.report.panels import METHOD_COLOURS
-from rbp_engine.report.tables import markdown
+from rbp_engine.report.figure import draw
+from rbp_engine.report.tables import columns
 from rbp_engine.run.files.attempts import read_attempts
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import load_run_json
@@ -46,6 +42,15 @@ SWEEPS = (
     "sequential-digits",
     "nmnist",
 )
+CURVES = (("curves", "Accuracy and training loss by epoch"),)
+#: The figures of a sweep, where they are not its curves alone.
+FIGURES_OF = {
+    "cifar10-resnet18-narrow": (
+        *CURVES,
+        ("gradients", "Gradients against BPTT's, and the errors of rate coding, by epoch and by layer"),
+        ("firing-rates", "Firing rates by layer and timestep"),
+    )
+}
 EVENTS = ("run_start", "validation", "gradient_fidelity", "run_end")
 OF_RUN_JSON = (
     "format", "id", "preset", "label", "experiment", "method", "timesteps", "seed", "epochs", "name", "tags", "created",
@@ -134,42 +139,17 @@ def section(name: str, pictures: Path) -> str:
     cells = cells_of(sweep)
     if not cells:
         return "\n\n".join([*parts, "Not trained yet.", ""])
-    # Its notes are the introduction's, for every table; the data set and the network are the heading's.
-    rows = markdown(cells).partition("\n\n")[0].splitlines()
-    parts.append("\n".join(f"| {row.split(' | ', 2)[2]}" for row in rows))
-    draw("curves", [entry for cell in cells for entry in cell.runs], pictures / f"{name}-curves.svg")
-    draw_cost(cells, pictures / f"{name}-cost.svg")
-    parts.append(f"![Accuracy and training loss by epoch](results/{name}-curves.svg)")
-    parts.append(f"![Accuracy against the time of a training step](results/{name}-cost.svg)")
+    # The data set and the network are the heading's, the notes the introduction's; costs are those of docs/bench.md.
+    shown = [column for column in columns(cells, costs=False) if column.head not in ("data set", "network", "best %")]
+    parts.append(
+        table([[column.head for column in shown], *([column.word(cell) for column in shown] for cell in cells)])
+    )
+    entries = [entry for cell in cells for entry in cell.runs]
+    for kind, text in FIGURES_OF.get(name, CURVES):
+        draw(kind, entries, pictures / f"{name}-{kind}.svg")
+        parts.append(f"![{text}](results/{name}-{kind}.svg)")
     parts.append(inside(cells))
     return "\n\n".join([*parts, ""])
-
-
-def draw_cost(cells: Sequence[Cell], path: Path) -> None:
-    """Draw test accuracy against the time of a training step: a point for each T, a line for each method."""
-    with style.context(["default", STYLE]):
-        figure = Figure(figsize=(COLUMN, 2.4), layout="constrained")
-        axes = figure.add_subplot(xlabel="Time of a training step (ms)", ylabel="Test top-1 (%)")
-        for name, marker in zip(dict.fromkeys(map(called, cells)), MARKERS, strict=False):
-            line = [cell for cell in cells if called(cell) == name and cell.step_ms is not None]
-            axes.errorbar(
-                [cell.step_ms or 0.0 for cell in line],
-                [100 * cell.last.mean for cell in line],
-                yerr=[100 * (cell.last.std or 0.0) for cell in line],
-                label=name,
-                color=METHOD_COLOURS[line[0].first.method],
-                marker=marker,
-                capsize=2,
-            )
-            for cell in line:
-                place = (cell.step_ms or 0.0, 100 * cell.last.mean)
-                axes.annotate(
-                    f"T = {cell.first.timesteps}", place, xytext=(4, 4), textcoords="offset points", fontsize=6
-                )
-        axes.margins(x=0.15)
-        axes.set_xlim(left=0)
-        axes.legend(fontsize=6)
-        figure.savefig(path, metadata={"Date": None})
 
 
 def called(cell: Cell) -> str:
@@ -179,7 +159,7 @@ def called(cell: Cell) -> str:
 
 def inside(cells: Sequence[Cell]) -> str:
     """A table of what the probes saw: where a method's gradient points, and how much the neurons fire."""
-    rows = [["method", "T", "cosine, last", "lowest", "norm, last", "firing rate of each layer", "silent"]]
+    rows = [["method", "T", "images", "cosine, last", "lowest", "firing rate of each layer", "silent"]]
     for cell in cells:
         probed = [events_of(entry.run, "gradient_fidelity") for entry in cell.runs]
         last = [events_of(entry.run, "firing_rates")[-1:] for entry in cell.runs]
@@ -199,16 +179,11 @@ def inside(cells: Sequence[Cell]) -> str:
 
 
 def cosines(probed: Sequence[Sequence[dict[str, Any]]]) -> list[str]:
-    """How far a method's gradient points where BPTT's does, on the same weights and samples; events by seed."""
-    return [
-        spread(probed, lambda events: events[-1]["cosine"]),
-        spread(probed, lambda events: min(event["cosine"] for event in events)),
-        spread(probed, lambda events: events[-1]["norm_ratio"]),
-    ]
-
-
-def spread(runs: Iterable[Sequence[dict[str, Any]]], value: Callable[[Sequence[dict[str, Any]]], float]) -> str:
-    return f"{statistics.fmean(map(value, runs)):.3f}"
+    """How far a method's gradient points where BPTT's does, on how many of the same images; events by seed."""
+    images = {event["samples"] for events in probed for event in events}
+    last = [events[-1]["cosine"] for events in probed]
+    lowest = [min(event["cosine"] for event in events) for events in probed]
+    return [", ".join(map(str, sorted(images))), *(f"{statistics.fmean(values):.3f}" for values in (last, lowest))]
 
 
 def events_of(run: RunDirectory, kind: str) -> list[dict[str, Any]]:

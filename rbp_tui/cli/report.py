@@ -42,8 +42,7 @@ def register(app: typer.Typer) -> None:
     )(report)
     app.command(
         rich_help_panel=JUDGE,
-        epilog="Examples:  rbp figure curves -o curves.pdf   ·   rbp figure cost T=4 -o cost.svg   ·   "
-        "rbp figure curves 3f2a 9c01 --log-y --y 90.. -o curves.pdf",
+        epilog="Example:  rbp figure curves 3f2a 9c01 --log-y --y 90.. -o curves.pdf",
     )(figure)
 
 
@@ -84,9 +83,9 @@ def figure(
         FigureKind,
         typer.Argument(
             metavar="KIND",
-            help="curves: top-1 and loss by epoch; accuracy-vs-T: last top-1 by T and method; cost: peak memory and "
-            "time of a step by T and method, those of different machines apart; gradients: how close to BPTT's, and "
-            "the errors of rate coding, by epoch and layer; firing-rates: by layer and timestep",
+            help="curves: top-1 and loss by epoch; accuracy-vs-T: last top-1; cost: memory and time of a step by T, those "
+            "of different machines apart; gradients: against BPTT's, and errors of rate coding, by epoch and layer; "
+            "firing-rates: by layer and timestep",
             show_default=False,
         ),
     ],
