@@ -83,9 +83,9 @@ def figure(
         FigureKind,
         typer.Argument(
             metavar="KIND",
-            help="curves: top-1 and loss by epoch; accuracy-vs-T: last top-1; cost: memory and time of a step by T, those "
-            "of different machines apart; gradients: against BPTT's, and errors of rate coding, by epoch and layer; "
-            "firing-rates: by layer and timestep",
+            help="curves: top-1 and loss by epoch; accuracy-vs-T: last top-1; cost: memory and time of a step by T, "
+            "those of different machines apart; gradients: against BPTT's, and errors of rate coding, by epoch and "
+            "layer; firing-rates: by layer and timestep",
             show_default=False,
         ),
     ],
