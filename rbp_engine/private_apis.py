@@ -41,6 +41,9 @@ TRAINING = (
 COMPILING = (
     PrivateName("torch._dynamo.config:recompile_limit", "spiking/layers/compiler.py", "allows a kernel for each sum"),
     PrivateName(
+        "torch._dynamo.config:specialize_float", "spiking/layers/compiler.py", "keeps constants as in eager kernels"
+    ),
+    PrivateName(
         "torch.fx.experimental._config:use_duck_shape",
         "spiking/layers/compiler.py",
         "makes no new kernel where two sizes are equal by chance",

@@ -55,8 +55,9 @@ def jit(function: Callable[..., Any]) -> Callable[..., Any]:
 
     def run(*args: Any, **kwargs: Any) -> Any:
         # Each thread has its own settings, and autograd's thread has torch's defaults. They are the user's again after.
-        limit, duck_shape = dynamo.recompile_limit, shapes.use_duck_shape
-        dynamo.recompile_limit = max(limit, KERNELS)  # a network has one for each kind of sum
+        before = dynamo.recompile_limit, dynamo.specialize_float, shapes.use_duck_shape
+        dynamo.recompile_limit = max(before[0], KERNELS)  # a network has one for each kind of sum
+        dynamo.specialize_float = True  # a constant that is an argument is rounded otherwise than in eager kernels
         shapes.use_duck_shape = False  # sizes may be equal by chance
         try:
             # The methods run everything else uncompiled.
@@ -71,7 +72,7 @@ def jit(function: Callable[..., Any]) -> Callable[..., Any]:
                 ) from error
             raise
         finally:
-            dynamo.recompile_limit, shapes.use_duck_shape = limit, duck_shape
+            dynamo.recompile_limit, dynamo.specialize_float, shapes.use_duck_shape = before
 
     return run
 

@@ -104,6 +104,19 @@ def test_eager_and_compiled_timesteps_give_the_same_bits(case):
 @pytest.mark.compiles
 @pytest.mark.xdist_group("compiler")
 @pytest.mark.usefixtures("a_compiler")
+def test_layers_of_other_constants_compiled_before_change_no_bits():
+    torch._dynamo.reset()
+    for threshold in (0.5, 0.9, 0.7):
+        eager, compiled = (
+            [out.values() for out in fired(LIF(0.6, threshold, kernel=kernel), currents(torch.float32), "sltt")]
+            for kernel in ("eager", "compiled")
+        )
+        assert all(map(torch.equal, eager, compiled)), threshold
+
+
+@pytest.mark.compiles
+@pytest.mark.xdist_group("compiler")
+@pytest.mark.usefixtures("a_compiler")
 @pytest.mark.parametrize("carrier", CARRIERS)
 def test_a_compiled_timestep_is_one_kernel_forward_and_one_backward(carrier, monkeypatch):
     written = []
