@@ -126,8 +126,8 @@ def _above(bound: float, of: Spread) -> float:
     from scipy.special import stdtr  # takes a tenth of a second to import
 
     error = _standard_error(of)
-    if error == 0.0:  # equal values
-        return 0.0 if of.mean > bound else 1.0
+    if error == 0.0:  # a few accuracies of so many images are equal by chance: their deviation is not known
+        return 1.0
     return float(stdtr(of.count - 1, (bound - of.mean) / error))
 
 

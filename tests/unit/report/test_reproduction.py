@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from rbp_engine.report.paper import PaperCell, Published
@@ -43,6 +43,7 @@ def test_a_published_deviation_widens_the_interval_as_that_of_a_control():
 @given(st.lists(FRACTIONS, min_size=2, max_size=5), FRACTIONS)
 def test_a_cell_alone_is_reproduced_exactly_if_its_90_percent_interval_is_within_a_point(ours, published):
     one = found(spread(ours), published)
+    assume(one.difference.std > 0)
     reach = abs(one.judged.difference.mean) + one.judged.interval
     assert (one.answer is Answer.REPRODUCED) == (reach < 0.01) or abs(reach - 0.01) < 1e-9
 

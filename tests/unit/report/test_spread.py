@@ -61,7 +61,7 @@ def test_the_p_values_of_one_comparison_are_those_of_student_t_tests(values):
 def test_one_comparison_is_equivalent_exactly_if_its_90_percent_interval_lies_within_the_margin(values):
     (found,) = judge_differences([spread(values)], 1.0)
     reach = abs(found.difference.mean) + found.interval
-    assume(abs(reach - 1.0) > 1e-9)
+    assume(abs(reach - 1.0) > 1e-9 and found.difference.std > 0)
     assert ("equivalent" in found.word) == (reach < 1.0)
 
 
@@ -72,8 +72,8 @@ def test_one_comparison_is_equivalent_exactly_if_its_90_percent_interval_lies_wi
         ([2.0, 2.1, 1.9, 2.2], "different"),
         ([0.4, 0.41, 0.39, 0.4], "equivalent, different"),
         ([3.0, -3.0, 0.5, -0.4], "inconclusive"),
-        ([0.5, 0.5, 0.5], "equivalent, different"),  # no deviation: certain
-        ([0.0, 0.0], "equivalent"),
+        ([0.5, 0.5, 0.5], "inconclusive"),  # of few images accuracies are equal by chance
+        ([0.0, 0.0], "inconclusive"),
     ],
 )
 def test_each_verdict(values, word):
