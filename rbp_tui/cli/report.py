@@ -212,5 +212,5 @@ def _report_excluded(excluded: "list[ExcludedRun]") -> None:
     for run in excluded:
         by_reason.setdefault(run.reason, []).append(run.id)
     for reason, ids in by_reason.items():
-        named = ids[0] if len(ids) == 1 else f"{len(ids)} runs, as {ids[0]}"
+        named = ids[0] if len(ids) == 1 else f"{len(ids)} runs, one of them {ids[0]}"
         say("  {}  [dim]{}[/]", named, reason)

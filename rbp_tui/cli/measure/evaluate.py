@@ -182,7 +182,7 @@ def _print_gradients(results: list[dict[str, Any]]) -> None:
         ]
         table.add_row(fmt.method(result["method"]), str(result["timesteps"]), *shown)
     known = [results[0][name] for name in ("samples", "weights", "run")]
-    say("[dim]gradients against BPTT's, {} test images, {} weights of {}[/]", *known)
+    say("[dim]gradients against BPTT's, without the factor 1/T, {} test images, {} weights of {}[/]", *known)
     print_rich(table)
 
 

@@ -53,7 +53,7 @@ def placed_columns(
     first, others = ([setting_column(key) for key in part] for part in keys)
     before = COLUMNS.index(BY_NAME[BEFORE_RESULTS]) + 1
     columns = (*COLUMNS[:before], *settings, *first, *others, *COLUMNS[before:])
-    tiers = ((*NAMING, *_names(wanted), *USUAL, *_names(first)), ON_WIDE_TERMINALS, _names(others))
+    tiers = ((*NAMING, *_names(wanted), *USUAL, *_names(first), "processes"), ON_WIDE_TERMINALS, _names(others))
 
     @functools.cache  # some columns read a file of every run
     def longest(column: Column) -> int:
@@ -63,7 +63,8 @@ def placed_columns(
 
     placed = place(columns, tiers, longest, width + GAP)
     shown = {place.column.name for place in placed}
-    left_out = [one for one in (*wanted, *first) if one.name not in shown and (one.least is None or longest(one))]
+    telling = wanted or (*first, BY_NAME["processes"])
+    left_out = [one for one in telling if one.name not in shown and (one.least is None or longest(one))]
     return placed, [column.title for column in left_out]
 
 
@@ -125,6 +126,6 @@ BY_NAME = {column.name: column for column in COLUMNS}
 #: The columns in the order in which a narrow terminal keeps them, around those of settings.
 NAMING = ("run", "id", "status")
 USUAL = ("best %", "last %", "method", "T", "seed", "epoch")
-ON_WIDE_TERMINALS = ("loss", "samples/s", "memory", "age", "processes", "tags")
+ON_WIDE_TERMINALS = ("loss", "samples/s", "memory", "age", "tags")
 #: Settings stand behind this column.
 BEFORE_RESULTS = "seed"

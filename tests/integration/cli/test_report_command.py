@@ -84,7 +84,11 @@ def test_runs_left_out_for_one_reason_share_a_line(rbp, stopped, runs):
     for seed in (7, 8):
         end_run(runs, None, f"seed={seed}", curve=(0.9, 0.9), status="stopped")
     lines = rbp("report").stderr.splitlines()
-    assert "left out 3 runs" in lines[0] and len(lines) == 2 and " ".join(lines[1].split()).startswith("3 runs, as ")
+    assert (
+        "left out 3 runs" in lines[0]
+        and len(lines) == 2
+        and " ".join(lines[1].split()).startswith("3 runs, one of them ")
+    )
 
 
 def test_json_is_one_document_with_the_runs_left_out(rbp, stopped, runs):

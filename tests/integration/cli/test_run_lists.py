@@ -116,7 +116,7 @@ def test_precision_and_processes_are_columns_if_they_differ_and_query_fields(rbp
     assert "in one of 2 processes" in rbp("show", "rate-1").stdout
     rbp.environment["COLUMNS"] = "80"
     narrow = rbp("ls")
-    assert max(map(len, narrow.stdout.splitlines())) <= 80 and "no room for precision" in narrow.stderr
+    assert max(map(len, narrow.stdout.splitlines())) <= 80 and "no room for precision, processes" in narrow.stderr
 
 
 @pytest.fixture
