@@ -141,5 +141,4 @@ def _next(plan: SweepPlan, states: Sequence[PointState], best: SweepRow | None, 
         newest: RunRecord = best.records[0]
         place, query = runs_dir_option(newest.run, plan.request), query_word(plan.name)
         lists = f"rbp report {query}{place}  ·  rbp ls {query}{place}  ·  "
-        all_others = others == sum(state.record is not None for state in states)
-        yield f"{'' if all_others else lists}rbp show {short_id(newest.run.id)}{place}"
+        yield f"{'' if others else lists}rbp show {short_id(newest.run.id)}{place}"

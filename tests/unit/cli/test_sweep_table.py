@@ -31,11 +31,11 @@ def completed(plan, point, top1, sweep=None):
     ("sweeps", "said", "lists"),
     [
         (("digits-T", "digits-T"), "", True),
-        (("digits-T", ""), "not under sweep=digits-T: 1 run that something else has created", True),
+        (("digits-T", ""), "not under sweep=digits-T: 1 run that something else has created", False),
         (("another", ""), "not under sweep=digits-T: 2 runs that something else has created", False),
     ],
 )
-def test_a_query_by_the_sweep_is_advised_as_far_as_it_finds_the_runs(sweeps, said, lists, tmp_path, capsys):
+def test_a_query_by_the_sweep_is_advised_only_if_it_finds_all_the_runs(sweeps, said, lists, tmp_path, capsys):
     plan = planned(tmp_path, "T=2,4")
     for point, name in zip(plan.points, sweeps, strict=True):
         completed(plan, point, 0.9, SweepRecord(name, point.trial) if name else None)
