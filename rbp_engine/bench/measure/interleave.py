@@ -14,7 +14,7 @@ from typing import Any
 from rbp_engine.bench.measure.measurement import command
 from rbp_engine.child import Child, ChildError, Progress, no_progress
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.launch.environment import CARD_ORDER, worker_defaults
+from rbp_engine.run.launch.environment import worker_defaults
 from rbp_engine.run.status import processes
 
 STEP = "rbp_engine.bench.measure.step"
@@ -23,7 +23,7 @@ OURS = "ours"
 # steps come first and do not count.
 TURN_S, WARM_UP_ON_GPU = 0.2, 3
 FULL_ROUNDS = 5
-# How long the threads of a baseline spin: as long as OpenMP has them by default. Importing this package, they sleep.
+# How long the threads of a baseline spin: as long as OpenMP has them by default, which is faster on a quiet machine.
 SPINNING = {"GOMP_SPINCOUNT": "300000"}
 # About how long turns take on a CPU, in the duration of a round: a new process loads torch and may compile.
 STARTING, COUNTING, PEAK = 12.0, 4.0, 6.0
@@ -145,8 +145,8 @@ def measure(
 ) -> tuple[list[StepMeasurement | ChildError], bool]:
     """Medians over `rounds` turns of all sides, or the error of a side that could not be measured.
 
-    Ours run in the environment that the launcher gives a worker, baselines in that of this process. With `busy`, the
-    threads of baselines sleep while they wait, as ours do, because spinning makes them many times slower if other
+    All run in the environment that the launcher gives a worker, but the threads of baselines spin while they wait, as
+    OpenMP has it by default. With `busy` they sleep, as ours do, because spinning makes them many times slower if other
     programs use the machine. With `predictions` a turn also takes predictions.
 
     Ctrl-C ends it early. Returns what was measured, and whether it is all.
@@ -198,10 +198,8 @@ def _take_turn(record: Record, *, last: bool, predictions: bool, busy: bool) -> 
 def _make_ready(record: Record, *, busy: bool) -> None:
     """Let the process of a side warm up; on a CPU it is reused in every turn."""
     if record.process is None:
-        defaults = worker_defaults()
-        if record.side.name != OURS:
-            defaults = CARD_ORDER | ({"OMP_WAIT_POLICY": defaults["OMP_WAIT_POLICY"]} if busy else SPINNING)
-        record.begin(defaults | os.environ)
+        spinning = SPINNING if record.side.name != OURS and not busy else {}
+        record.begin(worker_defaults() | spinning | os.environ)
         record.ask("1" if record.device == "cpu" else str(WARM_UP_ON_GPU))
         record.steps = max(1, round(TURN_S / record.ask("1")["seconds"]))
 
