@@ -43,7 +43,7 @@ and of SpikingJelly's neurons. Gates, norms of each timestep and softmax stay
 
 A network works if one training step and one evaluation by each method, with T = {timesteps} and {batch} random images,
 give finite numbers, and a gradient to every parameter that has one in a plain pass of the network as it was. That shows
-that it can be trained, not how well. V_th is {threshold}, so that neurons of untrained networks fire.
+that a step works, not that the network learns. V_th is {threshold}, so that neurons of untrained networks fire.
 
 {totals}
 

@@ -17,8 +17,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from rbp_engine.preset.experiment import LOSS_SCALE
+from rbp_engine.report import names
 from rbp_engine.report.cells import Cell, make_cells
-from rbp_engine.report.collect import collect
+from rbp_engine.report.collect import collect, means_nothing
 from rbp_engine.report.conditions import PACKAGES
 from rbp_engine.report.figure import draw
 from rbp_engine.report.tables import columns
@@ -51,6 +53,8 @@ FIGURES_OF = {
         ("firing-rates", "Firing rates by layer and timestep"),
     )
 }
+#: What sizes the steps: above the table where all rows agree, else in its settings.
+STEPS = ("optim.name", "optim.lr", "train.epochs", "data.batch_size", LOSS_SCALE)
 EVENTS = ("run_start", "validation", "gradient_fidelity", "run_end")
 OF_RUN_JSON = (
     "format", "id", "preset", "label", "experiment", "method", "timesteps", "seed", "epochs", "name", "tags", "created",
@@ -139,6 +143,7 @@ def section(name: str, pictures: Path) -> str:
     cells = cells_of(sweep)
     if not cells:
         return "\n\n".join([*parts, "Not trained yet.", ""])
+    parts.append(f"All rows: `{' '.join(common(cells))}`.")
     # The data set and the network are the heading's, the notes the introduction's; costs are those of docs/bench.md.
     shown = [column for column in columns(cells, costs=False) if column.head not in ("data set", "network", "best %")]
     parts.append(
@@ -150,6 +155,15 @@ def section(name: str, pictures: Path) -> str:
         parts.append(f"![{text}](results/{name}-{kind}.svg)")
     parts.append(inside(cells))
     return "\n\n".join([*parts, ""])
+
+
+def common(cells: Sequence[Cell]) -> list[str]:
+    """The settings of `STEPS` that are the same in all rows whose method has them, as words of a command."""
+    values = {
+        key: {cell.first.settings[key] for cell in cells if not means_nothing(key, cell.first.settings)}
+        for key in STEPS
+    }
+    return [f"{key}={names.value_text(*found)}" for key, found in values.items() if len(found) == 1]
 
 
 def called(cell: Cell) -> str:
