@@ -28,13 +28,13 @@ from rbp_engine.run.files.events import Metrics
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import Dispatch
 from rbp_engine.run.files.summary import write_status
+from rbp_engine.run.history.history_reader import HistoryReader
 from rbp_engine.run.launch import launch
 from rbp_engine.run.queue import dispatcher, start_queued
 from rbp_engine.run.queue.devices import Device, Pool
 from rbp_engine.run.queue.entries import entries, has_entries, write_entry
 from rbp_engine.run.queue.host_lock import locked
 from rbp_engine.run.queue.observe import queued_runs
-from rbp_engine.run.status.history_reader import HistoryReader
 from rbp_engine.run.store.store import run_directories
 from rbp_engine.run.writer import EventWriter
 

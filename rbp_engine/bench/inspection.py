@@ -32,7 +32,7 @@ from rbp_engine.spiking import OwnNeuron, RateTensor
 from rbp_engine.spiking.convert.spikingjelly_map import why_not_trained
 from rbp_engine.spiking.errors import RECURRENT, UnsupportedOperation
 from rbp_engine.spiking.rules.linear_rules import linear
-from rbp_engine.spiking.rules.table import RULES
+from rbp_engine.spiking.rules.rule_table import RULES
 from rbp_engine.train.build import build_branches, build_feed, build_loss, build_model
 from rbp_engine.train.device import choose_device
 from rbp_engine.train.pretrained import load_pretrained

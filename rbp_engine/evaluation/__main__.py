@@ -10,7 +10,7 @@ from typing import Any
 from rbp_engine.child import Progress, answer
 from rbp_engine.data.catalog import CATALOG
 from rbp_engine.evaluation.classes import classes_of, draw_worst, write_predictions
-from rbp_engine.evaluation.request import SAVED, EvaluationRequest
+from rbp_engine.evaluation.evaluation_request import SAVED, EvaluationRequest
 from rbp_engine.evaluation.robustness import measure_robustness, planned
 from rbp_engine.evaluation.trained import Trained, plain_pass
 from rbp_engine.methods import METHODS, Loss, create_method

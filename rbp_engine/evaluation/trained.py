@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from rbp_engine.child import Progress
 from rbp_engine.data.feed import Feed
 from rbp_engine.data.loading.source import EvaluationBatches
-from rbp_engine.evaluation.request import EvaluationRequest
+from rbp_engine.evaluation.evaluation_request import EvaluationRequest
 from rbp_engine.loaded import Weights, load
 from rbp_engine.methods.protocol import is_static, predict
 from rbp_engine.printable import one_line

@@ -34,7 +34,7 @@ from rbp_engine.spiking.batch_norm import BatchNorm, scale_and_shift
 from rbp_engine.spiking.linear import Linear, OpenCall
 from rbp_engine.spiking.neuron import LIFNeurons
 from rbp_engine.spiking.nonlinear import AtMean, Nonlinear, Product
-from rbp_engine.spiking.rules.table import TensorLike
+from rbp_engine.spiking.rules.rule_table import TensorLike
 
 
 @torch.no_grad()

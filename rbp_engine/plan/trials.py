@@ -23,7 +23,7 @@ from rbp_engine.run.files.events import RunStart, Validation
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import SweepRecord, read_run_json
 from rbp_engine.run.files.stop_request import read_stop_request
-from rbp_engine.run.status.history_reader import HistoryReader
+from rbp_engine.run.history.history_reader import HistoryReader
 from rbp_engine.run.store.store import RunRecord, record
 
 

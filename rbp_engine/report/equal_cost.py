@@ -23,8 +23,8 @@ from rbp_engine.report.compare import Comparison, Group
 from rbp_engine.report.spread import Spread, paired, spread_of_known
 from rbp_engine.run.files.events import RunStart, Validation
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.status.curves import Curve, Floats
-from rbp_engine.run.status.history_reader import read_history
+from rbp_engine.run.history.curves import Curve, Floats
+from rbp_engine.run.history.history_reader import read_history
 
 #: Peaks of the same training differ by less than this factor, where they contain what else the process uses.
 SAME_MEMORY = 1.01

@@ -12,7 +12,7 @@ from rbp_engine.report.names import value_text
 from rbp_engine.run.files.event_reader import read_events
 from rbp_engine.run.files.events import Event, Metrics, Probe, Validation
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.status.samples import METRICS_KEPT, number_of
+from rbp_engine.run.history.samples import METRICS_KEPT, number_of
 from rbp_engine.run.store.run_settings import read_settings
 
 ENVELOPE = ("run", "kind", "t", "attempt", "step")

@@ -15,9 +15,9 @@ from rbp_engine.report.collect import ReportedRun
 from rbp_engine.report.conditions import device, run_start
 from rbp_engine.report.seed_statistics import by_epoch, by_step, by_timesteps, over_seeds
 from rbp_engine.report.spread import Spread
-from rbp_engine.run.status.curves import Curve
-from rbp_engine.run.status.history_reader import read_history
-from rbp_engine.run.status.samples import FidelityHistory, Floats
+from rbp_engine.run.history.curves import Curve
+from rbp_engine.run.history.history_reader import read_history
+from rbp_engine.run.history.samples import FidelityHistory, Floats
 
 # Okabe and Ito's colours, which colour-blind readers can distinguish; their yellow is too pale for a line on paper.
 BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK = (

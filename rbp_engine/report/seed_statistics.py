@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rbp_engine.report.spread import Spread, spread
-from rbp_engine.run.status.curves import Curve
+from rbp_engine.run.history.curves import Curve
 
 Floats = NDArray[np.float64]
 

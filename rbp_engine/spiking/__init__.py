@@ -34,7 +34,7 @@ from rbp_engine.spiking.errors import UnsupportedOperation
 from rbp_engine.spiking.fusion import unfused
 from rbp_engine.spiking.neuron import IF, LIF, PLIF
 from rbp_engine.spiking.own_neuron import OwnNeuron
-from rbp_engine.spiking.rules.table import register_rule
+from rbp_engine.spiking.rules.rule_table import register_rule
 
 __all__ = [
     "IF",

@@ -1,8 +1,8 @@
 """What flows through a network in place of a tensor: spikes over time, in the form that a method needs.
 
 A carrier looks to a module like the batch [B, …] of one timestep and answers torch's functions
-(`spiking/rules/table.py`), so that unmodified `torch.nn` modules work on it, and models know neither T nor the
-method. One table, `spiking/rules/table.py`, says what each operation does to a carrier. The carriers are in
+(`spiking/rules/rule_table.py`), so that unmodified `torch.nn` modules work on it, and models know neither T nor the
+method. One table, `spiking/rules/rule_table.py`, says what each operation does to a carrier. The carriers are in
 `spiking/carriers/`. `NeuronModule` is where neurons meet one.
 """
 

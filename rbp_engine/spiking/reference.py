@@ -43,7 +43,7 @@ from rbp_engine.spiking.nonlinear import (
     RMSNorm,
     Softmax,
 )
-from rbp_engine.spiking.rules.table import TensorLike
+from rbp_engine.spiking.rules.rule_table import TensorLike
 
 
 def with_value(graph: Tensor, value: Tensor) -> Tensor:

@@ -7,8 +7,8 @@ import torch
 from rbp_engine.data.feed import Feed
 from rbp_engine.methods import Method
 from rbp_engine.preset.schema import Preset
+from rbp_engine.probes.probe_table import create_probes
 from rbp_engine.probes.step_probe import Probes
-from rbp_engine.probes.table import create_probes
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.train.build import build_branches, build_method, build_model, build_optimizer, build_schedule
 from rbp_engine.train.checkpoints.state import State

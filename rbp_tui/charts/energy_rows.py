@@ -8,7 +8,7 @@ from rbp_engine.run.files.energy import Energy
 from rbp_tui.charts.layer_rows import layer_names, numbers, words
 from rbp_tui.text import energy_text
 from rbp_tui.text.energy_text import joules, operations
-from rbp_tui.text.table import TextColumn, empty_table, filled_table
+from rbp_tui.text.text_table import TextColumn, empty_table, filled_table
 
 NEURONS = "all neurons"
 

@@ -13,7 +13,7 @@ from rbp_engine.printable import one_line
 from rbp_tui.charts.heatmap import NUMBER, HeatScale
 from rbp_tui.text.format import sparkline
 from rbp_tui.text.run_columns import shortened
-from rbp_tui.text.table import TextColumn, column
+from rbp_tui.text.text_table import TextColumn, column
 
 Floats: TypeAlias = NDArray[np.float64]
 

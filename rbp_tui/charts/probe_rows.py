@@ -3,7 +3,7 @@
 import numpy as np
 
 from rbp_engine.run.files.events import ELIGIBILITY_QUANTILES
-from rbp_engine.run.status.samples import FidelityHistory, FiringHistory, HealthHistory
+from rbp_engine.run.history.samples import FidelityHistory, FiringHistory, HealthHistory
 from rbp_tui.charts.heatmap import round_top
 from rbp_tui.charts.layer_rows import LayerRows, heat, layer_names, numbers, sparks, words
 from rbp_tui.text import format as fmt

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rbp_engine.run.status.curves import Curve
-from rbp_engine.run.status.history import History
+from rbp_engine.run.history.curves import Curve
+from rbp_engine.run.history.history import History
 from rbp_tui.charts.series import Series
 from rbp_tui.text.format import sparkline
 

@@ -206,7 +206,7 @@ def reproduction_plain(one: "Reproduction", run_s: float | None) -> dict[str, ob
 
 def _reproduction_table(found: "Sequence[Reproduction]", run_s: Mapping[str, float]) -> "Table":
     from rbp_engine.report.tables import spread_text
-    from rbp_tui.text.table import empty_table
+    from rbp_tui.text.text_table import empty_table
 
     table = empty_table(["data set", "network", "method"], ["T", "paper %", "last %"], collapse_padding=True)
     table.add_column("reproduced?")

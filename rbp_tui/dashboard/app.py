@@ -31,25 +31,25 @@ from rbp_engine.run import start
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.store.store import run_names
 from rbp_tui.dashboard.command_palette import Palette, commands_of_keys, commands_of_names
-from rbp_tui.dashboard.compare.screen import CompareScreen
+from rbp_tui.dashboard.compare.compare_screen import CompareScreen
 from rbp_tui.dashboard.dialogs import ConfirmLeaving
 from rbp_tui.dashboard.dim_filter import DimFilter
 from rbp_tui.dashboard.keys import keys_file, read_keys
 from rbp_tui.dashboard.keys_in_turn import OPENING, PATIENCE_S, KeysInTurn
 from rbp_tui.dashboard.launch.form import LaunchForm
-from rbp_tui.dashboard.launch.request import TypedRequest, typed_again
 from rbp_tui.dashboard.launch.sweep import TypedSweep, typed_sweep
-from rbp_tui.dashboard.monitor.screen import MonitorScreen
-from rbp_tui.dashboard.network.screen import NetworkScreen
-from rbp_tui.dashboard.presets.screen import PresetsScreen, preset_of_run
+from rbp_tui.dashboard.launch.typed_request import TypedRequest, typed_again
+from rbp_tui.dashboard.monitor.monitor_screen import MonitorScreen
+from rbp_tui.dashboard.network.network_screen import NetworkScreen
+from rbp_tui.dashboard.presets.presets_screen import PresetsScreen, preset_of_run
 from rbp_tui.dashboard.reading.hosts import HostSeen
 from rbp_tui.dashboard.reading.reader import ProblemMet, RunSeen, RunsListed, TrendsRead
-from rbp_tui.dashboard.runs.screen import RunsScreen
+from rbp_tui.dashboard.runs.runs_screen import RunsScreen
 from rbp_tui.dashboard.screen_base import DashboardScreen
 from rbp_tui.dashboard.session import Session
 from rbp_tui.dashboard.sweep.board import SweepSource
-from rbp_tui.dashboard.sweep.screen import SweepScreen
-from rbp_tui.dashboard.system.screen import SystemScreen
+from rbp_tui.dashboard.sweep.sweep_screen import SweepScreen
+from rbp_tui.dashboard.system.system_screen import SystemScreen
 from rbp_tui.dashboard.terminal import PrintableFilter, TerminalDriver
 from rbp_tui.dashboard.themes import DARK_WORDS, LIGHT_WORDS, THEMES, default_theme
 from rbp_tui.text.format import counted

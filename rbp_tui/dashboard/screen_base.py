@@ -14,8 +14,8 @@ from textual.widgets import Static
 
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.charts.messages import CursorMoved, ViewChanged
+from rbp_tui.dashboard.row_table import hidden_in_help
 from rbp_tui.dashboard.session import Session
-from rbp_tui.dashboard.table import hidden_in_help
 from rbp_tui.dashboard.text_line import Line
 from rbp_tui.dashboard.verbs import BY_NAME, VERBS
 from rbp_tui.text.run_text import LIVE

@@ -4,7 +4,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rbp_engine.run.status.rules.rule import Alarm
+    from rbp_engine.run.history.rules.rule import Alarm
 
 NETWORK = "network"
 #: What a rule needs that has nothing to read.
@@ -35,7 +35,7 @@ def alarm_line(alarm: "Alarm") -> str:
 def judged(alarm: "Alarm", *, live: bool = False) -> tuple[str, str]:
     """What a rule says of a run, after what it is: an alarm of a live run; of one that has ended advice, if the rule
     judges its end, else why it ended as it did."""
-    from rbp_engine.run.status.rules.table import RULES
+    from rbp_engine.run.history.rules.alarm_rules import RULES
 
     if any(rule.at_end for rule in RULES if rule.name == alarm.rule):
         return "advice", ": ".join(filter(None, (alarm.what, alarm.knob)))

@@ -23,7 +23,7 @@ from rbp_engine.run.files.evaluation_json import (
 from rbp_engine.run.timesteps_needed import timesteps_needed
 from rbp_tui.text import format as fmt
 from rbp_tui.text.styled import styled
-from rbp_tui.text.table import empty_table
+from rbp_tui.text.text_table import empty_table
 
 #: Up to so many classes the whole confusion matrix is shown.
 WHOLE_MATRIX = 12

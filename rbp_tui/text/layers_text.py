@@ -3,8 +3,8 @@
 import math
 from typing import Any
 
-from rbp_engine.run.status.history import History
-from rbp_engine.run.status.samples import Floats, ProbeHistory
+from rbp_engine.run.history.history import History
+from rbp_engine.run.history.samples import Floats, ProbeHistory
 from rbp_tui.charts.layer_rows import LayerRows
 from rbp_tui.charts.probe_rows import MEDIAN, fidelity_rows, neuron_rows, rate_rows, weight_rows
 

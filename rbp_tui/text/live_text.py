@@ -9,10 +9,10 @@ from rich.text import Text
 from rbp_engine.printable import one_line
 from rbp_engine.run.files.events import System
 from rbp_engine.run.files.summary import Summary, remaining_s
+from rbp_engine.run.history.curves import Curve
+from rbp_engine.run.history.history import History, RankProgress, elapsed_s
+from rbp_engine.run.history.samples import FiringHistory
 from rbp_engine.run.phase import Phase
-from rbp_engine.run.status.curves import Curve
-from rbp_engine.run.status.history import History, RankProgress, elapsed_s
-from rbp_engine.run.status.samples import FiringHistory
 from rbp_engine.run.status.status import Verdict
 from rbp_tui.charts.run_curves import blocks
 from rbp_tui.text import format as fmt

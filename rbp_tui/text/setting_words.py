@@ -158,7 +158,7 @@ def settings_table(settings: Iterable[Setting], here: str, there: str) -> "Table
     from rich.table import Column
     from rich.text import Text
 
-    from rbp_tui.text.table import empty_table
+    from rbp_tui.text.text_table import empty_table
 
     values = [Column(Text(name), overflow="fold") for name in (here, there)]
     table = empty_table(["setting", *values, "role"])

@@ -16,7 +16,7 @@ from rbp_tui.text import format as fmt
 from rbp_tui.text.comparison_columns import spread_text
 from rbp_tui.text.run_columns import setting_heading, shortened
 from rbp_tui.text.run_text import SIGNS, STYLES
-from rbp_tui.text.table import TextColumn, column
+from rbp_tui.text.text_table import TextColumn, column
 
 WIDEST_VALUE = 24
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from rbp_engine.run.files.events import from_json
-from rbp_engine.run.status.history import HistoryBuilder
-from rbp_engine.run.status.rules.rule import Alarm
-from rbp_engine.run.status.rules.table import RULES, alarms, findings, unchecked
+from rbp_engine.run.history.history import HistoryBuilder
+from rbp_engine.run.history.rules.alarm_rules import RULES, alarms, findings, unchecked
+from rbp_engine.run.history.rules.rule import Alarm
 
 RECORDINGS = Path(__file__).parent / "recordings"
 PRESETS = ("digits", "mnist5k", "moving-digits", "sequential-digits")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import ConsoleDimensions
 
-from rbp_engine.run.status.history_reader import read_alarms, read_history
+from rbp_engine.run.history.history_reader import read_alarms, read_history
 from rbp_engine.run.status.status import Verdict
 from rbp_engine.run.store.store import list_runs
 from rbp_tui.cli.runs.show import show

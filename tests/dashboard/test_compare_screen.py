@@ -11,8 +11,8 @@ from rbp_engine.run.files.events import Validation
 from rbp_tui.cli import app as rbp
 from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
-from rbp_tui.dashboard.compare.screen import TABLE_EDGE
-from rbp_tui.dashboard.monitor.screen import MonitorScreen
+from rbp_tui.dashboard.compare.compare_screen import TABLE_EDGE
+from rbp_tui.dashboard.monitor.monitor_screen import MonitorScreen
 from rbp_tui.dashboard.text_line import Line
 from rbp_tui.dashboard.view_state import load_state
 from tests.dashboard.screen_pictures import at

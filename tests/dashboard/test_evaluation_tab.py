@@ -12,7 +12,7 @@ from rbp_engine.run.files.evaluation_json import ByClass, ClassCounts, Confusion
 from rbp_engine.run.files.events import RunStart
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary
-from rbp_engine.run.status.history import History
+from rbp_engine.run.history.history import History
 from rbp_engine.run.status.status import Verdict
 from rbp_tui.dashboard.network.evaluation import EvaluationTab
 from rbp_tui.dashboard.reading.reader import Sight

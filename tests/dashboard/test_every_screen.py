@@ -8,7 +8,7 @@ import pytest
 
 from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.reading.machine_watch import Cards, MachineReading, MachineWatch
-from rbp_tui.dashboard.sweep.screen import SweepScreen
+from rbp_tui.dashboard.sweep.sweep_screen import SweepScreen
 from tests.dashboard.screen_pictures import at
 from tests.run_files import change_identity, change_summary
 

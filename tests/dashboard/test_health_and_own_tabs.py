@@ -5,16 +5,16 @@ import pytest
 from rbp_engine.preset import load_preset
 from rbp_engine.run.files.events import Event, Health, Probe, RunStart
 from rbp_engine.run.files.summary import load_summary
+from rbp_engine.run.history.history import History, HistoryBuilder
 from rbp_engine.run.launch import launch
-from rbp_engine.run.status.history import History, HistoryBuilder
 from rbp_engine.run.status.status import Verdict
 from rbp_engine.run.writer import EventWriter
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.charts.layer_table import LayerTable
 from rbp_tui.dashboard.network.gradients import GradientsTab
 from rbp_tui.dashboard.network.health import HealthTab
+from rbp_tui.dashboard.network.network_screen import NetworkScreen
 from rbp_tui.dashboard.network.own import OwnTab
-from rbp_tui.dashboard.network.screen import NetworkScreen
 from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.dashboard.themes import DARK, LIGHT
 from tests.dashboard.screen_pictures import at

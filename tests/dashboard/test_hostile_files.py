@@ -13,10 +13,10 @@ from rbp_engine.run.files.annotations import set_note
 from rbp_engine.run.files.events import Metrics, RunStart, System, Validation
 from rbp_engine.run.files.summary import read_summary
 from rbp_tui.dashboard.app import Dashboard
-from rbp_tui.dashboard.monitor.screen import MonitorScreen
+from rbp_tui.dashboard.monitor.monitor_screen import MonitorScreen
 from rbp_tui.dashboard.runs.columns import BY_NAME
-from rbp_tui.dashboard.runs.screen import RunsScreen
-from rbp_tui.dashboard.runs.table import RunTable
+from rbp_tui.dashboard.runs.run_table import RunTable
+from rbp_tui.dashboard.runs.runs_screen import RunsScreen
 from rbp_tui.dashboard.view_state import ViewState, load_state
 from tests.run_files import change_fields, change_identity, change_summary
 

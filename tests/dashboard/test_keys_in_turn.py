@@ -8,10 +8,10 @@ from textual import events
 from rbp_engine.run.store.store import list_runs
 from rbp_tui.dashboard.dialogs import Ask
 from rbp_tui.dashboard.launch.form import LaunchForm
-from rbp_tui.dashboard.monitor.screen import MonitorScreen
-from rbp_tui.dashboard.presets.screen import PresetsScreen
+from rbp_tui.dashboard.monitor.monitor_screen import MonitorScreen
+from rbp_tui.dashboard.presets.presets_screen import PresetsScreen
 from rbp_tui.dashboard.reading.run_list import RunListing
-from rbp_tui.dashboard.runs.screen import RunsScreen
+from rbp_tui.dashboard.runs.runs_screen import RunsScreen
 
 
 def type_at_once(dashboard, *keys):

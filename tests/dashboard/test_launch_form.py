@@ -20,9 +20,9 @@ from rbp_engine.run.launch import launch
 from rbp_engine.run.status.status import judge
 from rbp_engine.run.store.store import list_runs
 from rbp_tui.dashboard.launch.form import LaunchForm
-from rbp_tui.dashboard.launch.request import TypedRequest, typed_again, warnings
-from rbp_tui.dashboard.monitor.screen import MonitorScreen
-from rbp_tui.dashboard.presets.screen import PresetsScreen
+from rbp_tui.dashboard.launch.typed_request import TypedRequest, typed_again, warnings
+from rbp_tui.dashboard.monitor.monitor_screen import MonitorScreen
+from rbp_tui.dashboard.presets.presets_screen import PresetsScreen
 from tests.run_files import change_summary
 
 DIGITS = bundled_folder() / "digits.toml"

@@ -21,7 +21,7 @@ from rbp_engine.run.queue.host_lock import dispatcher
 from rbp_engine.run.status import processes
 from rbp_engine.run.store.trash import trash_directory
 from rbp_tui.dashboard.reading import run_list
-from rbp_tui.dashboard.runs.screen import RunsScreen
+from rbp_tui.dashboard.runs.runs_screen import RunsScreen
 from tests import damaged_files
 from tests.dashboard.monkey import Monkey, draw_acts, swallowed
 from tests.run_files import write_attempt

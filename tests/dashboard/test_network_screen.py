@@ -13,7 +13,7 @@ from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.charts.layer_table import LayerTable
 from rbp_tui.dashboard.dialogs import Ask
-from rbp_tui.dashboard.network.screen import TABS, NetworkScreen
+from rbp_tui.dashboard.network.network_screen import TABS, NetworkScreen
 from rbp_tui.dashboard.opened import state_text
 from rbp_tui.dashboard.text_line import Line
 from tests.dashboard.screen_pictures import at

@@ -19,7 +19,7 @@ from rbp_tui.dashboard.launch.form import LaunchForm
 from rbp_tui.dashboard.presets.drafts import read_draft
 from rbp_tui.dashboard.presets.editor import EditorScreen
 from rbp_tui.dashboard.presets.name_dialog import NamePreset
-from rbp_tui.dashboard.presets.screen import PresetsScreen
+from rbp_tui.dashboard.presets.presets_screen import PresetsScreen
 from tests.run_files import change_identity
 
 MINE = """\

@@ -8,8 +8,8 @@ from rbp_engine.run.queue import arrange
 from rbp_engine.run.queue.entries import entries, new_entry, write_entry
 from rbp_engine.run.queue.observe import is_paused
 from rbp_tui.dashboard.app import Dashboard
-from rbp_tui.dashboard.runs.screen import RunsScreen
-from rbp_tui.dashboard.runs.table import RunTable
+from rbp_tui.dashboard.runs.run_table import RunTable
+from rbp_tui.dashboard.runs.runs_screen import RunsScreen
 from rbp_tui.dashboard.screen_base import TopBar
 
 

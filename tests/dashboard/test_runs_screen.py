@@ -19,11 +19,11 @@ from rbp_engine.run.store.store import list_runs
 from rbp_engine.run.store.trash import list_trash, move_to_trash, restore
 from rbp_tui.dashboard import run_screen
 from rbp_tui.dashboard.app import Dashboard
-from rbp_tui.dashboard.compare.screen import CompareScreen
+from rbp_tui.dashboard.compare.compare_screen import CompareScreen
 from rbp_tui.dashboard.dialogs import Ask, Confirm
-from rbp_tui.dashboard.monitor.screen import MonitorScreen
-from rbp_tui.dashboard.runs.screen import RunsScreen
-from rbp_tui.dashboard.runs.table import RunTable
+from rbp_tui.dashboard.monitor.monitor_screen import MonitorScreen
+from rbp_tui.dashboard.runs.run_table import RunTable
+from rbp_tui.dashboard.runs.runs_screen import RunsScreen
 from rbp_tui.dashboard.text_line import Line
 from tests.run_files import change_fields
 from tests.waiting import wait_for

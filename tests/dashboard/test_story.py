@@ -9,13 +9,13 @@ from rbp_engine.run.files.attempts import last_attempt
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import load_summary
 from rbp_engine.run.status.status import judge
-from rbp_tui.dashboard.compare.screen import CompareScreen
+from rbp_tui.dashboard.compare.compare_screen import CompareScreen
 from rbp_tui.dashboard.dialogs import ConfirmLeaving
 from rbp_tui.dashboard.launch.form import LaunchForm
 from rbp_tui.dashboard.monitor.log_pane import LogPane
-from rbp_tui.dashboard.monitor.screen import MonitorScreen
-from rbp_tui.dashboard.presets.screen import PresetsScreen
-from rbp_tui.dashboard.runs.screen import RunsScreen
+from rbp_tui.dashboard.monitor.monitor_screen import MonitorScreen
+from rbp_tui.dashboard.presets.presets_screen import PresetsScreen
+from rbp_tui.dashboard.runs.runs_screen import RunsScreen
 from rbp_tui.dashboard.screen_base import SCREENS
 from tests.dashboard.screen_pictures import screen_text
 from tests.waiting import wait_for

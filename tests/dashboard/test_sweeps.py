@@ -17,12 +17,12 @@ from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.store.store import list_runs
 from rbp_tui.dashboard.launch.form import LaunchForm
-from rbp_tui.dashboard.launch.request import TypedRequest
 from rbp_tui.dashboard.launch.sweep import describe_sweep, is_sweep, typed_sweep
-from rbp_tui.dashboard.monitor.screen import MonitorScreen
-from rbp_tui.dashboard.runs.screen import RunsScreen
+from rbp_tui.dashboard.launch.typed_request import TypedRequest
+from rbp_tui.dashboard.monitor.monitor_screen import MonitorScreen
+from rbp_tui.dashboard.runs.runs_screen import RunsScreen
 from rbp_tui.dashboard.screen_base import TopBar
-from rbp_tui.dashboard.sweep.screen import SweepScreen
+from rbp_tui.dashboard.sweep.sweep_screen import SweepScreen
 from rbp_tui.dashboard.sweep.table import SweepTable
 
 DIGITS, SWEEP = bundled_folder() / "digits.toml", bundled_folder() / "digits-sweep.toml"

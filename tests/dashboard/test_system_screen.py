@@ -12,9 +12,9 @@ from rbp_engine import os_process
 from rbp_engine.run.status import processes
 from rbp_tui.dashboard.command_palette import commands_of_keys
 from rbp_tui.dashboard.dialogs import Confirm
-from rbp_tui.dashboard.monitor.screen import MonitorScreen
+from rbp_tui.dashboard.monitor.monitor_screen import MonitorScreen
 from rbp_tui.dashboard.reading import machine_watch
-from rbp_tui.dashboard.system.screen import UseTable
+from rbp_tui.dashboard.system.system_screen import UseTable
 from rbp_tui.dashboard.text_line import Line
 from tests.run_files import change_summary, write_attempt
 

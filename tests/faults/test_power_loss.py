@@ -28,7 +28,7 @@ from rbp_engine.run.files.event_reader import EventReader
 from rbp_engine.run.files.events import CheckpointSaved, Metrics, RunStart
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import read_summary
-from rbp_engine.run.status.history_reader import read_history
+from rbp_engine.run.history.history_reader import read_history
 from rbp_engine.train.checkpoints import checkpoint
 from tests.run_files import events_of, newest_weights, story
 

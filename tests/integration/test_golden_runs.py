@@ -11,10 +11,10 @@ from rbp_engine.run.files.events import from_json
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.files.summary import fold, load_summary
+from rbp_engine.run.history.history_reader import read_findings, read_judged
+from rbp_engine.run.history.rules.alarm_rules import findings
 from rbp_engine.run.longer import go_on
 from rbp_engine.run.pack.packing import pack, unpack
-from rbp_engine.run.status.history_reader import read_findings, read_judged
-from rbp_engine.run.status.rules.table import findings
 from rbp_engine.run.status.status import judge
 from rbp_engine.run.store.query import parse_query
 from rbp_engine.run.store.store import list_runs

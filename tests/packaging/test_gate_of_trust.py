@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from rbp_engine.bench.measure import measurement
-from rbp_engine.evaluation.request import evaluate_run
+from rbp_engine.evaluation.evaluation_request import evaluate_run
 from rbp_engine.run import trust
 from rbp_engine.run.launch import launch
 

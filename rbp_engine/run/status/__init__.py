@@ -1,1 +1,1 @@
-"""The status of a run and the reason for it: its processes, the evidence they left, its history."""
+"""The status of a run and the reason for it: its processes, and the evidence they left."""

@@ -20,7 +20,7 @@ from rbp_engine.spiking.batch_norm import BatchNorm
 from rbp_engine.spiking.fusion import Current, CurrentReader, Neurons, Term, is_fused
 from rbp_engine.spiking.linear import Linear, at_all_steps, layer_gradient
 from rbp_engine.spiking.nonlinear import Nonlinear
-from rbp_engine.spiking.rules.table import TensorLike
+from rbp_engine.spiking.rules.rule_table import TensorLike
 from rbp_engine.spiking.steps import Dense, Spikes, Steps, TimeConstant
 
 

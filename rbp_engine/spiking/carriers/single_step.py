@@ -21,7 +21,7 @@ from rbp_engine.spiking.batch_norm import BatchNorm
 from rbp_engine.spiking.fusion import Membrane, Neurons, is_fused
 from rbp_engine.spiking.linear import Linear, layer_gradient
 from rbp_engine.spiking.nonlinear import AtMean, Nonlinear
-from rbp_engine.spiking.rules.table import TensorLike
+from rbp_engine.spiking.rules.rule_table import TensorLike
 from rbp_engine.spiking.steps import TimeConstant, WithValue
 
 P = TypeVar("P")

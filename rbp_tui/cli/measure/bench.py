@@ -263,7 +263,7 @@ def _table(rows: "Sequence[ComparisonRow]", *, latency: bool) -> "Table":
     from rich.table import Column
 
     from rbp_engine.bench.results.figure import title
-    from rbp_tui.text.table import empty_table
+    from rbp_tui.text.text_table import empty_table
 
     heads, figures = (LATENCY_HEADS, _latency_figures) if latency else (HEADS, _figures)
     table = empty_table([Column(min_width=NAME_WIDTH)], heads, collapse_padding=True)

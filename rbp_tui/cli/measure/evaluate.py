@@ -83,7 +83,7 @@ def evaluate(
     parts = list(dict.fromkeys([*(what or []), *drawn]))
     steps = _numbers(timesteps) if timesteps else []
     _refuse_contradictions(parts, steps, ema=ema, shuffle_time=shuffle_time)
-    from rbp_engine.evaluation.request import EvaluationRequest, evaluate_run
+    from rbp_engine.evaluation.evaluation_request import EvaluationRequest, evaluate_run
 
     directory = find_network(run, runs_dir, trust=trust)
     request = EvaluationRequest(
@@ -167,7 +167,7 @@ def _print_energy(run: RunDirectory, answer: dict[str, Any]) -> None:
 
 
 def _print_gradients(results: list[dict[str, Any]]) -> None:
-    from rbp_tui.text.table import empty_table
+    from rbp_tui.text.text_table import empty_table
 
     table = empty_table(["method"], ["T", "cosine", "norm ratio"])
     for heading in ("lowest\ncosine", "largest\nweight error", "largest\nneuron error"):

@@ -210,7 +210,7 @@ def _missing_table(found: "Inspection") -> "Table":
 
 
 def _agreement_table(found: "Inspection") -> "Table":
-    from rbp_tui.text.table import empty_table
+    from rbp_tui.text.text_table import empty_table
 
     table = empty_table(["cosine to BPTT's gradient"], ["rate_M", "rate_S"])
     for agreement in found.layers:
@@ -228,7 +228,7 @@ def _cost_table(loaded: "LoadedPreset", costs: "list[MethodCost]") -> "Table":
     from rich.table import Column
 
     from rbp_tui.text.cost_text import span
-    from rbp_tui.text.table import empty_table
+    from rbp_tui.text.text_table import empty_table
 
     batch, timesteps = loaded.preset.data.batch_size, loaded.preset.method.timesteps
     heads = ("step", "memory", "time", "memory", f"largest B, T = {timesteps}", f"largest T, B = {batch}")

@@ -18,7 +18,7 @@ from rbp_tui.cli.output import cell, console, print_json, print_rich
 from rbp_tui.text import format as fmt
 from rbp_tui.text.setting_words import rule
 from rbp_tui.text.styled import styled
-from rbp_tui.text.table import empty_table
+from rbp_tui.text.text_table import empty_table
 
 LEAST_TITLE = 16
 

@@ -206,7 +206,7 @@ def restore(
 ) -> None:
     """Bring runs back from the trash, or show what is in it."""
     from rbp_engine.run.store import trash
-    from rbp_tui.cli.runs.table import trash_plain, trash_table
+    from rbp_tui.cli.runs.runs_table import trash_plain, trash_table
 
     directory = runs_directory(runs_dir)
 

@@ -64,7 +64,7 @@ def ls(
     """
     from rbp_engine.run.store.query import parse_query, sort_runs, why_none_fits
     from rbp_engine.run.store.store import STATUSES, list_runs
-    from rbp_tui.cli.runs.table import column_of, placed_columns, runs_table
+    from rbp_tui.cli.runs.runs_table import column_of, placed_columns, runs_table
 
     wanted = named_columns(columns, column_of)
     words = " ".join(query or ())

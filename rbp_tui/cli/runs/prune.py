@@ -80,7 +80,7 @@ def _table(going: "Sequence[tuple[Pruning, RunRecord]]") -> "Table":
     from rich.table import Column
     from rich.text import Text
 
-    from rbp_tui.text.table import empty_table
+    from rbp_tui.text.text_table import empty_table
 
     folded = [Column(heading, overflow="fold") for heading in ("goes", "stays")]
     table = empty_table([Column("run"), "id", "status", *folded], ["frees"])

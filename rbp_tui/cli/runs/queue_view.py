@@ -12,7 +12,7 @@ from rbp_engine.run.queue.entries import DamagedEntry
 from rbp_engine.run.queue.observe import QueuedRun, device_uses
 from rbp_tui.cli.output import cell
 from rbp_tui.text.run_text import queue_text, status_text, title, where_queued
-from rbp_tui.text.table import empty_table
+from rbp_tui.text.text_table import empty_table
 
 
 def queue_plain(runs: Sequence[QueuedRun], damaged: Sequence[DamagedEntry]) -> list[dict[str, object]]:

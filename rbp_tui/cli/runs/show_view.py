@@ -15,10 +15,10 @@ from rbp_engine.run.files.events import Metrics, Probe, RunStart
 from rbp_engine.run.files.layout import RunDirectory, read_json
 from rbp_engine.run.files.run_json import RunJson, read_run_json
 from rbp_engine.run.files.summary import refuse_other_program
-from rbp_engine.run.status.history import History
-from rbp_engine.run.status.history_reader import read_alarms, read_findings, read_history, read_judged
-from rbp_engine.run.status.rules.rule import Alarm
-from rbp_engine.run.status.rules.table import RULES, alarms, findings, unchecked
+from rbp_engine.run.history.history import History
+from rbp_engine.run.history.history_reader import read_alarms, read_findings, read_history, read_judged
+from rbp_engine.run.history.rules.alarm_rules import RULES, alarms, findings, unchecked
+from rbp_engine.run.history.rules.rule import Alarm
 from rbp_engine.run.status.status import ENDED
 from rbp_engine.run.store.store import RunRecord, record
 from rbp_tui.cli.output import cell, print_rich, print_styled, say, say_next
@@ -30,7 +30,7 @@ from rbp_tui.text.layers_text import layer_tables, layers_plain
 from rbp_tui.text.live_text import logged_text
 from rbp_tui.text.run_text import ATTENTION, pace, scores, status_text, title, what
 from rbp_tui.text.styled import paragraph, styled
-from rbp_tui.text.table import filled_table
+from rbp_tui.text.text_table import filled_table
 
 
 def describe_run(run: RunDirectory, record: RunRecord, origin: RunJson, alarms: Sequence[Alarm]) -> RenderableType:

@@ -29,7 +29,7 @@ from rbp_tui.text.sweep_text import (
     standings_text,
     sweep_columns,
 )
-from rbp_tui.text.table import filled_table
+from rbp_tui.text.text_table import filled_table
 
 #: Options of a command that do not belong to the one that continues.
 ONLY_LOOKS = ("--status", "--dry-run", "--json")

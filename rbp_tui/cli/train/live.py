@@ -10,10 +10,10 @@ from rich.live import Live
 from rich.text import Text
 
 from rbp_engine.run.files.events import from_json
-from rbp_engine.run.status.history import HistoryBuilder
+from rbp_engine.run.history.history import HistoryBuilder
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.cli.output import console
-from rbp_tui.cli.runs.table import placed_columns, runs_table
+from rbp_tui.cli.runs.runs_table import placed_columns, runs_table
 from rbp_tui.cli.train.picture import picture
 from rbp_tui.cli.train.place import PhaseClock
 from rbp_tui.cli.train.views import View

@@ -8,7 +8,7 @@ from itertools import zip_longest
 from rich.segment import Segment, SegmentLines
 from rich.style import Style
 
-from rbp_engine.run.status.history import History
+from rbp_engine.run.history.history import History
 from rbp_tui.charts.frame import Options, draw
 from rbp_tui.charts.look import Look
 from rbp_tui.charts.model import ChartModel

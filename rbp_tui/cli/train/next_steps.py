@@ -10,9 +10,9 @@ from rbp_engine.run.files.attempts import launched
 from rbp_engine.run.files.layout import RunDirectory, short_id
 from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.files.summary import Summary
+from rbp_engine.run.history.history_reader import read_findings
 from rbp_engine.run.longer import larger_budgets
 from rbp_engine.run.request import LaunchRequest
-from rbp_engine.run.status.history_reader import read_findings
 from rbp_engine.run.status.status import Verdict
 from rbp_engine.settings.machine import runs_directory
 from rbp_tui.text.run_text import RESUME_CONDITIONS, WHY_RESUME_FAILS

@@ -7,8 +7,8 @@ from rich.console import ConsoleDimensions, Group, RenderableType
 from rich.text import Text
 
 from rbp_engine.run.files.summary import Summary
-from rbp_engine.run.status.history import History
-from rbp_engine.run.status.rules.table import alarms
+from rbp_engine.run.history.history import History
+from rbp_engine.run.history.rules.alarm_rules import alarms
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.charts.run_curves import blocks
 from rbp_tui.cli.output import cell

@@ -27,7 +27,7 @@ from rbp_tui.text import format as fmt
 from rbp_tui.text.alarm_text import alarm_line
 
 if TYPE_CHECKING:
-    from rbp_engine.run.status.rules.rule import Alarm
+    from rbp_engine.run.history.rules.rule import Alarm
 
 #: No live run is silent for longer.
 EVERY_S = 60.0
@@ -93,14 +93,14 @@ class AlarmWatch:
     """The alarms of one run as its events come."""
 
     def __init__(self) -> None:
-        from rbp_engine.run.status.history import HistoryBuilder  # imports numpy
+        from rbp_engine.run.history.history import HistoryBuilder  # imports numpy
 
         self._builder = HistoryBuilder()
         self._standing: set[tuple[str, str]] = set()
 
     def add(self, events: Sequence[Event]) -> "list[Alarm]":
         """Add the next events; returns the alarms that were not there before them."""
-        from rbp_engine.run.status.rules.table import JUDGED, alarms
+        from rbp_engine.run.history.rules.alarm_rules import JUDGED, alarms
 
         known = [event for event in events if isinstance(event.body, JUDGED)]
         if not known:

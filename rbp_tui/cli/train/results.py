@@ -88,7 +88,7 @@ def print_result(
 
 def _say_findings(run: RunDirectory, summary: Summary, verdict: Verdict) -> None:
     """What the rules find; of a short run without what whoever chose its length knows, and `rbp show` has all of it."""
-    from rbp_engine.run.status.history_reader import read_alarms, read_findings  # imports numpy
+    from rbp_engine.run.history.history_reader import read_alarms, read_findings  # imports numpy
 
     for alarm in read_alarms(run) if verdict.live else read_findings(run):
         if summary.trained_s >= TRIED_OUT_S or alarm.rule not in ABOUT_LENGTH:

@@ -6,7 +6,7 @@ from rich.text import Text
 from textual.binding import Binding, BindingType
 
 from rbp_tui.charts.heatmap import DARK, LIGHT
-from rbp_tui.dashboard.table import RowTable
+from rbp_tui.dashboard.row_table import RowTable
 
 
 class LayerTable(RowTable[Text], inherit_bindings=False):

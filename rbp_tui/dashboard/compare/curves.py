@@ -8,9 +8,9 @@ import numpy as np
 
 from rbp_engine.report.compare import Group
 from rbp_engine.report.seed_statistics import MeanCurve, mean_curve
-from rbp_engine.run.status.curves import Curve
-from rbp_engine.run.status.history import History
-from rbp_engine.run.status.samples import OwnHistory
+from rbp_engine.run.history.curves import Curve
+from rbp_engine.run.history.history import History
+from rbp_engine.run.history.samples import OwnHistory
 from rbp_tui.charts.series import Series
 from rbp_tui.text.format import GIB
 

@@ -23,8 +23,8 @@ from rbp_engine.printable import one_line
 from rbp_engine.run import start
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.answered import Dialog
-from rbp_tui.dashboard.launch.request import TypedRequest, warnings
 from rbp_tui.dashboard.launch.sweep import TypedSweep, describe_sweep, is_sweep, start_sweep, typed_sweep
+from rbp_tui.dashboard.launch.typed_request import TypedRequest, warnings
 from rbp_tui.dashboard.screen_base import TYPING_PAUSE_S
 from rbp_tui.dashboard.session import Session
 from rbp_tui.text.presence_text import presence_text

@@ -19,7 +19,7 @@ from rbp_engine.preset.sweep.section import SEARCHES, SweepSection
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.request import LaunchRequest, parse_seeds
 from rbp_engine.run.store.store import RunRecord
-from rbp_tui.dashboard.launch.request import TypedRequest
+from rbp_tui.dashboard.launch.typed_request import TypedRequest
 from rbp_tui.text import format as fmt
 from rbp_tui.text.sweep_text import (
     NOT_HELD_OUT,

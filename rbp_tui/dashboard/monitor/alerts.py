@@ -7,8 +7,8 @@ from rich.text import Text
 
 from rbp_engine.printable import one_line
 from rbp_engine.run.files.events import AlertRaised, CheckpointSaved, ErrorRaised, Event, WarningRaised
-from rbp_engine.run.status.history import History
-from rbp_engine.run.status.rules.rule import Alarm
+from rbp_engine.run.history.history import History
+from rbp_engine.run.history.rules.rule import Alarm
 from rbp_tui.text import format as fmt
 from rbp_tui.text.alarm_text import judged
 

@@ -14,7 +14,7 @@ from textual.widgets import Input
 from rbp_engine.run.files.events import ErrorRaised, Event
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.log_files import log_files
-from rbp_engine.run.status.history import History
+from rbp_engine.run.history.history import History
 from rbp_tui.dashboard.monitor.log_lines import LogLines
 from rbp_tui.dashboard.monitor.log_tail import LogTail, readable, without
 from rbp_tui.dashboard.text_line import Line

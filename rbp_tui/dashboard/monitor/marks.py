@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from rbp_engine.run.status.curves import Curve
-from rbp_engine.run.status.history import Attempt
+from rbp_engine.run.history.curves import Curve
+from rbp_engine.run.history.history import Attempt
 from rbp_tui.charts.series import XMark
 
 # No event says that a run compiles: its first steps take many times as long as others, and not to wait for data.

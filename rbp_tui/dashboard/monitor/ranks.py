@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from rbp_engine.run.status.history import RankProgress
+from rbp_engine.run.history.history import RankProgress
 from rbp_engine.run.status.status import LOST_AFTER_S
 from rbp_tui.text import format as fmt
 

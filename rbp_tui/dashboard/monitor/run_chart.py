@@ -1,7 +1,7 @@
 """The charts of a run: their curves and units."""
 
-from rbp_engine.run.status.curves import Curve
-from rbp_engine.run.status.history import History
+from rbp_engine.run.history.curves import Curve
+from rbp_engine.run.history.history import History
 from rbp_tui.charts.palette import SeriesColours
 from rbp_tui.charts.run_curves import LOSS, TOP1, Lines, series_of
 from rbp_tui.dashboard.charts.curve_chart import CurveChart

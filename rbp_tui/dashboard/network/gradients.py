@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 from textual.widget import Widget
 
-from rbp_engine.run.status.samples import FidelityHistory, Floats
+from rbp_engine.run.history.samples import FidelityHistory, Floats
 from rbp_tui.charts.probe_rows import fidelity_rows
 from rbp_tui.charts.series import Series
 from rbp_tui.dashboard.network.tab import LayersAndCharts, SampledTab, setting_of, x_of

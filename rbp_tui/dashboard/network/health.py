@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from textual.containers import VerticalScroll
 from textual.widget import Widget
 
-from rbp_engine.run.status.samples import HealthHistory
+from rbp_engine.run.history.samples import HealthHistory
 from rbp_tui.charts.probe_rows import HIGHEST, LOWEST, MEDIAN, neuron_rows, weight_rows
 from rbp_tui.charts.series import Series
 from rbp_tui.dashboard.network.tab import LayersAndCharts, SampledTab, first_sample, setting_of, x_of

@@ -6,7 +6,7 @@ import numpy as np
 from textual.widget import Widget
 
 from rbp_engine.printable import one_line
-from rbp_engine.run.status.samples import Floats, OwnHistory
+from rbp_engine.run.history.samples import Floats, OwnHistory
 from rbp_tui.charts.layer_rows import LayerRows, layer_names, sparks, words
 from rbp_tui.charts.series import Series
 from rbp_tui.dashboard.network.tab import LayersAndCharts, SampledTab, first_sample, setting_of, x_of

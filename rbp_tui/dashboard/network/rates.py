@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from rich.text import Text
 from textual.widget import Widget
 
-from rbp_engine.run.status.samples import AccuracyHistory, FiringHistory
+from rbp_engine.run.history.samples import AccuracyHistory, FiringHistory
 from rbp_engine.run.timesteps_needed import timesteps_needed
 from rbp_tui.charts.probe_rows import rate_rows
 from rbp_tui.charts.series import Series

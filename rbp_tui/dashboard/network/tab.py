@@ -11,7 +11,7 @@ from textual.containers import Container, Vertical
 from textual.widget import Widget
 
 from rbp_engine.printable import one_line
-from rbp_engine.run.status.samples import Floats, ProbeHistory
+from rbp_engine.run.history.samples import Floats, ProbeHistory
 from rbp_engine.run.store.run_settings import read_settings
 from rbp_tui.charts.layer_rows import LayerRows
 from rbp_tui.charts.series import Series

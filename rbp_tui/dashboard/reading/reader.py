@@ -12,10 +12,10 @@ from rbp_engine.run.files.energy import Energy, read_energy
 from rbp_engine.run.files.evaluation_json import Evaluation, read_evaluation
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary
-from rbp_engine.run.status.history import History
-from rbp_engine.run.status.history_reader import HistoryReader
-from rbp_engine.run.status.rules.rule import Alarm
-from rbp_engine.run.status.rules.table import alarms, findings
+from rbp_engine.run.history.history import History
+from rbp_engine.run.history.history_reader import HistoryReader
+from rbp_engine.run.history.rules.alarm_rules import alarms, findings
+from rbp_engine.run.history.rules.rule import Alarm
 from rbp_engine.run.status.status import Verdict
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.reading.run_list import RunListing

@@ -13,8 +13,8 @@ import numpy as np
 
 from rbp_engine.run.files.events import RunStart, Validation
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.status.curves import Curve
-from rbp_engine.run.status.history_reader import HistoryReader
+from rbp_engine.run.history.curves import Curve
+from rbp_engine.run.history.history_reader import HistoryReader
 from rbp_tui.text.format import BLOCKS
 
 # The kinds that matter: validations, and the starts that supersede some of them.

@@ -6,10 +6,10 @@ from itertools import accumulate
 from rich.text import Text
 
 from rbp_engine.report.sweep_table import SweepRow
+from rbp_tui.dashboard.row_table import RowTable
 from rbp_tui.dashboard.sweep.board import SweepBoard
-from rbp_tui.dashboard.table import RowTable
 from rbp_tui.text.sweep_text import sweep_columns
-from rbp_tui.text.table import TextColumn
+from rbp_tui.text.text_table import TextColumn
 
 GAP = 2  # between two columns
 MARK, BEST = "●", "✓"

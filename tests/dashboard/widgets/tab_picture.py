@@ -10,7 +10,7 @@ from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary
 from rbp_engine.run.status.status import Verdict
 from rbp_tui.dashboard import app as dashboard
-from rbp_tui.dashboard.network import screen
+from rbp_tui.dashboard.network import network_screen
 from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.dashboard.themes import DARK, LIGHT
 
@@ -26,7 +26,7 @@ def sight(builder, status="completed", **known):
 class NetworkScreen(Screen[None]):
     """The tab alone; the screen has the name and the widths that the style sheet knows."""
 
-    HORIZONTAL_BREAKPOINTS = screen.NetworkScreen.HORIZONTAL_BREAKPOINTS
+    HORIZONTAL_BREAKPOINTS = network_screen.NetworkScreen.HORIZONTAL_BREAKPOINTS
 
     def __init__(self, tab):
         super().__init__()

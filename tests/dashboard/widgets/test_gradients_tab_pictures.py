@@ -1,7 +1,7 @@
 """Pictures of the tab "Gradients"."""
 
 from rbp_engine.run.files.events import Event, GradientFidelity, RunStart
-from rbp_engine.run.status.history import HistoryBuilder
+from rbp_engine.run.history.history import HistoryBuilder
 from rbp_tui.dashboard.network.gradients import GradientsTab
 from tests.dashboard.screen_pictures import at
 from tests.dashboard.widgets.tab_picture import Picture, sight

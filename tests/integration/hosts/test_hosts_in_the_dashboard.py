@@ -11,8 +11,8 @@ from rbp_engine.run import track
 from rbp_engine.settings.machine import Host
 from rbp_tui.dashboard.app import Dashboard
 from rbp_tui.dashboard.reading import hosts
-from rbp_tui.dashboard.runs.screen import RunsScreen
-from rbp_tui.dashboard.runs.table import RunTable
+from rbp_tui.dashboard.runs.run_table import RunTable
+from rbp_tui.dashboard.runs.runs_screen import RunsScreen
 from rbp_tui.dashboard.text_line import Line
 
 EVERYTHING = "RBP_HOSTS" in os.environ  # make hosts

@@ -25,9 +25,9 @@ from rbp_engine.run.files.events import (
 )
 from rbp_engine.run.files.layout import read_json, write_json
 from rbp_engine.run.files.summary import read_summary
+from rbp_engine.run.history.history_reader import read_findings
 from rbp_engine.run.launch import launch
 from rbp_engine.run.longer import go_on
-from rbp_engine.run.status.history_reader import read_findings
 from rbp_engine.train.checkpoints import checkpoint
 from tests.run_files import events_of
 from tests.stopping import stop

@@ -8,7 +8,7 @@ from rbp_engine.bench import inspection
 from rbp_engine.bench.measure.measurement import temporary_run
 from rbp_engine.bench.own_network import preset_for
 from rbp_engine.child import no_progress
-from rbp_engine.spiking.rules.table import RULES
+from rbp_engine.spiking.rules.rule_table import RULES
 
 NETS = """\
 import torch

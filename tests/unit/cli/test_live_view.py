@@ -13,9 +13,9 @@ from rich.console import ConsoleDimensions
 from rbp_engine.run.files.events import Event, FiringRates, Metrics, RunStart, Scores, System, Validation, to_json
 from rbp_engine.run.files.layout import short_id
 from rbp_engine.run.files.summary import Summary
+from rbp_engine.run.history.curves import Curve
+from rbp_engine.run.history.history import HistoryBuilder
 from rbp_engine.run.phase import Phase
-from rbp_engine.run.status.curves import Curve
-from rbp_engine.run.status.history import HistoryBuilder
 from rbp_engine.run.status.status import Verdict
 from rbp_engine.run.store.store import list_runs
 from rbp_tui.charts.run_curves import blocks

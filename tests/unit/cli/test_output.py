@@ -11,7 +11,7 @@ from rich.text import Text
 
 from rbp_engine.printable import LONGEST_TEXT
 from rbp_engine.run.files.run_json import read_run_json
-from rbp_engine.run.status.history_reader import read_alarms
+from rbp_engine.run.history.history_reader import read_alarms
 from rbp_engine.run.store.store import list_runs
 from rbp_tui.cli.output import cell, fail, print_json, print_rich, say, say_next
 from rbp_tui.cli.runs.daily import _LogPrinter

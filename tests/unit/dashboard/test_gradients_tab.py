@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rbp_engine.run.files.events import Event, GradientFidelity, RunStart
-from rbp_engine.run.status.history import HistoryBuilder
+from rbp_engine.run.history.history import HistoryBuilder
 from rbp_tui.charts.probe_rows import fidelity_rows
 from rbp_tui.dashboard.network.gradients import AGREEMENT, ERROR, selected_series
 

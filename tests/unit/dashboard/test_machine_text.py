@@ -11,7 +11,7 @@ from rbp_engine.run.queue.observe import DeviceUse
 from rbp_engine.run.status.status import Verdict
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.reading.machine_watch import CardReading, Cards, MachineReading, Use
-from rbp_tui.dashboard.system.screen import machine_lines, use_rows
+from rbp_tui.dashboard.system.system_screen import machine_lines, use_rows
 from rbp_tui.text.run_text import PAUSED, queue_text
 
 GIB = 2**30

@@ -1,7 +1,7 @@
 import numpy as np
 
 from rbp_engine.run.files.events import Event, Metrics, RunStart
-from rbp_engine.run.status.history import HistoryBuilder
+from rbp_engine.run.history.history import HistoryBuilder
 from rbp_tui.charts.series import XMark
 from rbp_tui.dashboard.monitor.marks import compilations, resumes
 

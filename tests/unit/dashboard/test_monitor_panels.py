@@ -4,8 +4,8 @@ import numpy as np
 
 from rbp_engine.run.files.events import CheckpointSaved, ErrorRaised, Event, Metrics, RunStart, System, WarningRaised
 from rbp_engine.run.files.summary import Summary
-from rbp_engine.run.status.curves import Curve
-from rbp_engine.run.status.history import History, HistoryBuilder, RankProgress
+from rbp_engine.run.history.curves import Curve
+from rbp_engine.run.history.history import History, HistoryBuilder, RankProgress
 from rbp_tui.dashboard.monitor.alerts import alert_text, alerts_beside, events_text
 from rbp_tui.dashboard.monitor.ranks import ranks_text
 from rbp_tui.text.format import BLOCKS

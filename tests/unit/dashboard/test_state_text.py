@@ -6,7 +6,7 @@ from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.events import CheckpointSaved, Event, Heartbeat, RunStart
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import Summary
-from rbp_engine.run.status.history import History, HistoryBuilder
+from rbp_engine.run.history.history import History, HistoryBuilder
 from rbp_engine.run.status.status import Verdict
 from rbp_tui.dashboard.opened.state_text import run_state
 from rbp_tui.dashboard.reading.reader import Sight

@@ -26,7 +26,7 @@ from rbp_engine.models.blocks import PreActBlock
 from rbp_engine.models.resnet import ResNet, SEWBlock
 from rbp_engine.models.vgg import convnet
 from rbp_engine.spiking import LIF, register_rule
-from rbp_engine.spiking.rules import table
+from rbp_engine.spiking.rules import rule_table
 from tests.own_neurons import OwnLIF
 
 Hard = partial(LIF, reset="hard")
@@ -221,7 +221,7 @@ def mix(left, right):
 
 @pytest.fixture
 def own_operation(monkeypatch):
-    monkeypatch.setattr(table, "OWN_RULES", {})
+    monkeypatch.setattr(rule_table, "OWN_RULES", {})
     register_rule("mix", "numbers")
 
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from rbp_engine.report.compare import compare
 from rbp_engine.report.equal_cost import at_epoch, budgets, by_time, equal_cost, read_top1
 from rbp_engine.run.files.events import Metrics, RunStart, Validation
-from rbp_engine.run.status.curves import Curve
-from rbp_engine.run.status.history_reader import read_history
+from rbp_engine.run.history.curves import Curve
+from rbp_engine.run.history.history_reader import read_history
 from rbp_engine.run.writer import EventWriter
 from rbp_tui.text.equal_cost_text import equal_cost_columns, equal_cost_plain, equal_cost_text
 

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbp_engine.run.status.curves import Curve
-from rbp_engine.run.status.history import History
-from rbp_engine.run.status.rules.rule import SUSTAINED
-from rbp_engine.run.status.rules.table import RULES, alarms
-from rbp_engine.run.status.samples import FiringHistory, Floats
+from rbp_engine.run.history.curves import Curve
+from rbp_engine.run.history.history import History
+from rbp_engine.run.history.rules.alarm_rules import RULES, alarms
+from rbp_engine.run.history.rules.rule import SUSTAINED
+from rbp_engine.run.history.samples import FiringHistory, Floats
 
 LAYERS = ("a", "b", "c", "d")
 SAMPLES = 12

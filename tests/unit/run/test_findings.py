@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from rbp_engine.run.files.events import Event, Metrics, RunStart, Validation
-from rbp_engine.run.status.curves import Curve
-from rbp_engine.run.status.history import Attempt, History, HistoryBuilder, Mark, RankProgress
-from rbp_engine.run.status.rules.ended import improving, unfinished
-from rbp_engine.run.status.rules.table import findings
-from rbp_engine.run.status.samples import AccuracyHistory, Floats
+from rbp_engine.run.history.curves import Curve
+from rbp_engine.run.history.history import Attempt, History, HistoryBuilder, Mark, RankProgress
+from rbp_engine.run.history.rules.alarm_rules import findings
+from rbp_engine.run.history.rules.ended import improving, unfinished
+from rbp_engine.run.history.samples import AccuracyHistory, Floats
 
 
 def curve(values: Floats) -> Curve:

@@ -26,8 +26,8 @@ from rbp_engine.run.files.events import (
     to_json,
 )
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.status.curves import Curve, CurveBuilder
-from rbp_engine.run.status.history import (
+from rbp_engine.run.history.curves import Curve, CurveBuilder
+from rbp_engine.run.history.history import (
     ALERTS_KEPT,
     CHECKPOINTS_KEPT,
     Attempt,
@@ -35,7 +35,7 @@ from rbp_engine.run.status.history import (
     Mark,
     elapsed_s,
 )
-from rbp_engine.run.status.history_reader import HistoryReader, read_history
+from rbp_engine.run.history.history_reader import HistoryReader, read_history
 from tests.limits import within_limits
 from tests.run_files import tell
 

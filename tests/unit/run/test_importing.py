@@ -18,8 +18,8 @@ from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.events import Metrics, Validation, WarningRaised
 from rbp_engine.run.files.run_json import read_run_json
 from rbp_engine.run.files.summary import fold, load_summary
+from rbp_engine.run.history.history_reader import read_findings, read_history
 from rbp_engine.run.importing import Imported
-from rbp_engine.run.status.history_reader import read_findings, read_history
 from rbp_engine.run.status.status import judge
 from rbp_engine.run.store.query import parse_query
 from rbp_engine.run.store.run_settings import read_settings

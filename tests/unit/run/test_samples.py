@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from rbp_engine.printable import one_line
 from rbp_engine.run.files.events import Body, Event, FiringRates, Health, Probe, RunStart, Validation
-from rbp_engine.run.status import samples
-from rbp_engine.run.status.history import HistoryBuilder
-from rbp_engine.run.status.samples import AccuracyHistory, FiringHistory, OwnBuilder, SampleBuilder
+from rbp_engine.run.history import samples
+from rbp_engine.run.history.history import HistoryBuilder
+from rbp_engine.run.history.samples import AccuracyHistory, FiringHistory, OwnBuilder, SampleBuilder
 
 START = RunStart(steps_per_epoch=10, neuron_layers=["a", "b"])
 

@@ -8,7 +8,7 @@ from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.spiking import LIF, RateTensor, SequenceTensor, UnsupportedOperation, register_rule
-from rbp_engine.spiking.rules import table
+from rbp_engine.spiking.rules import rule_table
 
 T, B = 3, 4
 
@@ -28,7 +28,7 @@ def squared(x):
 
 @pytest.fixture(autouse=True)
 def no_rules_are_left(monkeypatch):
-    monkeypatch.setattr(table, "OWN_RULES", {})
+    monkeypatch.setattr(rule_table, "OWN_RULES", {})
 
 
 def gradients(operation, name, timesteps=T):

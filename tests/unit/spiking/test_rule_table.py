@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 from rbp_engine.spiking import RateTensor, SequenceTensor, UnsupportedOperation
 from rbp_engine.spiking.rules.nonlinear_rules import POINTWISE, REDUCTIONS
-from rbp_engine.spiking.rules.table import RULES
+from rbp_engine.spiking.rules.rule_table import RULES
 from tests.unit.spiking import rule_checks as checks
 from tests.unit.spiking.rule_checks import B, T, by_step, close, random, same_gradients
 

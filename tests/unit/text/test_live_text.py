@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbp_engine.run.status.samples import FiringHistory
+from rbp_engine.run.history.samples import FiringHistory
 from rbp_tui.text.live_text import firing_text
 
 

@@ -28,8 +28,8 @@ from rbp_engine.run.files.events import (
     WarningRaised,
     done_again,
 )
-from rbp_engine.run.status.curves import Curve, CurveBuilder
-from rbp_engine.run.status.samples import (
+from rbp_engine.run.history.curves import Curve, CurveBuilder
+from rbp_engine.run.history.samples import (
     AccuracyHistory,
     FidelityHistory,
     FiringHistory,

@@ -13,7 +13,7 @@ from textual.css.query import NoMatches
 from textual.widget import Widget
 from textual.widgets import Footer
 
-from rbp_engine.run.status.samples import Floats
+from rbp_engine.run.history.samples import Floats
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
 from rbp_tui.dashboard.network.evaluation import EvaluationTab
 from rbp_tui.dashboard.network.gradients import GradientsTab
@@ -22,7 +22,7 @@ from rbp_tui.dashboard.network.own import OwnTab
 from rbp_tui.dashboard.network.rates import RatesTab
 from rbp_tui.dashboard.network.tab import NetworkTab
 from rbp_tui.dashboard.opened.head import Head
-from rbp_tui.dashboard.opened.screen import OpenedRunScreen
+from rbp_tui.dashboard.opened.opened_screen import OpenedRunScreen
 from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.dashboard.screen_base import TopBar
 from rbp_tui.dashboard.text_line import Line

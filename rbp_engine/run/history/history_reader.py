@@ -9,9 +9,9 @@ from rbp_engine.run.files.event_reader import EventReader
 from rbp_engine.run.files.events import Body, Event
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import read_run_json
-from rbp_engine.run.status.history import History, HistoryBuilder
-from rbp_engine.run.status.rules.rule import Alarm
-from rbp_engine.run.status.rules.table import JUDGED, JUDGED_AT_END, alarms, findings
+from rbp_engine.run.history.history import History, HistoryBuilder
+from rbp_engine.run.history.rules.alarm_rules import JUDGED, JUDGED_AT_END, alarms, findings
+from rbp_engine.run.history.rules.rule import Alarm
 
 
 class HistoryReader:

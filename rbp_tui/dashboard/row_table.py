@@ -9,7 +9,7 @@ from textual.binding import Binding, BindingType
 from textual.widget import Widget
 from textual.widgets import DataTable
 
-from rbp_tui.text.table import TextColumn
+from rbp_tui.text.text_table import TextColumn
 
 Cell = TypeVar("Cell")
 

@@ -21,8 +21,8 @@ from rbp_engine.run.files.events import (
     System,
     Validation,
 )
-from rbp_engine.run.status.history import History
-from rbp_engine.run.status.rules.ended import (
+from rbp_engine.run.history.history import History
+from rbp_engine.run.history.rules.ended import (
     decline,
     improving,
     input_bound,
@@ -33,8 +33,8 @@ from rbp_engine.run.status.rules.ended import (
     timesteps,
     unfinished,
 )
-from rbp_engine.run.status.rules.rule import Alarm, Reads, Rule
-from rbp_engine.run.status.rules.training import (
+from rbp_engine.run.history.rules.rule import Alarm, Reads, Rule
+from rbp_engine.run.history.rules.training import (
     chance,
     fading,
     fidelity,

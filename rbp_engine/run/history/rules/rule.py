@@ -7,9 +7,9 @@ from typing import Literal, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rbp_engine.run.status.curves import Curve
-from rbp_engine.run.status.history import History
-from rbp_engine.run.status.samples import FiringHistory, Floats, HealthHistory, ProbeHistory
+from rbp_engine.run.history.curves import Curve
+from rbp_engine.run.history.history import History
+from rbp_engine.run.history.samples import FiringHistory, Floats, HealthHistory, ProbeHistory
 
 #: Samples of probes; the training loss; evaluations; several of them by timestep; the times of steps; the memory that
 #: there is; the times of several processes.

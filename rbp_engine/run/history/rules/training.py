@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from rbp_engine.run.status.history import History
-from rbp_engine.run.status.rules.rule import (
+from rbp_engine.run.history.history import History
+from rbp_engine.run.history.rules.rule import (
     SUSTAINED,
     Alarm,
     Bools,
@@ -16,7 +16,7 @@ from rbp_engine.run.status.rules.rule import (
     since,
     sustained,
 )
-from rbp_engine.run.status.samples import FiringHistory, HealthHistory
+from rbp_engine.run.history.samples import FiringHistory, HealthHistory
 from rbp_engine.vocabulary import RATE_METHODS
 
 #: The share of neurons that must fire for some sample of a batch. In the presets 57 % or more do, with batches of two

@@ -17,7 +17,7 @@ from textual.widgets import Footer, Static
 
 from rbp_engine.report.compare import Comparison, Group, compare
 from rbp_engine.report.equal_cost import equal_cost
-from rbp_engine.run.status.curves import Curve
+from rbp_engine.run.history.curves import Curve
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.charts.plot import KEYS
 from rbp_tui.dashboard.charts.curve_chart import CurveChart

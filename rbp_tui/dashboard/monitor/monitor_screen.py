@@ -15,7 +15,7 @@ from textual.widget import Widget
 from textual.widgets import Footer
 
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.run.status.history import History
+from rbp_engine.run.history.history import History
 from rbp_tui.charts.palette import SeriesColours
 from rbp_tui.charts.run_curves import LOSS, TOP1
 from rbp_tui.dashboard.charts.curve_chart import CurveChart
@@ -28,7 +28,7 @@ from rbp_tui.dashboard.monitor.no_curves import NoCurves, Notice, has_curves, no
 from rbp_tui.dashboard.monitor.ranks import ranks_text
 from rbp_tui.dashboard.monitor.run_chart import MemoryChart, RunChart
 from rbp_tui.dashboard.opened.head import Head
-from rbp_tui.dashboard.opened.screen import OpenedRunScreen
+from rbp_tui.dashboard.opened.opened_screen import OpenedRunScreen
 from rbp_tui.dashboard.reading.reader import Sight
 from rbp_tui.dashboard.screen_base import TopBar
 from rbp_tui.dashboard.text_line import Line, TextPanel

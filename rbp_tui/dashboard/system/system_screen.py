@@ -12,9 +12,9 @@ from rbp_engine.printable import one_line
 from rbp_engine.run.files.layout import short_id
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.reading.machine_watch import CardReading, MachineReading, Use
+from rbp_tui.dashboard.row_table import RowTable
 from rbp_tui.dashboard.run_screen import RunScreen
 from rbp_tui.dashboard.screen_base import TopBar
-from rbp_tui.dashboard.table import RowTable
 from rbp_tui.dashboard.text_line import Line
 from rbp_tui.text import format as fmt
 from rbp_tui.text.run_columns import shortened

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from rbp_engine.run.status.curves import Curve
-from rbp_engine.run.status.history import History
-from rbp_engine.run.status.rules.rule import SUSTAINED, Alarm, alarm, mean_over_epoch, percent
-from rbp_engine.run.status.rules.training import chance_limit
+from rbp_engine.run.history.curves import Curve
+from rbp_engine.run.history.history import History
+from rbp_engine.run.history.rules.rule import SUSTAINED, Alarm, alarm, mean_over_epoch, percent
+from rbp_engine.run.history.rules.training import chance_limit
 from rbp_engine.run.timesteps_needed import timesteps_needed
 
 #: The accuracy that a run has lost since its best epoch. The presets' runs lose a quarter of that at most.

@@ -26,7 +26,7 @@ from rbp_tui.dashboard.run_screen import RunScreen
 from rbp_tui.dashboard.runs.columns import CURVE, by_several
 from rbp_tui.dashboard.runs.elsewhere import hosts_text, only_there
 from rbp_tui.dashboard.runs.rows import RowMaker, Rows, TableView
-from rbp_tui.dashboard.runs.table import RunTable
+from rbp_tui.dashboard.runs.run_table import RunTable
 from rbp_tui.dashboard.screen_base import TYPING_PAUSE_S, TopBar
 from rbp_tui.dashboard.session import Session
 from rbp_tui.dashboard.text_line import Line

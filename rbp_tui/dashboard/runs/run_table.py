@@ -5,9 +5,9 @@ from textual.message import Message
 from textual.widgets.data_table import ColumnKey
 
 from rbp_engine.run.store.query import descends, reversed_order
+from rbp_tui.dashboard.row_table import RowTable
 from rbp_tui.dashboard.runs.columns import TableCell
 from rbp_tui.dashboard.runs.rows import Cells, Rows
-from rbp_tui.dashboard.table import RowTable
 from rbp_tui.text.run_columns import GAP, PlacedColumn
 
 # A frame takes forty milliseconds: the visible rows are added first, then the rest in a few steps.
