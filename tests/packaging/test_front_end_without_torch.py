@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "torchvision", "spikingjelly", "sklearn", "scipy", "matplotlib")
+HEAVY = ("torch", "torchvision", "spikingjelly", "scipy", "matplotlib")
 
 COMMANDS = (
     "--help", "figure --help", "ls", "ls optim.lr=0.1", "presets diff digits", "presets list", "presets show digits",

@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import sklearn
 
 CHECKOUT = Path(__file__).parents[2]
 pytestmark = pytest.mark.xdist_group("wheel")  # they share what is built
@@ -47,6 +48,14 @@ def test_the_wheel_carries_every_preset_and_no_tests(wheel):
     presets = {Path(name).name for name in names if name.startswith("rbp_engine/preset/bundled/")}
     assert presets == {path.name for path in (CHECKOUT / "presets").glob("*.toml")}
     assert not [name for name in names if "test" in name]
+
+
+def test_the_wheel_carries_the_digits_and_their_licence(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        shipped = {Path(name).name: archive.read(name) for name in archive.namelist()}
+    assert shipped["digits.csv.gz"] == (Path(sklearn.__file__).parent / "datasets/data/digits.csv.gz").read_bytes()
+    assert b"Creative Commons Attribution 4.0" in shipped["digits.LICENSE"]
+    assert "License-Expression: MIT AND CC-BY-4.0" in shipped["METADATA"].decode().splitlines()
 
 
 def test_the_installed_wheel_lists_the_bundled_presets(installed, tmp_path):

@@ -1,4 +1,7 @@
-"""`digits`: 1797 handwritten digits of 8×8 pixels that ship in scikit-learn."""
+"""`digits`: 1797 handwritten digits of 8×8 pixels, the test set of UCI's Optical Recognition of Handwritten Digits.
+
+The file is the one that scikit-learn ships; digits.LICENSE beside it names authors and licence (CC BY 4.0).
+"""
 
 from rbp_engine.data.images import PackagedImages
 
@@ -13,11 +16,11 @@ DIGITS = PackagedImages(
     image_size=(8, 8),
     train_size=1437,
     test_size=360,
-    origin="comes with scikit-learn (load_digits)",
-    layout="the Python package scikit-learn",
-    package="scikit-learn",
-    module="sklearn",
-    file="datasets/data/digits.csv.gz",
+    origin="comes with rbp: https://doi.org/10.24432/C50P49, as in scikit-learn (load_digits); CC BY 4.0",
+    layout="the Python package rbp-tui",
+    package="rbp-tui",
+    module="rbp_engine",
+    file="data/digits.csv.gz",
     brightest=16,
     mean=(0.3053,),
     deviation=(0.3760,),

