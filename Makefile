@@ -9,7 +9,7 @@ TORCH ?=
 BUILDS := https://download.pytorch.org/whl
 BIN := $(VENV)/bin
 
-.PHONY: demo test check alarms faults races hosts slurm fuzz zoo monkey gpu screenshots results results-train install install-dev lint clean
+.PHONY: demo test check alarms faults races hosts slurm fuzz zoo monkey gpu screenshots results results-train docs install install-dev lint clean
 
 demo: $(VENV)/.installed
 	@trap : INT; $(BIN)/rbp train digits; ended=$$?; \
@@ -68,14 +68,23 @@ gpu: $(VENV)/.installed-dev
 screenshots: $(VENV)/.installed
 	$(BIN)/python docs/screenshots.py
 
-# docs/results.md and its pictures from the runs in docs/results/runs, in seconds; and their training, in some 14 hours of
-# two cores. Interrupted, it goes on where it was.
+# docs/results.md and its pictures from what docs/results keeps, in seconds; and the training of its sweeps, in some 14
+# hours of two cores. Interrupted, it goes on where it was.
 results: $(VENV)/.installed
 	$(BIN)/python docs/results.py
+	$(BIN)/python docs/bench.py
 
 results-train: $(VENV)/.installed
 	for sweep in docs/results/results-*.toml; do $(BIN)/rbp sweep $$sweep --no-cost || exit 1; done
 	$(BIN)/python docs/results.py keep $${RBP_RUNS:-runs}
+
+# The pages of docs, README and its neighbours with a reference of settings, commands and functions, as a site in
+# build/site. It fails if a link leads nowhere, or if a page would ask another host for a font, script or picture.
+docs: $(VENV)/.installed-docs
+	rm -rf build/docs
+	$(BIN)/python docs/reference.py build/docs
+	$(BIN)/zensical build --clean
+	@! grep -rP 'src="?(https?:)?//|<link(?![^>]*canonical)[^>]*href="?(https?:)?//' build/site --include '*.html'
 
 # Apart from the tests: what the checkers find also depends on the types of the packages that are installed.
 lint: $(VENV)/.installed-dev
@@ -116,5 +125,9 @@ $(VENV)/.installed-dev: pyproject.toml | $(VENV)/.torch
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@ $(VENV)/.installed
 
+$(VENV)/.installed-docs: pyproject.toml | $(VENV)/.torch
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	@touch $@ $(VENV)/.installed
+
 clean:
-	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .cache

@@ -20,7 +20,7 @@ def dead_links(page):
         name, _, anchor = link.partition("#")
         target = page.parent / name if name else page
         if not link.startswith("http") and not (target.exists() and (not anchor or anchor in anchors(target))):
-            dead.append(f"{page.relative_to(ROOT)}: {link}")
+            dead.append(f"{page.name}: {link}")
     return dead
 
 
