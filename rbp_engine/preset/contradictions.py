@@ -41,6 +41,7 @@ STEPWISE_METHODS = ("bptt_s", "sltt", "ottt")
 Found = Iterator[tuple[KeyPath, str]]
 # The sets that a setting of `[data]` is for, in words; those of the other settings are named.
 _FOR: Mapping[str, str] = dict.fromkeys(FOR_IMAGES, "images in memory") | {
+    "cutout": "images in memory and event data",
     "roll": "event data",
     "frames_by": "recordings of events",
 }

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rbp_engine.data.augment.augmentation import cutout
 from rbp_engine.data.events.cache import Samples
 from rbp_engine.data.feed import Feed, Opening
 from rbp_engine.data.loading.batch_loader import Batch, BatchLoader, Read
@@ -23,13 +24,14 @@ class EventSource(Source):
     """Frames of events, on the device of the loader: batches are float32 [T, B, C, H, W].
 
     `flip` mirrors a sample left to right with probability one half; `roll` is the largest cyclic shift in pixels, down
-    and right; all timesteps of a sample are treated alike.
+    and right; `cutout` the side of a square without events. All timesteps of a sample are treated alike.
     """
 
     samples: Samples
     loader: BatchLoader
     flip: bool = False
     roll: int = 0
+    cutout: int = 0
 
     @property
     def labels(self) -> Index:
@@ -37,13 +39,16 @@ class EventSource(Source):
 
     def reading(self, seed: int | None) -> tuple[Read, Finish]:
         def finish(wanted: Wanted, counts: Tensor, labels: Tensor) -> Batch:
-            if seed is not None and (self.flip or self.roll):
+            if seed is not None and (self.flip or self.roll or self.cutout):
                 share = wanted.share
                 # Drawn on the host, to be the same on every device.
                 random = np.random.default_rng((seed, wanted.epoch, 1 + wanted.position))
                 flipped = random.random(share.total)[share.places] < (0.5 if self.flip else 0.0)
                 shifts = random.integers(-self.roll, self.roll + 1, (share.total, 2))[share.places]
                 counts = mirror_and_roll(counts, torch.from_numpy(flipped), torch.from_numpy(shifts))
+                if self.cutout:
+                    generator = torch.Generator(counts.device).manual_seed(int(random.integers(2**63)))
+                    counts = cutout(counts.flatten(1, 2), self.cutout, generator, share).view_as(counts)
             frames = counts.transpose(0, 1).contiguous().float()
             return frames if self.samples.scale == 1.0 else frames * self.samples.scale, labels
 
@@ -81,6 +86,6 @@ def event_feed(
 ) -> Feed:
     """The batches of a run."""
     data, loader = opening.data, BatchLoader(opening.workers, opening.device)
-    trained, tested = (EventSource(samples, loader, data.flip, data.roll) for samples in (train, test))
+    trained, tested = (EventSource(samples, loader, data.flip, data.roll, data.cutout) for samples in (train, test))
     frames = Frames(int(train.counts.shape[2]), train.scale)
     return Feed.of(trained, tested, opening, classes, frames, loader, class_names)

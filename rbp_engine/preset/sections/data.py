@@ -60,7 +60,7 @@ class DataSection(Section):
         "Augment whole batches on the device, or one PIL image at a time as the paper's pipeline does.",
     )
     cutout: int = field(
-        0, "result", "pixels", "Side of one square erased in training images; 0 is off.", ge=0, le=MOST_PIXELS
+        0, "result", "pixels", "Side of one square erased in training images or frames; 0 is off.", ge=0, le=MOST_PIXELS
     )
     mixup: float = field(
         0.0,

@@ -154,6 +154,13 @@ def test_a_feed_has_batches_from_the_cache(sources, tmp_path, monkeypatch):
     assert torch.cat([part for _, part in feed.test]).tolist() == list(range(10))
 
 
+def test_the_preset_of_the_repairs_that_the_field_names_trains_on_recordings(rbp):
+    write_cifar10_dvs(rbp.folder / "data" / "cifar10_dvs", "aedat", EVENTS)
+    rbp("train", "cifar10-dvs-tet", "--id", "one", "epochs=1", "T=2", "batch=4", "optim.warmup_epochs=0")
+    assert rbp.summary("one")["status"] == "completed"
+    assert [event["ema_top1"] is not None for event in rbp.events("one") if event["kind"] == "validation"] == [True]
+
+
 def test_a_conversion_killed_at_any_point_leaves_the_whole_cache_or_nothing_that_loads(sources, tmp_path):
     """The next one, of other settings too, removes what it has left."""
 

@@ -37,7 +37,7 @@ MEMBRANE_SHORTCUTS = {
 PUBLISHED_FOR_BPTT = TRANSFORMERS | MEMBRANE_SHORTCUTS
 SWEEPS = {
     *("paper-cifar10", "paper-cifar100", "paper-imagenet", "paper-cifar10-dvs", "paper-gradients", "paper-timesteps"),
-    *("paper-firing-rates", "paper-shuffled-time", "paper-seconds", "digits-sweep"),
+    *("paper-firing-rates", "paper-shuffled-time", "paper-seconds", "digits-sweep", "cifar10-dvs-tet"),
 }
 BUNDLED = {path.stem for path in bundled_folder().rglob("*.toml")}
 OF_NO_PAPER = BUNDLED - OF_THE_PAPER - PUBLISHED_FOR_BPTT.keys() - SWEEPS

@@ -106,7 +106,7 @@ def test_a_bad_setting_is_refused(text, problem):
         ("[neuron]\nlearn_by = 'channel'", "is for neuron.learn, which is empty. Name decay or threshold there"),
         ("[data]\nargs = { n = 1 }", "data.args (line 2)  only code of your own takes arguments, and data.name is 'd"),
         ("[data]\nauto_augment = true", "data.auto_augment (line 2)  needs images of 3 channels, and data.name is 'd"),
-        ("[data]\nname = 'imagenet'\ncutout = 16", "data.cutout (line 3)  is for images in memory"),
+        ("[data]\nname = 'imagenet'\ncutout = 16", "data.cutout (line 3)  is for images in memory and event data"),
         ("[data]\nname = 'moving_digits'\ncrop_padding = 1", "data.crop_padding (line 3)  is for images in memory"),
         ("[data]\nname = 'moving_digits'\nresize = 'legacy_pil'", "data.resize (line 3)  is for cifar10_dvs"),
         ("[data]\nname = 'cifar10'\nroll = 5", "data.roll (line 3)  is for event data, and data.name is 'cifar10'"),

@@ -70,6 +70,16 @@ def test_samples_are_mirrored_first_and_then_rolled():
     assert torch.equal(moved[1], counts[1].roll(-1, -1))
 
 
+def test_cutout_erases_one_square_of_a_sample_at_all_timesteps_and_both_polarities():
+    data, seen = Samples(np.ones((23, 3, 2, 6, 5), np.uint8), np.arange(23)), set()
+    for frames, _ in source_of(data, cutout=2).training(Cut(batch_size=5, seed=1)).epoch(0):
+        for sample in frames.unbind(1):
+            hole = sample == 0
+            assert (hole == hole[0, 0]).all() and 1 <= hole[0, 0].sum() <= 4
+            seen.add(tuple(hole[0, 0].nonzero()[0].tolist()))
+    assert len(seen) > 5
+
+
 def test_evaluation_has_all_samples_in_order_and_applies_the_scale():
     data = samples()
     scaled = Samples(data.counts, data.labels, 0.5)
@@ -79,7 +89,7 @@ def test_evaluation_has_all_samples_in_order_and_applies_the_scale():
 
 
 def test_the_joined_shares_of_several_processes_are_the_batches_of_one():
-    settings = {"flip": True, "roll": 2}
+    settings = {"flip": True, "roll": 2, "cutout": 3}
     parts = [training(**settings, rank=rank, world_size=3).epoch(1) for rank in range(3)]
     for (frames, chosen), *shares in zip(training(**settings).epoch(1), *parts, strict=True):
         assert torch.equal(torch.cat([share for share, _ in shares], 1), frames)
@@ -90,7 +100,7 @@ def test_the_joined_shares_of_several_processes_are_the_batches_of_one():
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_batches_that_processes_read_ahead_are_those_that_this_one_reads(workers, children):
-    settings = {"flip": True, "roll": 2}
+    settings = {"flip": True, "roll": 2, "cutout": 3}
     loader = BatchLoader(workers, CPU)
     ahead = training(loader, **settings)
     loader.start()
