@@ -1,18 +1,18 @@
-"""Kernels that a training step launches and bytes that it allocates, counted without noise.
+"""Kernels that a training step launches and bytes that it allocates, counted without noise, and what takes its time.
 
-    python benchmarks/launches.py [--json] [--networks vgg11,resnet18] [--methods rate_m,bptt] [--timesteps 4,8]
+    python benchmarks/launches.py [--times] [--networks vgg11,resnet18] [--methods rate_m,bptt] [--timesteps 4,8]
 
 Counts are for each network, method, T and kernel, on random images on the CPU, and for an ANN, one forward and backward
 pass of the network with ReLU. A launch is an operation that torch dispatches and that computes, fills or copies, or a
 fused loop of a compiled kernel, as inductor calls them; views and empty tensors launch nothing. The optimizer is left
 out, because its operations depend on the weights alone. Bytes are everything allocated, including what is freed at
-once.
+once. `--times` adds the share of each kind of operation in the time of a step, which other programs distort.
 """
 
 import argparse
-import json
+import itertools
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -32,6 +32,14 @@ FREE = {
     "_reshape_alias", "_unsafe_view", "device", "empty", "empty_like", "empty_permuted", "empty_strided", "lift_fresh",
     "new_empty", "new_empty_strided", "promote_types", "result_type", "set_",
 }  # fmt: skip
+# Parts of an operation's name, and what such operations are.
+KINDS = {
+    "convolution": "convolutions and matrix products",
+    "mm": "convolutions and matrix products",
+    "_fused_": "neurons",
+    "batch_norm": "statistics of batch norms",
+    "copy_": "copies in other formats",
+}
 
 
 class Launches(TorchDispatchMode):
@@ -46,18 +54,6 @@ class Launches(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-@dataclass(frozen=True)
-class Count:
-    """What one training step does."""
-
-    network: str
-    method: str
-    timesteps: int
-    kernel: str
-    launches: int
-    allocated: int
-
-
 def count(step: Callable[[], object]) -> tuple[int, int]:
     """Kernels launched and bytes allocated by the third step; the first ones compile and build tables."""
     for _ in range(2):
@@ -69,6 +65,19 @@ def count(step: Callable[[], object]) -> tuple[int, int]:
     with Launches() as launches:
         step()
     return fused + launches.count, sum(max(0, event.nbytes()) for event in memory)
+
+
+def times(step: Callable[[], object]) -> list[str]:
+    """The time of a step by kind of operation: the mean of five steps, after those that were counted."""
+    with profile(activities=[ProfilerActivity.CPU]) as seen:
+        for _ in range(5):
+            step()
+    taken: Counter[str] = Counter()
+    for event in seen.events():
+        kind = next((kind for part, kind in KINDS.items() if part in event.name), "all else")
+        taken[kind] += event.self_cpu_time_total / 5000
+    whole = sum(taken.values())
+    return [f"    {ms:8.1f} ms {100 * ms / whole:5.1f} % {kind}" for kind, ms in taken.most_common()]
 
 
 def leave_out_compiled_kernels() -> None:
@@ -117,28 +126,18 @@ def main() -> None:
     parser.add_argument("--timesteps", default="4,8")
     parser.add_argument("--kernels", default="eager,compiled")
     parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--times", action="store_true")
     chosen = parser.parse_args()
     torch._inductor.config.cpp.enable_kernel_profile = True
     leave_out_compiled_kernels()
-    for network in chosen.networks.split(","):
-        cases = [("ann", 1, "eager")]
-        for timesteps in map(int, chosen.timesteps.split(",")):
-            for kernel in chosen.kernels.split(","):
-                cases += [(method, timesteps, kernel) for method in chosen.methods.split(",")]
-        for method, timesteps, kernel in cases:
-            torch._dynamo.reset()
-            counted = Count(
-                network, method, timesteps, kernel, *count(step_of(network, method, timesteps, kernel, chosen.batch))
-            )
-            if chosen.json:
-                print(json.dumps(asdict(counted)), flush=True)
-            else:
-                print(
-                    f"{network:17} {method:7} T={timesteps} {kernel:9} {counted.launches:6} launches "
-                    f"{counted.allocated / 2**20:8.1f} MiB",
-                    flush=True,
-                )
+    methods, kernels = chosen.methods.split(","), chosen.kernels.split(",")
+    cases = [(1, "eager", "ann"), *itertools.product(map(int, chosen.timesteps.split(",")), kernels, methods)]
+    for network, (timesteps, kernel, method) in itertools.product(chosen.networks.split(","), cases):
+        torch._dynamo.reset()
+        step = step_of(network, method, timesteps, kernel, chosen.batch)
+        launches, allocated = count(step)
+        found = f"{network:17} {method:7} T={timesteps} {kernel:9} {launches:6} launches {allocated / 2**20:8.1f} MiB"
+        print(found, *(times(step) if chosen.times else []), sep="\n", flush=True)
 
 
 if __name__ == "__main__":

@@ -37,9 +37,8 @@ THRESHOLD = 0.25
 PAGE = """# Networks from elsewhere
 
 `python benchmarks/networks_from_elsewhere.py --docs` writes this page: it tries a small member of each family, as its
-library makes it, with new weights. `make_spiking` puts LIF neurons in the place of the activations of the ReLU family,
-and of SpikingJelly's neurons. Gates, norms of each timestep and softmax stay
-([what the rate methods do with them](methods.md#norms-activations-softmax)), so few of these are purely spiking.
+library makes it, with new weights. [Neurons take the place of activations](own-network.md#networks-from-elsewhere);
+gates, norms and softmax stay, so few of these are purely spiking.
 
 A network works if one training step and one evaluation by each method, with T = {timesteps} and {batch} random images,
 give finite numbers, and a gradient to every parameter that has one in a plain pass of the network as it was. That shows
