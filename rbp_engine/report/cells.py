@@ -15,12 +15,20 @@ from rbp_engine.report.collect import (
     by_experiment,
     by_seed,
     completed,
+    differing,
     means_nothing,
 )
 from rbp_engine.report.conditions import conditions
 from rbp_engine.report.paper import Published, departures, figures_by_experiment, published
-from rbp_engine.report.settings import differing
-from rbp_engine.report.spread import Judged, Spread, judge_differences, mean_of_known, paired, spread, spread_of_known
+from rbp_engine.report.spread import (
+    Judged,
+    Spread,
+    judge_differences,
+    mean_of_known,
+    paired_by_seed,
+    spread,
+    spread_of_known,
+)
 
 #: Settings that have their own columns.
 SHOWN = ("data.name", "model.name", "method.name", "method.timesteps")
@@ -34,11 +42,11 @@ class Cell(Experiment[ReportedRun]):
     test set.
 
     `timesteps_needed` is, over the runs of which it is known, the smallest t that is nearly as accurate as T.
-    `difference` is our mean last accuracy minus the paper's figure. `against` is the last accuracy minus that of the
-    `control`, a method of `CONTROLS` at the same T and settings, paired by seed; None for BPTT itself, and without a
-    common seed. With `equal_steps` the control is the one whose changes of the weights are as large: at lr/T and T
-    times the weight decay, where the method's gradients are 1/T of BPTT's. `step_ms` is the mean time of a training
-    step, by the clock and with whatever ran beside it.
+    `difference` is our mean last accuracy minus the paper's figure. `by_seed` are the last accuracies minus those of
+    the `control`, a method of `CONTROLS` at the same T and settings, and `against` is their spread: none for BPTT
+    itself, and without a common seed. With `equal_steps` the control is the one whose changes of the weights are as
+    large: at lr/T and T times the weight decay, where the method's gradients are 1/T of BPTT's. `step_ms` is the mean
+    time of a training step, by the clock and with whatever ran beside it.
     """
 
     last: Spread
@@ -47,7 +55,7 @@ class Cell(Experiment[ReportedRun]):
     paper: Published
     notes: tuple[str, ...]
     step_ms: float | None
-    against: Spread | None = None
+    by_seed: tuple[float, ...] = ()
     control: str = ""
     equal_steps: bool = False
     judged: Judged | None = None
@@ -56,6 +64,10 @@ class Cell(Experiment[ReportedRun]):
     def counting(self) -> tuple[ReportedRun, ...]:
         """All of them: those that do not count in a report are not in it."""
         return self.runs
+
+    @property
+    def against(self) -> Spread | None:
+        return spread_of_known(self.by_seed)
 
     @property
     def difference(self) -> float | None:
@@ -138,7 +150,7 @@ def _against_controls(cells: Iterable[Cell]) -> Iterable[Cell]:
             control = trained.get((name, _place(cell, equal_steps=equal)))
             if control is not None:
                 ours, theirs = (by_seed(one.runs, lambda run: run.last) for one in (cell, control))
-                yield replace(cell, against=paired(ours, theirs), control=name, equal_steps=equal)
+                yield replace(cell, by_seed=tuple(paired_by_seed(ours, theirs)), control=name, equal_steps=equal)
                 break
         else:
             yield cell

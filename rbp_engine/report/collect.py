@@ -6,7 +6,7 @@ An experiment are runs that differ in nothing but what a repetition changes.
 import contextlib
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -187,6 +187,12 @@ def by_seed(runs: Iterable[AnyRun], value: Callable[[AnyRun], float | None]) -> 
 def label_words(label: Mapping[str, Any]) -> list[str]:
     """The settings of a label in words; an experiment without any was recorded by another version."""
     return [names.setting(key, value) if key else f"recorded as {value}" for key, value in label.items()]
+
+
+def differing(tables: Sequence[dict[str, Any]]) -> list[str]:
+    """The keys that have different values in the tables, or are missing from some, in order."""
+    keys = dict.fromkeys(key for table in tables for key in table)
+    return [key for key in keys if any(table.get(key) != tables[0].get(key) for table in tables)]
 
 
 def means_nothing(key: str, table: dict[str, Any]) -> bool:

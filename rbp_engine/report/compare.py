@@ -18,13 +18,13 @@ from rbp_engine.report.collect import (
     by_experiment,
     by_seed,
     completed,
+    differing,
     left_out,
     means_nothing,
     read_recorded,
     seed_of,
 )
 from rbp_engine.report.conditions import conditions
-from rbp_engine.report.settings import differing
 from rbp_engine.report.spread import Judged, Spread, judge_differences, mean_of_known, paired, spread_of_known
 from rbp_engine.run.files.attempts import most_processes
 from rbp_engine.run.files.layout import RunDirectory

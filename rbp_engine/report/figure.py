@@ -61,7 +61,8 @@ class FigureView:
     """Which part of the data a figure shows, in the units of its labels; None is as far as the data go.
 
     The limits of y are those of the first panel of each row, and of every panel of accuracies: a row's other panels
-    show something else. With `log_y`, all but accuracies are on a log axis.
+    show something else. With `log_y`, all but accuracies are on a log axis. `margin`, a fraction, is the difference
+    that counts as equivalent.
     """
 
     log_y: bool = False
@@ -69,6 +70,7 @@ class FigureView:
     x_max: float | None = None
     y_min: float | None = None
     y_max: float | None = None
+    margin: float | None = None
 
     def __post_init__(self) -> None:
         """Raise RunError unless the limits are in order, and possible on a log axis."""
@@ -89,7 +91,7 @@ def draw(kind: str, entries: Sequence[ReportedRun], path: Path, view: FigureView
     """
     rows = FIGURES[kind](entries)
     if not any(line.points for panels in rows for panel in panels for line in panel.lines):
-        raise RunError("these runs have no events to draw: nothing was written")
+        raise RunError(f"these runs have no {kind} to draw: nothing was written")
     write(rows, path, view)
 
 
@@ -209,6 +211,10 @@ def _draw_panels(
     shown = [figure.add_axes(place) for place in places]
     for axes, panel in zip(shown, legend.panels, strict=True):
         _draw_panel(axes, panel)
+        if panel.has_margin:
+            axes.axhline(0.0, color="black", linewidth=0.6)
+            if view.margin is not None:
+                axes.axhspan(-panel.scale * view.margin, panel.scale * view.margin, color="#999999", alpha=0.2)
         _limit(axes, panel, view, first=panel is legend.panels[0])
     # Take the entries of the panel with most lines: another may have no points for a line.
     fullest = max(shown, key=lambda axes: len(axes.get_legend_handles_labels()[0]))
@@ -274,6 +280,8 @@ def _draw_line(axes: "Axes", line: PanelLine, panel: Panel, number: int) -> None
         alpha=OPACITY,
         zorder=3,
     )
+    if line.dots:
+        axes.scatter(x * len(line.dots), np.multiply(panel.scale, line.dots), s=3, color="black", zorder=4)
     deviations = [panel.scale * (point.std or 0.0) for point in points]
     if not any(deviations):
         return

@@ -14,10 +14,11 @@ from rbp_engine.report.cells import Cell, make_cells
 from rbp_engine.report.collect import ReportedRun
 from rbp_engine.report.conditions import device, run_start
 from rbp_engine.report.seed_statistics import by_epoch, by_step, by_timesteps, over_seeds
-from rbp_engine.report.spread import Spread
+from rbp_engine.report.spread import Spread, spread
 from rbp_engine.run.history.curves import Curve
 from rbp_engine.run.history.history_reader import read_history
 from rbp_engine.run.history.samples import FidelityHistory, Floats
+from rbp_engine.vocabulary import TRAINING_METHODS
 
 # Okabe and Ito's colours, which colour-blind readers can distinguish; their yellow is too pale for a line on paper.
 BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK = (
@@ -49,12 +50,16 @@ LABEL_WIDTH = 36  # characters of a line beside an axis
 
 @dataclass(frozen=True)
 class PanelLine:
-    """One line with its spread; `number` counts the lines of a panel that share a colour."""
+    """One line with its spread; `number` counts the lines of a panel that share a colour.
+
+    `dots` are the values of the seeds at its only point.
+    """
 
     label: str
     colour: str
     number: int
     points: Points
+    dots: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,8 @@ class Panel:
     """Axes with their labels; values are multiplied by `scale` to get the unit of the label.
 
     With `timesteps` the points are few, at timesteps or layers, and have markers; else the spread is a band. Use
-    `from_zero` for quantities that readers compare as ratios.
+    `from_zero` for quantities that readers compare as ratios, and `has_margin` for differences to a control, which may
+    lie within a margin.
     """
 
     xlabel: str
@@ -71,6 +77,7 @@ class Panel:
     timesteps: bool
     lines: tuple[PanelLine, ...]
     from_zero: bool = False
+    has_margin: bool = False
 
 
 def curves(entries: Sequence[ReportedRun]) -> list[list[Panel]]:
@@ -216,9 +223,29 @@ def firing_rates(entries: Sequence[ReportedRun]) -> list[list[Panel]]:
     return [panels[start : start + 2] for start in range(0, len(panels), 2)]
 
 
+def differences(entries: Sequence[ReportedRun]) -> list[list[Panel]]:
+    """Last top-1 minus the control's, a column for each cell that has one: the mean, and a dot for each seed.
+
+    A panel per data set and network.
+    """
+    panels = []
+    for place, cells in _places(cell for cell in make_cells(entries) if cell.by_seed):
+        numbered = list(enumerate(zip(cells, _differences(cells), strict=True), start=1))
+        titles = [
+            f"{column}: {title} against {TRAINING_METHODS[cell.control]}{' at lr/T' if cell.equal_steps else ''}"
+            for column, (cell, title) in numbered
+        ]
+        means: list[Points] = [{column: spread(cell.by_seed)} for column, (cell, _) in numbered]
+        lines = lines_of(titles, [cell.first.method for cell in cells], means)
+        dotted = tuple(replace(line, dots=cell.by_seed) for line, cell in zip(lines, cells, strict=True))
+        panels.append(Panel("Row", f"{place}Test top-1 − control's (points)", 100.0, True, dotted, has_margin=True))
+    return [[panel] for panel in panels]
+
+
 FIGURES: dict[str, Callable[[Sequence[ReportedRun]], list[list[Panel]]]] = {
     "curves": curves,
     "accuracy-vs-T": accuracy,
+    "differences": differences,
     "cost": costs,
     "gradients": gradients,
     "firing-rates": firing_rates,

@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from rbp_engine.preset import PresetError, list_presets, load_preset
 from rbp_engine.preset.experiment import of_role
-from rbp_engine.report.collect import ReportedRun
-from rbp_engine.report.settings import differing
+from rbp_engine.report.collect import ReportedRun, differing
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.summary import read_summary
-from rbp_engine.run.options import LaunchOptions
-from rbp_engine.run.request import LaunchRequest
+from rbp_engine.run.request import LaunchOptions, LaunchRequest
 from rbp_engine.run.status.status import judge
 
 if TYPE_CHECKING:

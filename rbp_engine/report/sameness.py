@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from rbp_engine.printable import NO_TEXT, Line, one_line
-from rbp_engine.report.collect import RecordedRun, read_recorded
+from rbp_engine.report.collect import RecordedRun, differing, read_recorded
 from rbp_engine.report.conditions import conditions
-from rbp_engine.report.settings import differing
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.attempts import last_attempt
 from rbp_engine.run.files.event_reader import read_events

@@ -56,13 +56,18 @@ def mean_of_known(values: Iterable[float | None]) -> float | None:
 
 
 def paired(ours: Mapping[Any, float | None], theirs: Mapping[Any, float | None]) -> Spread | None:
-    """The spread of the differences ours - theirs, each a value by seed, over the seeds that both know.
+    """The spread of the differences ours - theirs, each a value by seed; None without a common seed."""
+    return spread_of_known(paired_by_seed(ours, theirs))
 
-    Effects of the seed, such as the order of the data, cancel out. None without a common seed; one that is unknown, as
-    another program's may be, is none.
+
+def paired_by_seed(ours: Mapping[Any, float | None], theirs: Mapping[Any, float | None]) -> list[float]:
+    """The differences ours - theirs, each a value by seed, over the seeds that both know.
+
+    Effects of the seed, such as the order of the data, cancel out. A seed that is unknown, as another program's may be,
+    is left out.
     """
     known = [(value, theirs.get(seed)) for seed, value in ours.items() if seed is not None]
-    return spread_of_known([one - other for one, other in known if one is not None and other is not None])
+    return [one - other for one, other in known if one is not None and other is not None]
 
 
 @dataclass(frozen=True)

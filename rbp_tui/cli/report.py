@@ -28,7 +28,7 @@ _WIDTH_WITH_COSTS = 110
 
 
 Format: TypeAlias = Literal["table", "markdown", "latex", "csv"]
-FigureKind: TypeAlias = Literal["curves", "accuracy-vs-T", "cost", "gradients", "firing-rates"]
+FigureKind: TypeAlias = Literal["curves", "accuracy-vs-T", "differences", "cost", "gradients", "firing-rates"]
 
 
 def _range(axis: str, what: str) -> Any:
@@ -83,9 +83,9 @@ def figure(
         FigureKind,
         typer.Argument(
             metavar="KIND",
-            help="curves: top-1 and loss by epoch; accuracy-vs-T: last top-1; cost: memory and time of a step by T, "
-            "those of different machines apart; gradients: against BPTT's, and errors of rate coding, by epoch and "
-            "layer; firing-rates: by layer and timestep",
+            help="curves: top-1 and loss by epoch; accuracy-vs-T: last top-1; differences: to the control, by seed; "
+            "cost: memory and time of a step by T, those of different machines apart; gradients: against BPTT's, and "
+            "errors of rate coding, by epoch and layer; firing-rates: by layer and timestep",
             show_default=False,
         ),
     ],
@@ -94,8 +94,9 @@ def figure(
     ],
     runs: SomeRuns = None,
     log_y: Annotated[bool, typer.Option("--log-y", help="A log axis for all but accuracies.")] = False,
-    x: Annotated[str, _range("x", "Where x begins and ends, in epochs or timesteps: 10..50, or 10..")] = "",
-    y: Annotated[str, _range("y", "Where y begins and ends in the first panel, in its unit.")] = "",
+    x: Annotated[str, _range("x", "Where x begins and ends: 10..50, or 10..")] = "",
+    y: Annotated[str, _range("y", "Where y of the first panel begins and ends.")] = "",
+    margin: Margin = None,
     include_unfinished: IncludeUnfinished = False,
     runs_dir: RunsDir = None,
     as_json: Json = False,
@@ -109,7 +110,9 @@ def figure(
     from rbp_engine.run.errors import RunError
 
     check_path(output)
-    view = FigureView(log_y, *_ends("--x", x), *_ends("--y", y))
+    if margin is not None and kind != "differences":
+        raise typer.BadParameter(f"--margin and {kind} contradict each other: only differences have a margin")
+    view = FigureView(log_y, *_ends("--x", x), *_ends("--y", y), margin)
     entries, excluded, which = _collected(runs, runs_dir, include_unfinished=include_unfinished)
     if kind != "curves":  # the others are by T
         excluded += [ExcludedRun(one.run.id, "it says no T") for one in entries if not one.summary.timesteps]

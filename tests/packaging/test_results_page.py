@@ -1,4 +1,4 @@
-"""docs/results.md says what the runs in docs/results/runs say."""
+"""docs/results.md says what docs/results keeps."""
 
 import subprocess
 import sys

@@ -90,6 +90,24 @@ def test_a_line_never_joins_cells_whose_other_settings_differ(finish_run, runs):
     assert len({(line.colour, line.number) for line in panel.lines}) == 2
 
 
+def test_differences_to_the_control_have_a_dot_for_each_seed_and_a_band_as_wide_as_the_margin(finish_run, runs):
+    for method, accuracies in (("bptt", (0.80, 0.82)), ("rate_m", (0.81, 0.85))):
+        for seed, accuracy in enumerate(accuracies):
+            finish_run("digits", f"method={method}", f"seed={seed}", curve=(accuracy,))
+    ((panel,),) = panels.differences(entries_of(runs))
+    assert labels(panel) == ["1: rate_M, T=4 against BPTT"]
+    assert panel.lines[0].dots == pytest.approx((0.01, 0.03)) and means(panel.lines[0].points) == {1: 0.02}
+    (axes,) = compose([[panel]], FigureView(margin=0.01)).axes
+    assert [axes.collections[0].get_offsets()[:, 1].tolist()] == [pytest.approx([1.0, 3.0])]
+    assert axes.patches[0].get_bbox().intervaly.tolist() == [-1.0, 1.0]
+
+
+def test_runs_without_a_control_have_no_differences(finish_run, runs, tmp_path):
+    finish_run("digits", "method=rate_m")
+    with pytest.raises(RunError, match="no differences to draw"):
+        draw("differences", entries_of(runs), tmp_path / "figure.svg")
+
+
 def test_cost_is_the_peak_and_the_time_of_a_step_by_machine(finish_run, runs):
     for timesteps in (2, 4):
         finish_run("digits", f"T={timesteps}", "seed=1", peak=timesteps * GIB, step_s=0.01 * timesteps)
@@ -193,7 +211,7 @@ def test_firing_rates_are_drawn_by_layer_with_a_line_for_each_timestep(runs):
 @pytest.mark.parametrize("kind", ["gradients", "firing-rates"])
 def test_runs_without_samples_of_probes_have_no_such_figure(finish_run, runs, tmp_path, kind):
     finish_run("digits")
-    with pytest.raises(RunError, match="these runs have no events to draw"):
+    with pytest.raises(RunError, match=f"these runs have no {kind} to draw"):
         draw(kind, entries_of(runs), tmp_path / "figure.svg")
     assert not (tmp_path / "figure.svg").exists()
 
