@@ -1,13 +1,12 @@
-"""Networks of torchvision, timm and SpikingJelly by name: built there, then given our neurons. Nothing is loaded."""
+"""Networks of torchvision, timm and SpikingJelly by name: built there, given our neurons; no weights are loaded."""
 
 import importlib
 import inspect
 import pkgutil
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from torch import nn
+from torch import Tensor, nn
 
 from rbp_engine.errors import SettingsError
 from rbp_engine.settings.spelling import did_you_mean
@@ -91,9 +90,14 @@ def _spikingjelly(called: str, num_classes: int, in_channels: int, args: Mapping
     if called.startswith("masnn_"):
         given.setdefault("reduction_t", 1)  # of its attention over T timesteps
     network = _with_channels(make(num_classes=num_classes, spiking_neuron=LIFNode, **given), in_channels)
-    if called.startswith("spikformer"):  # returns [T, B, classes]
-        return nn.Sequential(OrderedDict(network=network, flatten=nn.Flatten(0, 1)))
+    if called.startswith("spikformer"):  # returns [T, B, classes]; a module around it would rename its weights
+        network.register_forward_hook(_without_time)
     return network
+
+
+def _without_time(network: nn.Module, inputs: Any, logits: Tensor) -> Tensor:
+    """The logits [T·B, classes] of a network that returns [T, B, classes]."""
+    return logits.flatten(0, 1)
 
 
 _BUILD: Final[Mapping[str, Callable[[str, int, int, Mapping[str, Any]], nn.Module]]] = {
@@ -107,16 +111,16 @@ def _spikingjelly_models() -> dict[str, Callable[..., nn.Module]]:
     """The functions in SpikingJelly's files of models that build a network."""
     from spikingjelly.activation_based import model
 
-    found: dict[str, Callable[..., nn.Module]] = {}
+    builders: dict[str, Callable[..., nn.Module]] = {}
     for module in pkgutil.iter_modules(model.__path__, f"{model.__name__}."):
         there = vars(importlib.import_module(module.name))
-        found |= {
+        builders |= {
             name: value
             for name, value in there.items()
             if inspect.isfunction(value) and value.__module__ == module.name and not name.startswith("_")
             if "spiking_neuron" in inspect.signature(value).parameters
         }
-    return found
+    return builders
 
 
 def _with_channels(network: nn.Module, in_channels: int) -> nn.Module:

@@ -1,4 +1,4 @@
-"""A user's own network and data set in real runs, and the code of the two how-tos in docs/."""
+"""A user's own network and data set in real runs, and the code of the how-tos in docs/."""
 
 import json
 import os
@@ -7,6 +7,14 @@ import shlex
 from pathlib import Path
 
 import pytest
+import torch
+import torchvision
+from spikingjelly.activation_based import functional, layer, neuron, surrogate
+
+from rbp_engine.methods import create_method
+from rbp_engine.models import create_model
+from rbp_engine.preset import load_preset
+from tests.recorded_sets import write_cifar10_dvs
 
 CHECKOUT = Path(__file__).parents[2]
 NETS = """\
@@ -156,22 +164,87 @@ def test_mistakes_in_own_code_give_one_message(rbp, mine, words, code, message):
         assert "Traceback (most recent call last)" in rbp("logs", "last").stdout
 
 
-@pytest.mark.parametrize("page", ["own-network.md", "own-neuron.md", "own-data.md"])
-def test_the_how_to_works_as_written(page, rbp):
+def written(page, folder):
+    """Write the files of a page into a folder; returns the commands on it, one a line."""
     text = (CHECKOUT / "docs" / page).read_text()
     files = dict(re.findall(r"^`([\w.]+)`:\n\n```\w+\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
     assert len(files) >= 2
     for name, content in files.items():
-        (rbp.folder / name).write_text(content)
-    commands = "".join(re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
+        (folder / name).write_text(content)
+    return "".join(re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
+
+
+@pytest.mark.parametrize("page", ["own-network.md", "own-neuron.md", "own-data.md"])
+def test_the_how_to_works_as_written(page, rbp):
+    commands = written(page, rbp.folder)
     assert commands.count("rbp train") == 3 - (page != "own-network.md")
     for line in commands.splitlines():
-        program, *words = shlex.split(line, comments=True)
-        if program == "rbp":
-            rbp(*words)
-        else:
-            assert program == "python", line
-            rbp.python(*words, check=True)
+        program, *words = shlex.split(line)
+        assert program == "rbp", line
+        rbp(*words)
     finished = rbp.summaries()
     assert [run["status"] for run in finished] == ["completed"] * commands.count("rbp train")
     assert page != "own-data.md" or all(run["last"]["top1"] > 0.9 for run in finished)
+
+
+class TheirNet(torch.nn.Module):
+    """The network of docs/moving-over.md before it was moved, at 3 timesteps."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = layer.Conv2d(1, 16, 3, padding=1, bias=False)
+        self.norm = layer.BatchNorm2d(16)
+        self.fire = neuron.LIFNode(tau=2.0, surrogate_function=surrogate.ATan())
+        self.pool = layer.AvgPool2d(2)
+        self.head = layer.Linear(256, 10)
+        functional.set_step_mode(self, "m")
+
+    def forward(self, x):
+        x = x.unsqueeze(0).repeat(3, 1, 1, 1, 1)
+        x = self.pool(self.fire(self.norm(self.conv(x))))
+        return self.head(x.flatten(2)).mean(0)
+
+
+@pytest.fixture
+def moved(rbp):
+    """The commands of docs/moving-over.md, in a folder with its files and the weights that they name."""
+    commands = written("moving-over.md", rbp.folder)
+    torch.save({"net": TheirNet().state_dict(), "epoch": 3}, rbp.folder / "trained.pth")
+    torch.save(torchvision.models.resnet18().state_dict(), rbp.folder / "resnet18.pth")
+    return commands
+
+
+def test_a_moved_network_computes_what_spikingjellys_did_with_its_weights_and_its_gradients(moved, rbp):
+    preset = load_preset(str(rbp.folder / "mynet.toml")).preset
+    theirs, settings = TheirNet(), preset.neuron.model_dump(exclude={"name", "args"})
+    ours = create_model(preset.model.name, num_classes=10, in_channels=1, own_code=rbp.folder, **settings)
+    ours.load_state_dict(theirs.state_dict())
+    images, labels = torch.randn(6, 1, 8, 8), torch.arange(6)
+    out = create_method("bptt", 3).step(ours, images, labels)
+    logits = theirs(images)
+    torch.nn.functional.cross_entropy(logits, labels).backward()
+    torch.testing.assert_close(out.logits, logits.detach())
+    for (name, mine), weight in zip(ours.named_parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, weight.grad, msg=name)
+
+
+def test_who_moves_over_can_type_every_command_of_the_page(moved, rbp):
+    """With data that is here: images drawn at random, and two recordings of each class."""
+    write_cifar10_dvs(rbp.folder / "data" / "cifar10_dvs", "aedat")
+    fake = "data.args={shape=[3,32,32], classes=10, train_size=16, test_size=8}"
+    images = ["data.name=fake", fake, "data.auto_augment=false", "epochs=1", "batch=8"]
+    small = {
+        "cifar10-resnet18": images,
+        "cifar10-dvs-vggsnn": ["epochs=1", "T=2"],
+        "mynet.toml": ["epochs=1", "T=2"],
+    }
+    for line in moved.splitlines():
+        program, *words = shlex.split(line)
+        assert program == "rbp"
+        extra = small.get(words[1], []) if words[0] == "train" else []
+        rbp(*words, *(["--repeats", "1", "train.kernel=eager"] if words[0] == "bench" else extra))
+    assert [run["status"] for run in rbp.summaries()] == ["completed"] * moved.count("rbp train")
+    logs = [log.read_text() for log in (rbp.folder / "runs").glob("*/ranks/0/stdout.log")]
+    assert any("trained.pth: 8 tensors taken\n" in log for log in logs)
+    head = "left as drawn: fc.weight ([1000, 512] there, [10, 512] here), fc.bias ([1000] there, [10] here)"
+    assert any(f"resnet18.pth: 120 tensors taken; of another shape and {head}" in log for log in logs)

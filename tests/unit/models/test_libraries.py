@@ -1,10 +1,12 @@
 """Networks of torchvision, timm and SpikingJelly by name."""
 
+import importlib
 import importlib.util
 import sys
 
 import pytest
 import torch
+from spikingjelly.activation_based.neuron import LIFNode
 from torch import nn
 
 from rbp_engine.errors import SettingsError
@@ -12,6 +14,7 @@ from rbp_engine.methods import create_method
 from rbp_engine.models import create_model
 from rbp_engine.models.libraries import library_names
 from rbp_engine.spiking import LIF
+from rbp_engine.train.pretrained import read_weights, take
 
 NEEDS_TIMM = pytest.mark.skipif(
     importlib.util.find_spec("timm") is None, reason="timm is not installed: pip install 'rbp-tui[timm]'"
@@ -34,7 +37,7 @@ def made(name, in_channels=3, **settings):
 @pytest.mark.parametrize(("channels", "method"), [(1, "rate_m"), (3, "rate_m"), (3, "bptt")])
 def test_a_librarys_network_takes_the_channels_and_classes_of_the_data_and_trains(name, channels, method):
     told = []
-    network = made(name, channels, decay=0.6, told=told.append)
+    network = made(name, channels, decay=0.6, notify=told.append)
     neurons = [module for module in network.modules() if isinstance(module, LIF)]
     assert {neuron.decay for neuron in neurons} == {0.6}
     [report] = told
@@ -81,3 +84,17 @@ def test_a_network_that_repeats_its_image_is_made_for_one_timestep():
     network = made("spikingjelly:spikformer_cifar10")
     logits = create_method("bptt", 3).predict(network, torch.rand(2, 3, 32, 32))
     assert logits.shape == (3, 2, 7)
+
+
+@pytest.mark.parametrize("name", ["sew_resnet.sew_resnet18", "spikformer.spikformer_cifar10"])
+def test_weights_that_spikingjelly_saved_fit_but_for_a_head_of_other_classes(tmp_path, name):
+    file, called = name.split(".")
+    make = getattr(importlib.import_module(f"spikingjelly.activation_based.model.{file}"), called)
+    theirs = make(num_classes=9, spiking_neuron=LIFNode, **({"cnf": "ADD"} if file == "sew_resnet" else {"T": 4}))
+    torch.save(theirs.state_dict(), tmp_path / "w.pth")
+    told = take(read_weights(tmp_path / "w.pth"), made(f"spikingjelly:{called}"), "w.pth")
+    head = "fc" if file == "sew_resnet" else "head"
+    there, here = (f"{head}.{one}" for one in ("weight", "bias"))
+    taken, _, left = told.partition("; of another shape and left as drawn: ")
+    assert taken == f"{len(theirs.state_dict()) - 2} tensors taken"
+    assert left.startswith(f"{there} (") and f", {here} (" in left and "not in the file" not in left
