@@ -13,12 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
-from textual import events, on, work
-from textual.app import App, ScreenStackError, SystemCommand
+from textual import on, work
+from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
-from textual.css.query import NoMatches
 from textual.dom import DOMNode
-from textual.errors import NoWidget
 from textual.filter import LineFilter
 from textual.message import Message
 from textual.screen import Screen
@@ -30,15 +28,15 @@ from rbp_engine.plan.states import sweep_of
 from rbp_engine.run import start
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.store.store import run_names
-from rbp_tui.dashboard.command_palette import Palette, commands_of_keys, commands_of_names
+from rbp_tui.dashboard.command_palette import commands_of_keys, commands_of_names
 from rbp_tui.dashboard.compare.compare_screen import CompareScreen
 from rbp_tui.dashboard.dialogs import ConfirmLeaving
-from rbp_tui.dashboard.dim_filter import DimFilter
 from rbp_tui.dashboard.keys import keys_file, read_keys
 from rbp_tui.dashboard.keys_in_turn import OPENING, PATIENCE_S, KeysInTurn
 from rbp_tui.dashboard.launch.form import LaunchForm
 from rbp_tui.dashboard.launch.sweep import TypedSweep, typed_sweep
 from rbp_tui.dashboard.launch.typed_request import TypedRequest, typed_again
+from rbp_tui.dashboard.line_filters import DimFilter, PrintableFilter
 from rbp_tui.dashboard.monitor.monitor_screen import MonitorScreen
 from rbp_tui.dashboard.network.network_screen import NetworkScreen
 from rbp_tui.dashboard.presets.presets_screen import PresetsScreen, preset_of_run
@@ -50,7 +48,7 @@ from rbp_tui.dashboard.session import Session
 from rbp_tui.dashboard.sweep.board import SweepSource
 from rbp_tui.dashboard.sweep.sweep_screen import SweepScreen
 from rbp_tui.dashboard.system.system_screen import SystemScreen
-from rbp_tui.dashboard.terminal import PrintableFilter, TerminalDriver
+from rbp_tui.dashboard.textual_faults import Palette
 from rbp_tui.dashboard.themes import DARK_WORDS, LIGHT_WORDS, THEMES, default_theme
 from rbp_tui.text.format import counted
 
@@ -89,7 +87,7 @@ class Dashboard(KeysInTurn):
     ]
 
     def __init__(self, runs: Path) -> None:
-        super().__init__(driver_class=TerminalDriver)
+        super().__init__()
         # Python collects cycles after every 700 new objects; a long run has hundreds of thousands of them, and the
         # collections take a quarter of the time of reading it.
         gc.set_threshold(100_000, 20, 50)
@@ -125,30 +123,11 @@ class Dashboard(KeysInTurn):
         self._call_dispatcher()
 
     def _handle_exception(self, error: Exception) -> None:
-        """Say what a worker raises for the user.
-
-        Textual takes the widgets away while screens are still being made, or search in them: when the dashboard is
-        being left, that is no fault.
-        """
-        cause = error.error if isinstance(error, WorkerFailed) else error
-        left = self._exit or not self.is_running
-        if isinstance(error, WorkerFailed) and isinstance(cause, UserError):
-            self.notify(str(cause), severity="error", timeout=10, markup=False)
-        elif not (left and isinstance(cause, (NoMatches, ScreenStackError))):
+        """Say what a worker raises for the user."""
+        if isinstance(error, WorkerFailed) and isinstance(error.error, UserError):
+            self.notify(str(error.error), severity="error", timeout=10, markup=False)
+        else:
             super()._handle_exception(error)
-
-    async def on_event(self, event: events.Event) -> None:
-        # Textual 8.2 fails at a press on what was removed and is still drawn: on a message that has just gone.
-        if not (isinstance(event, events.MouseDown) and not event.is_forwarded and self._was_removed(event)):
-            await super().on_event(event)
-
-    def _was_removed(self, event: events.MouseDown) -> bool:
-        """Whether what the mouse points at is no longer there."""
-        try:
-            widget, _ = self.get_widget_at(event.x, event.y)
-        except NoWidget:
-            return False
-        return not isinstance(widget, Screen) and widget.parent is None
 
     @work(thread=True)
     def _call_dispatcher(self) -> None:

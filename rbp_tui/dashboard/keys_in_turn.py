@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable
 
 from textual import events, work
-from textual.app import App, ScreenStackError
+from textual.app import ScreenStackError
 from textual.message_pump import MessagePump
 
 from rbp_tui.dashboard.answered import Answered
+from rbp_tui.dashboard.textual_faults import LastingApp
 
 #: The group of the workers that open a screen.
 OPENING = "opening"
@@ -17,15 +18,15 @@ OPENING = "opening"
 PATIENCE_S, LOOK_EVERY_S = 5.0, 0.01
 
 
-class KeysInTurn(App[None]):
+class KeysInTurn(LastingApp):
     """An app in which a key is handled once all that the one before it did is there.
 
     Textual hands keys to what has the focus as they come. Those that are typed while a dialog opens, on a busy machine
     or over a slow line, would act on the runs that lie beneath it; those for a table that is still being read, on none.
     """
 
-    def __init__(self, **settings: object) -> None:
-        super().__init__(**settings)  # type: ignore[arg-type]  # Textual's
+    def __init__(self) -> None:
+        super().__init__()
         self._typed: asyncio.Queue[events.Key] = asyncio.Queue()
         self._turn: events.Key | None = None
 

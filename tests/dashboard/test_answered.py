@@ -3,11 +3,11 @@
 from textual import events
 from textual.screen import ModalScreen
 
-from rbp_tui.dashboard.command_palette import Palette
 from rbp_tui.dashboard.dialogs import Ask
 from rbp_tui.dashboard.launch.form import LaunchForm
 from rbp_tui.dashboard.launch.typed_request import TypedRequest
 from rbp_tui.dashboard.presets.presets_screen import PresetsScreen
+from rbp_tui.dashboard.textual_faults import Palette
 
 
 async def test_two_quick_enters_end_one_dialog_and_not_the_screen_below(dashboard, until):

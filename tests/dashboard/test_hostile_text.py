@@ -17,8 +17,8 @@ from rich.segment import Segment
 from textual.color import Color
 from textual.content import Content
 
-from rbp_tui.dashboard.command_palette import literal
-from rbp_tui.dashboard.terminal import PrintableFilter
+from rbp_tui.dashboard.line_filters import PrintableFilter
+from rbp_tui.dashboard.textual_faults import literal
 
 HARMLESS = "ordinary text of a run (with brackets) and several words"
 SEQUENCE = re.compile(

@@ -5,12 +5,12 @@ import time
 
 from textual import events
 
+from rbp_engine.run.store.listing import RunList
 from rbp_engine.run.store.store import list_runs
 from rbp_tui.dashboard.dialogs import Ask
 from rbp_tui.dashboard.launch.form import LaunchForm
 from rbp_tui.dashboard.monitor.monitor_screen import MonitorScreen
 from rbp_tui.dashboard.presets.presets_screen import PresetsScreen
-from rbp_tui.dashboard.reading.run_list import RunListing
 from rbp_tui.dashboard.runs.runs_screen import RunsScreen
 
 
@@ -57,8 +57,8 @@ async def test_enter_typed_before_its_screen_or_dialog_is_there_goes_to_it(dashb
 
 
 async def test_enter_before_the_runs_have_been_read_opens_the_newest(dashboard, until, home, write_run, monkeypatch):
-    read, read_all = threading.Event(), RunListing.all
-    monkeypatch.setattr(RunListing, "all", lambda listing: read.wait(60) and read_all(listing))
+    read, read_all = threading.Event(), RunList.all
+    monkeypatch.setattr(RunList, "all", lambda listing: read.wait(60) and read_all(listing))
     write_run(home / "runs", "one")
     async with dashboard.run_test() as pilot:
         type_at_once(dashboard, "enter", "t", "x", "enter")
@@ -73,7 +73,7 @@ async def test_enter_before_the_runs_have_been_read_opens_the_newest(dashboard, 
 
 async def test_no_key_waits_for_runs_that_are_not_read_if_it_needs_none(dashboard, until, home, write_run, monkeypatch):
     read = threading.Event()
-    monkeypatch.setattr(RunListing, "all", lambda listing: read.wait(60) and ())
+    monkeypatch.setattr(RunList, "all", lambda listing: read.wait(60) and ())
     write_run(home / "runs", "one")
     async with dashboard.run_test() as pilot:
         type_at_once(dashboard, "1", "enter")

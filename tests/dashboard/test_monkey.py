@@ -19,8 +19,8 @@ from rbp_engine.run.files.events import ErrorRaised, FiringRates, Metrics, RunSt
 from rbp_engine.run.files.layout import read_json, write_json
 from rbp_engine.run.queue.host_lock import dispatcher
 from rbp_engine.run.status import processes
+from rbp_engine.run.store import listing
 from rbp_engine.run.store.trash import trash_directory
-from rbp_tui.dashboard.reading import run_list
 from rbp_tui.dashboard.runs.runs_screen import RunsScreen
 from tests import damaged_files
 from tests.dashboard.monkey import Monkey, draw_acts, swallowed
@@ -178,7 +178,7 @@ def an_action_raises(patch):
 
 
 def the_reader_swallows_what_is_raised(patch):
-    patch.setattr(run_list, "judge", fail)
+    patch.setattr(listing, "judge", fail)
 
 
 def runs_are_killed_unasked(patch):

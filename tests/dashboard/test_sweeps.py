@@ -9,11 +9,12 @@ from textual.widgets import Input, Static
 from rbp_engine.errors import UserError
 from rbp_engine.plan.points import plan_sweep
 from rbp_engine.plan.request import SweepRequest
-from rbp_engine.plan.start import create
+from rbp_engine.plan.start import run_id_of
 from rbp_engine.preset.find import bundled_folder
 from rbp_engine.run import start
 from rbp_engine.run.files.layout import read_json, write_json
 from rbp_engine.run.files.run_json import read_run_json
+from rbp_engine.run.launch import launch
 from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.store.store import list_runs
 from rbp_tui.dashboard.launch.form import LaunchForm
@@ -45,7 +46,8 @@ def points(home, monkeypatch):
     plan = plan_sweep(SweepRequest(LaunchRequest("digits", ("T=2,4",), seeds=(1, 2)), name="mine"))
 
     def done(number, top1, **summary):
-        run = create(plan, plan.points[number], queued=False)
+        point = plan.points[number]
+        run = launch.create(point.loaded, home / "runs", run_id=run_id_of(point), sweep=plan.request_of(point).sweep)
         reached = {"status": "completed", "last": {"top1": top1}, "best": {"top1": top1}} | summary
         write_json(run.summary_json, read_json(run.summary_json) | reached)
         return run

@@ -54,11 +54,11 @@ def worker_defaults(workers: int = 1) -> dict[str, str]:
     """The variables for each of `workers` on this machine; the user's own settings take precedence.
 
     One thread per core that a worker may use. Threads that wait for each other spin a thousand times and then sleep:
-    sleeping at once makes a step of ResNet-18 7 % longer (T = 4, B = 32, bf16); spinning without limit, the default,
-    doubles it if one other process keeps a core busy. The C library keeps freed memory: returning it after every layer
-    and fetching it again page by page costs a quarter of a step of ResNet-18 (T = 4, B = 32), while keeping it raises
-    the peak by 3 to 5 %. Threads are not bound to cores: that saves no processor time with one worker, and has not been
-    measured with several.
+    sleeping at once makes a step longer, and so does spinning without limit, the default, if another process keeps a
+    core busy. The C library keeps freed memory: returning it after every layer and fetching it again page by page costs
+    more of a step than keeping it adds to the peak. `rbp bench` with another value in the environment measures what one
+    is worth. Threads are not bound to cores: that saved no processor time with one worker, and has not been measured
+    with several.
     """
     threads = max(1, cores_here() // workers)
     return {

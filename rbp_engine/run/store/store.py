@@ -5,7 +5,7 @@ import errno
 import os
 import shlex
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -77,11 +77,11 @@ def _is_run(run_json: str) -> bool:
         return error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
-def record(run: RunDirectory) -> RunRecord:
+def record(run: RunDirectory, judged: Callable[[RunDirectory, Summary], Verdict] = judge) -> RunRecord:
     """The record of a run; if it cannot be read, an `unreadable` one with the reason."""
     try:
         summary = load_summary(run)
-        return RunRecord(run, summary, judge(run, summary), read_annotations(run))
+        return RunRecord(run, summary, judged(run, summary), read_annotations(run))
     except (RunError, OSError) as error:
         return unreadable(run, str(error))
 

@@ -14,12 +14,12 @@ from rbp_engine.run.history.samples import OwnHistory
 from rbp_tui.charts.series import Series
 from rbp_tui.text.format import GIB
 
-#: What may be compared, by the names of the curves.
+#: What may be compared, by the names of the curves: its title, and the factor for its values.
 CURVES = {
-    "validation/top1": "top-1 %",
-    "train/loss": "train loss",
-    "validation/loss": "loss",
-    "train/top1": "train top-1 %",
+    "validation/top1": ("top-1 %", 100.0),
+    "train/loss": ("train loss", 1.0),
+    "validation/loss": ("loss", 1.0),
+    "train/top1": ("train top-1 %", 100.0),
 }
 #: What begins the name of a metric of the run's own.
 OWN = "own/"
@@ -35,7 +35,7 @@ CurvesOf = Callable[[str], dict[str, Curve] | None]
 
 def title(name: str) -> str:
     """What a curve is called."""
-    return CURVES.get(name, name.removeprefix(OWN))
+    return CURVES[name][0] if name in CURVES else name.removeprefix(OWN)
 
 
 def all_curves(history: History) -> dict[str, Curve]:
@@ -103,7 +103,7 @@ def series(
     With `starred` the best value of a run gets a star: a mean over seeds has none, since the mean of their best values
     is another number. With `emphasis` the curve is drawn over the others.
     """
-    scale = 100.0 if CURVES.get(name, "").endswith("%") else 1.0
+    scale = CURVES[name][1] if name in CURVES else 1.0
     band = None if curve.std is None else (scale * (curve.mean - curve.std), scale * (curve.mean + curve.std))
     if axis == MEMORY:
         return Series(key, label, curve.x / GIB, scale * curve.mean, points=True, emphasis=emphasis)

@@ -3,7 +3,7 @@
 import asyncio
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from rich.console import Group
@@ -23,7 +23,7 @@ from rbp_engine.printable import one_line
 from rbp_engine.run import start
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.answered import Dialog
-from rbp_tui.dashboard.launch.sweep import TypedSweep, describe_sweep, is_sweep, start_sweep, typed_sweep
+from rbp_tui.dashboard.launch.sweep import Launched, describe_sweep, is_sweep, start_sweep, typed_sweep
 from rbp_tui.dashboard.launch.typed_request import TypedRequest, warnings
 from rbp_tui.dashboard.screen_base import TYPING_PAUSE_S
 from rbp_tui.dashboard.session import Session
@@ -119,23 +119,9 @@ def _describe_runs(typed: TypedRequest, records: Sequence[RunRecord]) -> Text:
     return text.append(shlex.join(request.typed), style="bold")
 
 
-@dataclass(frozen=True)
-class Launched:
-    """What a form has started: the ids of the runs that are live, and the sweep that they belong to, if any.
-
-    `refused` says of runs of the sweep why they are not resumed.
-    """
-
-    runs: list[str]
-    sweep: TypedSweep | None = None
-    refused: list[str] = field(default_factory=list)
-
-
 def _start(typed: TypedRequest) -> Launched:
     if is_sweep(typed):
-        refused: list[str] = []
-        found, runs = start_sweep(typed, lambda error: refused.append(str(error)))
-        return Launched(runs, found, refused)
+        return start_sweep(typed)
     return Launched([run.id for run in start.start_runs(typed.request()).runs])
 
 

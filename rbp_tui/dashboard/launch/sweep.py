@@ -3,7 +3,7 @@
 import re
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from rich.text import Text
@@ -16,7 +16,6 @@ from rbp_engine.plan.search import Search, plan_search
 from rbp_engine.plan.start import check, check_preset, start_points
 from rbp_engine.plan.states import states_among, states_of
 from rbp_engine.preset.sweep.section import SEARCHES, SweepSection
-from rbp_engine.run.errors import RunError
 from rbp_engine.run.request import LaunchRequest, parse_seeds
 from rbp_engine.run.store.store import RunRecord
 from rbp_tui.dashboard.launch.typed_request import TypedRequest
@@ -129,19 +128,29 @@ def _sweep_of(
     return TypedSweep(typed, asked, plan=plan_sweep(asked))
 
 
-def start_sweep(typed: TypedRequest, on_refused: Callable[[RunError], None]) -> tuple[TypedSweep, list[str]]:
-    """Start what is missing of a sweep, and resume what was stopped; returns it, and the ids of its runs that are live.
+@dataclass(frozen=True)
+class Launched:
+    """What the form has started: the ids of the runs that are live, and the sweep that they belong to, if any.
 
-    A search goes on by itself, so that it returns none. `on_refused` gets each run that cannot be resumed. Raises
-    UserError.
+    `refused` says of runs of the sweep why they are not resumed.
     """
-    found = typed_sweep(typed)
+
+    runs: list[str]
+    sweep: TypedSweep | None = None
+    refused: list[str] = field(default_factory=list)
+
+
+def start_sweep(typed: TypedRequest) -> Launched:
+    """Start what is missing of a sweep, and resume what was stopped. A search goes on by itself, so that none of its
+    runs is named. Raises UserError."""
+    found, refused = typed_sweep(typed), list[str]()
     found.check()
     if found.search is not None:
         start_driver(found.asked, found.search)
-        return found, []
+        return Launched([], found)
     assert found.plan is not None
-    return found, [run.id for run in start_points(found.plan, states_of(found.plan), on_refused)]
+    runs = start_points(found.plan, states_of(found.plan), lambda error: refused.append(str(error)))
+    return Launched([run.id for run in runs], found, refused)
 
 
 def describe_sweep(typed: TypedRequest, records: Sequence[RunRecord]) -> Text:

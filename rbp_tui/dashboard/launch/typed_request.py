@@ -22,8 +22,7 @@ from rbp_engine.run import trust
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory, short_id
 from rbp_engine.run.files.run_json import read_run_json
-from rbp_engine.run.options import LaunchOptions
-from rbp_engine.run.request import LaunchRequest, parse_seeds
+from rbp_engine.run.request import LaunchOptions, LaunchRequest, parse_seeds
 from rbp_engine.run.store.store import RunRecord
 from rbp_engine.settings.machine import runs_directory
 from rbp_engine.vocabulary import RATE_METHODS

@@ -138,7 +138,7 @@ class MonitorScreen(OpenedRunScreen):
         with Horizontal(id="charts"):
             yield NoCurves(id="no_curves")
             yield RunChart("loss", LOSS, colours=curves, id="loss")
-            yield RunChart("top-1 %", TOP1, colours=curves, id="top1")
+            yield RunChart("top-1 %", TOP1, 100.0, colours=curves, id="top1")
             yield TextPanel(id="card")
         with Horizontal(id="gauges"):
             yield MemoryChart("memory", colours=SeriesColours(), id="memory_chart")

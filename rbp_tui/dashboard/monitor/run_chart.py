@@ -16,18 +16,20 @@ TIMED = {"speed", "step_ms"}
 
 
 class RunChart(CurveChart):
-    """A chart of some curves of a run."""
+    """A chart of some curves of a run, with their values times `scale`."""
 
     def __init__(
         self,
         title: str,
         lines: Lines = (),
+        scale: float = 1.0,
         *,
         colours: SeriesColours,
         id: str,  # noqa: A002  # Textual's own name
     ) -> None:
         super().__init__(title=title, colours=colours, id=id)
         self._lines = lines
+        self._scale = scale
         self._model.from_zero = lines not in (LOSS, TOP1, RATE)  # what is measured is never quite still
         self._shown: History | None = None
 
@@ -37,9 +39,9 @@ class RunChart(CurveChart):
             return
         self._shown = history
         lines, curves = self._lines_of(history.curves), history.curves
-        drawn = [curves[name] for name, _, _ in lines if name in curves]
+        self._choose_unit([curves[name] for name, _, _ in lines if name in curves])
         self.x_axis = axis  # type: ignore[assignment]  # one of the three
-        self.set_series(series_of(history, lines, axis, self._scale(drawn)))
+        self.set_series(series_of(history, lines, axis, self._scale))
         timed = any(name in TIMED for name, _, _ in lines)
         marks = compilations(curves, history.attempts, axis) if timed else []
         self.set_marks(resumes(curves, history.attempts, axis) + marks)
@@ -48,9 +50,8 @@ class RunChart(CurveChart):
         """The lines of the chart where these curves are known."""
         return self._lines
 
-    def _scale(self, curves: list[Curve]) -> float:
-        """The factor for values; accuracies are shown in per cent."""
-        return 100.0 if self.title.endswith("%") else 1.0
+    def _choose_unit(self, curves: list[Curve]) -> None:
+        """Set the title and the scale where they depend on the values."""
 
 
 class MemoryChart(RunChart):
@@ -64,8 +65,8 @@ class MemoryChart(RunChart):
         used = "allocated" if "mem_reserved" in curves else "now"
         return [("memory", used, False), ("mem_reserved", "reserved", False), ("mem_peak", "peak", False)]
 
-    def _scale(self, curves: list[Curve]) -> float:
+    def _choose_unit(self, curves: list[Curve]) -> None:
         newest = max((float(curve.value[-1]) for curve in curves if len(curve)), default=0.0)
         unit, name = (GIB, "GiB") if newest >= GIB else (MIB, "MiB")
         self.title = f"memory {name}"
-        return 1.0 / unit
+        self._scale = 1.0 / unit

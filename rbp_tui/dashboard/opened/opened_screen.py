@@ -29,8 +29,6 @@ class OpenedRunScreen(RunScreen, ChartScreen):
     seen: Sight | None = None
     run_state = RunState("")
     _keys: tuple[object, ...] = ()  # what the available keys depend on
-    _last_sign: tuple[RunDirectory, float] | None = None  # the run and its newest sign of life
-    _last_sign_at = 0.0  # its time by the monotonic clock
 
     # What the screens do with the run
 
@@ -90,26 +88,17 @@ class OpenedRunScreen(RunScreen, ChartScreen):
             return
         now = time.time()
         there = self.session.record_of(sight.run.id) is not None
-        self.run_state = self._run_state(sight, there=there, now=now)
-        state, width = self.run_state, head.columns
+        silence, keys = time.monotonic() - sight.heard, functools.cache(self.keys)
+        state = run_state(sight, there=there, silence=silence, key_of=lambda name: keys().get(name, ""))
+        self.run_state, width = state, head.columns
         title = title_text(sight.summary, sight.history, state.status, state.doing, width)
         head.show(title, self.progress(sight, now, width), why_text(state, width))
-        keys = (sight.run, state.status, sight.history.failure is None)
-        if keys != self._keys:
-            self._keys = keys
+        depends_on = (sight.run, state.status, sight.history.failure is None)
+        if depends_on != self._keys:
+            self._keys = depends_on
             self.refresh_bindings()
             for chart in self.query(CurveChart):
                 chart.dimmed = state.status in OLD
-
-    def _run_state(self, sight: Sight, *, there: bool, now: float) -> RunState:
-        """The state of the run. Once its files were seen to change, this host's clock alone measures their silence."""
-        sign = (sight.run, sight.summary.updated)
-        if sign != self._last_sign:
-            first = self._last_sign is None or self._last_sign[0] != sight.run
-            self._last_sign_at = time.monotonic() - (max(0.0, now - sight.summary.updated) if first else 0.0)
-            self._last_sign = sign
-        silence, keys = time.monotonic() - self._last_sign_at, functools.cache(self.keys)
-        return run_state(sight, there=there, silence=silence, key_of=lambda name: keys().get(name, ""))
 
     # Keys
 

@@ -19,10 +19,10 @@ from rbp_engine.preset.find import shown
 from rbp_tui.cli.presets.editor import EditorError, edit_file
 from rbp_tui.dashboard.answered import Answered
 from rbp_tui.dashboard.dialogs import Choice
-from rbp_tui.dashboard.presets.changes import changes_of
 from rbp_tui.dashboard.presets.drafts import drop_draft
 from rbp_tui.dashboard.presets.edit_session import PresetEdit, lines_of, needs_copy
 from rbp_tui.dashboard.presets.name_dialog import NamePreset
+from rbp_tui.dashboard.presets.summary import changes_of
 from rbp_tui.dashboard.presets.toml_area import TomlArea
 from rbp_tui.text.format import counted
 from rbp_tui.text.setting_words import help_on_line

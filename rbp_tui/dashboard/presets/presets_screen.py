@@ -29,13 +29,12 @@ from rbp_engine.run.request import LaunchRequest
 from rbp_engine.run.store.store import RunRecord
 from rbp_engine.settings.documents import read_text
 from rbp_tui.dashboard.dialogs import Choice
-from rbp_tui.dashboard.presets.changes import changes_of
 from rbp_tui.dashboard.presets.drafts import drop_draft, read_draft
 from rbp_tui.dashboard.presets.edit_session import PresetEdit, begin_edit, lines_of
 from rbp_tui.dashboard.presets.editor import EditorScreen
 from rbp_tui.dashboard.presets.list import PresetList
 from rbp_tui.dashboard.presets.name_dialog import NamePreset
-from rbp_tui.dashboard.presets.summary import of_experiment, summary_of
+from rbp_tui.dashboard.presets.summary import changes_of, of_experiment, summary_of
 from rbp_tui.dashboard.presets.toml_area import TomlArea
 from rbp_tui.dashboard.screen_base import DashboardScreen, TopBar
 from rbp_tui.dashboard.session import Session

@@ -1,15 +1,16 @@
-"""The summary of a preset: its settings, the paper's figure and the user's, the data, and the cost here."""
+"""The summary of a preset: its settings, the paper's figure and the user's, the data, and the cost here; what it
+changes in its parent."""
 
 import socket
 from collections.abc import Sequence
 
 from rich.columns import Columns
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from rbp_engine.data.catalog import catalogued, is_catalogued
-from rbp_engine.preset import LoadedPreset
+from rbp_engine.preset import LoadedPreset, PresetError, against_parent
 from rbp_engine.printable import one_line
 from rbp_engine.report.collect import Experiment
 from rbp_engine.report.paper import published
@@ -22,7 +23,7 @@ from rbp_engine.settings.machine import MachineError
 from rbp_tui.text import format as fmt
 from rbp_tui.text.cost_text import span
 from rbp_tui.text.presence_text import presence_text
-from rbp_tui.text.setting_words import main_settings
+from rbp_tui.text.setting_words import main_settings, settings_table
 
 #: The others are in the TOML beside it.
 SETTINGS_SHOWN = 10
@@ -125,3 +126,13 @@ def _ours(loaded: LoadedPreset, records: Sequence[RunRecord]) -> Text:
 
 def _figure(fraction: float) -> str:
     return f"{fmt.percent(fraction):>5}"
+
+
+def changes_of(loaded: LoadedPreset, heading: str) -> tuple[str, RenderableType]:
+    """The name of the parent, empty if unknown, and a table of the differences, under `heading`."""
+    try:
+        parent, found = against_parent(loaded)
+    except PresetError as error:  # an error of the parent alone, which may be corrected here
+        return "", Text(str(error), style="red")
+    same = Text(f"the same settings as {parent}", style="dim")
+    return parent, settings_table(found, heading, parent) if found else same

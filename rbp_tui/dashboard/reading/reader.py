@@ -17,8 +17,8 @@ from rbp_engine.run.history.history_reader import HistoryReader
 from rbp_engine.run.history.rules.alarm_rules import alarms, findings
 from rbp_engine.run.history.rules.rule import Alarm
 from rbp_engine.run.status.status import Verdict
+from rbp_engine.run.store.listing import RunList
 from rbp_engine.run.store.store import RunRecord
-from rbp_tui.dashboard.reading.run_list import RunListing
 from rbp_tui.dashboard.reading.sparklines import Trend, TrendReader
 from rbp_tui.dashboard.reading.watcher import Watcher
 from rbp_tui.text.format import counted
@@ -42,7 +42,8 @@ class Sight:
 
     `problem` says what of its files could not be read, empty if nothing; `kept` has the checkpoints that are there.
     `judged` is what rules say of a live run's newest samples; of one that has ended also of its end.
-    `energy` is None if it was not measured; `evaluation` is empty if there was none.
+    `energy` is None if it was not measured; `evaluation` is empty if there was none. `heard` is when the run gave its
+    last sign of life, by the monotonic clock.
     """
 
     run: RunDirectory
@@ -54,6 +55,7 @@ class Sight:
     judged: tuple[Alarm, ...] = ()
     energy: Energy | None = None
     evaluation: Evaluation = field(default_factory=Evaluation)
+    heard: float = 0.0
 
 
 @dataclass
@@ -100,7 +102,7 @@ class _Watched:
         self.events = HistoryReader(run)
         self._fresh = True
 
-    def news(self, record: RunRecord | None, now: float) -> Sight | None:
+    def news(self, record: RunRecord | None, heard: float, now: float) -> Sight | None:
         """Read what is new, or as much of it as one turn allows: the run as of now.
 
         None if that is nothing new, if more of it is about to be read, or if the run is not listed.
@@ -126,6 +128,7 @@ class _Watched:
             self._kept(),
             alarms(history) if record.verdict.live else findings(history),
             *found,
+            heard,
         )
         return self._handed
 
@@ -170,7 +173,7 @@ class RunsReader(Watcher):
         self._wanted: frozenset[str] = frozenset()
         self._shown: tuple[str, ...] = ()
         self._watched: dict[str, _Watched] = {}
-        self._listing = RunListing(runs)
+        self._listing = RunList(runs)
         self._records: dict[str, RunRecord] = {}
         self._listed: tuple[RunRecord, ...] | None = None
         self._listed_at = self._handed_at = self._trends_at = float("-inf")
@@ -240,7 +243,9 @@ class RunsReader(Watcher):
             del self._watched[gone]
         for run_id in wanted:
             watched = self._watched.setdefault(run_id, _Watched(RunDirectory(self.runs / run_id)))
-            sight = watched.news(self._records.get(run_id), time.monotonic())
+            record = self._records.get(run_id)
+            heard = 0.0 if record is None else self._listing.heard(run_id)
+            sight = watched.news(record, heard, time.monotonic())
             if sight is not None:
                 self._post(RunSeen(sight))
                 if sight.problem:

@@ -52,8 +52,3 @@ def test_log_y(same_picture, size):
     chart.y_log = True
     chart.smoothing = 0.9
     same_picture(Picture(chart), size)
-
-
-@at("40x10")
-def test_empty(same_picture, size):
-    same_picture(Picture(CurveChart("loss")), size)

@@ -10,7 +10,7 @@ import pytest
 from rbp_engine import os_process
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.annotations import change_tags, set_note
-from rbp_tui.dashboard.reading.run_list import RunListing
+from rbp_engine.run.store.listing import RunList
 from tests.run_files import change_summary, write_attempt
 
 
@@ -26,7 +26,7 @@ def statuses(records):
 def test_unchanged_runs_keep_the_same_record_objects(runs, write_run):
     write_run(runs, "ended")
     write_run(runs, "live", status="running")
-    listing = RunListing(runs)
+    listing = RunList(runs)
     records = listing.all()
     assert listing.all() is records and listing.live() is records
 
@@ -34,7 +34,7 @@ def test_unchanged_runs_keep_the_same_record_objects(runs, write_run):
 def test_new_changed_and_removed_runs_show_up(runs, write_run):
     write_run(runs, "first")
     run = write_run(runs, "second", status="running")
-    listing = RunListing(runs)
+    listing = RunList(runs)
     listing.all()
     change_summary(run, epoch=7)
     assert [record.summary.epoch for record in listing.live()] == [20, 7]
@@ -47,7 +47,7 @@ def test_new_changed_and_removed_runs_show_up(runs, write_run):
 
 def test_an_ended_run_is_not_read_again_except_for_tags_and_note(runs, write_run):
     run = write_run(runs, "ended", tags=["paper"])
-    listing = RunListing(runs)
+    listing = RunList(runs)
     (before,) = listing.all()
     change_tags(run, add=["kept"])
     set_note(run, "for the table")
@@ -57,9 +57,9 @@ def test_an_ended_run_is_not_read_again_except_for_tags_and_note(runs, write_run
 
 
 def test_a_run_whose_process_is_gone_is_lost_without_a_change_of_its_summary(runs, write_run, monkeypatch):
-    monkeypatch.setattr("rbp_tui.dashboard.reading.run_list.JUDGE_LIVE_EVERY_S", 0.0)
+    monkeypatch.setattr("rbp_engine.run.store.listing.JUDGE_LIVE_EVERY_S", 0.0)
     run = write_run(runs, "live", status="running")
-    listing = RunListing(runs)
+    listing = RunList(runs)
     assert statuses(listing.all()) == {"live": "running"}
     os.utime(run.summary_json, ns=(0, run.summary_json.stat().st_mtime_ns))  # the attempt changes, the summary does not
     write_attempt(run, process=asdict(replace(os_process.here(), started=1)))
@@ -69,17 +69,17 @@ def test_a_run_whose_process_is_gone_is_lost_without_a_change_of_its_summary(run
 def test_a_run_on_a_host_with_a_slow_clock_is_lost_only_until_its_next_heartbeat(runs, write_run):
     run = write_run(runs, "far", status="running", updated=time.time() - 3600, progressed=time.time() - 3600)
     write_attempt(run, process=asdict(replace(os_process.here(), host="far away", boot="another")))
-    listing = RunListing(runs)
-    assert statuses(listing.all()) == {"far": "lost"}
+    listing = RunList(runs)
+    assert statuses(listing.all()) == {"far": "lost"} and time.monotonic() - listing.heard("far") >= 3600
     change_summary(run, updated=time.time() - 3595, progressed=time.time() - 3595)
-    assert statuses(listing.all()) == {"far": "running"}
+    assert statuses(listing.all()) == {"far": "running"} and time.monotonic() - listing.heard("far") < 3600
 
 
 def test_a_run_on_a_host_with_a_fast_clock_is_lost_after_silence_by_our_clock(runs, write_run, monkeypatch):
-    monkeypatch.setattr("rbp_tui.dashboard.reading.run_list.JUDGE_LIVE_EVERY_S", 0.0)
+    monkeypatch.setattr("rbp_engine.run.store.listing.JUDGE_LIVE_EVERY_S", 0.0)
     run = write_run(runs, "far", status="running", updated=time.time() + 3600, progressed=time.time() + 3600)
     write_attempt(run, process=asdict(replace(os_process.here(), host="far away", boot="another")))
-    listing = RunListing(runs)
+    listing = RunList(runs)
     assert statuses(listing.all()) == {"far": "running"}
     monkeypatch.setattr("rbp_engine.run.status.status.LOST_AFTER_S", 0.05)
     time.sleep(0.1)
@@ -90,8 +90,8 @@ def test_a_damaged_run_is_listed_with_the_reason_and_normally_once_repaired(runs
     run = write_run(runs, "torn")
     whole = run.run_json.read_text()
     run.run_json.write_text(whole[:50])
-    monkeypatch.setattr("rbp_tui.dashboard.reading.run_list.JUDGE_LOST_EVERY_S", 0.0)
-    listing = RunListing(runs)
+    monkeypatch.setattr("rbp_engine.run.store.listing.JUDGE_LOST_EVERY_S", 0.0)
+    listing = RunList(runs)
     (record,) = listing.all()
     assert (record.verdict.status, record.readable) == ("unreadable", False)
     assert "is damaged" in record.verdict.reason
@@ -104,6 +104,6 @@ def test_a_runs_directory_without_permission_is_an_error_with_the_reason(runs, w
     runs.chmod(0)
     try:
         with pytest.raises(RunError, match=f"cannot read the runs directory {runs}: Permission denied"):
-            RunListing(runs).all()
+            RunList(runs).all()
     finally:
         runs.chmod(0o755)

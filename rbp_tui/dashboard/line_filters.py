@@ -1,4 +1,4 @@
-"""What the style word "dim" looks like: text that recedes but can be read."""
+"""What each line passes before it is drawn: "dim" text that can be read, and nothing that a terminal would obey."""
 
 from functools import lru_cache
 
@@ -11,6 +11,7 @@ from rich.terminal_theme import TerminalTheme
 from textual.color import Color
 from textual.filter import LineFilter
 
+from rbp_engine.printable import without_controls
 from rbp_tui.charts.palette import contrast
 
 READABLE = 4.5  # the least contrast of text (WCAG 2.2, level AA)
@@ -54,3 +55,16 @@ class DimFilter(LineFilter):
             text = dimmed(text, background)
         mixed = Style.from_color(RichColor.from_triplet(text), RichColor.from_triplet(background))
         return style + mixed + Style(dim=False)
+
+
+class PrintableFilter(LineFilter):
+    """Takes out what a terminal would obey, for text that a widget was given without a filter.
+
+    It has no width, so that the rest of the line stays where it is.
+    """
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
+        """The segments with printable text."""
+        if all(text.isprintable() for text, _, _ in segments):
+            return segments
+        return [Segment(without_controls(text), style, control) for text, style, control in segments]
