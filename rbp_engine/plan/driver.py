@@ -20,7 +20,7 @@ from rbp_engine.plan.trials import TrialReader, TrialRun, is_pruned
 from rbp_engine.preset import PresetError
 from rbp_engine.run import control, start
 from rbp_engine.run.cause import Cause
-from rbp_engine.run.errors import RunError
+from rbp_engine.run.errors import RunError, Taken
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.queue.devices import pool_of_this_machine
 from rbp_engine.run.queue.entries import entry_of
@@ -152,10 +152,9 @@ class SearchDriver:
             if values is None:
                 self._exhausted = True
                 break
-            request = self.search.request_of(number, values)
             try:
-                start.create_runs(request, request.require_trust(start.check(request)))
-            except RunError:
+                start.start_runs(self.search.request_of(number, values))
+            except Taken:
                 if not os.path.lexists(self.search.run_of(number).path):
                     raise
                 # Something else has come there; the next look finds what it is.

@@ -18,7 +18,7 @@ from rbp_engine.plan.request import SweepRequest
 from rbp_engine.plan.states import PointState, Standing
 from rbp_engine.preset import LoadedPreset
 from rbp_engine.run import start
-from rbp_engine.run.errors import NothingToStart, RunError
+from rbp_engine.run.errors import NothingToStart, RunError, Taken
 from rbp_engine.run.files.layout import RunDirectory, name_in_id
 from rbp_engine.run.launch.slurm import device_words, in_a_job, job_of, script
 from rbp_engine.run.queue.transitions import is_stranded
@@ -51,42 +51,40 @@ def start_points(
     `once_trusted` may ask whether the user trusts it. Raises RunError for a run that cannot be created. What was queued
     before stays so.
     """
-    runs = []
+    runs: list[RunDirectory] = []
     for state in states:
-        if state.standing is Standing.MISSING:
-            runs.append(create(plan, state.point))
-        elif state.record is not None and (
-            state.standing is Standing.RESUMABLE or (state.standing is Standing.LIVE and is_stranded(state.record.run))
-        ):
+        if state.record is None:
+            runs += create(plan, state.point).runs
+        elif state.standing in (Standing.RESUMABLE, Standing.LIVE):
             run = state.record.run
-            try:
-                once_trusted(functools.partial(resume, plan.request, run))
-            except RunError as refused:
-                on_refused(refused)
-                continue
+            if state.standing is Standing.RESUMABLE or is_stranded(run):
+                try:
+                    once_trusted(functools.partial(resume, plan.request, run))
+                except RunError as refused:
+                    on_refused(refused)
+                    continue
             runs.append(run)
-        elif state.standing is Standing.LIVE and state.record is not None:
-            runs.append(state.record.run)
     if runs:
         start.ensure_dispatcher()
     return runs
 
 
-def create(plan: SweepPlan, point: SweepPoint, *, queued: bool = True) -> RunDirectory:
-    """Create the run of a point and queue it, or find the one that another sweep has just created. Raises RunError."""
+def create(plan: SweepPlan, point: SweepPoint, *, at_once: bool = False) -> StartResult:
+    """Create the run of a point and queue it, or start it `at_once`; or find the one that another sweep has just
+    created. Raises RunError."""
     request = plan.request_of(point)
-    if not queued:
+    if at_once:
         request = replace(request, options=replace(request.options, gpus=None))
     for number in itertools.count(1):
         run = RunDirectory(request.options.runs / run_id_of(point, number))
         if not os.path.lexists(run.path):
             try:
-                return start.create_runs(replace(request, run_id=run.id), request.require_trust(point.loaded))[0]
-            except RunError:
+                return start.start_runs(replace(request, run_id=run.id), point.loaded)
+            except Taken:
                 if not os.path.lexists(run.path):
                     raise
         if is_run(run) and run_identity(record(run)) == point.identity:
-            return run
+            return StartResult([run])
         # It is another experiment, or damaged: `states_of` does not count it either.
     raise AssertionError("there are always more numbers")
 
@@ -139,8 +137,10 @@ def array_file(asked: SweepRequest, plan: SweepPlan, states: Sequence[PointState
 def start_point(plan: SweepPlan, state: PointState) -> StartResult:
     """Create or resume the run of a point and start it at once, without the queue: the scheduler has given it what it
     needs. Raises NothingToStart if it is live, which is known only after half a minute, and other RunErrors."""
-    run = create(plan, state.point, queued=False) if state.record is None else state.record.run
-    return start.resume(run, (), plan.request.options, at_once=True, patience_s=start.PATIENCE_S)
+    started = StartResult([state.record.run]) if state.record else create(plan, state.point, at_once=True)
+    if started.worker is not None:
+        return started
+    return start.resume(started.runs[0], (), plan.request.options, at_once=True, patience_s=start.PATIENCE_S)
 
 
 def point_named(plan: SweepPlan, identity: str) -> SweepPlan:

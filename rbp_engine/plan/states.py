@@ -14,8 +14,7 @@ from rbp_engine.preset import LoadedPreset, PresetError, read_resolved, setting_
 from rbp_engine.run.cause import Cause
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import SweepRecord, read_run_json
-from rbp_engine.run.options import LaunchOptions
-from rbp_engine.run.request import LaunchRequest
+from rbp_engine.run.request import LaunchOptions, LaunchRequest
 from rbp_engine.run.status.status import Verdict
 from rbp_engine.run.store.run_settings import differing_settings, processes_apart, settings_of
 from rbp_engine.run.store.store import RunRecord, list_runs

@@ -10,7 +10,11 @@ class RunError(UserError):
     """Something about a run cannot be done; the message names the run, why, and what to do."""
 
 
-class NothingToStart(RunError):
+class Taken(RunError):
+    """Somebody else was first: the id is another run's, or what has the run has still to end or to begin."""
+
+
+class NothingToStart(Taken):
     """A run is not started because it is complete, or has already been started or queued."""
 
 

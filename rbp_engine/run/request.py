@@ -1,19 +1,21 @@
-"""A request to launch runs, whether typed in a shell, filled into a form, or repeating an earlier run."""
+"""A request to launch runs, whether typed in a shell, filled into a form, or repeating an earlier run: what they train,
+where, with what, and what happens if they end before the end."""
 
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from rbp_engine.data.catalog import catalogued
 from rbp_engine.preset import LoadedPreset, load_preset
 from rbp_engine.preset.sweep.section import key_of
+from rbp_engine.printable import one_line
 from rbp_engine.run import teacher, trust
 from rbp_engine.run.errors import RunError
-from rbp_engine.run.files.attempts import launched, resources_of
+from rbp_engine.run.files.attempts import Asked, launched, resources_of
 from rbp_engine.run.files.layout import RunDirectory, check_run_id
-from rbp_engine.run.files.run_json import Resources, SweepRecord
+from rbp_engine.run.files.run_json import Dispatch, Resources, SweepRecord
 from rbp_engine.run.files.summary import load_summary, refuse_other_program
-from rbp_engine.run.options import AS_USUAL, LaunchOptions
 from rbp_engine.settings.machine import runs_directory
 from rbp_engine.vocabulary import FOLDER_SET
 
@@ -21,6 +23,71 @@ MOST_RUNS = 1000
 MOST_PROCESSES = 1024
 MOST_NODES = 1024
 MOST_RETRIES = 1000
+
+
+@dataclass(frozen=True)
+class LaunchOptions:
+    """What the options of a command say about all runs that it starts; None means the default, or as last time.
+
+    Each run takes `resources`. With `gpus` ("auto", "none", or card indices) it waits in the queue until it can have
+    its own devices. It is restarted up to `retries` times. When a run is resumed, `inexact` allows another number of
+    processes, and `from_scratch` to start over if no checkpoint can be used.
+    """
+
+    runs_dir: Path | None = None
+    resources: Resources | None = None
+    gpus: str | None = None
+    retries: int | None = None
+    inexact: bool = False
+    from_scratch: bool = False
+
+    @property
+    def runs(self) -> Path:
+        """The runs directory, absolute. Raises MachineError."""
+        return runs_directory(self.runs_dir)
+
+    @property
+    def takes(self) -> Resources:
+        """The resources of a new run."""
+        return self.resources or Resources()
+
+    def asked(self, last: Asked) -> Asked:
+        """How an attempt is asked for: as the `last` one was, but for what these options say."""
+        gpus = last.dispatch.gpus if self.gpus is None else one_line(self.gpus)
+        return replace(
+            last,
+            resources=self.resources or last.resources,
+            dispatch=Dispatch(gpus, last.dispatch.retries if self.retries is None else self.retries),
+            inexact=self.inexact,
+            from_scratch=self.from_scratch,
+        )
+
+    def over(self, others: "LaunchOptions") -> "LaunchOptions":
+        """These options, and where they say nothing the others."""
+        said = {name: value for name, value in vars(self).items() if value is not None and value is not False}
+        return replace(others, **said)
+
+    @property
+    def words(self) -> list[str]:
+        """The options of a command line that say the same."""
+        takes = self.resources
+        several = takes is not None and takes.nodes > 1
+        values = {
+            "--gpus": self.gpus,
+            "--retries": self.retries,
+            "--nproc": takes.processes if takes and (takes.processes > 1 or not several) else None,
+            "--nnodes": takes.nodes if takes and several else None,
+            "--rdzv": takes.rendezvous if takes and several else None,
+            "--runs-dir": self.runs_dir,
+        }
+        flags = {"--inexact": self.inexact, "--from-scratch": self.from_scratch}
+        return [
+            *(word for name, value in values.items() if value is not None for word in (name, str(value))),
+            *(name for name, given in flags.items() if given),
+        ]
+
+
+AS_USUAL: Final = LaunchOptions()
 
 
 @dataclass(frozen=True)
@@ -50,10 +117,9 @@ class LaunchRequest:
         """
         refuse_other_program(run, "and its settings are no preset")
         last = launched(run)
-        resources = replace(last.resources, devices=())
         options = LaunchOptions(
             runs_dir=None if run.path.parent == runs_directory(None) else run.path.parent,
-            resources=None if resources == Resources() else resources,
+            resources=None if last.resources == Resources() else last.resources,
             gpus=last.dispatch.gpus,
             retries=last.dispatch.retries or None,
         )
@@ -80,9 +146,11 @@ class LaunchRequest:
         return self.original.code if self.original else None
 
     @property
-    def queued(self) -> bool:
-        """Whether the runs wait in the queue until each can have its own devices."""
-        return bool(self.seeds) or self.options.gpus is not None
+    def asked(self) -> Asked:
+        """How the first attempts of its runs are asked for. Several seeds wait in the queue until each can have its own
+        devices."""
+        queued = bool(self.seeds) or self.options.gpus is not None
+        return replace(self.options, gpus=self.options.gpus or "auto" if queued else None).asked(Asked())
 
     @property
     def words(self) -> list[str]:

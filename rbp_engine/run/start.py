@@ -6,37 +6,34 @@ host (`run/queue/dispatcher.py`), starts and monitors them. It lives only while 
 run or sees one waiting starts it.
 """
 
-import dataclasses
 import functools
 import os
 import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rbp_engine.data.catalog import catalogued
 from rbp_engine.preset import LoadedPreset
 from rbp_engine.preset.own_code import all_files
-from rbp_engine.printable import one_line
 from rbp_engine.run import longer, trust
 from rbp_engine.run.cause import Cause
-from rbp_engine.run.errors import NothingToStart, RunError
+from rbp_engine.run.errors import NothingToStart, RunError, Taken
 from rbp_engine.run.files.attempts import Asked, launched, newest_begun
 from rbp_engine.run.files.layout import RunDirectory, new_run_id, refuse_links
-from rbp_engine.run.files.run_json import Dispatch, Resources
+from rbp_engine.run.files.run_json import Resources
 from rbp_engine.run.files.summary import load_summary, refuse_other_program, write_status
 from rbp_engine.run.launch import launch
 from rbp_engine.run.launch.environment import in_background
-from rbp_engine.run.options import AS_USUAL, LaunchOptions
 from rbp_engine.run.queue.devices import pool_of_this_machine
 from rbp_engine.run.queue.entries import entries_of, entry_of, has_entries, new_entry, write_entry
 from rbp_engine.run.queue.host_lock import dispatcher, host_directory, locked
 from rbp_engine.run.queue.observe import DISPATCHER_LOG
 from rbp_engine.run.queue.transitions import WAITS, drop, is_stranded, take_stranded
-from rbp_engine.run.request import MOST_NODES, MOST_PROCESSES, MOST_RETRIES, LaunchRequest
+from rbp_engine.run.request import AS_USUAL, MOST_NODES, MOST_PROCESSES, MOST_RETRIES, LaunchOptions, LaunchRequest
 from rbp_engine.run.status.status import LOST_AFTER_S, judge
 from rbp_engine.run.store.run_settings import read_settings
 from rbp_engine.run.trust import Launchable, TrustedPreset
@@ -45,13 +42,15 @@ from rbp_engine.settings.machine import read_machine
 DISPATCHER = "rbp_engine.run.queue.dispatcher"
 # How long a restart waits for the dispatcher to finish with the attempt that has ended.
 SETTLE_S = 15.0
+# How long a starter on another node may take to record its process.
+CLAIM_S = 10.0
 # How long a run that another node has created may not be seen here.
 SEEN_WITHIN_S = 15.0
 # How long to wait for a run that seems to be live: one without a heartbeat is lost after half a minute.
 PATIENCE_S = LOST_AFTER_S + 5.0
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class StartResult:
     """The runs of a request, and the worker of one that was started at once: None if they wait in the queue, or if the
     requested run is already complete."""
@@ -65,8 +64,9 @@ def check(request: LaunchRequest, loaded: LoadedPreset | None = None) -> LoadedP
     machine."""
     loaded = loaded or request.load()
     require_data(loaded)
-    if request.queued:
-        pool_of_this_machine(request.options.gpus, loaded.preset.run.device, request.options.takes.processes)
+    asked = request.asked
+    if asked.dispatch.gpus is not None:
+        pool_of_this_machine(asked.dispatch.gpus, loaded.preset.run.device, asked.resources.processes)
     return loaded
 
 
@@ -76,86 +76,76 @@ def require_data(loaded: LoadedPreset) -> None:
         catalogued(loaded.preset.data.name).require()
 
 
-def start_runs(request: LaunchRequest) -> StartResult:
-    """Create and start, queue, or resume the runs of a request. Raises UserError if that is impossible.
+def start_runs(request: LaunchRequest, loaded: LoadedPreset | None = None) -> StartResult:
+    """Create and start, queue, or resume the runs of a request; `loaded` is its preset, unless that is to be loaded.
 
-    Raises NothingToStart if the named run is already live. Its node may have died without a report, so this is known
-    only after half a minute.
+    Of several nodes that ask for one run at once, only one creates it. Raises UserError if a run cannot be started,
+    Taken if the id of a new one is another run's, and NothingToStart if the named run is already live. Its node may
+    have died without a report, so this is known only after half a minute.
     """
-    loaded = request.require_trust(request.load())
+    loaded = request.require_trust(loaded or request.load())
     require_data(loaded)
-    options = request.options
-    may_be_there = request.resume_or_start or options.takes.nodes > 1
-    runs, new = find_or_create(request, loaded) if may_be_there else (create_runs(request, loaded), True)
+    run, may_be_there = directory_of(request, loaded), request.resume_or_start or request.options.takes.nodes > 1
     patience_s = PATIENCE_S if may_be_there else 0.0
-    if new:
-        if request.queued:
-            return StartResult([*runs])
-        return StartResult([*runs], _start(runs[0], launched(runs[0]), patience_s=patience_s))
-    verdict = judge(runs[0])
-    if verdict.status == "completed" or (verdict.status == "queued" and not is_stranded(runs[0])):
-        return StartResult([*runs])
-    return StartResult([*runs], begin(runs[0], options, patience_s=patience_s))
-
-
-def create_runs(request: LaunchRequest, loaded: TrustedPreset) -> list[Launchable]:
-    """Create the runs of a request, one for each seed, all or none, and queue them if the request says so.
-
-    `loaded` is the preset of the request. Raises RunError.
-    """
-    options = request.options
-    if request.queued and options.gpus == "none" and loaded.preset.run.device == "auto":
-        loaded = loaded.with_run(device="cpu")
-    gpus = one_line(options.gpus or "auto") if request.queued else None
-    asked = Asked(resources=options.takes, dispatch=Dispatch(gpus, options.retries or 0))
-    device = loaded.preset.run.device
-    _refuse_impossible(asked, device)
-    made: list[Launchable] = []
-    try:
-        for seed in request.seeds_of(loaded):
-            run = launch.create(
-                loaded.with_run(seed=seed),
-                options.runs,
-                run_id=request.run_id,
-                command=request.typed or request.command,
-                asked=asked,
-                sweep=request.sweep,
-            )
-            made.append(run)
-        if request.queued:
-            _enqueue(made, asked, device)
-    except BaseException:
-        if request.queued:
-            with locked():
-                for run in made:
-                    drop(run)
-                    shutil.rmtree(run.path, ignore_errors=True)
-        raise
-    if request.queued:
-        ensure_dispatcher()
-    return made
-
-
-def find_or_create(request: LaunchRequest, loaded: TrustedPreset) -> tuple[list[Launchable], bool]:
-    """The run with the id of a request, and whether it is new: of several nodes that ask at once, only one creates it.
-
-    Raises RunError if the existing run is another experiment or has another seed.
-    """
-    run = directory_of(request, loaded)
-    if not run.run_json.is_file():
+    if not (may_be_there and run.run_json.is_file()):
         try:
-            return create_runs(request, loaded), True
-        except RunError:
+            made = create_runs(request, loaded)
+        except Taken:
+            if not may_be_there:
+                raise
             # Another node may just have created it; shared file systems show it a few seconds later.
             deadline = time.monotonic() + SEEN_WITHIN_S
             while not run.run_json.is_file():
                 if not os.path.lexists(run.path) or time.monotonic() > deadline:
                     raise
                 time.sleep(0.2)
+        else:
+            asked = launched(made[0])
+            queued = asked.dispatch.gpus is not None
+            return StartResult([*made], None if queued else _start(made[0], asked, patience_s=patience_s))
     trust.remember_same_code(run, all_files(loaded.own_code))
-    launchable = _require_trust(run, request.options.resources)
+    _require_trust(run, request.options.resources)
     _check_same(run, loaded, *request.seeds_of(loaded))
-    return [launchable], False
+    status = judge(run).status
+    if status == "completed" or (status == "queued" and not is_stranded(run)):
+        return StartResult([run])
+    return resume(run, (), request.options, patience_s=patience_s)
+
+
+def create_runs(request: LaunchRequest, loaded: TrustedPreset) -> list[Launchable]:
+    """Create the runs of a request, one for each seed, all or none, and queue them if the request says so.
+
+    `loaded` is the preset of the request. Raises Taken for an id that is in use, and other RunErrors.
+    """
+    asked = request.asked
+    if asked.dispatch.gpus == "none" and loaded.preset.run.device == "auto":
+        loaded = loaded.with_run(device="cpu")
+    device, queued = loaded.preset.run.device, asked.dispatch.gpus is not None
+    _refuse_impossible(asked, device)
+    made: list[Launchable] = []
+    try:
+        for seed in request.seeds_of(loaded):
+            run = launch.create(
+                loaded.with_run(seed=seed),
+                request.options.runs,
+                run_id=request.run_id,
+                command=request.typed or request.command,
+                asked=asked,
+                sweep=request.sweep,
+            )
+            made.append(run)
+        if queued:
+            _enqueue(made, launched(made[0]), device)
+    except BaseException:
+        if queued:
+            with locked():
+                for run in made:
+                    drop(run)
+                    shutil.rmtree(run.path, ignore_errors=True)
+        raise
+    if queued:
+        ensure_dispatcher()
+    return made
 
 
 def directory_of(request: LaunchRequest, loaded: LoadedPreset) -> RunDirectory:
@@ -174,61 +164,46 @@ def _check_same(run: RunDirectory, loaded: LoadedPreset, seed: int) -> None:
         raise RunError(f"{run.id} has seed {summary.seed}, not {seed}: use another --id")
 
 
-def begin(
+def resume(
     run: RunDirectory,
+    words: Sequence[str] = (),
     options: LaunchOptions = AS_USUAL,
     *,
-    patience_s: float = 0.0,
-    changed: Mapping[str, Any] = MappingProxyType({}),
     at_once: bool = False,
-) -> "subprocess.Popen[bytes] | None":
-    """Start the next attempt of a run at once and return its worker; or queue it, if it was queued before or the
-    `options` have `gpus`, and return None. What they leave open is as last time; with `at_once`, no queue and no
-    devices: a scheduler has given this process its own.
+    patience_s: float = 0.0,
+) -> StartResult:
+    """Start the next attempt of a run, or of its fork for settings as `epochs=400`; or queue it, if it was queued
+    before or the `options` have `gpus`. What they leave open is as last time; with `at_once`, no queue and no devices:
+    a scheduler has given this process its own.
 
-    `changed` has settings that are others from this attempt on, by key (`run/longer.py`).
+    `patience_s` is how long to wait if the run seems to be live, as a scheduler's job does: its node may have died
+    without a report.
 
-    Raises Untrusted if the run, or where it is, is not this user's. `patience_s` and the other RunErrors are those of
-    `launch.start`.
+    Raises Untrusted if the run, or where it is, is not this user's, RunError if its budget is used up, which would end
+    it again at once, and what `launch.start` and `longer.go_on` do.
     """
+    if not (words or patience_s) and judge(run).cause is Cause.BUDGET:
+        larger = " ".join(longer.larger_budgets(run))
+        raise RunError(f"the budget of {run.id} is used up: rbp resume {run.id} {larger}")
+    changed: dict[str, Any] = {}
+    if words:
+        asked = _asked(run, options, at_once=at_once)  # refused before a fork is made
+        run, changed = longer.go_on(run, words, asked, functools.partial(_require_trust, run, options.resources))
     launchable = _require_trust(run, options.resources)
+    asked = _asked(run, options, at_once=at_once)
+    asked = replace(asked, changed=asked.changed | changed)
+    return StartResult([run], _start(launchable, asked, _device(run), patience_s=patience_s))
+
+
+def _asked(run: RunDirectory, options: LaunchOptions, *, at_once: bool) -> Asked:
+    """How the next attempt of a run is asked for. Raises RunError if it cannot be started so, whoever asks."""
+    refuse_other_program(run)
     refuse_links(run)
-    asked = _asked(run, options, changed, at_once=at_once)
-    _wait_until_settled(run)
-    stranded = judge(run).status == "queued"
-    if stranded and not is_stranded(run):
-        elsewhere = f", not in the queue of this host: if it waits in no other, rbp stop {run.id} first"
-        raise NothingToStart(f"{run.id} is queued already{': rbp queue' if entry_of(run) else elsewhere}")
-    device = _device(run)
-    _refuse_impossible(asked, device)
-    if stranded:  # else the queue is not needed, and its directory need not be writable
-        take_stranded(run)
-    if asked.dispatch.gpus is None:
-        return _start(launchable, asked, patience_s=patience_s)
-    deadline = time.monotonic() + patience_s
-    while judge(run).live and time.monotonic() < deadline:
-        time.sleep(0.2)
-    launch.refuse_unless_ended(run)
-    _enqueue([run], asked, device)
-    ensure_dispatcher()
-    return None
-
-
-def _asked(run: RunDirectory, options: LaunchOptions, changed: Mapping[str, Any], *, at_once: bool) -> Asked:
-    """How an attempt of a run that is there is to be started: as last time, but for these options."""
-    last = launched(run)
-    resources, gpus = options.resources or last.resources, last.dispatch.gpus
+    asked = options.asked(launched(run))
     if at_once:
-        resources, gpus = dataclasses.replace(resources, devices=()), None
-    elif options.gpus is not None:
-        gpus = one_line(options.gpus)
-    return Asked(
-        resources=resources,
-        dispatch=Dispatch(gpus, last.dispatch.retries if options.retries is None else options.retries),
-        changed=last.changed | dict(changed),
-        inexact=options.inexact,
-        from_scratch=options.from_scratch,
-    )
+        asked = replace(asked, dispatch=replace(asked.dispatch, gpus=None))
+    _refuse_impossible(asked, _device(run))
+    return asked
 
 
 def _device(run: RunDirectory) -> str:
@@ -243,31 +218,6 @@ def _require_trust(run: RunDirectory, given: Resources | None) -> Launchable:
         return trust.require_launch(run, rendezvous=trust.rendezvous_of(launched(run).resources))
     trust.remember_rendezvous(given)
     return trust.require_launch(run)
-
-
-def resume(
-    run: RunDirectory,
-    words: Sequence[str] = (),
-    options: LaunchOptions = AS_USUAL,
-    *,
-    at_once: bool = False,
-    patience_s: float = 0.0,
-) -> StartResult:
-    """Go on with a run, or with its fork for settings as `epochs=400`, by `begin` with these options.
-
-    Raises what `begin` and `longer.go_on` do.
-    """
-    changed: dict[str, Any] = {}
-    if not words and judge(run).cause is Cause.BUDGET:
-        larger = " ".join(longer.larger_budgets(run))
-        raise RunError(f"the budget of {run.id} is used up: rbp resume {run.id} {larger}")
-    if words:
-        refuse_other_program(run)
-        refuse_links(run)
-        asked = _asked(run, options, changed, at_once=at_once)
-        _refuse_impossible(asked, _device(run))  # before a fork is made
-        run, changed = longer.go_on(run, words, asked, functools.partial(_require_trust, run, options.resources))
-    return StartResult([run], begin(run, options, changed=changed, at_once=at_once, patience_s=patience_s))
 
 
 def _refuse_impossible(asked: Asked, device: str) -> None:
@@ -301,16 +251,53 @@ def _is_monitored(retries: int) -> bool:
     return bool(retries or machine.on_end or machine.on_failure)
 
 
-def _start(run: Launchable, asked: Asked, *, patience_s: float) -> "subprocess.Popen[bytes]":
-    """Start the next attempt of a run at once, by `launch.start`; the dispatcher monitors it if there are retries or
-    hooks."""
-    worker = launch.start(run, asked, patience_s=patience_s)
-    _reap(worker)
-    if _is_monitored(asked.dispatch.retries):
+def _start(
+    run: Launchable, asked: Asked, device: str = "auto", *, patience_s: float = 0.0
+) -> "subprocess.Popen[bytes] | None":
+    """Start the next attempt of a run at once and return its worker, which the dispatcher monitors if there are retries
+    or hooks; or queue it, if that is asked for, and return None.
+
+    Waits until the dispatcher has finished with an attempt that has just ended: its hooks, its devices. `patience_s` is
+    how long to wait if the run seems to be live: its node may have died without a report.
+    """
+    queued, began = asked.dispatch.gpus is not None, time.monotonic()
+    if asked.resources.nodes > 1:
+        patience_s = max(patience_s, CLAIM_S)
+    while True:
+        verdict, waited = judge(run), time.monotonic() - began
+        if verdict.status == "queued":  # else the queue is not needed, and its directory need not be writable
+            _take_from_queue(run)
+        if not verdict.live and entry_of(run) is not None:
+            if waited > SETTLE_S + patience_s:
+                raise RunError(f"{run.id} has ended, but the dispatcher is not done with it: rbp queue")
+            ensure_dispatcher()
+        else:
+            try:
+                if queued:
+                    launch.refuse_unless_ended(run)
+                    _enqueue([run], asked, device)
+                worker = None if queued else launch.start(run, asked)
+                break
+            except Taken:
+                if waited > patience_s or judge(run).status == "completed":
+                    raise
+        time.sleep(0.2)
+    if worker is not None:
+        _reap(worker)
+        if not _is_monitored(asked.dispatch.retries):
+            return worker
         with locked():
             write_entry(new_entry(run, asked, after=newest_begun(run) - 1))
-        ensure_dispatcher()
+    ensure_dispatcher()
     return worker
+
+
+def _take_from_queue(run: RunDirectory) -> None:
+    """Take a run out of a queue that nobody serves. Raises NothingToStart if it waits in any other."""
+    if not is_stranded(run):
+        elsewhere = f", not in the queue of this host: if it waits in no other, rbp stop {run.id} first"
+        raise NothingToStart(f"{run.id} is queued already{': rbp queue' if entry_of(run) else elsewhere}")
+    take_stranded(run)
 
 
 def ensure_dispatcher() -> None:
@@ -340,13 +327,3 @@ def _enqueue(runs: Sequence[RunDirectory], asked: Asked, device: str) -> None:
             except OSError as error:
                 drop(run)
                 raise RunError(f"cannot write {run.summary_json}: {error.strerror}; then resume {run.id}") from error
-
-
-def _wait_until_settled(run: RunDirectory) -> None:
-    """Wait until the dispatcher has finished with an attempt that has just ended: its hooks, its devices."""
-    deadline = time.monotonic() + SETTLE_S
-    while entry_of(run) is not None and not judge(run).live:
-        if time.monotonic() > deadline:
-            raise RunError(f"{run.id} has ended, but the dispatcher is not done with it: rbp queue")
-        ensure_dispatcher()
-        time.sleep(0.1)

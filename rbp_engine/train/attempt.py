@@ -1,13 +1,9 @@
 """One attempt of a run: build everything, load the newest checkpoint if there is one, and train."""
 
-import os
 import socket
-import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 
-import torch
 from torch import nn
 
 from rbp_engine.data.loading.source import EvaluationBatches
@@ -19,20 +15,19 @@ from rbp_engine.preset.schema import Preset
 from rbp_engine.printable import one_line, visible
 from rbp_engine.probes.layers import names_for_people, neuron_layers, weight_layers
 from rbp_engine.probes.step_probe import Probes
-from rbp_engine.run.files import inside
+from rbp_engine.run.files.attempts import Asked, last_attempt
 from rbp_engine.run.files.energy import write_energy
-from rbp_engine.run.files.event_reader import announced_checkpoint, read_events, read_last_events
-from rbp_engine.run.files.events import Metrics, ReachedSoFar, RunStart, Validation, WarningRaised
-from rbp_engine.run.files.layout import RunDirectory, by_step
-from rbp_engine.run.files.summary import Summary
+from rbp_engine.run.files.events import ReachedSoFar, RunStart, WarningRaised
+from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.phase import Phase
 from rbp_engine.train.build import build_feed, choose_kernel
 from rbp_engine.train.checkpoints import checkpoint
 from rbp_engine.train.checkpoints.checkpoint import Checkpoint, Progress
 from rbp_engine.train.checkpoints.checkpointer import Checkpointer
 from rbp_engine.train.checkpoints.recipe import Recipe
+from rbp_engine.train.checkpoints.resuming import find_gap, newest_checkpoint, why_inexact
 from rbp_engine.train.device import choose_device, describe_device
-from rbp_engine.train.errors import CheckpointError, Superseded
+from rbp_engine.train.errors import Superseded
 from rbp_engine.train.limits import ending, read_limits
 from rbp_engine.train.memory import MemoryGauge, memory_of
 from rbp_engine.train.ranks.distributed import Ranks, join
@@ -46,13 +41,6 @@ from rbp_engine.train.record.recorder import Recorder
 from rbp_engine.train.record.tensorboard import TensorBoardLog
 from rbp_engine.train.session import TrainingSession
 from rbp_engine.train.trainer import report_test, train
-
-# The environment variable that allows another number of processes than saved the checkpoint; the starter sets it.
-INEXACT = "RBP_INEXACT"
-# The environment variable that allows to start over if no checkpoint can be used; the starter sets it.
-FROM_SCRATCH = "RBP_FROM_SCRATCH"
-# How long a checkpoint that was saved is waited for: NFS caches what is in a folder, and sshfs does, for half a minute.
-SEEN_WITHIN_S = 60.0
 
 
 def run_attempt(
@@ -72,6 +60,7 @@ def _steps_of_budget(preset: Preset, steps_per_epoch: int) -> int | None:
 def _run_attempt(
     run: RunDirectory, preset: Preset, journal: Journal, stop: StopFlag, process: RankProcess, cleanup: ExitStack
 ) -> tuple[Ending, Ranks]:
+    asked: Asked = last_attempt(run) or Asked()
     device = choose_device(preset.run.device, process.local_rank if process.world_size > 1 else None)
     seed_everything(preset.run.seed)
     journal.update(phase=Phase.DATA)
@@ -82,13 +71,13 @@ def _run_attempt(
     ranks = join(process, device)
     journal.update(phase=Phase.NETWORK)
     first = ranks.rank == 0
-    told = journal.say if first else lambda text: None
-    found, warnings = ranks.from_first(lambda: _newest_checkpoint(run, told))
-    session = TrainingSession(run, preset, feed, device, ranks, told, loaded=found is not None)
+    notify = journal.say if first else lambda text: None
+    resumed, warnings = ranks.from_first(lambda: newest_checkpoint(run, notify, from_scratch=asked.from_scratch))
+    session = TrainingSession(run, preset, feed, device, ranks, notify, loaded=resumed is not None)
     state, step = session.state, session.step
     seed_rank(preset.run.seed, ranks.rank)
 
-    at = found.progress if found else Progress()
+    at = resumed.progress if resumed else Progress()
     kernel, uncompiled = choose_kernel(preset, len(feed.train), device)
     warnings += uncompiled + list(feed.notes)
     readers = preset.data.workers
@@ -106,15 +95,15 @@ def _run_attempt(
         compiles=kernel == "compiled",
         early_stop=early_stop,
     )
-    inexact = _why_inexact(found, ranks, device, journal.summary) if found else []
+    inexact = why_inexact(resumed, ranks, device, journal.summary, allowed=asked.inexact) if resumed else []
     warnings += inexact
     reached = ReachedSoFar()
-    if found:
-        reached = recorder.restore(checkpoint.load(found, state, ranks.rank))
+    if resumed:
+        reached = recorder.restore(checkpoint.load(resumed, state, ranks.rank))
         # A kill or a power loss may have left it incomplete.
         if first and (best := reached.best.epoch) is not None:
             warnings += filter(None, [checkpoint.repair_best(run.checkpoints, best)])
-    elif (lost := journal.summary.step) and not os.environ.get(FROM_SCRATCH):
+    elif (lost := journal.summary.step) and not asked.from_scratch:
         warnings.append(f"starts again at epoch 1: no checkpoint was saved in the {lost} steps before")
     sample_every = min(preset.train.log_every, len(feed.train) * preset.train.epochs)
     gap_from = find_gap(run, at, sample_every) if first else None
@@ -123,7 +112,7 @@ def _run_attempt(
             f"events between step {gap_from} and the checkpoint of step {at.step} are lost: curves have a gap there"
         )
     limits = read_limits(run, preset.guard, early_stop, first=first)
-    _write_start(session, journal, process, found, gap_from, reached, exact=not inexact)
+    _write_start(session, journal, process, resumed, gap_from, reached, exact=not inexact)
     if first:
         rules = [parse_alert(text) for text in preset.guard.alerts]
         journal.alerts = AlertWatch(rules, memory_of(device), feed.validation.split)
@@ -161,7 +150,7 @@ def _run_attempt(
 
 
 def _judge(session: TrainingSession, journal: Journal, recorder: Recorder) -> None:
-    """What is measured of a trained network: its energy, and its accuracy on a test set that it was not chosen by."""
+    """Measure a trained network: its energy, and its accuracy on a test set that did not choose it."""
     run, feed, ranks = session.run, session.feed, session.step.ranks
     if session.preset.probes.energy and ranks.rank == 0:
         journal.update(phase=Phase.EVALUATING)
@@ -175,119 +164,34 @@ def _judge(session: TrainingSession, journal: Journal, recorder: Recorder) -> No
 def record_energy(
     run: RunDirectory, journal: Journal, model: nn.Module, images: EvaluationBatches, timesteps: int
 ) -> None:
-    """Write `energy.json`, from the first images; whatever keeps it from being measured is a warning."""
+    """Write `energy.json`, from the first images; a failure to measure it is only a warning."""
     try:
         from rbp_engine.probes.energy import measure_energy  # its counters take seconds to import
 
         batch = next(iter(images), None)
         if batch is not None:
             write_energy(run, replace(measure_energy(model, batch[0], timesteps), step=journal.summary.step))
-    except Exception as error:  # the run is complete, and own networks may do anything
+    except Exception as error:  # the run is complete, and a user's network may do anything
         what = f"the energy of the network was not measured: {type(error).__name__}: {error}"
         journal.write(WarningRaised(visible(what)))
         journal.say(what)
-
-
-def find_gap(run: RunDirectory, at: Progress, window_steps: int) -> int | None:
-    """The step after which events of rank 0 up to `at` are missing; None if none are.
-
-    A power loss takes what had not reached the disk. There are metrics once every `window_steps` steps, and an
-    evaluation after every epoch.
-    """
-    step = 0
-    for read in (read_last_events, read_events):  # events beyond `at` may fill the end of the file
-        events = read(run.events())
-        steps = [event.step for event in events if isinstance(event.body, Metrics) and event.step <= at.step]
-        epochs = [event.body.epoch for event in events if isinstance(event.body, Validation)]
-        step = max(steps, default=0)
-        if step >= at.step - at.step % window_steps and (not at.epoch or at.epoch in epochs):
-            return None
-    return step
-
-
-def _newest_checkpoint(run: RunDirectory, told: Callable[[str], None]) -> tuple[Checkpoint | None, list[str]]:
-    """The checkpoint to resume from, None at the first start, and a warning for each newer one that cannot be used.
-
-    One that was saved and is not seen is waited for. Raises CheckpointError if it stays so, or if none of several can
-    be used, unless FROM_SCRATCH is set.
-    """
-    checkpoint.remove_leftovers(run.checkpoints)
-    announced = announced_checkpoint(run)
-    lost = announced if announced and not _is_seen(run, announced, told) else None
-    found, skipped = checkpoint.find_newest(run.checkpoints, announced)
-    if not os.environ.get(FROM_SCRATCH):
-        if lost and (found is None or by_step(found.path.name) < by_step(lost)):
-            raise CheckpointError(
-                f"{lost} was saved and is not in {run.checkpoints}: see whether its disk is mounted and whole, "
-                "then resume. If it is lost, --from-scratch does without it: it resumes from "
-                f"{found.path.name if found else 'no checkpoint, at epoch 1'}"
-            )
-        if skipped and found is None:
-            raise CheckpointError(
-                f"no checkpoint can be used ({'; '.join(skipped)}): make one whole again, then resume; or resume with "
-                "--from-scratch, which starts over at epoch 1"
-            )
-    return found, [f"passed over a checkpoint: {sentence}" for sentence in skipped]
-
-
-def _is_seen(run: RunDirectory, name: str, told: Callable[[str], None]) -> bool:
-    """Whether a checkpoint is there, or is within a minute."""
-    deadline = time.monotonic() + SEEN_WITHIN_S
-    waits = False
-    while not inside.exists(run.checkpoints / name, run.path):
-        if time.monotonic() > deadline:
-            return False
-        if not waits:
-            told(f"waiting for {name}, which was saved and is not seen")
-        waits = True
-        time.sleep(0.5)
-    return True
-
-
-def _why_inexact(found: Checkpoint, ranks: Ranks, device: torch.device, summary: Summary) -> list[str]:
-    """Why the run will not be what it would have been without the resume, each a warning.
-
-    Raises CheckpointError if the number of processes has changed and that is not allowed.
-    """
-    why = []
-    if found.world_size != ranks.size:
-        if not os.environ.get(INEXACT):
-            raise CheckpointError(
-                f"{found.path.name} is of {found.world_size} processes, and {ranks.size} cannot go on exactly where "
-                f"they were: use --nproc {found.world_size}, or allow it with --inexact"
-            )
-        why.append(
-            f"trained by {found.world_size} processes so far, by {ranks.size} from here on: it is not what it would "
-            "have been"
-        )
-    if found.device not in ("", device.type):
-        why.append(
-            f"{device.type} goes on where {found.device} was: they round differently, and the run is not what it "
-            "would have been"
-        )
-    if summary.origin and found.experiment != summary.experiment:  # it has been given more epochs since
-        why.append(
-            f"trained on from epoch {found.progress.epoch} to {summary.epochs} with the learning rates of "
-            f"{summary.epochs} epochs, after those of a shorter run: it is not what either would have been"
-        )
-    return why
 
 
 def _write_start(
     session: TrainingSession,
     journal: Journal,
     process: RankProcess,
-    found: Checkpoint | None,
+    resumed: Checkpoint | None,
     gap_from: int | None,
     reached: ReachedSoFar,
     *,
     exact: bool,
 ) -> None:
-    at, preset, feed = found.progress if found else Progress(), session.preset, session.feed
+    at, preset, feed = resumed.progress if resumed else Progress(), session.preset, session.feed
     device, model = session.device, session.state.model
     journal.write(
         RunStart(
-            resumed_from=one_line(found.path.name) if found else None,
+            resumed_from=one_line(resumed.path.name) if resumed else None,
             exact=exact,
             world_size=process.world_size,
             device=one_line(describe_device(device)),
@@ -310,4 +214,4 @@ def _write_start(
         ),
         at.step,
     )
-    journal.say(f"{f'resumed from {found.path.name}' if found else 'started'} on {describe_device(device)}")
+    journal.say(f"{f'resumed from {resumed.path.name}' if resumed else 'started'} on {describe_device(device)}")

@@ -65,11 +65,11 @@ def build_model(
     preset: Preset,
     feed: Feed,
     device: torch.device,
-    told: Callable[[str], None] = lambda text: None,
+    notify: Callable[[str], None] = lambda text: None,
 ) -> nn.Module:
-    """The network of a run with newly drawn weights, on the device; `told` gets what its user should know of it.
+    """The network of a run with newly drawn weights, on the device; `notify` gets what its user should know of it.
 
-    Parameters that get their shape from the first input, as those of neurons by channel, have seen a batch.
+    Parameters that get their shape from the first input, such as those of neurons by channel, have seen a batch.
     """
     kernel = choose_kernel(preset, len(feed.train), device)[0]
     model = build_network(
@@ -79,7 +79,7 @@ def build_model(
         code=run.code,
         kernel=kernel,
         device=device,
-        told=told,
+        notify=notify,
     )
     if any(map(is_lazy, model.parameters())):
         images, _ = next(iter(feed.train.epoch(0)))
@@ -93,21 +93,21 @@ def build_branches(preset: Preset, model: nn.Module, feed: Feed) -> WithBranches
     Raises SettingsError for a module that can have no branch, or one that would get a single sample at the end of an
     epoch, after hours.
     """
-    asked = preset.loss
-    if not asked.branches:
+    loss = preset.loss
+    if not loss.branches:
         return None
-    distillation = SelfDistillation(asked.branches_weight, asked.branches_distill, asked.branches_temperature)
+    distillation = SelfDistillation(loss.branches_weight, loss.branches_distill, loss.branches_temperature)
     images, _ = next(iter(feed.train.epoch(0)))
-    found = with_branches(model, asked.branches, distillation, images, time=feed.has_time)
+    network = with_branches(model, loss.branches, distillation, images, time=feed.has_time)
     ranks, accumulate = feed.train.cut.world_size, preset.train.accumulate
     for total in (feed.train.size(0), feed.train.size(len(feed.train) - 1)):
         smallest = total // ranks // parts_of(total, ranks, accumulate)
-        if smallest < 2 and any(branch.needs_two for branch in found.branches):
+        if smallest < 2 and any(branch.needs_two for branch in network.branches):
             raise SettingsError(
                 f"a batch of {total} samples has parts of one, too few for the batch norms of loss.branches: use "
                 "data.drop_last = true if it is the last, a smaller train.accumulate, or another data.batch_size"
             )
-    return found
+    return network
 
 
 def build_network(
@@ -118,7 +118,7 @@ def build_network(
     code: Path,
     kernel: Kernel,
     device: torch.device,
-    told: Callable[[str], None] = lambda text: None,
+    notify: Callable[[str], None] = lambda text: None,
 ) -> nn.Module:
     """The network of a preset with newly drawn weights, on the device; `code` is the folder of the user's own."""
     neuron = preset.neuron.model_dump()
@@ -130,7 +130,7 @@ def build_network(
         init=preset.model.init,
         own_code=code,
         args=preset.model.args,
-        told=told,
+        notify=notify,
         kernel=kernel,
         **own_neuron,
         **neuron,
@@ -155,13 +155,13 @@ def build_method(preset: Preset, code: Path | None, distill: Distillation | None
 
 def build_loss(preset: Preset, code: Path | None) -> Loss | OwnLoss:
     """The loss of a run; without the `code` that it needs, one that raises OwnCodeError if it is called."""
-    asked = preset.loss
-    if is_own(asked.name):
-        return OwnLoss(load_own(asked.name, code) if code is not None else _loss_elsewhere, asked.name)
+    loss = preset.loss
+    if is_own(loss.name):
+        return OwnLoss(load_own(loss.name, code) if code is not None else _loss_elsewhere, loss.name)
     return Loss(
-        cast(LossName, asked.name),
-        label_smoothing=asked.label_smoothing,
-        mse_weight=asked.mse_weight,
+        cast(LossName, loss.name),
+        label_smoothing=loss.label_smoothing,
+        mse_weight=loss.mse_weight,
         mse_target=preset.neuron.threshold,
     )
 
@@ -210,10 +210,10 @@ def is_long(preset: Preset, steps_per_epoch: int) -> bool:
 
 def choose_kernel(preset: Preset, steps_per_epoch: int, device: torch.device) -> tuple[Kernel, list[str]]:
     """The kernel for `train.kernel`, and a warning if it should be compiled but that does not work here."""
-    asked, long = preset.train.kernel, is_long(preset, steps_per_epoch)
+    choice, long = preset.train.kernel, is_long(preset, steps_per_epoch)
     if is_own(preset.neuron.name):
-        wanted = compiler.wants_compiled(asked, device.type, long=long)
+        wanted = compiler.wants_compiled(choice, device.type, long=long)
         warning = f"neurons run uncompiled, for {one_line(preset.neuron.name)} is a neuron of your own"
         return "eager", [warning] if wanted else []
-    kernel, problem = compiler.choose(asked, device.type, long=long)
+    kernel, problem = compiler.choose(choice, device.type, long=long)
     return kernel, [problem] if problem else []

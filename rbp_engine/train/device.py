@@ -40,8 +40,7 @@ def choose_device(wanted: str, local_rank: int | None = None) -> torch.device:
 def tune_convolutions(device: torch.device) -> None:
     """On a card, time cuDNN's algorithms once for each shape of a convolution, and keep to the fastest.
 
-    Not for code of the user's that has asked torch for deterministic algorithms: which is the fastest is a matter of
-    the clock.
+    Not if the user's own code has asked torch for deterministic algorithms: the fastest depends on timing.
     """
     deterministic = torch.backends.cudnn.deterministic or torch.are_deterministic_algorithms_enabled()
     torch.backends.cudnn.benchmark = device.type == "cuda" and not deterministic

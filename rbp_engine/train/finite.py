@@ -18,7 +18,9 @@ class FiniteGuard:
         self.optimizer = optimizer
         self._parameters = list(model.parameters())
         # Also their counts of batches.
-        self._statistics = Statistics(one for one in model.buffers() if one.is_floating_point() or one.numel() == 1)
+        self._statistics = Statistics(
+            buffer for buffer in model.buffers() if buffer.is_floating_point() or buffer.numel() == 1
+        )
         self._kept: Joined = {}
         self._skipped = torch.zeros((), device=self._parameters[0].device)
         self._nan = torch.full_like(self._skipped, float("nan"))

@@ -19,8 +19,8 @@ from rbp_engine.train.ranks.signals import ENDS, OUT_OF_BUDGET, StopFlag
 class Limits:
     """Asked between steps. Nothing here waits for the device.
 
-    Each process finds the same for steps and scores, which are the same on all. Only the first has a clock, with
-    `max_time_s` of which it has `spent_s` already; it tells the others with everything else that they agree on.
+    Steps and scores are the same on all processes, so each comes to the same decision. Only the first has a clock, with
+    `max_time_s`, of which `spent_s` are spent; the others learn of it with everything else that they agree on.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Limits:
         return ENDS.index(OUT_OF_BUDGET) if out_of_time else 0
 
     def steps(self, at: Progress) -> int:
-        """The same from the steps, on all processes alike."""
+        """The same from the number of steps, equal on all processes."""
         return ENDS.index(OUT_OF_BUDGET) if 0 < self.max_steps <= at.step else 0
 
     def has_enough(self, at: Progress) -> bool:
@@ -54,10 +54,10 @@ def read_limits(run: RunDirectory, guard: GuardSection, early_stop: EarlyStop, *
 def worked_s(run: RunDirectory) -> float:
     """The seconds that earlier attempts of a run have worked, from their first step to their last sign of life.
 
-    Of a gap between these, as where the machine slept or its clock was set, no more counts than a worker may be silent.
+    A gap between these, because the machine slept or its clock was set, counts no more than a worker may be silent.
     """
     worked, before = 0.0, None
-    with contextlib.suppress(OSError):  # what has been read is what is known
+    with contextlib.suppress(OSError):  # what could be read counts
         for event in EventReader(run.events(), (RunStart, Heartbeat, RunEnd)).stream():
             if before is not None and before.attempt == event.attempt:
                 worked += min(max(0.0, event.t - before.t), LOST_AFTER_S)
@@ -66,7 +66,7 @@ def worked_s(run: RunDirectory) -> float:
 
 
 def ending(status: str, at_epoch: int, epochs: int, guard: GuardSection, limits: Limits, stop: StopFlag) -> Ending:
-    """How training has ended that returned this `status`."""
+    """How training that returned this `status` has ended."""
     if status == OUT_OF_BUDGET:
         budgets = {"guard.max_time": guard.max_time, "guard.max_steps": guard.max_steps}
         used = " or ".join(f"{name} = {value}" for name, value in budgets.items() if value)

@@ -35,9 +35,9 @@ def create_optimizer(
 ) -> torch.optim.Optimizer:
     """SGD, Adam or AdamW; weights of convolutions and linear layers decay, and norms and biases with `decay_norms`.
 
-    What a neuron learns never decays: it would be drawn towards λ = 1/2 and V_th = 1.
-    Only SGD uses `momentum`. `lr_factors` multiply the rate of what they name: a module with all inside it, or a
-    parameter, by its path in the network; of several the longest path counts. Raises SettingsError for a path of none.
+    What a neuron learns never decays: it would be drawn towards λ = 1/2 and V_th = 1. Only SGD uses `momentum`.
+    `lr_factors` multiply the rate of a module with everything inside it, or of a parameter, by its path in the network;
+    the longest path counts. Raises SettingsError for a path that names nothing.
     """
     factors = _Factors(lr_factors or {})
     parameters = [
@@ -93,19 +93,19 @@ class _Factors:
 
     def of(self, path: str) -> float:
         """The factor of a parameter."""
-        found = [name for name in self.factors if path == name or path.startswith(f"{name}.")]
-        self._used.update(found)
-        return self.factors[max(found, key=len)] if found else 1.0
+        matching = [name for name in self.factors if path == name or path.startswith(f"{name}.")]
+        self._used.update(matching)
+        return self.factors[max(matching, key=len)] if matching else 1.0
 
     def check(self, model: nn.Module) -> None:
         """Raise SettingsError for a path that has no parameter."""
         for name in self.factors:
             if name not in self._used:
-                known = [path for path, _ in (*model.named_modules(), *model.named_parameters()) if path]
+                paths = [path for path, _ in (*model.named_modules(), *model.named_parameters()) if path]
                 parts = one_line(", ".join(part for part, _ in model.named_children()))
                 raise SettingsError(
                     f"optim.lr_factors names '{one_line(name)}', and the network has no parameter there."
-                    f"{did_you_mean(name, known)} Its parts: {parts}"
+                    f"{did_you_mean(name, paths)} Its parts: {parts}"
                 )
 
 

@@ -23,7 +23,7 @@ _SHOWN: Final = 4
 def load_pretrained(section: ModelSection, model: nn.Module) -> str:
     """Load the weights that a preset names into the network; returns a sentence about what was taken.
 
-    Raises SettingsError for a file that cannot be read, is another one than when the run was made, or fits nowhere.
+    Raises SettingsError for a file that cannot be read, has changed since the run was made, or fits nowhere.
     """
     path = Path(section.pretrained)
     try:
@@ -44,7 +44,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         with open_untrusted(path) as file:
-            found = torch.load(file, weights_only=True, map_location="cpu")
+            content = torch.load(file, weights_only=True, map_location="cpu")
     except OSError:
         raise
     except Exception as error:
@@ -52,11 +52,11 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             f"{path} holds no weights that can be read safely ({type(error).__name__}): save model.state_dict() with "
             "torch.save, or as safetensors"
         ) from error
-    while isinstance(found, Mapping) and (
-        inside := [found[key] for key in _WRAPPED_IN if isinstance(found.get(key), Mapping)]
+    while isinstance(content, Mapping) and (
+        inside := [content[key] for key in _WRAPPED_IN if isinstance(content.get(key), Mapping)]
     ):
-        found = inside[0]
-    named = found.items() if isinstance(found, Mapping) else ()
+        content = inside[0]
+    named = content.items() if isinstance(content, Mapping) else ()
     weights = {str(key): value for key, value in named if isinstance(value, Tensor)}
     if not weights:
         raise SettingsError(f"{path} holds no weights by name: save model.state_dict()")
@@ -67,8 +67,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 def take(weights: Mapping[str, Tensor], model: nn.Module, name: str) -> str:
     """Put the weights that fit into the network; returns what was taken and what was not, in words.
 
-    What has another shape in the file stays as drawn, like what is not there. Raises SettingsError if nothing fits, or
-    if a weight is not finite.
+    A weight that has another shape in the file, or is not in it, stays as drawn. Raises SettingsError if nothing fits,
+    or if a weight is not finite.
     """
     own = model.state_dict()
     fitting = {
@@ -92,8 +92,8 @@ def take(weights: Mapping[str, Tensor], model: nn.Module, name: str) -> str:
         "not in the file and left as drawn": [key for key in own if key not in weights],
         "in the file and not used": [key for key in weights if key not in own],
     }
-    told = [f"{what}: {_some(names)}" for what, names in not_taken.items() if names]
-    return "; ".join([f"{len(fitting)} tensors taken", *told])
+    parts = [f"{what}: {_some(names)}" for what, names in not_taken.items() if names]
+    return "; ".join([f"{len(fitting)} tensors taken", *parts])
 
 
 def _some(names: Sequence[str]) -> str:

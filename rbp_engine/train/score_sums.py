@@ -19,7 +19,7 @@ class ScoreSums:
         before = more_likely(logits, labels)
         loss = F.cross_entropy(logits, labels, reduction="sum")
         by_step = (logits_by_step[:-1].cumsum(0).argmax(-1) == labels).sum(1)
-        # The last is the prediction itself: the running sum rounds otherwise than the mean.
+        # The last is the prediction itself: the running sum rounds differently from the mean.
         top1, top5 = ((before < count).sum().double() for count in (1, 5))
         batch = torch.stack([loss.double(), top1, top5, *by_step.double(), top1])
         self._sums = batch if self._sums is None else self._sums + batch
@@ -31,7 +31,7 @@ class ScoreSums:
 
 
 def more_likely(logits: Tensor, labels: Tensor) -> Tensor:
-    """How many classes come before each label, [B], of logits [B, C]; of equal ones the first, as argmax has it."""
+    """How many classes come before each label, [B], of logits [B, C]; equal ones in order, as for argmax."""
     label = labels.unsqueeze(1)
     own = logits.gather(1, label)
     earlier = torch.arange(logits.shape[1], device=logits.device) < label

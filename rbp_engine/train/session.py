@@ -22,7 +22,7 @@ from rbp_engine.train.teacher import build_teacher
 class TrainingSession:
     """Data, the state with newly drawn weights, the step that trains it, and the learning rate over the run.
 
-    A network that will be `loaded` from a checkpoint does not need its pretrained weights. `told` gets what the user
+    A network that will be `loaded` from a checkpoint does not need its pretrained weights. `notify` gets what the user
     should know of the network. Raises SettingsError, OwnCodeError, and CheckpointError for a teacher's weights.
     """
 
@@ -33,15 +33,15 @@ class TrainingSession:
         feed: Feed,
         device: torch.device,
         ranks: Ranks | None = None,
-        told: Callable[[str], None] = lambda text: None,
+        notify: Callable[[str], None] = lambda text: None,
         *,
         loaded: bool = False,
     ) -> None:
         self.run, self.preset, self.feed, self.device = run, preset, feed, device
         ranks = ranks or Ranks()
-        model = build_model(run, preset, feed, device, told)
+        model = build_model(run, preset, feed, device, notify)
         if preset.model.pretrained and not loaded:
-            told(load_pretrained(preset.model, model))
+            notify(load_pretrained(preset.model, model))
         branches = build_branches(preset, model, feed)
         tune_convolutions(device)  # after the user's own code
         if preset.train.sync_bn:

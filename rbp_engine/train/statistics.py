@@ -18,12 +18,12 @@ class Statistics:
             self._buffers.setdefault(buffer.dtype, []).append(buffer)
 
     def joined(self) -> Joined:
-        """A copy of what they are now."""
-        return {kind: torch.cat([one.flatten() for one in buffers]) for kind, buffers in self._buffers.items()}
+        """A copy of their values."""
+        return {kind: torch.cat([each.flatten() for each in buffers]) for kind, buffers in self._buffers.items()}
 
     def put(self, joined: Joined) -> None:
-        """Make them what `joined` was."""
+        """Set them to what `joined` returned."""
         for kind, buffers in self._buffers.items():
-            parts = joined[kind].split([one.numel() for one in buffers])
+            parts = joined[kind].split([each.numel() for each in buffers])
             for buffer, part in zip(buffers, parts, strict=True):
                 buffer.copy_(part.view_as(buffer))

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from rbp_engine.data.loading.shares import parts_of
 from rbp_engine.methods import StepOutput
-from rbp_engine.methods.protocol import gradients_stay_local, is_static
+from rbp_engine.methods.inputs import is_static
+from rbp_engine.methods.protocol import gradients_stay_local
 from rbp_engine.train.checkpoints.state import State
 from rbp_engine.train.finite import FiniteGuard
 from rbp_engine.train.ranks.distributed import Ranks

@@ -63,14 +63,14 @@ def _build(run: RunDirectory, preset: Preset, feed: Feed, device: torch.device) 
 
 def _check(recipe: Recipe, preset: Preset, feed: Feed) -> None:
     there, here = recipe.preprocess, feed.preprocess
-    known = [
+    compared = [
         ("classes", recipe.classes, feed.classes),
         ("channels", there.channels, here.channels),
         ("kind of data", "images" if isinstance(there, Pixels) else "frames", "frames" if feed.has_time else "images"),
     ]
     if feed.has_time:
-        known.append(("timesteps of frames", recipe.preset.method.timesteps, preset.method.timesteps))
-    for what, theirs, ours in known:
+        compared.append(("timesteps of frames", recipe.preset.method.timesteps, preset.method.timesteps))
+    for what, theirs, ours in compared:
         if theirs != ours:
             raise SettingsError(f"the teacher (loss.distill) was trained on other data: {what} {theirs}, here {ours}")
 
@@ -85,7 +85,7 @@ def _renormalisation(recipe: Recipe, feed: Feed, device: torch.device) -> tuple[
     if (there.mean, there.deviation) == (here.mean, here.deviation):
         return None
     ours, theirs = (
-        [torch.tensor(values, device=device).view(-1, 1, 1) for values in (one.mean, one.deviation)]
-        for one in (here, there)
+        [torch.tensor(values, device=device).view(-1, 1, 1) for values in (preprocess.mean, preprocess.deviation)]
+        for preprocess in (here, there)
     )
     return ours[1] / theirs[1], (ours[0] - theirs[0]) / theirs[1]

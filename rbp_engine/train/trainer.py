@@ -57,8 +57,8 @@ def train(
                 if recorder.probes.measure(at.step):
                     recorder.measured()
                 if at.position < len(batches):
-                    asked = max(stop.level, limits.clock())
-                    end, save, drain = ranks.agree(asked, checkpointer.due(at), recorder.due())
+                    level = max(stop.level, limits.clock())
+                    end, save, drain = ranks.agree(level, checkpointer.due(at), recorder.due())
                     end = max(end, limits.steps(at))
                     if end or save:
                         checkpointer.save(at)
@@ -86,8 +86,8 @@ def train(
 
 
 def report_test(step: OptimizerStep, test: EvaluationBatches, recorder: Recorder, best: Checkpoint | None) -> None:
-    """Evaluate the test set once each with the last weights, their average if there is one, and the best weights, after
-    training with a held-out split."""
+    """After training with a held-out split, evaluate the test set once with each of the last weights, their average
+    if there is one, and the best weights."""
     results = {
         "last": evaluate(step, test, None, recorder),
         "ema": evaluate_average(step, test, None, recorder),

@@ -87,7 +87,7 @@ def _is_superseded(journal: Journal, error: BaseException) -> bool:
 
 
 def _end_rank(journal: Journal, error: BaseException, ending: Ending, trace: str) -> None:
-    """Record an error of this process; one about other processes they explain themselves."""
+    """Record an error of this process; other processes explain their own."""
     if is_about_others(error):
         journal.leave(f"lost the other processes: {ending.reason.splitlines()[0]}", trace)
         return

@@ -157,7 +157,7 @@ def check(
     if not as_json:
         say("[dim]reading {}[/]", ", ".join(chosen) or "nothing: no data set is here")
     end_on_sigterm()
-    # In a separate process: to read some of them loads scikit-learn.
+    # In a separate process: to read some of them loads torch.
     problems = child.ask(module_command("rbp_engine.data.check", *chosen), os.environ, what="the check")
     if as_json:
         print_json(problems)

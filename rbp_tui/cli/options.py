@@ -11,7 +11,7 @@ from rbp_tui.cli.output import say
 
 if TYPE_CHECKING:
     from rbp_engine.run.files.run_json import Resources
-    from rbp_engine.run.options import LaunchOptions
+    from rbp_engine.run.request import LaunchOptions
 
 
 def _of_root(context: typer.Context, value: Path | None) -> Path | None:
@@ -60,7 +60,7 @@ Margin = Annotated[
     typer.Option(
         "--margin",
         metavar="POINTS",
-        help="Also judge the differences: equivalent within so many percentage points, different, or inconclusive.",
+        help="Judge differences: equivalent within so many points, different, inconclusive.",
         show_default=False,
         callback=_fraction,
     ),
@@ -155,7 +155,7 @@ def given_options(
 
     Several nodes meet at `meet`, if that is known without `rdzv`.
     """
-    from rbp_engine.run.options import LaunchOptions
+    from rbp_engine.run.request import LaunchOptions
 
     resources = _given_resources(nproc, nnodes, rdzv, meet)
     return LaunchOptions(runs_dir, resources, gpus, retries, inexact, from_scratch)

@@ -92,8 +92,7 @@ def request_for(
     preset: str | None, like: str | None, settings: Sequence[str] | None, runs_dir: Path | None
 ) -> "tuple[LaunchRequest, tuple[str, ...]]":
     """The request for a preset, or for a run to repeat, and the settings that are typed with it. Raises UserError."""
-    from rbp_engine.run.options import LaunchOptions
-    from rbp_engine.run.request import LaunchRequest
+    from rbp_engine.run.request import LaunchOptions, LaunchRequest
 
     words = tuple(settings or ())
     if like is None:

@@ -20,8 +20,7 @@ from rbp_engine.run.files.attempts import last_attempt
 from rbp_engine.run.files.events import CheckpointSaved, RunStart
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.status.status import judge
-from rbp_engine.train import attempt
-from rbp_engine.train.checkpoints import checkpoint
+from rbp_engine.train.checkpoints import checkpoint, resuming
 from rbp_engine.train.errors import CheckpointError
 from tests.faults.test_power_loss import DATA, empty_disk, mounted, tool
 from tests.run_files import bodies_of
@@ -216,15 +215,13 @@ def test_a_checkpoint_that_was_saved_and_is_not_seen_is_waited_for(killed, tmp_p
 
 
 def test_without_its_checkpoints_a_run_starts_over_only_if_that_is_asked_for(killed, tmp_path, monkeypatch):
-    monkeypatch.setattr(attempt, "SEEN_WITHIN_S", 0.0)
+    monkeypatch.setattr(resuming, "SEEN_WITHIN_S", 0.0)
     run, rbp = killed(tmp_path)
     *_, older, newest = [path.name for path in run.saved_checkpoints()]
     (run.checkpoints / newest).rename(tmp_path / newest)
     with pytest.raises(CheckpointError, match=f"{newest} was saved and is not in .* it resumes from {older}"):
-        attempt._newest_checkpoint(run, print)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(attempt.FROM_SCRATCH, "1")
-        found, [warning] = attempt._newest_checkpoint(run, print)
+        resuming.newest_checkpoint(run, print, from_scratch=False)
+    found, [warning] = resuming.newest_checkpoint(run, print, from_scratch=True)
     assert found is not None and found.path.name == older and newest in warning
 
     (tmp_path / newest).rename(run.checkpoints / newest)

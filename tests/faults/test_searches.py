@@ -15,9 +15,8 @@ from rbp_engine.plan.search import plan_search
 from rbp_engine.plan.study import propose
 from rbp_engine.plan.trials import TrialReader
 from rbp_engine.run import control
-from rbp_engine.run.options import LaunchOptions
 from rbp_engine.run.queue.host_lock import dispatcher
-from rbp_engine.run.request import LaunchRequest
+from rbp_engine.run.request import LaunchOptions, LaunchRequest
 from rbp_engine.run.status.status import judge
 from rbp_engine.run.store.store import list_runs
 from tests.waiting import wait_for

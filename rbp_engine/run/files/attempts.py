@@ -129,11 +129,13 @@ def _shown(run: RunDirectory, *, newest_first: bool = False) -> Iterator[Attempt
 def launched(run: RunDirectory) -> Asked:
     """How a run is started, as last time, or as it was made: resources, dispatch, and settings that have changed.
 
+    It has no devices: those of last time may be somebody else's by now.
+
     Raises RunError as `load_attempt` and `load_run_json` do.
     """
     if number := newest_attempt(run):
         last = load_attempt(run, number)
-        return Asked(resources=last.resources, dispatch=last.dispatch, changed=last.changed)
+        return Asked(resources=replace(last.resources, devices=()), dispatch=last.dispatch, changed=last.changed)
     made = load_run_json(run)
     return Asked(resources=made.resources, dispatch=made.dispatch)
 

@@ -5,7 +5,7 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import BinaryIO
@@ -38,9 +38,6 @@ from rbp_engine.run.status.status import LOST_AFTER_S, judge, record_verdict
 from rbp_engine.run.teacher import copy_teacher
 from rbp_engine.run.writer import write_run
 
-# How long a starter may take to record its process.
-CLAIM_S = 10.0
-
 
 def create(
     loaded: trust.TrustedPreset,
@@ -55,7 +52,7 @@ def create(
 
     `asked` is how its attempts are asked for, and `sweep` the one that it belongs to.
 
-    Raises RunError for an id that is taken or malformed, or a runs directory that cannot be written.
+    Raises Taken for an id that is in use, RunError for a malformed one or a runs directory that cannot be written.
     """
     from rbp_engine.preset.resolved import as_toml
 
@@ -97,44 +94,39 @@ def create(
     return trust.Launchable(trust.Executable(made))
 
 
-def environment(run: RunDirectory, asked: Asked, attempt: int) -> dict[str, str]:
-    """The environment of the worker: that of this process plus the run's marker, over defaults for what is not set."""
-    ours = {
-        "PYTHONUNBUFFERED": "1",
-        "RBP_ATTEMPT": str(attempt),
-        "RBP_INEXACT": "1" if asked.inexact else "",
-        "RBP_FROM_SCRATCH": "1" if asked.from_scratch else "",
-    }
-    return worker_defaults(asked.resources.processes) | os.environ | processes.marker(run) | ours
+def environment(run: RunDirectory, processes_here: int, attempt: int) -> dict[str, str]:
+    """The environment of each of so many workers on this machine: that of this process plus the run's marker, over
+    defaults for what is not set."""
+    ours = {"PYTHONUNBUFFERED": "1", "RBP_ATTEMPT": str(attempt)}
+    return worker_defaults(processes_here) | os.environ | processes.marker(run) | ours
 
 
 def start(
     run: trust.Launchable,
     asked: Asked | None = None,
     *,
-    patience_s: float = 0.0,
     leave_s: float | None = None,
     inherits: Sequence[int] = (),
 ) -> "subprocess.Popen[bytes]":
     """Start the next attempt of a run, the first or a resume from the newest checkpoint.
 
     It is as last time unless it is `asked` for otherwise. Of several nodes, the first to call this starts the attempt
-    and the others join it. `patience_s` is how long to wait if the run seems to be live: its node may have died without
-    a report. The processes of a run that has ended have `leave_s` to leave, by default `processes.LEAVE_S`. The process
-    `inherits` these descriptors.
+    and the others join it. The processes of a run that has ended have `leave_s` to leave, by default
+    `processes.LEAVE_S`. The process `inherits` these descriptors.
 
-    Raises NothingToStart if the run is live, complete, or just being started by another process, and another RunError
-    if it cannot be started or its folders contain links.
+    Raises NothingToStart if the run is live, complete, or just being started by another process, Taken if it has
+    processes left, and another RunError if it cannot be started or its folders contain links.
     """
     asked = asked or launched(run)
     resources = asked.resources
     refuse_links(run)
     check_world_size(run, resources, inexact=asked.inexact)
     words = worker_command(run, resources)
-
-    def record(attempt: int) -> AttemptRecord:
-        variables = environment(run, asked, attempt)
-        return AttemptRecord(
+    joined = multinode.join(run, resources.nodes)
+    attempt, node = joined or (_free_attempt(run, leave_s), 0)
+    variables = environment(run, resources.processes, attempt)
+    if joined is None:
+        record = AttemptRecord(
             attempt,
             starter=os_process.here(),
             t=time.time(),
@@ -143,30 +135,37 @@ def start(
             environment={name: variables[name] for name in TO_THE_LAST_BIT if name in variables},
             **{one.name: getattr(asked, one.name) for one in fields(Asked)},
         )
-
-    attempt, node = _claim_or_join(run, resources, record, patience_s, leave_s)
+        try:
+            claim_attempt(run, record)
+        except FileExistsError:
+            raise NothingToStart(f"{run.id} is being started by somebody else at this moment") from None
+        except OSError as error:
+            raise RunError(f"cannot start {run.id}: {error}") from error
+        if resources.nodes > 1:
+            multinode.take_seat(run, attempt, resources.nodes)
     worker: subprocess.Popen[bytes] | None = None
     try:
         if node == 0:
             _announce(run, attempt)
+        out, err = run.stdout(), run.stderr()
         if resources.world_size > 1:
             out = err = launcher_log(run, attempt, node)
-            extra = torchrun_environment(run, attempt, node)
-        else:
-            out, err, extra = run.stdout(), run.stderr(), {}
-        with _appending(run, out) as stdout, _appending(run, err) as stderr:
-            variables = environment(run, asked, attempt) | extra
+            variables |= torchrun_environment(run, attempt, node)
+        with (
+            _appending(run, out) as stdout,
+            _appending(run, err) as stderr,
             # A launcher of several would not release them, and ignore them for good.
-            with signals_held() if resources.world_size == 1 else contextlib.nullcontext():
-                worker = subprocess.Popen(
-                    words,
-                    stdin=subprocess.DEVNULL,
-                    stdout=stdout,
-                    stderr=stderr,
-                    env=variables,
-                    start_new_session=True,
-                    pass_fds=inherits,
-                )
+            signals_held() if resources.world_size == 1 else contextlib.nullcontext(),
+        ):
+            worker = subprocess.Popen(
+                words,
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                env=variables,
+                start_new_session=True,
+                pass_fds=inherits,
+            )
         if resources.nodes > 1:
             seat = multinode.seat_file(run, attempt, node)
             write_json(seat, asdict(os_process.of(worker.pid)), below=run.path)
@@ -199,34 +198,6 @@ def check_world_size(run: RunDirectory, resources: Resources, *, inexact: bool) 
         )
 
 
-def _claim_or_join(
-    run: RunDirectory,
-    resources: Resources,
-    record: Callable[[int], AttemptRecord],
-    patience_s: float,
-    leave_s: float | None,
-) -> tuple[int, int]:
-    """The number of the attempt to start, which then has this `record`, and of this node in it."""
-    several = resources.nodes > 1
-    deadline = time.monotonic() + max(patience_s, CLAIM_S if several else 0.0)
-    while True:
-        if several and (attempt := multinode.gathering(run)) is not None:
-            node = multinode.take_seat(run, attempt, resources.nodes)
-            if node is not None:
-                return attempt, node
-        try:
-            attempt = _claim_attempt(run, record, leave_s)
-        except RunError:
-            # Another node may just be claiming the attempt that this one can join.
-            if time.monotonic() > deadline or judge(run).status == "completed":
-                raise
-            time.sleep(0.2)
-            continue
-        if several:
-            multinode.take_seat(run, attempt, resources.nodes)
-        return attempt, 0
-
-
 def _announce(run: RunDirectory, attempt: int) -> None:
     """Remove old requests, and write to the summary that the attempt is starting."""
     inside.unlink(run.stop_request, run.path)
@@ -234,26 +205,20 @@ def _announce(run: RunDirectory, attempt: int) -> None:
     write_status(run, "starting", attempt=attempt, host=socket.gethostname(), progressed=time.time())
 
 
-def _claim_attempt(run: RunDirectory, record: Callable[[int], AttemptRecord], leave_s: float | None = None) -> int:
-    """Claim the next attempt, so that only one process starts it, and return its number."""
+def _free_attempt(run: RunDirectory, leave_s: float | None) -> int:
+    """The number of the next attempt, which nobody has or may have, as far as is known. Raises as `start` does."""
     newest = newest_attempt(run)
     if newest:
         before = load_attempt(run, newest)
         if not before.begun and (claimant := _starter_of(before)):
             raise NothingToStart(f"{run.id} is being started by {claimant} at this moment")
         refuse_unless_ended(run, begun=before.begun, leave_s=leave_s)
-    try:
-        claim_attempt(run, record(newest + 1))
-    except FileExistsError:
-        raise NothingToStart(f"{run.id} is being started by somebody else at this moment") from None
-    except OSError as error:
-        raise RunError(f"cannot start {run.id}: {error}") from error
     return newest + 1
 
 
 def refuse_unless_ended(run: RunDirectory, *, begun: bool = True, leave_s: float | None = None) -> None:
-    """Raise NothingToStart if a run is complete, or if it is live and its newest attempt has `begun`; RunError if it
-    has processes left. An attempt that could not say how it ended, as a killed one, gets its record here."""
+    """Raise NothingToStart if a run is complete, or if it is live and its newest attempt has `begun`; Taken if it has
+    processes left. An attempt that could not say how it ended, as a killed one, gets its record here."""
     verdict = judge(run)
     if begun and verdict.live and verdict.status != "queued":
         raise NothingToStart(f"{run.id} is {verdict.status} already: rbp watch {run.id}")

@@ -15,7 +15,7 @@ from pathlib import Path
 from rbp_engine import lease
 from rbp_engine.disk import sync
 from rbp_engine.run import trust
-from rbp_engine.run.errors import RunError, cannot
+from rbp_engine.run.errors import RunError, Taken, cannot
 from rbp_engine.run.files.layout import RunDirectory, check_run_id
 
 PREFIX = ".new-"
@@ -28,8 +28,8 @@ def make_run(
 ) -> RunDirectory:
     """Make a run of the given id, or of a new one, whose files `write` puts into a folder; it is given the id, too.
 
-    Leaves nothing behind if that fails. Raises RunError for an id that is taken or malformed, or a runs directory that
-    cannot be written, and what `write` raises.
+    Leaves nothing behind if that fails. Raises Taken for an id that is in use, RunError for one that is malformed or a
+    runs directory that cannot be written, and what `write` raises.
     """
     if run_id is not None:
         check_run_id(run_id)
@@ -39,7 +39,7 @@ def make_run(
         if _make(run, write):
             return run
         if run_id is not None:
-            raise RunError(_taken(run))
+            raise Taken(_taken(run))
     raise RunError(f"no free id for a run in {runs}")
 
 

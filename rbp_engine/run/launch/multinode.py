@@ -28,6 +28,13 @@ def gathering(run: RunDirectory) -> int | None:
     return summary.attempt
 
 
+def join(run: RunDirectory, nodes: int) -> tuple[int, int] | None:
+    """Join the attempt that is waiting for more of so many nodes: its number, and that of this node in it."""
+    attempt = gathering(run) if nodes > 1 else None
+    node = None if attempt is None else take_seat(run, attempt, nodes)
+    return None if attempt is None or node is None else (attempt, node)
+
+
 def seat_file(run: RunDirectory, attempt: int, node: int) -> Path:
     """Where a node of an attempt records its launcher, as a process, once it has taken the seat."""
     return run.control / f"node-{attempt}-{node}"

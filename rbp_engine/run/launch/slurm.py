@@ -17,12 +17,11 @@ from rbp_engine.printable import one_line
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import Resources
-from rbp_engine.run.options import LaunchOptions
+from rbp_engine.run.request import LaunchOptions, LaunchRequest
 
 if TYPE_CHECKING:
     from rbp_engine.preset import LoadedPreset
     from rbp_engine.preset.schema import Preset
-    from rbp_engine.run.request import LaunchRequest
 
 # Slurm warns the job this many seconds before its time limit, or up to a minute earlier: a step and a save must fit in.
 WARNING_S = 300
@@ -73,7 +72,7 @@ def job_of(preset: "Preset", name: str, resources: Resources, gpus: str | None, 
     return SlurmJob(name, resources.nodes, cards, resources.processes * cores, array)
 
 
-def train_file(request: "LaunchRequest", loaded: "LoadedPreset", run: RunDirectory, rbp: Sequence[str]) -> str:
+def train_file(request: LaunchRequest, loaded: "LoadedPreset", run: RunDirectory, rbp: Sequence[str]) -> str:
     """The text of a job file that trains the run of a request; `rbp` is the command line of this `rbp`.
 
     Partition and memory are for the user to fill in. Raises RunError for cards that a job cannot ask for.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 
-from rbp_engine.run.errors import RunError
+from rbp_engine.run.errors import RunError, Taken
 from rbp_engine.run.files.layout import RunDirectory
 
 MARKER = "RBP_RUN_ID"
@@ -46,9 +46,9 @@ def remaining_processes(run: RunDirectory, leave_s: float | None = None) -> list
 
 
 def refuse_remaining(run: RunDirectory, leave_s: float | None = None) -> None:
-    """Raise RunError for a run that has not ended as it seems: a process of it is frozen, and may yet go on."""
+    """Raise Taken for a run that has not ended as it seems: a process of it is frozen, and may yet go on."""
     if left := remaining_processes(run, leave_s):
-        raise RunError(f"{run.id} still has process {left[0].pid}: rbp stop --now {run.id} first")
+        raise Taken(f"{run.id} still has process {left[0].pid}: rbp stop --now {run.id} first")
 
 
 def may_signal(run: RunDirectory, process: psutil.Process) -> bool:
@@ -108,11 +108,9 @@ def kill_all(run: RunDirectory, patience_s: float = 10.0) -> int:
     """
     killed: set[int] = set()
     deadline = time.monotonic() + patience_s
-    while processes := [process for process in processes_of(run) if may_signal(run, process)]:
+    while signalled := [one for one in processes_of(run) if send_signal(run, one, signal.SIGKILL)]:
+        killed |= {process.pid for process in signalled}
         if time.monotonic() > deadline:
-            raise TimeoutError(f"still alive after SIGKILL: {sorted(process.pid for process in processes)}")
-        for process in processes:
-            killed.add(process.pid)
-            send_signal(run, process, signal.SIGKILL)
-        psutil.wait_procs(processes, timeout=1.0)
+            raise TimeoutError(f"still alive after SIGKILL: {sorted(process.pid for process in signalled)}")
+        psutil.wait_procs(signalled, timeout=1.0)
     return len(killed)

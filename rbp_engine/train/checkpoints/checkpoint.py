@@ -147,8 +147,8 @@ def repair_best(folder: Path, epoch: int) -> str:
                 return ""
             keep_as_best(checkpoint)
             return f"best/ was not a whole checkpoint of epoch {epoch}, the best so far: made again from {name}"
-    found = find_best(folder)
-    left = f"best/ is of epoch {found.progress.epoch}" if found else "best/ is missing or damaged"
+    best = find_best(folder)
+    left = f"best/ is of epoch {best.progress.epoch}" if best else "best/ is missing or damaged"
     return f"the weights of epoch {epoch}, the best so far, are lost: {left}"
 
 
@@ -173,7 +173,7 @@ def find_best(folder: Path) -> Checkpoint | None:
 
 
 def _whole(folder: Path, names: Iterable[str]) -> Iterator[Checkpoint]:
-    """Those that are complete, of the checkpoints of these names."""
+    """The complete ones among the checkpoints of these names."""
     for name in names:
         try:
             yield verify(folder / name)
@@ -189,10 +189,10 @@ def find_newest(folder: Path, announced: str | None = None) -> tuple[Checkpoint 
     """
     skipped: list[str] = []
     try:
-        found = [path.name for path in folder.iterdir() if CHECKPOINT.fullmatch(path.name)]
+        names = [path.name for path in folder.iterdir() if CHECKPOINT.fullmatch(path.name)]
     except (FileNotFoundError, NotADirectoryError):
-        found = []
-    for name in sorted({*found, *([announced] if announced else [])}, key=by_step, reverse=True):
+        names = []
+    for name in sorted({*names, *([announced] if announced else [])}, key=by_step, reverse=True):
         if name == announced and not os.path.lexists(folder / name):
             skipped.append(f"{name} was saved and is not there")
             continue
@@ -224,10 +224,10 @@ def verify(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path.name} is incomplete: its manifest names {', '.join(files) or 'no files'}")
     for name, expected in files.items():
         try:
-            found = _describe(path / name)
+            actual = _describe(path / name)
         except OSError as error:
             raise CheckpointError(f"{path.name}/{name} cannot be read: {error.strerror}") from error
-        if found != expected:
+        if actual != expected:
             raise CheckpointError(f"{path.name}/{name} is damaged: size or sha256 differs from the manifest")
     return checkpoint
 
@@ -235,8 +235,8 @@ def verify(path: Path) -> Checkpoint:
 def load(checkpoint: Checkpoint, state: State, rank: int = 0) -> dict[str, Any]:
     """Restore a state and the generators of this rank; returns the saved `extra`.
 
-    A rank that is not in the checkpoint keeps its generators. Raises CheckpointError if the checkpoint is of another
-    network or optimizer.
+    A rank that is not in the checkpoint keeps its generators. Raises CheckpointError if the checkpoint belongs to
+    another network or optimizer.
     """
     try:
         if state.average is not None:
@@ -263,7 +263,7 @@ def load(checkpoint: Checkpoint, state: State, rank: int = 0) -> dict[str, Any]:
 def load_weights(checkpoint: Checkpoint, model: nn.Module) -> None:
     """Load the weights and running statistics of a checkpoint into a model.
 
-    Raises CheckpointError if they are of another network or dtype, or not finite.
+    Raises CheckpointError if they belong to another network, have another type, or are not finite.
     """
     load_weights_file(checkpoint.path / WEIGHTS, checkpoint.path.name, model)
 
@@ -318,9 +318,9 @@ def _generator_file(rank: int) -> str:
 
 
 def _opened(folder: Path) -> contextlib.AbstractContextManager[Folder]:
-    """Open the folder of a run's checkpoints, which is made if it is missing, and must not be a link.
+    """Open the folder of a run's checkpoints, which must not be a link, and make it if it is missing.
 
-    The run's own is not made: it may have been removed.
+    The run's own folder is not made: it may have been removed.
     """
     return inside.folder(folder, folder.parent, make=True)
 

@@ -57,11 +57,11 @@ class Checkpointer:
             passed = at.position == 0 and at.epoch % self.interval == 0
         else:
             passed = time.monotonic() - self._due_since >= self.interval
-        asked = self.run.checkpoint_request.exists()
-        if passed or asked:
+        requested = self.run.checkpoint_request.exists()
+        if passed or requested:
             self._due_since = time.monotonic()
             inside.unlink(self.run.checkpoint_request, self.run.path)
-        return passed or asked
+        return passed or requested
 
     def save(self, at: Progress, *, best: bool = False) -> None:
         """Write all metrics, then the checkpoint, then its event, but not twice for the same `at`.

@@ -45,7 +45,7 @@ class _Written:
 
 
 def read_recipe(path: Path) -> Recipe | None:
-    """The recipe in the header of a file of weights; None if it has none, as those of other programs.
+    """The recipe in the header of a file of weights; None if it has none, as in files of other programs.
 
     Raises CheckpointError for a file that cannot be read, is not safetensors, or has an invalid recipe.
     """

@@ -80,7 +80,7 @@ class ManyRanks(Ranks):
         )
         self.rank = distributed.get_rank()
         self.size = distributed.get_world_size()
-        # Newer types of torch say: or a number, for a rank outside of the group. Every rank is in this one.
+        # Newer type hints of torch add a number, for a rank outside of the group. Every rank is in this one.
         self._cpu_group: Any = distributed.new_group(timeout=PATIENCE, backend="gloo")
         self._pending: tuple[Tensor, Any] | None = None
 

@@ -10,9 +10,9 @@ _PREFIXES: dict[type[Body], str] = {Metrics: "train.", Validation: "val.", Syste
 
 
 class AlertWatch:
-    """Looks at the events that a process writes.
+    """Checks the events that a process writes.
 
-    `capacity` is the memory that there is, in bytes, `split` what epochs are evaluated on.
+    `capacity` is the available memory in bytes, `split` the data that epochs are evaluated on.
     """
 
     def __init__(self, rules: Sequence[AlertRule], capacity: int, split: str) -> None:

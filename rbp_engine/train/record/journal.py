@@ -27,15 +27,15 @@ from rbp_engine.train.record.alert_watch import AlertWatch
 class Journal(RunWriter):
     """Writes events and summary of one attempt, from any thread of the worker.
 
-    Every rank writes its own events; only rank 0 writes the summary. Whatever would write raises Superseded once a
-    newer attempt has been claimed, as on another host while this one was frozen and taken for lost.
+    Every rank writes its own events; only rank 0 writes the summary. Anything that writes raises Superseded once there
+    is a newer attempt, for example on another host while this one was frozen and taken for lost.
     """
 
     def __init__(self, run: RunDirectory, summary: Summary, attempt: int, process: RankProcess | None = None) -> None:
         process = process or RankProcess(run.stdout().parent)
         super().__init__(run, summary, attempt, process.rank)
         summary.attempt, summary.alert = attempt, NO_TEXT
-        #: What to tell of the events that are written; alerts about them follow.
+        #: Sees the events that are written; its alerts about them follow.
         self.alerts: AlertWatch | None = None
         self._watch = StallWatch(process.logs / "stderr.log")
         self._lock = threading.RLock()

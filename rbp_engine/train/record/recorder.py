@@ -26,7 +26,7 @@ DRAIN_EVERY_S = 0.5
 
 @dataclass
 class _Step:
-    """A step of this rank, whose results may still be being computed."""
+    """A step of this rank, whose results the device may still be computing."""
 
     progress: Progress
     lr: float
@@ -196,9 +196,9 @@ class Recorder:
         correct = [(step.out.logits.argmax(1) == step.labels).sum(dtype=losses[0].dtype) for step in steps]
         full = []
         window_steps = min(self.log_every, self.journal.summary.steps or self.log_every)
-        asked = time.perf_counter()
+        started = time.perf_counter()
         fetched = torch.stack([*losses, *correct]).view(2, -1).tolist()
-        self._book(time.perf_counter() - asked, steps)
+        self._book(time.perf_counter() - started, steps)
         for step, loss, right in zip(steps, *fetched, strict=True):
             if not math.isfinite(loss) and not self._first_bad_step:
                 self._first_bad_step = step.progress.step

@@ -101,7 +101,9 @@ def bench(
     ] = None,
     full: Annotated[
         bool,
-        typer.Option("--full", help="What is left out becomes all methods and baselines, T = 1, 2, 4, 8, five rounds."),
+        typer.Option(
+            "--full", help="What is left out becomes rate_M, rate_S, BPTT, all baselines, T=1,2,4,8, five rounds."
+        ),
     ] = False,
     latency: Annotated[
         bool,
@@ -130,7 +132,7 @@ def bench(
     """Measure a training step: method by T by precision by kernel, against SpikingJelly's BPTT at its best.
 
     Each variant has its own process; they take turns. The data need not be here: random images do. Alone it takes some
-    minutes and compares rate_M with BPTT; --full measures everything, which takes hours on a CPU.
+    minutes and compares rate_M with BPTT; --full adds rate_S, other T and all baselines, which takes hours on a CPU.
 
     Ctrl-C ends it and prints what has been measured. Exit codes: 0 measured, 1 something could not be measured, 2 a
     setting is wrong, 130 interrupted.

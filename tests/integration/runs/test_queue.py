@@ -30,7 +30,6 @@ from rbp_engine.run.files.layout import read_json, write_json
 from rbp_engine.run.files.run_json import Resources
 from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.launch import launch
-from rbp_engine.run.options import LaunchOptions
 from rbp_engine.run.queue import arrange, transitions
 from rbp_engine.run.queue.dispatcher import POLL_S, Dispatcher, main
 from rbp_engine.run.queue.entries import entries, entry_of, holders, new_entry, read_queue, write_entry
@@ -38,7 +37,7 @@ from rbp_engine.run.queue.hooks import run_hooks
 from rbp_engine.run.queue.host_lock import LOCK, dispatcher, host_directory, locked
 from rbp_engine.run.queue.observe import DISPATCHER_LOG, dispatcher_trouble, queued_runs
 from rbp_engine.run.queue.start_queued import start_queued
-from rbp_engine.run.request import LaunchRequest
+from rbp_engine.run.request import LaunchOptions, LaunchRequest
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import Verdict, judge
 from rbp_tui.text.run_text import where_queued
@@ -263,7 +262,7 @@ def test_hooks_run_once_per_attempt_in_the_users_environment(submit, machine, mo
     run_hooks(run, "hook-1", verdict, ["on_end"])
     assert (run.control / "hook-1").read_text() == text
 
-    worker = start.begin(run)  # a run that came from the queue goes back to it
+    worker = start.resume(run).worker  # a run that came from the queue goes back to it
     assert worker is None
     settled(run)
     wait_for(lambda: (run.control / "hook-2").exists())
@@ -272,12 +271,12 @@ def test_hooks_run_once_per_attempt_in_the_users_environment(submit, machine, mo
 def test_a_run_started_without_waiting_has_its_hooks_too(tmp_path, new_run, machine):
     run = new_run()
     run.preset_toml.write_text("[data\n")
-    worker = start.begin(run)
+    worker = start.resume(run).worker
     assert worker is not None and worker.wait(60) == 1
     assert entries() == [] and dispatcher() is None  # without hooks there is no need for a dispatcher
 
     machine("[hooks]\non_failure = 'echo $RBP_STATUS'\n")
-    worker = start.begin(run)
+    worker = start.resume(run).worker
     assert worker is not None and worker.wait(60) == 1
     assert settled(run) == ["failed"]
     wait_for_hook(run, 2, "failed")

@@ -31,12 +31,6 @@ def test_a_folder_whose_files_disappear_first_is_reported_as_gone(tmp_path):
     assert (verdict.status, verdict.reason) == ("lost", f"its folder {run.path} is gone")
 
 
-def test_a_run_without_its_run_json_is_lost(tmp_path, monkeypatch):
-    monkeypatch.setattr(following, "REMOVAL_S", 0.1)
-    (verdict,) = following.follow([RunDirectory(tmp_path)], View())
-    assert (verdict.status, verdict.reason) == ("lost", "run.json is missing or damaged")
-
-
 def test_the_command_that_follows_a_run_has_the_whole_chosen_id_and_says_where_it_is(tmp_path, write_run, capsys):
     following.report_start(write_run(tmp_path, "my-run"), as_json=False)
     assert f"rbp watch my-run --runs-dir {tmp_path}" in capsys.readouterr().err

@@ -10,8 +10,7 @@ from rbp_engine.run.files.attempts import Asked
 from rbp_engine.run.files.run_json import Resources
 from rbp_engine.run.files.summary import read_summary
 from rbp_engine.run.launch import launch
-from rbp_engine.run.options import LaunchOptions
-from rbp_engine.run.request import LaunchRequest
+from rbp_engine.run.request import LaunchOptions, LaunchRequest
 from rbp_engine.run.status.status import Verdict
 from rbp_tui.cli.train.next_steps import USUAL_RATE, next_steps
 from rbp_tui.text.run_text import RESUME_CONDITIONS, WHY_RESUME_FAILS

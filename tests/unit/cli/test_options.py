@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from rbp_engine.plan.request import SweepRequest
 from rbp_engine.run.files.run_json import Resources
-from rbp_engine.run.options import LaunchOptions
-from rbp_engine.run.request import LaunchRequest
+from rbp_engine.run.request import LaunchOptions, LaunchRequest
 from rbp_tui.cli import app
 from rbp_tui.cli.command_group import USAGE_ERROR
 from rbp_tui.cli.options import given_options

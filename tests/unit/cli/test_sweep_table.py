@@ -12,8 +12,7 @@ from rbp_engine.run.files.events import Scores
 from rbp_engine.run.files.run_json import SweepRecord
 from rbp_engine.run.files.summary import load_summary, write_summary
 from rbp_engine.run.launch import launch
-from rbp_engine.run.options import LaunchOptions
-from rbp_engine.run.request import LaunchRequest
+from rbp_engine.run.request import LaunchOptions, LaunchRequest
 from rbp_tui.cli.sweep.text import print_table
 
 

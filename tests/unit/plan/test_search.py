@@ -32,9 +32,8 @@ from rbp_engine.run.files.layout import RunDirectory, short_id
 from rbp_engine.run.files.run_json import Resources, SweepRecord
 from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.launch import launch
-from rbp_engine.run.options import LaunchOptions
 from rbp_engine.run.queue.entries import entries, entry_of
-from rbp_engine.run.request import LaunchRequest
+from rbp_engine.run.request import LaunchOptions, LaunchRequest
 from rbp_engine.run.store.run_settings import read_settings
 from rbp_engine.run.store.store import list_runs
 from tests.limits import survives

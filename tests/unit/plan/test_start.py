@@ -23,10 +23,9 @@ from rbp_engine.run.files.layout import short_id
 from rbp_engine.run.files.run_json import Dispatch, SweepRecord, read_run_json
 from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.launch import launch
-from rbp_engine.run.options import LaunchOptions
 from rbp_engine.run.queue.entries import entries
 from rbp_engine.run.queue.host_lock import host_directory
-from rbp_engine.run.request import LaunchRequest
+from rbp_engine.run.request import LaunchOptions, LaunchRequest
 from rbp_engine.run.status.status import judge
 from rbp_engine.run.store.store import record, run_directories
 from rbp_engine.run.trust import Untrusted
@@ -84,7 +83,7 @@ def test_what_was_stopped_is_queued_again_and_nothing_else_is_touched(plan):
 
 
 def test_runs_that_are_out_of_their_budget_are_done_whatever_budget_the_sweep_has(plan):
-    spent = create(plan, plan.points[0])
+    [spent] = create(plan, plan.points[0]).runs
     stop(spent)
     write_status(spent, "stopped", "", Cause.BUDGET)
     words = ("run.device=cpu", "guard.max_time=8h", "guard.alerts=memory > 90 %", "T=1,2")
@@ -93,14 +92,14 @@ def test_runs_that_are_out_of_their_budget_are_done_whatever_budget_the_sweep_ha
 
 
 def test_a_run_that_cannot_be_resumed_does_not_keep_the_others_from_starting(plan):
-    damaged = create(plan, plan.points[0])
+    [damaged] = create(plan, plan.points[0]).runs
     stop(damaged)
     damaged.attempt(1).write_text("{")
-    foreign = create(plan, plan.points[1])
+    [foreign] = create(plan, plan.points[1]).runs
     stop(foreign)
     foreign.code.mkdir()
     (foreign.code / "nets.py").write_text("")
-    blocked = create(plan, plan.points[2])
+    [blocked] = create(plan, plan.points[2]).runs
     [queued] = entries()
     queued.path.unlink()
     write_attempt(blocked, ended=asdict(Ended("stopped", Cause.REQUEST, NO_TEXT, time.time())))
@@ -126,21 +125,21 @@ def test_a_run_that_cannot_be_resumed_does_not_keep_the_others_from_starting(pla
 
 
 def test_a_run_that_a_scheduler_resumes_is_no_longer_one_of_the_queue(plan, monkeypatch):
-    stop(create(plan, plan.points[0]))
+    stop(*create(plan, plan.points[0]).runs)
     (state, *_) = states_of(plan)
     started: list[Dispatch] = []
-    monkeypatch.setattr(start, "_start", lambda run, asked, **_: started.append(asked.dispatch))
+    monkeypatch.setattr(start, "_start", lambda run, asked, *_, **__: started.append(asked.dispatch))
     start_point(plan, state)
     assert [(one.gpus, one.retries) for one in started] == [(None, 3)]
 
 
 def test_a_run_of_several_nodes_is_not_resumed_in_the_queue_of_one(plan):
-    run = create(plan, plan.points[0])
+    [run] = create(plan, plan.points[0]).runs
     stop(run)
     change_identity(run, resources={"nodes": 2, "rendezvous": "here:29400"}, dispatch={})
     trust.remember_rendezvous(launched(run).resources)
     with pytest.raises(RunError, match="cannot wait in the queue of one"):
-        start.begin(run, LaunchOptions(gpus="auto"))
+        start.resume(run, (), LaunchOptions(gpus="auto"))
     assert entries() == []
 
 
@@ -149,12 +148,12 @@ def test_an_id_that_another_run_has_by_now_is_left_to_it(plan):
     changed = launch.create(load_preset("digits", ["T=7"]), plan.request.options.runs, run_id=run_id_of(point))
     (plan.request.options.runs / run_id_of(point, 2)).mkdir()  # another is no run at all
     (plan.request.options.runs / run_id_of(point, 3)).symlink_to("nowhere")
-    run = create(plan, point)
+    [run] = create(plan, point).runs
     assert run.id == run_id_of(point, 4) and short_id(run.id) == short_id(changed.id) == changed.id[-4:]
-    assert create(plan, point) == run
+    assert create(plan, point).runs == [run]
     assert found_by(run) == point.identity
     run.run_json.unlink()  # no list has it any more, nor has the sweep's
-    assert create(plan, point).id == run_id_of(point, 5)
+    assert create(plan, point).runs[0].id == run_id_of(point, 5)
 
 
 # As a job array: its tasks, what they ask for, and how each finds its point.

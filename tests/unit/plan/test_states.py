@@ -18,8 +18,7 @@ from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
 from rbp_engine.run.files.run_json import Resources, SweepRecord
 from rbp_engine.run.files.summary import load_summary, write_status, write_summary
 from rbp_engine.run.launch import launch
-from rbp_engine.run.options import LaunchOptions
-from rbp_engine.run.request import LaunchRequest
+from rbp_engine.run.request import LaunchOptions, LaunchRequest
 from rbp_engine.run.store.store import list_runs
 from tests.run_files import change_identity, change_summary, write_attempt
 

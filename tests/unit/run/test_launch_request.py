@@ -15,8 +15,9 @@ from rbp_engine.run.files.layout import RunDirectory, read_json
 from rbp_engine.run.files.run_json import Dispatch, Resources
 from rbp_engine.run.files.summary import load_summary
 from rbp_engine.run.launch import launch
-from rbp_engine.run.options import LaunchOptions
-from rbp_engine.run.request import LaunchRequest, parse_seeds
+from rbp_engine.run.request import LaunchOptions, LaunchRequest, parse_seeds
+from rbp_engine.run.start import StartResult
+from tests.run_files import change_summary
 
 NODES = Resources(1, 2, "a:1")
 NETS = "from torch import nn\n\n\ndef net():\n    return nn.Linear(64, 10)\n"
@@ -60,10 +61,11 @@ def test_a_job_with_a_given_seed_continues_only_a_run_of_that_seed(tmp_path):
     request = LaunchRequest("digits", (), LaunchOptions(tmp_path / "runs"), (5,), run_id="job", resume_or_start=True)
     run = start.create_runs(replace(request, seeds=()), start.check(request))[0]
     with pytest.raises(RunError, match="has seed 1, not 5"):
-        start.find_or_create(request, request.load())
+        start.start_runs(request)
     shutil.rmtree(run.path)
     run = launch.create(replace(request, overrides=("seed=5",), seeds=()).load(), tmp_path / "runs", run_id="job")
-    assert start.find_or_create(request, request.load()) == ([run], False)
+    change_summary(run, status="completed")
+    assert start.start_runs(request) == StartResult([run])
 
 
 def test_a_changed_value_replaces_the_one_given_under_either_name():
@@ -137,5 +139,5 @@ def test_a_run_that_needs_a_dispatcher_is_not_made_where_none_can_be(tmp_path, m
         create(LaunchRequest("digits", ("epochs=1",), LaunchOptions(tmp_path / "runs", retries=retries)))
     assert [path.name for path in (tmp_path / "runs").iterdir() if path.name[0] != "."] == [earlier.id]
     with pytest.raises(RunError, match="XDG_STATE_HOME may name another folder"):
-        start.begin(earlier, LaunchOptions(retries=retries))
+        start.resume(earlier, (), LaunchOptions(retries=retries))
     assert (earlier.run_json.read_bytes(), earlier.summary_json.read_bytes()) == before

@@ -24,7 +24,7 @@ from tests.stopping import stop
 Acts = tuple[Callable[[RunDirectory], object], ...]
 TO_FILES = ("events/rank0.jsonl", "ranks/0/stdout.log", "control/attempt-2", "control/stop", "control/kill")
 TO_FOLDERS = ("checkpoints", "checkpoints/best", "tensorboard", "control", "events", "ranks", "ranks/0")
-RESUME: Acts = (start.begin, launch.start)
+RESUME: Acts = (start.resume, launch.start)
 STOP: Acts = (control.request_stop, lambda run: stop(run, patience_s=0.0))
 
 

@@ -27,8 +27,8 @@ from rbp_engine.run.files.run_json import Resources, load_run_json
 from rbp_engine.run.files.summary import fold, load_summary, write_status
 from rbp_engine.run.launch import launch
 from rbp_engine.run.longer import go_on, preset_in_force
-from rbp_engine.run.options import LaunchOptions
 from rbp_engine.run.queue.entries import entries
+from rbp_engine.run.request import LaunchOptions
 from rbp_engine.run.status import processes
 from rbp_engine.run.status.status import judge
 from rbp_engine.run.store.store import list_runs
@@ -191,7 +191,10 @@ def test_a_run_with_a_frozen_process_is_neither_forked_nor_queued(completed, sle
     monkeypatch.setattr(processes, "LEAVE_S", 0.0)
     write_status(completed, "failed", "", Cause.LOST_PROCESS)
     process = sleeper(completed)
-    for go in (lambda: go_on(completed, ["epochs=30"]), lambda: start.begin(completed, LaunchOptions(gpus="none"))):
+    for go in (
+        lambda: go_on(completed, ["epochs=30"]),
+        lambda: start.resume(completed, (), LaunchOptions(gpus="none")),
+    ):
         with pytest.raises(RunError, match=f"own still has process {process.pid}: rbp stop --now own first"):
             go()
     assert entries() == [] and [path.name for path in completed.path.parent.iterdir()] == ["own"]

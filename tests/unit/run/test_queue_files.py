@@ -21,7 +21,6 @@ from rbp_engine.run.files.attempts import Asked, read_attempts
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
 from rbp_engine.run.files.run_json import Dispatch, Resources
 from rbp_engine.run.launch import launch
-from rbp_engine.run.options import LaunchOptions
 from rbp_engine.run.queue import arrange, transitions
 from rbp_engine.run.queue.devices import Device
 from rbp_engine.run.queue.dispatcher import Dispatcher
@@ -36,7 +35,7 @@ from rbp_engine.run.queue.entries import (
     write_entry,
 )
 from rbp_engine.run.queue.host_lock import host_directory
-from rbp_engine.run.request import LaunchRequest
+from rbp_engine.run.request import LaunchOptions, LaunchRequest
 from rbp_engine.run.status.status import judge
 
 CARDS = (Device("GPU-1", 0), Device("MIG-2", "MIG-2"))
@@ -128,7 +127,7 @@ def test_an_entry_with_any_content_is_read_with_valid_values_or_reported_as_dama
 def test_a_run_with_damaged_dispatch_settings_is_not_queued(make_run, ended_pid, dispatch, what):
     run = make_run("job", status="failed", attempt={"pid": ended_pid, "dispatch": dispatch})
     with pytest.raises(RunError, match=rf"attempts/1\.json is damaged \({what}"):
-        start.begin(run)
+        start.resume(run)
     assert read_queue() == ([], []) and judge(run).status == "failed"
 
 
@@ -143,7 +142,7 @@ def test_without_a_lock_runs_are_not_queued_and_nothing_of_them_is_left(tmp_path
 def test_a_run_that_waits_for_no_device_goes_on_where_there_can_be_no_queue(make_run, ended_pid, monkeypatch):
     (host_directory() / "lock").mkdir()
     monkeypatch.setattr(launch, "worker_command", lambda run, resources: ["true"])
-    worker = start.begin(make_run("job", status="failed", attempt={"pid": ended_pid}))
+    worker = start.resume(make_run("job", status="failed", attempt={"pid": ended_pid})).worker
     assert worker is not None and worker.wait() == 0
 
 
@@ -161,10 +160,10 @@ def test_a_run_whose_entry_is_gone_is_queued_again_once_it_is_stopped(make_run, 
     """The state directory was removed, or the run was copied to another machine while it waited."""
     run = make_run("job", status="queued", attempt={"pid": ended_pid})
     with pytest.raises(NothingToStart, match=r"not in the queue of this host: .*, rbp stop job first"):
-        start.begin(run)
+        start.resume(run)
     control.request_stop(run)
     monkeypatch.setattr(launch, "worker_command", lambda run, resources: ["true"])
-    worker = start.begin(run)
+    worker = start.resume(run).worker
     assert worker is not None and worker.wait() == 0
 
 
@@ -177,7 +176,7 @@ def test_an_attempt_that_was_killed_has_its_end_recorded_once_the_run_is_started
     assert lost.status == "lost" and read_attempts(run)[0].ended is None
     monkeypatch.setattr(launch, "worker_command", lambda run, resources: ["true"])
     monkeypatch.setattr(start, "ensure_dispatcher", lambda: None)
-    start.begin(run, LaunchOptions(gpus=gpus))
+    start.resume(run, (), LaunchOptions(gpus=gpus))
     ended = read_attempts(run)[0].ended
     assert (ended.status, ended.reason, ended.cause) == ("lost", lost.reason, lost.cause)
 

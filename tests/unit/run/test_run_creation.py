@@ -181,7 +181,7 @@ def test_a_claim_of_nobody_that_can_be_seen_blocks_for_half_a_minute(make_run, s
     with pytest.raises(RunError, match="is being started by process 7 on far away"):
         launch.start(run)
     write_attempt(run, 1, process=asdict(Process()), starter=asdict(Process(pid=7)), t=time.time() + seconds)
-    assert launch._claim_attempt(run, AttemptRecord) == 2
+    assert launch._free_attempt(run, None) == 2
 
 
 def test_a_failed_start_releases_its_claim(make_run):

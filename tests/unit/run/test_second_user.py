@@ -18,7 +18,6 @@ from typing import Any
 
 import psutil
 import pytest
-import sklearn
 
 from rbp_engine import os_process, owners
 from rbp_engine.preset import load_preset
@@ -28,12 +27,11 @@ from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.attempts import Asked
 from rbp_engine.run.files.layout import RunDirectory, read_json, write_json
 from rbp_engine.run.launch import launch, multinode
-from rbp_engine.run.options import LaunchOptions
 from rbp_engine.run.queue.entries import entries, new_entry, write_entry
 from rbp_engine.run.queue.host_lock import host_directory
 from rbp_engine.run.queue.start_queued import start_queued
 from rbp_engine.run.queue.transitions import withdraw
-from rbp_engine.run.request import LaunchRequest
+from rbp_engine.run.request import LaunchOptions, LaunchRequest
 from rbp_engine.run.status import processes
 from rbp_engine.run.store.store import find_run
 from rbp_engine.run.store.trash import empty_trash, move_to_trash, remove_run
@@ -125,7 +123,7 @@ class Shared:
 
 @pytest.fixture(scope="module")
 def shared():
-    read = [bundled_folder(), Path(sklearn.__file__), Path(os.__file__)]
+    read = [bundled_folder(), Path(psutil.__file__), Path(os.__file__)]
     with tempfile.TemporaryDirectory(prefix="rbp-two-users-") as folder:
         made = Shared(Path(folder))
         if not made.act(ALICE, lambda: all(os.access(path, os.R_OK) for path in read)):
@@ -207,7 +205,7 @@ def test_last_is_alice_s_own_newest_run(shared, planted):
 @pytest.mark.parametrize(
     "use",
     [
-        start.begin,
+        start.resume,
         trust.require_code,
         lambda run: start.start_runs(LaunchRequest.like(run)),
         control.request_stop,

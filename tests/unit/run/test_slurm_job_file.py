@@ -11,8 +11,7 @@ from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import Resources
 from rbp_engine.run.launch.slurm import SlurmJob, job_of, script, train_file
-from rbp_engine.run.options import LaunchOptions
-from rbp_engine.run.request import LaunchRequest
+from rbp_engine.run.request import LaunchOptions, LaunchRequest
 
 FILES = "cifar10-resnet18"  # a set of files; digits come in a package
 

@@ -19,8 +19,7 @@ from rbp_engine.run import trust
 from rbp_engine.run.errors import RunError
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.launch import launch
-from rbp_engine.run.options import LaunchOptions
-from rbp_engine.run.request import LaunchRequest
+from rbp_engine.run.request import LaunchOptions, LaunchRequest
 from rbp_engine.run.teacher import with_teacher
 from rbp_engine.train.build import build_network
 from rbp_engine.train.checkpoints.recipe import Recipe

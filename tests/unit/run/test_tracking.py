@@ -248,7 +248,7 @@ def test_a_stop_request_is_seen_by_the_loop_which_then_ends_as_stopped(tmp_path)
     verdict = judge(directory)
     assert (verdict.status, verdict.reason, verdict.cause) == ("stopped", "the worst of five", Cause.PRUNED)
     with pytest.raises(RunError, match="which rbp cannot start"):
-        start.begin(directory)
+        start.resume(directory)
     with pytest.raises(RunError, match="its settings are no preset"):
         LaunchRequest.like(directory)
 

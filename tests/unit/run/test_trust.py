@@ -75,7 +75,7 @@ def test_a_run_without_code_is_plain_data_and_nothing_is_kept_about_it(make_run,
 
 
 @pytest.mark.parametrize(
-    "use", [start.begin, trust.require_code, lambda run: start.start_runs(LaunchRequest.like(run))],
+    "use", [start.resume, trust.require_code, lambda run: start.start_runs(LaunchRequest.like(run))],
     ids=["begin", "eval", "like"],
 )  # fmt: skip
 def test_unknown_code_is_refused_in_one_sentence_that_says_what_to_do(unpacked, use):
@@ -163,7 +163,7 @@ def test_a_rendezvous_of_another_s_run_is_asked_for(make_run):
     """Torchrun unpickles what it is sent from there."""
     run = make_run("wide", status="failed", attempt={})
     change_identity(run, resources={"processes": 2, "nodes": 2, "rendezvous": "evil.example:29400"})
-    for use in (start.begin, lambda run: start.start_runs(LaunchRequest.like(run))):
+    for use in (start.resume, lambda run: start.start_runs(LaunchRequest.like(run))):
         run.preset_toml.write_text("")
         with pytest.raises(Untrusted, match=r"wide would meet other processes at evil\.example:29400"):
             use(run)

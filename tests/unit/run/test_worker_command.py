@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from rbp_engine.bench.measure import measurement
-from rbp_engine.run.files.attempts import Asked
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.files.run_json import Resources
 from rbp_engine.run.launch import launch
@@ -55,8 +54,7 @@ def test_the_processes_share_the_cores_unless_the_user_sets_threads(tmp_path, mo
     cores = len(os.sched_getaffinity(0))
 
     def threads(processes: int) -> str:
-        asked = Asked(resources=Resources(processes))
-        return launch.environment(RunDirectory(tmp_path), asked, 1)["OMP_NUM_THREADS"]
+        return launch.environment(RunDirectory(tmp_path), processes, 1)["OMP_NUM_THREADS"]
 
     assert (threads(1), threads(2 * cores)) == (str(cores), "1")
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
@@ -67,10 +65,10 @@ def test_what_rbp_sets_for_a_worker_gives_way_to_what_the_user_has_set(tmp_path,
     for name in ("CUDA_DEVICE_ORDER", "MALLOC_MMAP_MAX_"):
         monkeypatch.delenv(name, raising=False)
     run = RunDirectory(tmp_path)
-    for found in (launch.environment(run, Asked(), 1), measurement.environment(run)):
+    for found in (launch.environment(run, 1, 1), measurement.environment(run)):
         assert found["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"  # as nvidia-smi numbers cards
     monkeypatch.setenv("CUDA_DEVICE_ORDER", "FASTEST_FIRST")
     monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "131072")
-    found = launch.environment(run, Asked(), 1)
+    found = launch.environment(run, 1, 1)
     assert (found["CUDA_DEVICE_ORDER"], found["MALLOC_TRIM_THRESHOLD_"]) == ("FASTEST_FIRST", "131072")
     assert found["MALLOC_MMAP_MAX_"] == "0"

@@ -21,8 +21,7 @@ from rbp_engine.methods import create_method
 from rbp_engine.run.files.events import CheckpointSaved, Event, to_json
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.run.pack.archive import weights_problem
-from rbp_engine.train import attempt
-from rbp_engine.train.checkpoints import checkpoint
+from rbp_engine.train.checkpoints import checkpoint, resuming
 from rbp_engine.train.checkpoints.checkpoint import Checkpoint, Progress
 from rbp_engine.train.checkpoints.state import State
 from rbp_engine.train.errors import CheckpointError
@@ -346,13 +345,13 @@ def test_steps_of_more_than_eight_digits_come_last(tmp_path):
 
 
 def test_a_lost_checkpoint_of_more_than_eight_digits_is_not_taken_for_an_older_one(tmp_path, monkeypatch):
-    monkeypatch.setattr(attempt, "SEEN_WITHIN_S", 0.0)
+    monkeypatch.setattr(resuming, "SEEN_WITHIN_S", 0.0)
     run = RunDirectory(tmp_path)
     save(run.checkpoints, 99_999_999)
     run.events().parent.mkdir()
     run.events().write_text(f"{to_json(Event(0, 1.0, 1, 0, 100_000_000, CheckpointSaved('step-100000000')))}\n")
     with pytest.raises(CheckpointError, match=r"step-100000000 was saved and is not in .* resumes from step-99999999"):
-        attempt._newest_checkpoint(run, print)
+        resuming.newest_checkpoint(run, print, from_scratch=False)
 
 
 def test_another_network_and_another_optimizer_are_an_error_that_names_the_checkpoint(tmp_path):

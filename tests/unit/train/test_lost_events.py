@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from rbp_engine.run.files.events import Body, Event, Metrics, RunStart, Validation, WarningRaised, to_json
 from rbp_engine.run.files.layout import RunDirectory
-from rbp_engine.train.attempt import find_gap
 from rbp_engine.train.checkpoints.checkpoint import Progress
+from rbp_engine.train.checkpoints.resuming import find_gap
 
 STEPS = 4  # per epoch
 
