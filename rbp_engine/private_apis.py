@@ -33,7 +33,7 @@ TRAINING = (
     PrivateName("torch:_foreach_sub", "train/moving_average.py", "averages all weights with few launches"),
     PrivateName("torch:_foreach_mul_", "train/moving_average.py", "averages all weights with few launches"),
     PrivateName("torch:_foreach_add_", "train/moving_average.py", "averages all weights with few launches"),
-    PrivateName("torch:_foreach_add", "methods/protocol.py", "copies the counters of all norms with one launch"),
+    PrivateName("torch:_foreach_add", "methods/rate.py", "copies the counters of all norms with one launch"),
     PrivateName("torch:_foreach_sub_", "probes/health.py", "subtracts all weights with few launches"),
     PrivateName("torch._compile:_disable_dynamo", "methods/protocol.py", "leaves a step out of a compiled function"),
     PrivateName("torch.nn.modules.batchnorm:_BatchNorm", "methods/rate.py", "finds all batch norms"),

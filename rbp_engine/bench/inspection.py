@@ -20,8 +20,8 @@ from rbp_engine.child import Progress
 from rbp_engine.data.feed import Feed
 from rbp_engine.data.open_feed import known_shape
 from rbp_engine.methods import create_method
+from rbp_engine.methods.inputs import Input, check_images, is_static
 from rbp_engine.methods.loss import CROSS_ENTROPY, StepLoss, logits_of
-from rbp_engine.methods.protocol import Input, check_images, is_static
 from rbp_engine.preset import read_resolved
 from rbp_engine.preset.schema import Preset
 from rbp_engine.probes.gradient_fidelity import first_samples, gradient_fidelity
@@ -174,7 +174,7 @@ def survey(model: nn.Module, images: Tensor, timesteps: int) -> Missing:
 def _rates(images: Tensor, timesteps: int) -> RateTensor:
     """The input of rate_M, the carrier that demands most of an operation."""
     check_images(images, timesteps)
-    return RateTensor(Input(images, timesteps, is_static(images)).sequence())
+    return RateTensor(Input(images, timesteps, is_static(images)).current())
 
 
 def _rule_or_each_sample(rule: Any, found: Missing) -> Callable[..., Any]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from rbp_engine.errors import NeuronError
 from rbp_engine.probes.layers import hooked
 from rbp_engine.spiking import Carrier, OwnNeuron
-from rbp_engine.spiking.fusion import Current
+from rbp_engine.spiking.current import Current
 from rbp_engine.spiking.own_neuron import FAR, OwnNeurons, tensors_of
 
 TIMESTEPS = 16

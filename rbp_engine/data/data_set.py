@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rbp_engine.data.feed import DataSettings, Feed, Opening
     from rbp_engine.data.splits import DataSplits
 
-#: Settings of `[data]` that have an effect on images in memory alone.
+#: Settings of `[data]` that have an effect on images in memory alone, but for cutout.
 FOR_IMAGES: Final = ("crop_padding", "cutout", "augment_backend", "auto_augment")
 #: Those of images of one channel: the policies of AutoAugment are for colours.
 FOR_GREY_IMAGES: Final = FOR_IMAGES[:-1]

@@ -1,1 +1,1 @@
-"""`rbp eval`: evaluate the weights of a run, in a process of its own. `request.py` is what needs no torch."""
+"""`rbp eval`: evaluate the weights of a run, in a process of its own. `evaluation_request.py` needs no torch."""

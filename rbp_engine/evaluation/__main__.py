@@ -28,9 +28,9 @@ from rbp_engine.train.checkpoints import checkpoint
 def compare_gradients(trained: Trained, timesteps: Sequence[int]) -> list[dict[str, Any]]:
     """The agreement of gradients with BPTT's on the first images of the test set, for each T and each other method.
 
-    `by_weight` has for each weight layer its cosine, norm ratio and `error`, `neuron_error` the error of each neuron
-    layer: how far what the rate methods assume is from the truth (`probes/assumption.py`). The loss is that of the run,
-    or cross entropy if it is one at every step, which rate methods lack.
+    `by_weight` has the cosine, norm ratio and `error` of each weight layer, `neuron_error` the error of each neuron
+    layer: how far the assumption of the rate methods is from the truth (`probes/assumption.py`). The loss is that of
+    the run, or cross entropy if it is one at every step, which rate methods lack.
     """
     loss = trained.loaded.method.loss
     if isinstance(loss, Loss) and loss.at_every_step:
@@ -43,12 +43,12 @@ def compare_gradients(trained: Trained, timesteps: Sequence[int]) -> list[dict[s
         images, labels = batch
         for name in (method for method in METHODS if REFERENCE[method] != method):
             method = create_method(name, steps, precision=trained.precision, loss=loss)
-            found = gradient_fidelity(trained.loaded.model, method, images, labels)
-            weights = names_for_people(trained.loaded.model, found.by_weight)
-            neurons = names_for_people(trained.loaded.model, found.neuron_error)
+            fidelity = gradient_fidelity(trained.loaded.model, method, images, labels)
+            weights = names_for_people(trained.loaded.model, fidelity.by_weight)
+            neurons = names_for_people(trained.loaded.model, fidelity.neuron_error)
             by_weight = {
-                weights[layer]: {**asdict(agreement), "error": found.weight_error[layer]}
-                for layer, agreement in found.by_weight.items()
+                weights[layer]: {**asdict(agreement), "error": fidelity.weight_error[layer]}
+                for layer, agreement in fidelity.by_weight.items()
             }
             results.append(
                 {
@@ -57,9 +57,9 @@ def compare_gradients(trained: Trained, timesteps: Sequence[int]) -> list[dict[s
                     "samples": len(labels),
                     "timesteps": steps,
                     "method": name,
-                    **asdict(found.whole),
+                    **asdict(fidelity.whole),
                     "by_weight": by_weight,
-                    "neuron_error": {neurons[layer]: error for layer, error in found.neuron_error.items()},
+                    "neuron_error": {neurons[layer]: error for layer, error in fidelity.neuron_error.items()},
                 }
             )
     return results
@@ -82,40 +82,40 @@ def energy_of(trained: Trained) -> dict[str, Any]:
     return {"run": trained.run.id, "weights": trained.called} | energy.as_json() | {"kept": kept}
 
 
-def evaluation(run: RunDirectory, asked: EvaluationRequest, progress: Progress) -> dict[str, Any]:
-    """The parts that were asked for.
+def evaluation(run: RunDirectory, request: EvaluationRequest, progress: Progress) -> dict[str, Any]:
+    """The requested parts.
 
-    "kept" is "" or the reason why they are not kept in the run, and "unwritten" has the same of each file: what has
-    been measured is answered anyway. Nothing is written into a run of another user.
+    "kept" is "" or the reason why they are not kept in the run, and "unwritten" has the same for each file: the answer
+    has what was measured in any case. Nothing is written into a run of another user.
     """
-    trained = Trained(run, asked, progress)
-    steps = asked.timesteps or [trained.timesteps]
+    trained = Trained(run, request, progress)
+    steps = request.timesteps or [trained.timesteps]
     alone: dict[str, Any] = {}
-    if "gradients" in asked.parts:
+    if "gradients" in request.parts:
         alone["gradients"] = compare_gradients(trained, steps)
-    if "energy" in asked.parts:
+    if "energy" in request.parts:
         alone["energy"] = energy_of(trained)
-    if alone and not {*asked.parts} & {*SAVED}:
+    if alone and not {*request.parts} & {*SAVED}:
         return alone
-    if asked.parts == ["accuracy"]:
+    if request.parts == ["accuracy"]:
         trained.expected = sum(steps)
-        results = [trained.evaluate(trained.feed(one).test, one, shuffle=asked.shuffle_time) for one in steps]
+        results = [trained.evaluate(trained.feed(t).test, t, shuffle=request.shuffle_time) for t in steps]
         return {"accuracy": results}
-    robust = "robustness" in asked.parts
+    robust = "robustness" in request.parts
     data_set = CATALOG.get(trained.loaded.preset.data.name)
     one_t = data_set is not None and data_set.has_one_t
-    tests = planned(trained.timesteps, asked.timesteps, one_t=one_t) if robust else []
+    tests = planned(trained.timesteps, request.timesteps, one_t=one_t) if robust else []
     first = trained.timesteps if robust else steps[0]
     trained.expected = first + sum(test.timesteps for test in tests)
     plain = plain_pass(trained, first)
-    by_class = classes_of(plain) if "classes" in asked.parts else None
+    by_class = classes_of(plain) if "classes" in request.parts else None
     whole = Evaluation(measure_robustness(trained, plain, tests) if robust else None, by_class)
     kept = _problem(save_evaluation, run, whole) if trust.is_own(run) else "it is another user's"
     unwritten = {}
-    if asked.predictions:
-        unwritten["predictions"] = _problem(write_predictions, Path(asked.predictions), plain)
-    if by_class is not None and asked.figure:
-        unwritten["figure"] = _problem(draw_worst, plain, by_class, Path(asked.figure))
+    if request.predictions:
+        unwritten["predictions"] = _problem(write_predictions, Path(request.predictions), plain)
+    if by_class is not None and request.figure:
+        unwritten["figure"] = _problem(draw_worst, plain, by_class, Path(request.figure))
     parts = {name: part for name, part in whole.as_json().items() if part is not None}
     return alone | {"accuracy": [plain.scores], **parts, "saved": not kept, "kept": kept, "unwritten": unwritten}
 

@@ -1,4 +1,4 @@
-"""What a trained network takes for what: counts by class, confusions, its worst mistakes, and all predictions."""
+"""How a trained network classifies: counts by class, confusions, its worst mistakes, and all predictions."""
 
 import io
 from collections.abc import Sequence
@@ -19,13 +19,13 @@ from rbp_engine.run.errors import cannot
 from rbp_engine.run.files.evaluation_json import ByClass, ClassCounts, Confusion, EvaluatedWeights, Mistake
 from rbp_engine.run.files.layout import write_atomic
 
-#: Of 70 classes these are all pairs; of more, the most frequent.
+#: With 70 classes these are all pairs; with more, the most frequent.
 CONFUSIONS_KEPT = 5000
 WORST_KEPT = 40
 
 
 def classes_of(plain: PlainPass) -> ByClass:
-    """What was taken for what in a pass over the test set."""
+    """The counts, confusions and worst mistakes of a pass over the test set."""
     names = plain.feed.class_names if len(plain.feed.class_names) == plain.feed.classes else ()
     return by_class(plain.of, plain.labels, plain.predicted, plain.logits, names)
 
@@ -57,7 +57,7 @@ def by_class(
 
 
 def _confusions(labels: NDArray[np.int64], predicted: NDArray[np.int64], count: int) -> tuple[Confusion, ...]:
-    """The pairs that were taken for each other, the most frequent first."""
+    """The confused pairs, the most frequent first."""
     wrong = labels != predicted
     pairs, times = np.unique(labels[wrong] * count + predicted[wrong], return_counts=True)
     order = np.lexsort((pairs, -times))[:CONFUSIONS_KEPT]
@@ -77,22 +77,22 @@ def _worst(labels: NDArray[np.int64], predicted: NDArray[np.int64], logits: NDAr
     )
 
 
-def draw_worst(plain: PlainPass, found: ByClass, path: Path) -> None:
+def draw_worst(plain: PlainPass, classified: ByClass, path: Path) -> None:
     """Draw the confusion matrix and the worst mistakes of a pass. Raises RunError if that fails."""
-    worst = [mistake.index for mistake in found.worst[:DRAWN]]
+    worst = [mistake.index for mistake in classified.worst[:DRAWN]]
     images = [picture(sample, plain.feed.preprocess) for sample in samples_at(plain.feed.test, worst)]
-    draw_mistakes(found, images, path)
+    draw_mistakes(classified, images, path)
 
 
 def samples_at(batches: EvaluationBatches, wanted: Sequence[int]) -> list[Tensor]:
     """The samples with these numbers, in that order: images [C, H, W], or frames [T, C, H, W]."""
-    found: dict[int, Tensor] = {}
+    picked: dict[int, Tensor] = {}
     first = 0
     for images, labels in batches:
         inside = {index for index in wanted if first <= index < first + len(labels)}
-        found |= {index: images.select(-4, index - first).cpu() for index in inside}
+        picked |= {index: images.select(-4, index - first).cpu() for index in inside}
         first += len(labels)
-    return [found[index] for index in wanted]
+    return [picked[index] for index in wanted]
 
 
 def picture(sample: Tensor, preprocess: Preprocess) -> NDArray[Any]:
@@ -109,15 +109,15 @@ def picture(sample: Tensor, preprocess: Preprocess) -> NDArray[Any]:
         seen = total if len(total) == 3 else total.sum(0, keepdim=True)
         seen = seen / max(1e-12, float(seen.max()))
     colours = seen if len(seen) == 3 else seen.mean(0, keepdim=True)
-    return np.asarray(colours.permute(1, 2, 0).squeeze(2))  # one channel is no dimension, three stay
+    return np.asarray(colours.permute(1, 2, 0).squeeze(2))  # a single channel is dropped, three stay
 
 
-def write_predictions(path: Path, found: PlainPass) -> None:
+def write_predictions(path: Path, plain: PlainPass) -> None:
     """Write label, prediction and logits of each sample. Raises RunError if that fails.
 
     The file is NumPy's .npz, with `labels` [N], `predictions` [N] and `logits` [N, C].
     """
     packed = io.BytesIO()
-    np.savez_compressed(packed, labels=found.labels, predictions=found.predicted, logits=found.logits)
+    np.savez_compressed(packed, labels=plain.labels, predictions=plain.predicted, logits=plain.logits)
     with cannot(f"write {path}"):
         write_atomic(path, packed.getvalue())

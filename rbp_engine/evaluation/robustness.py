@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rbp_engine.evaluation.trained import SEED, PlainPass, Trained
-from rbp_engine.methods.protocol import is_static
+from rbp_engine.methods.inputs import is_static
 from rbp_engine.printable import one_line
 from rbp_engine.run.files.evaluation_json import DROPPED, NOISE, SHUFFLED, TIMESTEPS, Disturbed, Robustness
 
@@ -59,18 +59,18 @@ def measure_robustness(trained: Trained, plain: PlainPass, tests: Sequence[Plann
         # Images have no T; frames are made for each T.
         same = test.timesteps == trained.timesteps or not plain.feed.has_time
         feed = plain.feed if same else trained.feed(test.timesteps)
-        found = trained.evaluate(
+        scores = trained.evaluate(
             feed.test,
             test.timesteps,
             test.text,
             **_disturbance(test, plain.input_deviation, trained.loaded.device),
         )
-        rows.append(Disturbed(one_line(test.kind), test.timesteps, test.amount, found["top1"]))
+        rows.append(Disturbed(one_line(test.kind), test.timesteps, test.amount, scores["top1"]))
     return Robustness(plain.of, SEED, plain.input_deviation, tuple(rows))
 
 
 def _disturbance(test: PlannedTest, deviation: float, device: torch.device) -> dict[str, Any]:
-    """What `Trained.evaluate` does otherwise."""
+    """What `Trained.evaluate` does differently."""
     generator = torch.Generator(device).manual_seed(SEED)
     change: dict[str, Callable[[Tensor], Tensor]] = {
         NOISE: lambda images: noisy(images, test.amount * deviation, generator),

@@ -1,7 +1,7 @@
 """The trained network of a run, and passes over its test set, which find the accuracy at every t ≤ T.
 
-Timesteps may be others than trained with. The inputs of every layer may be in a random order of time (the paper's
-Table 2), which a rate code survives.
+T may differ from the one in training. The inputs of every layer may be in a random order of time (the paper's Table 2),
+which a rate code survives.
 """
 
 import math
@@ -20,31 +20,32 @@ from rbp_engine.data.feed import Feed
 from rbp_engine.data.loading.source import EvaluationBatches
 from rbp_engine.evaluation.evaluation_request import EvaluationRequest
 from rbp_engine.loaded import Weights, load
-from rbp_engine.methods.protocol import is_static, predict
+from rbp_engine.methods.inputs import is_static
+from rbp_engine.methods.protocol import predict
 from rbp_engine.printable import one_line
 from rbp_engine.probes.layers import hooked, neuron_layers
 from rbp_engine.run.files.evaluation_json import EvaluatedWeights
 from rbp_engine.run.files.layout import RunDirectory
 from rbp_engine.spiking import SequenceTensor
+from rbp_engine.spiking.current import Current
 from rbp_engine.train.build import build_feed
 from rbp_engine.train.score_sums import ScoreSums
 
-# Of all that is drawn.
+# The seed of everything that is drawn.
 SEED = 0
 
 
 class Trained:
     """The network of a run, with the weights that were asked for.
 
-    `expected` is the sum of T over all passes that are to come, in which progress is counted. Raises as
-    `load` does.
+    `expected` is the sum of T over all planned passes, for the progress. Raises as `load` does.
     """
 
-    def __init__(self, run: RunDirectory, asked: EvaluationRequest, progress: Progress) -> None:
+    def __init__(self, run: RunDirectory, request: EvaluationRequest, progress: Progress) -> None:
         progress("loading the network", 0.0)
         self.run = run
-        self.called = f"averaged {asked.weights}" if asked.ema else asked.weights
-        self.loaded = load(run.path, weights=cast(Weights, asked.weights), device=asked.device, ema=asked.ema)
+        self.called = f"averaged {request.weights}" if request.ema else request.weights
+        self.loaded = load(run.path, weights=cast(Weights, request.weights), device=request.device, ema=request.ema)
         self.timesteps, self.precision = self.loaded.preset.method.timesteps, self.loaded.preset.train.precision
         self.expected = self.timesteps
         self._progress, self._done = progress, 0
@@ -64,7 +65,7 @@ class Trained:
         change: Callable[[Tensor], Tensor] = lambda images: images,
         watch: Callable[[Tensor, Tensor, Tensor], object] = lambda *batch: None,
     ) -> dict[str, Any]:
-        """Loss (of the logits' time mean), top-1 and top-5 over all samples, and what they are of.
+        """Loss (of the logits' time mean), top-1 and top-5 over all samples, and the weights and data that they are of.
 
         `top1_by_step` is the accuracy of the mean over the first t steps, t = 1 … T. `change` disturbs images, and with
         `shuffle` every layer receives the timesteps in an order drawn anew. `watch` gets each batch's images and
@@ -112,8 +113,8 @@ class Shuffled:
         return values[torch.randperm(len(values), generator=self._generator).to(values.device)]
 
     def spikes(self, module: nn.Module, args: object, output: SequenceTensor) -> SequenceTensor:
-        """A hook behind neurons."""
-        return output.with_values(self.steps(output.values()))
+        """A hook after neurons."""
+        return SequenceTensor(Current.of(self.steps(output.values())))
 
 
 @dataclass(frozen=True, eq=False)

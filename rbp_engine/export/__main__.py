@@ -11,7 +11,7 @@ from rbp_engine.run.files.layout import RunDirectory
 
 
 def export(run: RunDirectory, file: Path, settings: dict[str, Any]) -> dict[str, Any]:
-    """What `export_run` answers. Raises ExportError where the package nir is missing, too."""
+    """The answer of `export_run`. Raises ExportError also if the package nir is missing."""
     try:
         import nir  # noqa: F401
     except ImportError as error:

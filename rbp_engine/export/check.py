@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from rbp_engine.export.graph import RESET, SUBTRACT_THRESHOLD, Written
 from rbp_engine.export.operations import ExportError
-from rbp_engine.methods.protocol import Input, is_static, predict
+from rbp_engine.methods.inputs import Input, is_static
+from rbp_engine.methods.protocol import predict
 from rbp_engine.spiking import LIF
 
 
@@ -79,7 +80,7 @@ def _neurons(node: Any, currents: Tensor, dt: float) -> Tensor:
 
 
 def _stateless(node: Any) -> Callable[[Tensor], Tensor]:
-    """The function of a node without a state, of a batch [B, …]."""
+    """The function that a node without a state applies to a batch [B, …]."""
     match node:
         case nir.Input() | nir.Output():
             return lambda x: x
@@ -111,16 +112,16 @@ def _tensor(array: Any, like: Tensor) -> Tensor:
     return torch.as_tensor(array).to(like)
 
 
-# Of the spikes. In float64 rounding moves a membrane across the threshold only where it stands on it; a wrong graph
-# differs far more.
+# The share of spikes that may differ. In float64, rounding moves a membrane across the threshold only if it lies on it;
+# a wrong graph differs far more.
 LARGEST_SHARE = 1e-3
-# Of the largest logit, in float64 and from the same spikes.
+# Relative to the largest logit, in float64 and from the same spikes.
 LARGEST_DIFFERENCE = 1e-6
 
 
 @dataclass(frozen=True)
 class SpikeCheck:
-    """In float64: how many outputs of neurons were compared, how many are spikes, and how many differ."""
+    """In float64: how many outputs of neurons were compared, how many of them are spikes, and how many differ."""
 
     compared: int
     spikes: int
@@ -129,7 +130,7 @@ class SpikeCheck:
 
 @dataclass(frozen=True)
 class PredictionCheck:
-    """Of a file: predictions that are those of the network, and the largest difference of a logit's time mean."""
+    """For a file: how many predictions equal the network's, and the largest difference of a logit's time mean."""
 
     images: int
     same: int
@@ -147,8 +148,8 @@ def check_spikes(model: nn.Module, written: Written, images: Tensor, timesteps: 
         if isinstance(module, LIF):
             module.register_forward_hook(lambda module, inputs, spikes: recorded.append(spikes.steps() > 0))
     logits = predict(exact, images, timesteps)
-    found = execute(written.graph, Input(images, timesteps, is_static(images)).steps(), dt)
-    pairs = [(recorded[number], found.spikes[name]) for number, name in written.neurons.items()]
+    executed = execute(written.graph, Input(images, timesteps, is_static(images)).steps(), dt)
+    pairs = [(recorded[number], executed.spikes[name]) for number, name in written.neurons.items()]
     check = SpikeCheck(
         sum(ours.numel() for ours, _ in pairs),
         sum(int(ours.sum()) for ours, _ in pairs),
@@ -163,12 +164,12 @@ def check_spikes(model: nn.Module, written: Written, images: Tensor, timesteps: 
     same = torch.ones(logits.shape[:2], dtype=torch.bool)
     for ours, theirs in pairs:
         same &= (ours == theirs).flatten(2).all(2)
-    _check_logits(logits[same], found.output[same])
+    _check_logits(logits[same], executed.output[same])
     return check
 
 
 def _check_logits(ours: Tensor, theirs: Tensor) -> None:
-    """Compare logits [N, C] of the timesteps and images in which every spike is the same."""
+    """Compare logits [N, C] of the timesteps and images whose spikes are all the same."""
     if not len(ours):
         raise ExportError(
             "in each image and timestep a spike of the graph differs from the network's, so no logits can be compared "

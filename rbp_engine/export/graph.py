@@ -48,7 +48,7 @@ class Written:
 
 @dataclass(frozen=True)
 class NumberFormat:
-    """How numbers are written: of which type, for steps of `dt` seconds, and a soft reset only if as metadata."""
+    """How numbers are written: their type, for steps of `dt` seconds, and whether metadata may hold a soft reset."""
 
     dt: float
     dtype: type[np.floating[Any]]
@@ -59,7 +59,7 @@ class NumberFormat:
         return values.detach().cpu().contiguous().numpy().astype(self.dtype)
 
     def full(self, shape: Sequence[int], value: float | Tensor) -> NDArray[Any]:
-        """One value for all, or what is learnt by channel, in the shape of a sample."""
+        """One value for all, or the values learnt by channel, in the shape of a sample."""
         return _each(shape, value).astype(self.dtype)
 
 
@@ -78,7 +78,7 @@ def to_graph(operations: Sequence[Operation], form: NumberFormat, metadata: dict
         kind = type(node).__name__.lower()
         name = path if path and not path[0].isdigit() else "_".join(filter(None, [kind, path]))
         if name in nodes:
-            name = next(found for n in range(2, len(nodes) + 3) if (found := f"{name}_{n}") not in nodes)
+            name = next(candidate for n in range(2, len(nodes) + 3) if (candidate := f"{name}_{n}") not in nodes)
         nodes[name] = node
         edges.extend((source, name) for source in sources)
         return [name]
@@ -168,5 +168,5 @@ def _neurons(layer: SpikingLayer, form: NumberFormat) -> nir.NIRNode:
 
 
 def _each(shape: Sequence[int], value: float | Tensor) -> NDArray[np.float64]:
-    """The number of each neuron in float64."""
+    """The value for each neuron, in float64."""
     return np.full(shape, value.detach().cpu() if isinstance(value, Tensor) else value, np.float64)

@@ -53,7 +53,7 @@ def export_run(
     exact = to_graph(operations, NumberFormat(dt, np.float64, soft_reset_as_metadata))
     spikes = check_spikes(loaded.model, exact, images, timesteps, dt)
     metadata = _metadata(loaded, run, dt)
-    if any(isinstance(one, SpikingLayer) and one.parameters.v_reset is None for one in operations):
+    if any(isinstance(operation, SpikingLayer) and operation.parameters.v_reset is None for operation in operations):
         metadata[RESET] = SUBTRACT_THRESHOLD
     contents = io.BytesIO()
     nir.write(contents, to_graph(operations, NumberFormat(dt, np.float32, soft_reset_as_metadata), metadata).graph)
@@ -64,7 +64,7 @@ def export_run(
         write_settings(file, contents.getvalue())
     except OSError as error:
         raise ExportError(f"{file} cannot be written: {error.strerror}") from error
-    folded = Counter(kind for one in operations if isinstance(one, LinearMap) for kind in one.folded)
+    folded = Counter(kind for operation in operations if isinstance(operation, LinearMap) for kind in operation.folded)
     return {
         "file": str(file),
         "run": run.id,

@@ -41,7 +41,7 @@ class NetworkInput(Operation):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class LinearMap(Operation):
-    """`weight` is [N_out, N_in], `bias` [N_out]; `folded` are the kinds of what became part of them."""
+    """`weight` is [N_out, N_in], `bias` [N_out]; `folded` names the kinds of operations that became part of them."""
 
     weight: Tensor
     bias: Tensor | None
@@ -97,7 +97,7 @@ class Sum(Operation):
 
 
 def leading_to(last: Operation, operations: Sequence[Operation]) -> list[Operation]:
-    """Those of the operations, in their order, that `last` depends on."""
+    """The operations that `last` depends on, in their order."""
     needed = {last}
     for operation in reversed(operations):
         if operation in needed:

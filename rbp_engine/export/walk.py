@@ -1,7 +1,7 @@
 """Follow a network in evaluation mode: a carrier that notes each operation and where its inputs come from.
 
-What a module does is read from the torch functions that it calls, by the rule table that every carrier answers by, so
-the walk takes each network that rbp trains, and what NIR has no node for is named with its module.
+The operations of a module are the torch functions that it calls, by the rule table that all carriers use. So the walk
+accepts every network that rbp trains, and an error about an operation without a node in NIR names its module.
 """
 
 import math
@@ -41,10 +41,10 @@ from rbp_engine.spiking.rules.rule_table import TensorLike
 def walk(model: nn.Module, shape: tuple[int, ...]) -> list[Operation]:
     """The operations of a network in evaluation mode, in the order in which they run; the last gives the logits.
 
-    `shape` is that of one sample at one timestep, [C, H, W] or [N]. What the logits do not depend on is left out, and
-    what can be part of the weights beside it is folded into them. A network on the device "meta" is followed, too, and
-    nothing is computed.
-    Raises ExportError for what has no node in NIR, and UnsupportedOperation for what rbp cannot run.
+    `shape` is that of one sample at one timestep, [C, H, W] or [N]. Operations that the logits do not depend on are
+    left out, and those that can be part of the weights beside them are folded into them. A network on the device "meta"
+    is followed, too, and nothing is computed. Raises ExportError for what has no node in NIR, and UnsupportedOperation
+    for what rbp cannot run.
     """
     walked = Walked()
     device = next((parameter.device for parameter in model.parameters()), None)
@@ -79,7 +79,7 @@ class Walked:
 
 
 class Recorded(TensorLike):
-    """One sample at one timestep, [1, …], and the operation that it comes from; its values mean nothing."""
+    """One sample at one timestep, [1, …], and the operation that it comes from; its values are meaningless."""
 
     timesteps = 1
 
@@ -93,7 +93,7 @@ class Recorded(TensorLike):
         return self._values
 
     def then(self, kind: Callable[..., Operation], values: Tensor, *others: "Recorded", **settings: Any) -> "Recorded":
-        """What an operation on this recorded and `others` gives."""
+        """The result of an operation on this value and `others`."""
         inputs = tuple(recorded.source for recorded in (self, *others))
         operation = kind(path=self.walked.running[-1], inputs=inputs, shape=tuple(values.shape[1:]), **settings)
         return self.walked.add(operation, values)
@@ -121,7 +121,7 @@ class Recorded(TensorLike):
         return _noted(operation.call, inputs)
 
     def batch_norm(self, norm: BatchNorm) -> Any:
-        """Folded into the layer before, scale·(W x + b) + shift, in float64."""
+        """Folded into the previous layer, scale·(W x + b) + shift, in float64."""
         if norm.training or norm.running_mean is None or norm.running_var is None:
             self.refuse("a batch norm without running statistics depends on the batch, so it cannot be written")
         inverse_deviation = (norm.running_var.double() + norm.eps).rsqrt()
@@ -273,7 +273,7 @@ def _max_pool2d(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Recorded:
-    """Of spikes the maximum is 1 where their sum is at least 1."""
+    """The maximum of spikes is 1 where their sum is at least 1."""
     if not isinstance(x.source, (SpikingLayer, AnySpike)):
         x.refuse(
             "NIR has no max pooling. Of spikes it could be written as a sum and a threshold, but its input is not the "

@@ -18,6 +18,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from rbp_engine.methods.inputs import Input
 from rbp_engine.methods.loss import (
     CROSS_ENTROPY,
     Distillation,
@@ -27,16 +28,10 @@ from rbp_engine.methods.loss import (
     logits_of,
     with_objective,
 )
-from rbp_engine.methods.protocol import (
-    Input,
-    Method,
-    Precision,
-    StepOutput,
-    backward,
-    gradients_stay_local,
-)
+from rbp_engine.methods.protocol import Method, Precision, StepOutput, backward, gradients_stay_local
+from rbp_engine.spiking import SequenceTensor
 from rbp_engine.spiking.carriers.single_step import StepState, StepTensor, TraceTensor
-from rbp_engine.spiking.fusion import full
+from rbp_engine.spiking.dtypes import full
 from rbp_engine.spiking.reference import SequenceReference
 
 
@@ -60,7 +55,7 @@ class BPTT(Method):
         self.reference = reference
 
     def _step(self, model: nn.Module, shown: Input, objective: Objective, weight: float | Tensor) -> StepOutput:
-        images = SequenceReference(shown.steps()) if self.reference else shown.sequence()
+        images = SequenceReference(shown.steps()) if self.reference else SequenceTensor(shown.current())
         output, objective = with_objective(model(images), type(images), objective)
         logits = output.steps() if objective.loss.at_every_step else output.time_mean()
         return backward(objective, logits, weight)

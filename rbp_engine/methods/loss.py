@@ -17,7 +17,7 @@ from torch import Tensor
 
 from rbp_engine.errors import OwnCodeError
 from rbp_engine.spiking import Carrier
-from rbp_engine.spiking.fusion import full
+from rbp_engine.spiking.dtypes import full
 from rbp_engine.vocabulary import LossName
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
@@ -77,7 +77,7 @@ class OwnLoss:
     `logits` are the time mean [B, C], in float32 at least; with `sltt` and `ottt` those of one timestep. `labels` are
     classes [B], or the probabilities of classes [B, C] for mixed images. Calling it raises OwnCodeError for a result
     that is not a floating-point scalar with a graph back to the logits. That it is finite is checked the first time
-    only, because it waits for the device; later steps of a run find it by themselves.
+    only, because it waits for the device; later steps of a run detect it anyway.
     """
 
     at_every_step = False
@@ -103,7 +103,7 @@ class OwnLoss:
 
 
 def _problem(value: Any, logits: Tensor) -> str:
-    """What is wrong with a result; "" if nothing is."""
+    """The problem with a result; "" if there is none."""
     if not isinstance(value, Tensor):
         return f"returned {type(value).__name__}: it must return a tensor of no dimensions"
     if value.ndim:
@@ -129,8 +129,8 @@ class Distillation:
 
         (1 − w)·L(o, y) + w·τ²·KL( softmax(p / τ) ‖ softmax(o / τ) )        the mean over the batch
 
-    `teacher` makes logits [B, C] of the images that a step is given; it runs without a graph, on the images as they
-    are, augmented and mixed. Raises ValueError for a weight or temperature out of range.
+    `teacher` maps the images of a step to logits [B, C]. It runs without a graph, on the images as they are, augmented
+    and mixed. Raises ValueError for a weight or temperature out of range.
     """
 
     teacher: Callable[[Tensor], Tensor]
@@ -173,13 +173,13 @@ def softened_distance(logits: Tensor, targets: Tensor, temperature: float) -> Te
     return temperature**2 * F.kl_div(own, targets.to(own.dtype), reduction="none", log_target=True).sum(1)
 
 
-# Of an objective, its value, which is reported, and the logits [B, …] that it is of: what is minimised in its place.
+# Maps an objective, its reported value and its logits [B, …] to what is minimised in its place.
 Extension = Callable[["Objective", Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class Objective:
-    """The loss of a batch, and the share of a teacher in it, of which `targets` are the log-probabilities [B, C]."""
+    """The loss of a batch with the share of a teacher, whose log-probabilities [B, C] are the `targets`."""
 
     loss: StepLoss
     labels: Tensor
@@ -188,14 +188,14 @@ class Objective:
     extension: Extension | None = None
 
     def __call__(self, logits: Tensor) -> Tensor:
-        """Of the logits [B, C] of the time mean or of one timestep."""
+        """The objective for logits [B, C], of the time mean or of one timestep."""
         loss = self.loss(logits, self.labels)
         if self.distill is None or self.targets is None:
             return loss
         return self.distill.mixed(loss, logits, self.targets)
 
     def of_steps(self, logits: Tensor) -> Tensor:
-        """The mean over t, of the logits of each timestep [T, B, C]: that of a batch of T·B samples."""
+        """The mean over t of the objective for the logits of each timestep [T, B, C], as of a batch of T·B samples."""
         steps = len(logits)
         labels = self.labels.repeat(steps, *[1] * (self.labels.ndim - 1))
         targets = None if self.targets is None else self.targets.repeat(steps, 1)
@@ -204,7 +204,7 @@ class Objective:
 
 @dataclass(frozen=True)
 class Extended:
-    """A network's output in training that comes with an extension of the objective."""
+    """A network's output in training, with an extension of the objective."""
 
     output: Any
     extension: Extension

@@ -1,15 +1,12 @@
-"""What every training method has: an input, a training step and a prediction; and how batch norms count batches."""
+"""What every training method has: a training step and a prediction."""
 
-import os
 import sys
-import warnings
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import cache, wraps
-from numbers import Integral
+from functools import wraps
 from threading import RLock
 from typing import Any, Literal, ParamSpec, TypeVar
 
@@ -17,9 +14,10 @@ import torch
 from spikingjelly.activation_based.base import MemoryModule
 from torch import Tensor, nn
 from torch._compile import _disable_dynamo
-from torch.nn.parallel import DataParallel, DistributedDataParallel
+from torch.nn.parallel import DistributedDataParallel
 
-from rbp_engine.cores import let_threads_sleep
+from rbp_engine.methods.checks import check_neurons, check_timesteps, warn_of_silent_hooks, warn_of_spinning_threads
+from rbp_engine.methods.inputs import Input, check_images, is_static
 from rbp_engine.methods.loss import (
     CROSS_ENTROPY,
     Distillation,
@@ -31,80 +29,13 @@ from rbp_engine.methods.loss import (
     logits_of,
 )
 from rbp_engine.spiking import SequenceTensor
-from rbp_engine.spiking.convert.spikingjelly_map import why_not_trained
-from rbp_engine.spiking.fusion import full
-
-
-@dataclass(frozen=True)
-class Input:
-    """`images` are [B, …], shown at each of T timesteps, if `static`, else [T, B, …]."""
-
-    images: Tensor
-    timesteps: int
-    static: bool
-
-    def sequence(self) -> SequenceTensor:
-        """All timesteps; static images stay one image."""
-        return SequenceTensor(self.images, self.timesteps, self.static)
-
-    def by_step(self) -> list[Tensor]:
-        """The images [B, …] of each timestep."""
-        return [self.images] * self.timesteps if self.static else list(self.images.unbind(0))
-
-    def steps(self) -> Tensor:
-        """The images of all timesteps, [T, B, …]."""
-        return self.images.expand(self.timesteps, *self.images.shape) if self.static else self.images
-
-    def mean(self) -> Tensor:
-        """The mean over time, [B, …]."""
-        return self.images if self.static else self.images.mean(0)
-
-
-def is_static(images: Tensor, time: bool | None = None) -> bool:
-    """Whether images are the same at every timestep.
-
-    `time` says whether their first dimension is time; None reads it off the number of dimensions: [B, N] and
-    [B, C, H, W] have none, [T, B, C, H, W] has.
-    """
-    return images.ndim < 5 if time is None else not time
-
-
-def check_images(images: Tensor, timesteps: int, time: bool | None = None) -> None:
-    """Raise TypeError unless `images` is a floating-point tensor.
-
-    Raise ValueError unless it has the dimensions that `time` says (as for `is_static`), this T if it has time, and
-    holds an image.
-    """
-    if not isinstance(images, Tensor):
-        raise TypeError(f"images must be a tensor, got {type(images).__name__}")
-    if not images.is_floating_point():
-        raise TypeError(f"images must be floating point, got {images.dtype}; divide uint8 by 255: images.float() / 255")
-    shape = list(images.shape)
-    if time is None and images.ndim not in (2, 4, 5):
-        raise ValueError(
-            f"images are [B, C, H, W], [T, B, C, H, W] or [B, N], got the shape {shape}; of another number of "
-            "dimensions say whether the first one is time: time=True for [T, B, …], time=False for [B, …]"
-        )
-    if time is not None and images.ndim < 2 + time:
-        wanted = "[T, B, …]" if time else "[B, …]"
-        raise ValueError(f"with time={time} images are {wanted}, with features behind the batch, got the shape {shape}")
-    if not is_static(images, time) and len(images) != timesteps:
-        remedy = "" if time else "; time=False reads them as [B, …]"
-        raise ValueError(
-            f"the input has {len(images)} timesteps, the method {timesteps}: images {shape} are read as "
-            f"{'[T, B, …]' if time else '[T, B, C, H, W]'}{remedy}"
-        )
-    if not images.numel():
-        raise ValueError(f"the batch is empty: images {shape}")
-
+from rbp_engine.spiking.dtypes import full
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 Precision = Literal["fp32", "bf16", "fp16"]
 _LOW = {"bf16": torch.bfloat16, "fp16": torch.float16}
-# A load of the last minute, by core: what a script itself has used before its first step is less.
-_BUSY = 0.5
 
 
 @dataclass(frozen=True)
@@ -133,7 +64,7 @@ class Method(ABC):
     """A way to get gradients for a spiking network over T timesteps.
 
     All methods share T, the precision, the loss, the checks before a step, and the prediction. Each implements `_step`,
-    from an input in the right type to the gradients of the objective.
+    which computes the gradients of the objective for an input in the right type.
     """
 
     name: str
@@ -150,7 +81,7 @@ class Method(ABC):
         self.precision: Precision = precision
         self.loss: StepLoss = loss if isinstance(loss, (Loss, OwnLoss)) else OwnLoss(loss)
         self.distill = distill
-        # The model that it has met, in training or in evaluation.
+        # The model that was checked last, and whether it was in training mode.
         self._checked: tuple[weakref.ref[nn.Module], bool] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -170,12 +101,12 @@ class Method(ABC):
 
         `images` is [B, C, H, W], or [B, N] for a network without convolutions, shown at every timestep; or
         [T, B, C, H, W]. `time` says of any shape whether the first dimension is time: [T, B, …] or [B, …]. `labels` is
-        [B], or [B, C] with the probabilities of classes. The gradients are multiplied by `weight`, the part of a larger
-        batch that this one is, and a scale against underflow; the output is not.
-        Images are floating point, and are taken to `precision`, or in "fp32" to the type of the network's weights.
+        [B], or [B, C] with the probabilities of classes. The gradients are multiplied by `weight`, the share of this
+        batch in a larger one and a scale against underflow; the output is not.
+        Images are floating point, and are converted to `precision`, or in "fp32" to the type of the network's weights.
         torch.compile of the model and torch.autocast around the step change nothing.
-        Raises ValueError where the input's T is another, and TypeError where images are integers or the network has
-        neurons of SpikingJelly.
+        Raises ValueError if the input has another T, and TypeError if images are integers or the network has neurons
+        of SpikingJelly.
         """
         check_images(images, self.timesteps, time)
         if self._checked is None or (self._checked[0](), self._checked[1]) != (model, model.training):
@@ -190,42 +121,21 @@ class Method(ABC):
             return self._step(model, shown, Objective(self.loss, labels, self.distill, targets), weight)
 
     def check(self, model: nn.Module) -> None:
-        """Look at a model that the method meets: raise for what it cannot train, and warn of what does nothing."""
+        """Check a model before its first step: raise for what cannot be trained, and warn of what has no effect."""
         check_neurons(model)
         warn_of_silent_hooks(model)
 
     @abstractmethod
     def _step(self, model: nn.Module, shown: Input, objective: Objective, weight: float | Tensor) -> StepOutput:
-        """Add the gradients of the objective, multiplied by `weight`, of an input in the right type."""
+        """Add the gradients of the objective, multiplied by `weight`, for an input in the right type."""
 
     @_never_compiled
     def predict(
         self, model: nn.Module, images: Tensor, timesteps: int | None = None, *, time: bool | None = None
     ) -> Tensor:
-        """Logits at every timestep, [T, B, C], in evaluation mode and without a graph; `images` as of a step."""
+        """Logits at every timestep, [T, B, C], in evaluation mode and without a graph; `images` as for a step."""
         steps = self.timesteps if timesteps is None else timesteps
         return predict(model, images, steps, self.precision, time=time)
-
-
-def check_timesteps(timesteps: Any) -> None:
-    """Raise TypeError unless T is a whole number, ValueError unless it is at least 1."""
-    if not isinstance(timesteps, Integral) or isinstance(timesteps, bool):
-        raise TypeError(f"timesteps must be a whole number, got {timesteps!r}")
-    if timesteps < 1:
-        raise ValueError(f"timesteps must be at least 1, got {timesteps}")
-
-
-def check_neurons(model: nn.Module) -> None:
-    """Raise TypeError if the network has neurons of SpikingJelly, is one of its networks with T > 1, or would be split
-    by torch.nn.DataParallel.
-    """
-    if any(isinstance(module, DataParallel) for module in model.modules()):
-        raise TypeError(
-            "torch.nn.DataParallel divides tensors among GPUs, and spikes over time are none: leave it out. For "
-            "several GPUs start a process for each: use --nproc, or DistributedDataParallel in a script of your own"
-        )
-    if why := why_not_trained(model):
-        raise TypeError(why)
 
 
 def converted(images: Tensor, precision: Precision, model: nn.Module) -> Tensor:
@@ -248,8 +158,8 @@ def backward(objective: Objective, logits: Tensor, weight: float | Tensor) -> St
     value = objective.of_steps(logits) if objective.loss.at_every_step else objective(logits)
     minimised = value if objective.extension is None else objective.extension(objective, value, logits)
     (minimised * weight).backward()
-    found = full(logits).detach()
-    return StepOutput(value.detach(), found.mean(0) if objective.loss.at_every_step else found)
+    detached = full(logits).detach()
+    return StepOutput(value.detach(), detached.mean(0) if objective.loss.at_every_step else detached)
 
 
 def gradients_stay_local(model: nn.Module) -> AbstractContextManager[None]:
@@ -257,7 +167,7 @@ def gradients_stay_local(model: nn.Module) -> AbstractContextManager[None]:
     return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()
 
 
-# One thread at a time runs a network: what a step or a prediction changes is seen by all.
+# One thread at a time runs a network: what a step or a prediction changes is global.
 _ONE_THREAD = RLock()
 
 
@@ -279,7 +189,7 @@ def uncompiled_without_autocast(device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def _evaluation(model: nn.Module) -> Iterator[None]:
-    """Within it the model is in evaluation mode; then every module is in its own again."""
+    """Within it the model is in evaluation mode; afterwards every module has its own mode again."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
@@ -287,30 +197,6 @@ def _evaluation(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
-
-
-@cache
-def warn_of_spinning_threads() -> None:
-    """Warn, at the first step of a process, where its threads spin on a machine whose cores are busy."""
-    load = os.getloadavg()[0] / len(os.sched_getaffinity(0))
-    if load > _BUSY and torch.get_num_threads() > 1 and not let_threads_sleep():
-        warnings.warn(
-            f"the cores are busy (load {load:.1f} a core in the last minute). Beside other programs a step takes "
-            "several times as long, for torch was imported before rbp_engine, so its threads spin while they wait: "
-            "import rbp_engine first, or set OMP_WAIT_POLICY=PASSIVE and GOMP_SPINCOUNT=1000",
-            stacklevel=4,
-        )
-
-
-def warn_of_silent_hooks(model: nn.Module) -> None:
-    """Warn of full backward hooks: torch calls them only for modules whose inputs are tensors."""
-    named = model.named_modules()
-    if hooked := [name or "the network" for name, x in named if x._backward_hooks or x._backward_pre_hooks]:
-        warnings.warn(
-            f"backward hooks never run in a step, because modules receive spikes over time and not tensors: "
-            f"{', '.join(hooked)}. Hooks on parameters do (Tensor.register_hook)",
-            stacklevel=5,
-        )
 
 
 def reset_state(model: nn.Module) -> None:
@@ -330,27 +216,13 @@ def predict(
 ) -> Tensor:
     """Logits at every timestep, [T, B, C], in evaluation mode; the mode of every module is put back.
 
-    `time` is as of `is_static`.
+    `time` is that of `is_static`.
     """
     check_timesteps(timesteps)
     check_images(images, timesteps, time)
     check_neurons(model)
-    sequence = Input(converted(images, precision, model), timesteps, is_static(images, time)).sequence()
+    shown = Input(converted(images, precision, model), timesteps, is_static(images, time))
     with uncompiled_without_autocast(images.device), _evaluation(model):
         reset_state(model)
-        logits = logits_of(model(sequence), SequenceTensor).steps()
+        logits = logits_of(model(SequenceTensor(shown.current())), SequenceTensor).steps()
     return full(logits)
-
-
-@contextmanager
-def batches_counted(model: nn.Module, times: int) -> Iterator[None]:
-    """Within it each batch that a batch norm counts is so many: T in a pass of a reference, 0 where it is no batch."""
-    counters = [buffer for name, buffer in model.named_buffers() if name.endswith("num_batches_tracked")]
-    before = torch._foreach_add(counters, 0) if counters else ()
-    try:
-        yield
-    finally:
-        if counters:  # with few launches
-            torch._foreach_sub_(counters, before)
-            torch._foreach_mul_(counters, times)
-            torch._foreach_add_(counters, before)

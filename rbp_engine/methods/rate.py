@@ -1,5 +1,8 @@
 """Rate-based backpropagation: T timesteps forward without a graph, one backward pass over firing rates."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -8,19 +11,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import parametrize
 from torch.nn.utils.spectral_norm import SpectralNorm
 
+from rbp_engine.methods.inputs import Input
 from rbp_engine.methods.loss import CROSS_ENTROPY, Distillation, LossFunction, Objective, StepLoss, with_objective
-from rbp_engine.methods.protocol import (
-    Input,
-    Method,
-    Precision,
-    StepOutput,
-    backward,
-    batches_counted,
-)
-from rbp_engine.spiking import RateTensor, SequenceTensor
+from rbp_engine.methods.protocol import Method, Precision, StepOutput, backward
+from rbp_engine.spiking import RateTensor
 from rbp_engine.spiking.carriers.rate_s import RateSTensor
 from rbp_engine.spiking.carriers.single_step import StepState
-from rbp_engine.spiking.fusion import full
+from rbp_engine.spiking.dtypes import full
 from rbp_engine.spiking.reference import RateReference
 from rbp_engine.spiking.steps import WithValue
 
@@ -28,7 +25,7 @@ LossScale = Literal["1/T", "1"]
 
 
 class RateMethod(Method):
-    """A rate method. Its backward passes through a layer of neurons by `FiringRate` (`spiking/fusion.py`).
+    """A rate method. Its backward passes through a layer of neurons by `FiringRate` (`spiking/firing.py`).
 
     `loss_scale` "1/T" divides the gradient by T, as the paper's objective does (Theorem 1: ∇_rate = ∇_BPTT / T), so
     that its learning rates keep their meaning; "1" gives the size of BPTT's gradient. With `reference` a step is the
@@ -74,8 +71,8 @@ class RateM(RateMethod):
     def _step(self, model: nn.Module, shown: Input, objective: Objective, weight: float | Tensor) -> StepOutput:
         if self.reference:
             return self._reference_step(model, shown, objective, weight, norms_by_step=False)
-        sequence = SequenceTensor(shown.images.detach(), self.timesteps, shown.static)
-        images = RateTensor(sequence, shown.mean() if shown.images.requires_grad else None)
+        mean = shown.mean() if shown.images.requires_grad else None
+        images = RateTensor(replace(shown, images=shown.images.detach()).current(mean))
         output, objective = with_objective(model(images), RateTensor, objective)
         return backward(objective, output.rate(), self.scale * weight)
 
@@ -122,7 +119,7 @@ class RateS(RateMethod):
 
 
 def check_momentum(model: nn.Module) -> None:
-    """Raise ValueError for a batch norm whose momentum follows from the number of batches: here T count as one pass."""
+    """Raise ValueError for a batch norm whose momentum depends on the number of batches: here T are one pass."""
     for name, module in model.named_modules():
         if isinstance(module, _BatchNorm) and module.training and module.momentum is None:
             raise ValueError(f"{name}: the reference of rate_s needs a batch norm with a momentum")
@@ -144,3 +141,17 @@ def compute_parametrised_weights(model: nn.Module) -> None:
         if "parametrizations" in module._modules:
             for name in module.parametrizations:  # type: ignore[union-attr]
                 getattr(module, name)
+
+
+@contextmanager
+def batches_counted(model: nn.Module, times: int) -> Iterator[None]:
+    """Within it a batch norm counts each batch `times` times: T in a pass of the reference, 0 in rate_S's last pass."""
+    counters = [buffer for name, buffer in model.named_buffers() if name.endswith("num_batches_tracked")]
+    before = torch._foreach_add(counters, 0) if counters else ()
+    try:
+        yield
+    finally:
+        if counters:  # few launches
+            torch._foreach_sub_(counters, before)
+            torch._foreach_mul_(counters, times)
+            torch._foreach_add_(counters, before)

@@ -1,8 +1,8 @@
-"""Self-distillation on firing rates (ESD, NeurIPS 2025): branches on inner layers, and the right outputs teach.
+"""Self-distillation on firing rates (ESD, NeurIPS 2025): branches on inner layers, taught by the right outputs.
 
 The rate methods train a network by the firing rates of its layers. A branch is an ordinary network, without spikes and
 time, from the rates of one layer to the classes. The outputs o_k [B, C] are those of all branches and, last, the
-network's own time mean. With R the outputs of a sample that are right, R = {k: argmax o_k = y}, training minimises
+network's own time mean. R = {k: argmax o_k = y} are the outputs of a sample that are right. Training minimises
 
     α·Σ_k L(o_k, y) + β·Σ_k KD_k        both sums over branches and the last output, both terms means over the batch
 
@@ -34,14 +34,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rbp_engine.errors import SettingsError
+from rbp_engine.methods.inputs import is_static
 from rbp_engine.methods.loss import Extended, Objective, softened, softened_distance
-from rbp_engine.methods.protocol import is_static, predict
+from rbp_engine.methods.protocol import predict
 from rbp_engine.printable import one_line
 from rbp_engine.settings.spelling import did_you_mean
 from rbp_engine.spiking import Carrier, SequenceTensor
 from rbp_engine.spiking.carriers.rate_s import RateSTensor
 from rbp_engine.spiking.carriers.single_step import StepTensor
-from rbp_engine.spiking.fusion import full
+from rbp_engine.spiking.dtypes import full
 from rbp_engine.spiking.reference import SequenceReference
 
 # A branch halves a map until no side is longer than this, and doubles the channels up to this number.
@@ -65,7 +66,7 @@ class SelfDistillation:
             raise ValueError(f"α and τ are above 0 and β is 0 or more, all of them finite, got {self}")
 
     def __call__(self, branches: Sequence[Tensor], objective: Objective, value: Tensor, logits: Tensor) -> Tensor:
-        """What is minimised, of the outputs [B, C] of branches, and the objective's value for the network's logits.
+        """What is minimised, from the outputs [B, C] of branches and the objective's value for the network's logits.
 
         Raises ValueError for an objective of every timestep.
         """
@@ -81,7 +82,7 @@ class SelfDistillation:
         return self.weight * losses + self.distill * torch.stack(distances).sum()
 
     def teacher(self, outputs: Sequence[Tensor], labels: Tensor) -> tuple[Tensor, Tensor]:
-        """The teacher's log-probabilities [B, C] at τ, and of each sample [B] whether it has a teacher."""
+        """The teacher's log-probabilities [B, C] at τ, and whether each sample [B] has a teacher."""
         stacked = torch.stack([*outputs]).detach()  # [K, B, C]
         right = stacked.argmax(2) == (labels if labels.ndim == 1 else labels.argmax(1))  # [K, B]
         count = right.sum(0)
@@ -135,7 +136,7 @@ class Branch(nn.Module):
             self.blocks.append(SeparableBlock(channels, width, len(sizes)))
             channels, size = width, (size + 1) // 2
         self.classes = nn.Linear(channels, classes)
-        self.needs_two = size == 1  # batch norm has a single value of each channel of one sample
+        self.needs_two = size == 1  # with one sample, batch norm has a single value per channel
 
     def forward(self, rates: Tensor) -> Tensor:
         maps = rates.to(self.classes.weight.dtype)
@@ -168,9 +169,9 @@ class WithBranches(nn.Module):
                 "loss.branches learn from means over time, and with bptt_s, sltt and ottt a pass of the network is one "
                 "timestep; use rate_m, rate_s or bptt"
             )
-        with _reading(self.network, self.paths, len(x), self._output_of_branch) as found:
+        with _reading(self.network, self.paths, len(x), self._output_of_branch) as outputs:
             output = self.network(x)
-        return Extended(output, partial(self.distillation, [found[path] for path in self.paths]))
+        return Extended(output, partial(self.distillation, [outputs[path] for path in self.paths]))
 
     def _output_of_branch(self, path: str, spikes: Any) -> Tensor | None:
         """[B, C]; None in the first phase of rate_S. At once, so that the spikes need not be kept."""
@@ -191,24 +192,24 @@ def with_branches(
 ) -> WithBranches:
     """The network with new branches on the modules at `paths`, named as in `network.named_modules()`.
 
-    One pass over two of the `images`, in evaluation mode, finds what the modules return; `images` and `time` are as of
-    a step. Raises SettingsError for a path that has no module, or one that takes no part in the pass, takes part more
-    than once, or returns something that a branch cannot read.
+    One pass over two of the `images`, in evaluation mode, finds what the modules return; `images` and `time` are those
+    of a step. Raises SettingsError for a path that has no module, or one that takes no part in the pass, takes part
+    more than once, or returns something that a branch cannot read.
     """
-    known = [path for path, _ in network.named_modules(remove_duplicate=False) if path]
+    names = [path for path, _ in network.named_modules(remove_duplicate=False) if path]
     parts = one_line(", ".join(part for part, _ in network.named_children()))
     for path in paths:
         _need(
-            path in known, path, f"and the network has no module there.{did_you_mean(path, known)} Its parts: {parts}"
+            path in names, path, f"and the network has no module there.{did_you_mean(path, names)} Its parts: {parts}"
         )
     static = is_static(images, time)
     few = images[:2] if static else images[:, :2]
     with _reading(network, paths, few.shape[0 if static else 1], lambda path, spikes: spikes.shape[1:]) as shapes:
         logits = predict(network, few, 1 if static else len(images), time=time)
-    found = WithBranches(network, {path: shapes[path] for path in paths}, logits.shape[-1], distillation)
+    branched = WithBranches(network, {path: shapes[path] for path in paths}, logits.shape[-1], distillation)
     weights = next(weight for weight in network.parameters() if weight.is_floating_point())
-    found.branches.to(weights.device, weights.dtype)
-    return found
+    branched.branches.to(weights.device, weights.dtype)
+    return branched
 
 
 @contextmanager
@@ -216,21 +217,21 @@ def _reading(
     network: nn.Module, paths: Sequence[str], samples: int, read: Callable[[str, Any], Any]
 ) -> Iterator[dict[str, Any]]:
     """Within it one pass over a batch of `samples` fills the result, by path, with what `read` makes of the outputs."""
-    found: dict[str, Any] = {}
+    seen: dict[str, Any] = {}
 
     def look(path: str, module: nn.Module, args: Any, output: Any) -> None:
-        _need(path not in found, path, "which is called more than once in a pass; name a module around it")
+        _need(path not in seen, path, "which is called more than once in a pass; name a module around it")
         shape = list(output.shape) if isinstance(output, Carrier) else []
         what = f"{shape or type(output).__name__} for {samples} images: a branch needs [B, C], [B, N, C] or [B, C, …]"
         _need(2 <= len(shape) <= 5 and shape[0] == samples, path, f"which returns {what}")
-        found[path] = read(path, output)
+        seen[path] = read(path, output)
 
     with ExitStack() as stack:
         for path in paths:
             stack.enter_context(network.get_submodule(path).register_forward_hook(partial(look, path)))
-        yield found
+        yield seen
     for path in paths:
-        _need(path in found, path, "which takes no part in a pass by itself, as a list of modules; name one that does")
+        _need(path in seen, path, "which takes no part in a pass by itself, as a list of modules; name one that does")
 
 
 def _need(met: bool, path: str, otherwise: str) -> None:

@@ -40,7 +40,7 @@ def create_model(
     args: Mapping[str, Any] | None = None,
     neuron_name: str = "lif",
     neuron_args: Mapping[str, Any] | None = None,
-    told: Callable[[str], None] = lambda text: None,
+    notify: Callable[[str], None] = lambda text: None,
     **neuron_settings: Any,
 ) -> nn.Module:
     """The network of this name, with newly drawn weights in channels-last memory format.
@@ -51,7 +51,7 @@ def create_model(
     surrogate, surrogate_args, kernel, learn, learn_by; another neuron is given by `neuron_name` and `neuron_args`
     (`neuron_maker`). A name like `nets.py:MyNet` is a user's own: the class or function in that file in the folder
     `own_code`, called with `num_classes`, `in_channels`, `neuron` (which it calls for every neuron layer) and `args`.
-    One like `torchvision:resnet50` is a library's, with our neurons in the place of its activations, of which `told`
+    One like `torchvision:resnet50` is a library's, with our neurons in the place of its activations, of which `notify`
     gets the report. Raises ValueError for an unknown name or a bad value, TypeError for an unknown keyword.
     """
     neuron = neuron_maker(neuron_name, neuron_args or {}, own_code, neuron_settings)
@@ -63,7 +63,7 @@ def create_model(
         return _channels_last(own)
     if LIBRARY_NETWORK.fullmatch(name):
         network, report = library_network(name, **given, args=args or {})
-        told(f"{name}: {report}")
+        notify(f"{name}: {report}")
         return _channels_last(network)
     if name not in MODELS:
         raise ValueError(f"unknown model {name!r}: one of {', '.join(MODELS)}")
@@ -82,8 +82,8 @@ def neuron_maker(name: str, args: Mapping[str, Any], own_code: Path, settings: M
     """What a network calls for every neuron layer.
 
     `settings` are the keywords of LIF. A name like `mine.py:MyNeuron` is a class or function of a user's own in the
-    folder `own_code`, which is called with `args`; of the settings it has the surrogate. That may be the user's own,
-    too. Raises ValueError for an unknown name, OwnCodeError for what is no neuron or no surrogate.
+    folder `own_code`, which is called with `args`; of the settings it gets the surrogate alone, which may also be the
+    user's own. Raises ValueError for an unknown name, OwnCodeError for anything but a neuron or a surrogate.
     """
     surrogate = settings.get("surrogate", "sigmoid")
     if is_own(surrogate):

@@ -1,7 +1,7 @@
 """What several families share: blocks of layers by name, attention, initial weights.
 
 Values are [B, C, H, W], those of transformers too: a token is a place, and its weights are a 1×1 convolution. They are
-tensors, or what a method makes of them. Layers keep the names that they are given, and are made and run in that order.
+tensors or carriers. Layers keep the names that they are given, and are made and run in that order.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -29,7 +29,7 @@ class NamedSequential(nn.ModuleDict):
 
 
 def _one_by_one(layers: Iterable[nn.Module]) -> Iterator[nn.Module]:
-    """The layers, and in the place of a list its layers.
+    """The layers, with the layers of a list in its place.
 
     A `Sequential` of a network's stages would keep memory: while a module runs, torch keeps a reference to its input.
     """
@@ -66,14 +66,14 @@ class TransformerBlock(NamedSequential):
 
     def forward(self, x: Any) -> Any:
         for layer in self.values():
-            x = x + layer(x)  # not layer(x) + x: a sum has the memory format of its first part
+            x = x + layer(x)  # not layer(x) + x: a sum has the memory format of its first operand
         return x
 
 
 class Transformer(NamedSequential):
     """Layers, the last of which is the `head`: it gets the mean over tokens, [B, C, H, W] → [B, C].
 
-    Where shortcuts carry currents there is a `neuron` before it, which gets the mean, so that the head gets spikes.
+    If shortcuts carry currents, a `neuron` before the head gets the mean, so that the head gets spikes.
     """
 
     def forward(self, x: Any) -> Any:
@@ -81,8 +81,8 @@ class Transformer(NamedSequential):
         for name, layer in self.items():
             if name == first_behind_mean:
                 x = x.mean((2, 3))
-            for one in _one_by_one([layer]):
-                x = one(x)
+            for part in _one_by_one([layer]):
+                x = part(x)
         return x
 
 
@@ -123,8 +123,8 @@ def projection(
 ) -> nn.Module:
     """A block's shortcut: conv 1×1-BN, and the neuron if given, where the block changes the shape; else the identity.
 
-    [B, in_channels, H, W] → [B, channels, ⌈H / stride⌉, ⌈W / stride⌉]. With `average_pool` it is a pool before the
-    convolution that halves the image, and not the convolution's stride; H and W are even then.
+    [B, in_channels, H, W] → [B, channels, ⌈H / stride⌉, ⌈W / stride⌉]. With `average_pool` a pool before the
+    convolution halves the image, and not the convolution's stride; H and W must then be even.
     """
     if stride == 1 and in_channels == channels:
         return nn.Identity()
@@ -136,8 +136,8 @@ def projection(
 class PreActBlock(Residual):
     """neuron-conv-BN twice, then + the shortcut, which carries currents: conv 1×1-BN where the shape changes.
 
-    [B, in_channels, H, W] → [B, channels, ⌈H / stride⌉, ⌈W / stride⌉]. With `max_pool` it is a pool behind the first
-    batch norm that halves the image, and not the first convolution's stride; `average_pool` is that of `projection`.
+    [B, in_channels, H, W] → [B, channels, ⌈H / stride⌉, ⌈W / stride⌉]. With `max_pool` a pool after the first batch
+    norm halves the image, and not the first convolution's stride; `average_pool` is that of `projection`.
     """
 
     def __init__(
@@ -171,7 +171,7 @@ def residual_stages(
     channels: int,
     stride: int = 1,
 ) -> list[list[nn.Module]]:
-    """The blocks of each stage, made by `block(in_channels, channels, stride)`, for an input of so many `channels`.
+    """The blocks of each stage, made by `block(in_channels, channels, stride)`, for an input with `channels` channels.
 
     The first block of the first stage has this `stride`, that of every other stage halves the image.
     """

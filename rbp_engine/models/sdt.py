@@ -20,7 +20,8 @@ from rbp_engine.models.blocks import (
 def patch_splitting(in_channels: int, width: int, pools: tuple[bool, bool, bool, bool], neuron: Neuron) -> Residual:
     """Four times conv 3×3 and batch norm, from C/8 to C channels, then a convolution of their spikes for the position.
 
-    `pools` says after which of the four a max pool halves the image. Spikes are pooled, and the last one's current.
+    `pools` says after which of the four a max pool halves the image. Pools act on spikes, except the last, which acts
+    on the current.
     """
     stages = nn.Sequential()
     for channels, pooled in zip((width // 8, width // 4, width // 2, width), pools, strict=True):

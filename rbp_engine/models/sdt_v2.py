@@ -46,9 +46,9 @@ def separable_convolution(width: int, neuron: Neuron) -> Residual:
 
 
 class PaddedBatchNorm(nn.BatchNorm2d):
-    """A batch norm whose output is padded by one pixel of the value that it gives to zero by its running statistics.
+    """A batch norm whose output is padded by one pixel, with the value to which its running statistics map zero.
 
-    So a convolution before it and one after it are together one convolution that pads with zeros.
+    So the convolutions before and after it are together one convolution that pads with zeros.
     """
 
     def forward(self, x: Any) -> Any:
@@ -107,7 +107,7 @@ def sdt_v2(
     """Stages of convolution blocks at 1/2, 1/4 and 1/8 of the image's side, of attention at 1/16, mean, neuron, head.
 
     Arguments:
-        widths: of the convolution stage at 1/4, that at 1/8, and both stages of attention. Half of the first at 1/2.
+        widths: of the convolution stage at 1/4, that at 1/8, and both stages of attention; at 1/2 half of the first.
         depths: number of blocks in both stages of attention.
         init: "paper" draws weights from N(0, 0.02²).
     """

@@ -42,7 +42,7 @@ class SpikingSelfAttention(nn.Module):
 def patch_splitting(in_channels: int, width: int, patch: int, neuron: Neuron) -> Residual:
     """Spiking patch splitting: four convolutions from C/8 to C channels, then a convolution that adds the position.
 
-    The last of the four pool, as many as make of each `patch`² pixels a token.
+    The last of the four pool, as many as it takes to make a token of each `patch`² pixels.
     """
     widths = [width // 8, width // 4, width // 2, width]
     pooled = [patch >= pixels for pixels in (16, 8, 4, 2)]

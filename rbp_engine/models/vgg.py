@@ -23,7 +23,8 @@ def vgg(
 ) -> nn.Sequential:
     """conv 3×3, batch norm and neuron for each width, a 2×2 average pool for an "A"; then a linear layer.
 
-    They are averaged to `side`² places, unless they are that already. `normal_deviation` is that of `initialised`.
+    Before it maps are averaged to `side`² places, unless they have that size already. `normal_deviation` is that of
+    `initialised`.
     """
     layers: list[nn.Module] = []
     for width in widths:

@@ -7,7 +7,7 @@ section 4). For δ_t = ∂L/∂s_t, the eligibility terms e_t = σ'_t·ρ_t, and
     at a weight     mean_t(∂L/∂c_t·x_tᵀ) ≈ mean_t ∂L/∂c_t · mean_t x_tᵀ
 
 The left sides are what BPTT computes: the time mean of ∂L/∂I_t, and ∂L/∂W divided by T. The error of a layer is the
-norm of the difference by the norm of the left side.
+norm of the difference divided by the norm of the left side.
 """
 
 import math
@@ -25,15 +25,16 @@ from rbp_engine.probes.layers import NEURON_LAYERS, WEIGHT_LAYERS, hooked, neuro
 from rbp_engine.spiking import SequenceTensor
 from rbp_engine.spiking.carrier import all_carriers
 from rbp_engine.spiking.carriers.single_step import StepTensor
-from rbp_engine.spiking.fusion import Current, CurrentReader, membrane_dtype
+from rbp_engine.spiking.current import Current, CurrentReader
+from rbp_engine.spiking.dtypes import membrane_dtype
 
 BPTTCarrier: TypeAlias = SequenceTensor | StepTensor
 
 
 class AssumptionWatch:
-    """Watches one step of multi-step or single-step BPTT on a network; the norms are then known.
+    """Watches one step of multi-step or single-step BPTT on a network, and then has the norms.
 
-    What is not known is NaN: a layer took no part, had no gradient, or its weight belongs to another kind of module.
+    A norm is NaN if a layer took no part or had no gradient, or if its weight belongs to another kind of module.
     """
 
     def __init__(self, model: nn.Module, timesteps: int) -> None:
@@ -58,8 +59,9 @@ class AssumptionWatch:
 
         A layer that is used in several places has the sums over them.
         """
-        found = {name: [use.norms for use in self._uses[module]] for name, module in neuron_layers(self._model).items()}
-        return {name: torch.stack(norms or [self._unknown]).sum(0) for name, norms in found.items()}
+        layers = neuron_layers(self._model).items()
+        by_layer = {name: [use.norms for use in self._uses[module]] for name, module in layers}
+        return {name: torch.stack(norms or [self._unknown]).sum(0) for name, norms in by_layer.items()}
 
     def weight_norms(self) -> dict[str, Tensor]:
         """The same for each weight layer, from the gradients that BPTT has left in `.grad`."""
@@ -68,7 +70,7 @@ class AssumptionWatch:
     def _norms_of(self, weight: nn.Parameter) -> Tensor:
         layers = [module for module in self._uses if isinstance(module, WEIGHT_LAYERS) and module.weight is weight]
         uses = [use for layer in layers for use in self._uses[layer]]
-        if weight.grad is None or not uses or not all(use.known == self._timesteps for use in uses):
+        if weight.grad is None or not uses or not all(use.timesteps_seen == self._timesteps for use in uses):
             return self._unknown
         together = weight.grad / self._timesteps
         apart = sum((use.gradient_of_means() for use in uses), torch.zeros_like(together))
@@ -111,7 +113,7 @@ class _NeuronUse:
 
     @torch.no_grad()
     def _compute(self, current: Current, gradients_by_step: Tensor) -> None:
-        """From ∂L/∂s [T, B, …]."""
+        """Compute the norms from ∂L/∂s [T, B, …]."""
         batch = current.like
         together, gradients, eligibility = (
             torch.zeros_like(batch, dtype=membrane_dtype(batch.dtype)) for _ in range(3)
@@ -134,7 +136,7 @@ class _WeightUse:
     calls: int = 0
     _input: Any = 0.0
     _gradient: Any = 0.0
-    known: int = 0  # timesteps with a gradient
+    timesteps_seen: int = 0  # with a gradient
 
     def add(self, received: BPTTCarrier, returned: BPTTCarrier) -> None:
         self._input = self._input + self._mean(received.values().detach(), received)
@@ -154,7 +156,7 @@ class _WeightUse:
     def _arrived(self, steps: int, by_step: bool, gradient: Tensor) -> None:
         gradient = gradient.to(self.module.weight.dtype)
         self._gradient = self._gradient + (gradient.mean(0) if by_step else gradient / self.timesteps)
-        self.known += steps
+        self.timesteps_seen += steps
 
     def gradient_of_means(self) -> Tensor:
         """mean_t ∂L/∂c_t · mean_t x_tᵀ, in the shape of the weight."""

@@ -11,8 +11,8 @@ alone: once without a spike, once with all of them. Between the two the energy i
 over the layers is that of `estimate_lemaire_energy` for a network built of SpikingJelly's neurons
 (`tests/unit/probes/test_energy.py` builds it, and compares).
 
-The ANNs have a real number where this network has T timesteps of spikes: one at 32 bits, and one at ⌈log2(T + 1)⌉ bits,
-which tell as many values apart as a rate does.
+The ANNs have one real number where this network has T timesteps of spikes: one at 32 bits, and one at ⌈log2(T + 1)⌉
+bits, which tell as many values apart as a rate does.
 """
 
 import copy
@@ -35,7 +35,8 @@ from spikingjelly.activation_based.op_counter import (
 )
 from torch import Tensor, nn
 
-from rbp_engine.methods.protocol import is_static, predict
+from rbp_engine.methods.inputs import is_static
+from rbp_engine.methods.protocol import predict
 from rbp_engine.printable import Line, one_line
 from rbp_engine.probes.layers import NEURON_LAYERS, WEIGHT_LAYERS, hooked, names_for_people, uncompiled, weight_layers
 from rbp_engine.run.files.energy import Energy, EnergyCost, LayerEnergy, NeuronEnergy
@@ -60,10 +61,10 @@ SAMPLED = 2**16  # values that are looked at first
 
 @dataclass(frozen=True)
 class LayerCall:
-    """What a layer received in a call, or neurons put out, for all images.
+    """What a layer received in a call, or neurons returned, for all images.
 
-    `shape` is that of an image at a timestep, `of_image` says that no neuron was before. `steps` are those of an image,
-    1 if it is the same at all of them. `spikes` are None if the values are not made of spikes.
+    `shape` is that of one image at one timestep; `of_image` says that no neuron came before. `steps` is the number of
+    timesteps, 1 if all are the same. `spikes` is None if the values are not made of spikes.
     """
 
     shape: torch.Size
@@ -76,7 +77,7 @@ class LayerCall:
 
 @dataclass
 class Operations:
-    """Operations that a module carried out itself, and not one in it, for all images.
+    """Operations of a module itself, without those of the modules in it, for all images.
 
     `synops` are weights added for spikes, `acs` all additions, and `macs` multiplications with an addition. `ann_macs`
     are those of an ANN, whose values are real numbers of one timestep. `calls` are those of WEIGHT_LAYERS and neurons.
@@ -90,9 +91,9 @@ class Operations:
 
 
 def count_operations(model: nn.Module, images: Tensor, timesteps: int) -> dict[str, Operations]:
-    """The operations of a prediction in float32, by the names of the modules in the order of their first.
+    """The operations of a prediction in float32, by the names of the modules, in the order of their first operations.
 
-    "" is the network itself. Batch norms count nothing, since they are folded into weights, nor do neurons.
+    "" is the network itself. Batch norms, which are folded into weights, and neurons count nothing.
     """
     model = uncompiled(copy.deepcopy(model))  # the counters see nothing of compiled neurons
     count, counter = _Count(timesteps), BaseCounter()
@@ -115,7 +116,7 @@ def count_operations(model: nn.Module, images: Tensor, timesteps: int) -> dict[s
 class _Count:
     """The operations so far, and the modules that are running, the innermost last, each with the timesteps of its call.
 
-    None has the operations outside of all modules, and those by which values are looked at.
+    The name None has the operations outside of all modules, and those that inspect values.
     """
 
     def __init__(self, timesteps: int) -> None:
@@ -130,7 +131,7 @@ class _Count:
         steps = 1 if received is not None and received.current.static else self._timesteps
         self._running.append((name, steps))
         if received is not None and isinstance(module, WEIGHT_LAYERS):
-            values = received.values()  # sums that were put off are carried out here, as by the layer
+            values = received.values()  # computes deferred sums, as the layer would
             self._see(name, values if received.current.static else values.flatten(0, 1), steps)
 
     def leave(self, module: nn.Module, args: tuple[Any, ...], output: object) -> None:
@@ -138,12 +139,12 @@ class _Count:
         name, _ = self._running.pop()
         if isinstance(module, NEURON_LAYERS) and isinstance(output, SequenceTensor):
             self._fired = True
-            # What is around the neurons goes on with spikes, even where an image came in that has no time.
+            # The modules around the neurons go on with spikes, even if an image without time came in.
             self._running = [(around, self._timesteps) for around, _ in self._running]
             self._see(name, output.steps().flatten(0, 1), self._timesteps)
 
     def _see(self, name: str | None, values: Tensor, steps: int) -> None:
-        """Look at values [N, …] that a module receives or puts out."""
+        """Inspect values [N, …] that a module receives or returns."""
         self._running.append((None, steps))
         counts = spike_counts(values, fired=self._fired)
         spikes = None if counts is None else float(counts.sum(dtype=torch.float64))
@@ -172,7 +173,7 @@ class _Count:
             own.macs += 0 if is_binary_tensor(args[at + 1]) else dense  # the other factor may be spikes
         else:  # the first spike of each position, the second, and so on
             spikes = ((counts >= number).to(args[at].dtype) for number in range(1, int(counts.max()) + 1))
-            synops = sum(additions((*args[:at], one, *args[at + 1 :]), kwargs, out) for one in spikes)
+            synops = sum(additions((*args[:at], part, *args[at + 1 :]), kwargs, out) for part in spikes)
         own.synops += synops
         own.acs += synops
         own.ann_macs += dense / steps
@@ -188,10 +189,10 @@ def _dense(product: Any, args: tuple[Any, ...], out: Tensor) -> int:
 
 
 def spike_counts(values: Tensor, *, fired: bool) -> Tensor | None:
-    """How many spikes each value is the sum of, or the average over a pool of; None if the values are no spikes.
+    """How many spikes each value sums, or averages over a pool; None if the values are not made of spikes.
 
-    Before a neuron has `fired`, the values are the network's input, which is one of spikes only if it is 0 and 1. The
-    pool is the smallest that explains all values. One whose windows differ in size counts as the largest of them.
+    Before a neuron has `fired`, the values are the network's input, which counts as spikes only if it is 0 and 1. The
+    pool is the smallest that explains all values. A pool whose windows differ in size counts as the largest of them.
     """
     if bool(((values == 0) | (values == 1)).all()):
         return values
@@ -205,7 +206,7 @@ def spike_counts(values: Tensor, *, fired: bool) -> Tensor | None:
 
 
 def _off(values: Tensor, places: int) -> float:
-    """How far from whole numbers the values are, times the places of a pool."""
+    """How far the values, times the places of a pool, are from whole numbers."""
     scaled = values * places
     return float((scaled - scaled.round()).abs().max())
 
@@ -255,7 +256,7 @@ NOTHING = EnergyCost()
 
 @dataclass(frozen=True)
 class Costs:
-    """What a layer costs for one image: without a spike and in proportion to the spikes; in the other networks."""
+    """What a layer costs for one image: without a spike, and for its spikes; and in the other networks."""
 
     fixed: EnergyCost = NOTHING
     spiking: EnergyCost = NOTHING
@@ -323,7 +324,7 @@ def _rate(calls: list[LayerCall]) -> float | None:
 
 
 def _costs(module: nn.Module, call: LayerCall, images: int, bits: int) -> Costs:
-    """Of a layer that receives these values, or of neurons that put them out; a user's own neurons cost nothing."""
+    """The costs of a layer that receives these values, or of neurons that return them; a user's own cost nothing."""
     if isinstance(module, OwnNeuron):
         return Costs()
     if isinstance(module, LIF):  # a step costs the same for all values of V_th, and of λ but 1
@@ -351,12 +352,12 @@ def _driven(module: nn.Module, call: LayerCall, images: int) -> Costs:
 
 
 def _profiled(module: nn.Module, shape: torch.Size, value: float, *, spiking: bool = True) -> LemaireEnergyProfiler:
-    """What the model finds of a module for one image and timestep that have this `value` throughout.
+    """What the model finds for a module and one image at one timestep, filled with this `value`.
 
-    It takes 0 and 1 for spikes, and anything else for real numbers. `spiking` says whether the network is.
+    It takes 0 and 1 for spikes, and anything else for real numbers. `spiking` says whether the network is spiking.
     """
     profiler = LemaireEnergyProfiler()
-    # In a network with neurons, they and not the layers write activations: one beside it makes it such a network.
+    # In a network with neurons they write the activations, and not the layers: a neuron beside it makes it one.
     profiler.bind_model(nn.ModuleList([module, IFNode()]) if spiking else module)
     like = next(module.parameters(), torch.empty(0))
     with torch.no_grad(), profiler:
@@ -364,14 +365,14 @@ def _profiled(module: nn.Module, shape: torch.Size, value: float, *, spiking: bo
     return profiler
 
 
-def _price(found: LemaireEnergyProfiler, widths: Widths) -> EnergyCost:
-    """The energy at these widths: of narrower words buffers are smaller by as much, and so is an access."""
+def _price(profiler: LemaireEnergyProfiler, widths: Widths) -> EnergyCost:
+    """The energy at these widths: narrower words make buffers smaller in proportion, and each access cheaper."""
 
     def parts(bits: int) -> dict[str, float]:
         share = bits / WORD
         points = tuple((size / share, pj * share) for size, pj in LemaireEnergyCostConfig().memory_breakpoints)
-        found.config.cost_config = LemaireEnergyCostConfig(widths.add_pj, widths.multiply_pj, points)
-        return found.get_report().breakdown_pj
+        profiler.config.cost_config = LemaireEnergyCostConfig(widths.add_pj, widths.multiply_pj, points)
+        return profiler.get_report().breakdown_pj
 
     inputs, weights, membranes = (parts(bits) for bits in (widths.inputs, widths.weights, widths.membranes))
     memory = inputs["inout_pj"] + weights["params_pj"] + membranes["potential_pj"]

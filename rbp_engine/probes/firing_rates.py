@@ -1,7 +1,7 @@
 """Firing rates of a training step: by neuron layer and timestep, with the shares of silent and saturated neurons.
 
-The rates are read from what the neuron layers return, on the steps that are sampled; on the steps between there is not
-one operation more. Nothing waits for the device: the sums stay there until the recorder fetches them.
+The rates are read from what the neuron layers return, on the steps that are sampled; the steps between have no
+additional operation. Nothing waits for the device: the sums stay there until the recorder fetches them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,9 +24,9 @@ DIGITS = 6
 
 @dataclass
 class _LayerSpikes:
-    """What a neuron layer has fired in a step: spikes and values by timestep, and the spikes of each neuron.
+    """What a neuron layer fired in a step: spikes and values by timestep, and the spikes of each neuron.
 
-    `neurons` is by the shape of a sample: a module used at two sizes has neurons of both. Of each it has how often it
+    `neurons` is by the shape of a sample: a module used at two sizes has neurons of both. It has for each how often it
     fired, and how often it could have.
     """
 
@@ -50,8 +50,8 @@ class _LayerSpikes:
         self.values[t] = self.values.get(t, 0) + spikes.numel()
 
     def counted(self, timesteps: int) -> tuple[Tensor, list[int]]:
-        """The spikes at each timestep, the neurons that have fired, and those that always did, [T + 2]; what they are
-        shares of.
+        """The spikes at each timestep, the neurons that have fired, and those that always did, [T + 2]; and the totals
+        that they are shares of.
         """
         ever = torch.stack([torch.count_nonzero(fired) for fired, _ in self.neurons.values()]).sum()
         always = torch.stack([(fired == chances).sum() for fired, chances in self.neurons.values()]).sum()
@@ -68,7 +68,7 @@ class SpikeWatch(StepProbe):
     """
 
     def __init__(self, layers: Mapping[str, NeuronLayer], timesteps: int, every: int) -> None:
-        """`layers` by name, as of `neuron_layers`."""
+        """`layers` by name, as from `neuron_layers`."""
         super().__init__(every)
         self._layers = layers
         self._timesteps = timesteps
@@ -83,13 +83,13 @@ class SpikeWatch(StepProbe):
 
     def measure(self, step: int) -> None:
         seen, self._watched = self._watched, []
-        if seen and all(len(one.spikes) == self._timesteps for one in seen):  # else a layer was left out
-            counts, sizes = zip(*(one.counted(self._timesteps) for one in seen), strict=True)
+        if seen and all(len(spikes.spikes) == self._timesteps for spikes in seen):  # else a layer was left out
+            counts, sizes = zip(*(spikes.counted(self._timesteps) for spikes in seen), strict=True)
             self.keep(step, partial(_events, torch.stack(counts), sizes))
 
 
 def _events(counts: Tensor, sizes: Sequence[Sequence[int]]) -> list[FiringRates]:
-    """Of counts [layers, T + 2], and what they are shares of."""
+    """The events for counts [layers, T + 2], with the totals that they are shares of."""
     shares = [
         [number / size for number, size in zip(*layer, strict=True)]
         for layer in zip(counts.tolist(), sizes, strict=True)

@@ -2,9 +2,9 @@
 
 Both gradients are those of the network as it stands, on a copy, so that training goes on as if nothing had been
 measured. BPTT with the same batch statistics is the reference: the statistics of rate_M are those of all timesteps, as
-in multi-step BPTT, and those of the other methods of each timestep, as in single-step BPTT. In the step of BPTT it is
-also measured how far what the rate methods assume is from the truth (`assumption.py`). A run measures it while it
-trains, on the same images every so many steps.
+in multi-step BPTT, and those of the other methods of each timestep, as in single-step BPTT. The step of BPTT also shows
+how far the assumption of the rate methods is from the truth (`assumption.py`). A run measures it while it trains, every
+so many steps and always on the same images.
 """
 
 import copy
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from rbp_engine.data.loading.batch_loader import Batch
 from rbp_engine.methods import Method, create_method
-from rbp_engine.methods.protocol import is_static
+from rbp_engine.methods.inputs import is_static
 from rbp_engine.printable import visible
 from rbp_engine.probes.assumption import AssumptionWatch
 from rbp_engine.probes.layers import uncompiled, weight_layers
@@ -33,15 +33,15 @@ REFERENCE = {
 }  # fmt: skip
 # Both losses are multiplied by it: in fp16 small gradients would become 0.
 _SCALE = {"fp16": 2.0**10}
-# Numbers that are in float64 at a time.
+# How many numbers are in float64 at a time.
 _PART = 2**20
 
 
 @dataclass(frozen=True)
 class GradientAgreement:
-    """Of two gradients: the cosine of their angle, and the norm of the method's by that of BPTT.
+    """Two gradients compared: the cosine of their angle, and the norm of the method's divided by that of BPTT's.
 
-    Both are None where one of the gradients is 0 or not finite.
+    Both are None if one of the gradients is 0 or not finite.
     """
 
     cosine: float | None
@@ -52,7 +52,7 @@ class GradientAgreement:
 class Fidelity:
     """The agreement of all gradients together and of each weight layer; the errors of what the rate methods assume.
 
-    All layers are there, in the order of `neuron_layers` and `weight_layers`. None is what has not been measured: a
+    It lists all layers, in the order of `neuron_layers` and `weight_layers`. None stands for what cannot be measured: a
     gradient is 0, not finite or missing, or a weight belongs to another module than a convolution or linear layer.
     """
 
@@ -72,7 +72,7 @@ def gradient_fidelity(model: nn.Module, method: Method, images: Tensor, labels: 
 
 
 def compare(model: nn.Module, method: Method, images: Tensor, labels: Tensor, seed: int = 0) -> Callable[[], Fidelity]:
-    """The same without a wait for the device, which the result does when it is called. No graph or gradient is left."""
+    """The same without a wait for the device; the result waits when it is called. No graph or gradient is left."""
     scale = {"loss_scale": "1"} if method.name in RATE_METHODS else {}
     shared = {"precision": method.precision, "loss": method.loss, "distill": method.distill}
     unscaled = create_method(method.name, method.timesteps, **shared, **scale)
@@ -82,8 +82,8 @@ def compare(model: nn.Module, method: Method, images: Tensor, labels: Tensor, se
     expected = _gradients(twin, reference, images, labels, seed, watch)
     weight_norms, neuron_norms = watch.weight_norms(), watch.neuron_norms()
     del watch
-    found = expected if reference.name == method.name else _gradients(twin, unscaled, images, labels, seed)
-    products = {weight: _products(found[weight], expected[weight]) for weight in found if weight in expected}
+    gradients = expected if reference.name == method.name else _gradients(twin, unscaled, images, labels, seed)
+    products = {weight: _products(gradients[weight], expected[weight]) for weight in gradients if weight in expected}
     whole = torch.stack(list(products.values())).sum(0)
     unknown = torch.full_like(whole, math.nan)
     by_weight = {layer: products.get(weight, unknown) for layer, weight in weight_layers(twin).items()}
@@ -112,8 +112,8 @@ def _twin(model: nn.Module) -> nn.Module:
     Its neurons are not compiled, since the batch has another size than those of training, and its batch norms wait for
     no other process.
     """
-    known = {id(weight): nn.Parameter(weight.detach(), weight.requires_grad) for weight in model.parameters()}
-    twin = copy.deepcopy(model, known | {id(buffer): buffer.clone() for buffer in model.buffers()})
+    weights = {id(weight): nn.Parameter(weight.detach(), weight.requires_grad) for weight in model.parameters()}
+    twin = copy.deepcopy(model, weights | {id(buffer): buffer.clone() for buffer in model.buffers()})
     return uncompiled(twin).train()
 
 
@@ -126,17 +126,17 @@ def _gradients(
     return {weight: weight.grad for weight in twin.parameters() if weight.grad is not None}
 
 
-def _products(one: Tensor, other: Tensor) -> Tensor:
+def _products(left: Tensor, right: Tensor) -> Tensor:
     """The product of two gradients, and their squared norms: float64 [3]."""
-    parts = zip(one.flatten().split(_PART), other.flatten().split(_PART), strict=True)
+    parts = zip(left.flatten().split(_PART), right.flatten().split(_PART), strict=True)
     sums = [torch.stack([a @ b, a @ a, b @ b]) for a, b in ((a.double(), b.double()) for a, b in parts)]
     return torch.stack(sums).sum(0)
 
 
-def _agreement(product: float, found: float, expected: float) -> GradientAgreement:
-    if not found or not expected or not math.isfinite(found + expected):
+def _agreement(product: float, obtained: float, expected: float) -> GradientAgreement:
+    if not obtained or not expected or not math.isfinite(obtained + expected):
         return GradientAgreement(None, None)
-    return GradientAgreement(product / (found**0.5 * expected**0.5), (found / expected) ** 0.5)
+    return GradientAgreement(product / (obtained**0.5 * expected**0.5), (obtained / expected) ** 0.5)
 
 
 def _error(difference: float, whole: float) -> float | None:
@@ -154,7 +154,7 @@ class FidelityProbe(StepProbe):
     """
 
     def __init__(self, model: nn.Module, method: Method, batch: Batch, every: int) -> None:
-        """`model` is the network itself, not one that averages over processes; `batch` as of `probe_batch`."""
+        """`model` is the network itself, not one that averages over processes; `batch` as from `probe_batch`."""
         super().__init__(every)
         self._model = model
         self._method = method
@@ -173,22 +173,22 @@ class FidelityProbe(StepProbe):
             self.keep(step, lambda: [WarningRaised(visible(message))])
             self._failed = True
 
-    def _event(self, found: Fidelity) -> GradientFidelity:
+    def _event(self, fidelity: Fidelity) -> GradientFidelity:
         return GradientFidelity(
             samples=len(self._labels),
-            cosine=_rounded([found.whole.cosine])[0],
-            norm_ratio=_rounded([found.whole.norm_ratio])[0],
-            cosine_by_weight=_rounded([agreement.cosine for agreement in found.by_weight.values()]),
-            norm_ratio_by_weight=_rounded([agreement.norm_ratio for agreement in found.by_weight.values()]),
-            neuron_error=_rounded(list(found.neuron_error.values())),
-            weight_error=_rounded(list(found.weight_error.values())),
+            cosine=_rounded([fidelity.whole.cosine])[0],
+            norm_ratio=_rounded([fidelity.whole.norm_ratio])[0],
+            cosine_by_weight=_rounded([agreement.cosine for agreement in fidelity.by_weight.values()]),
+            norm_ratio_by_weight=_rounded([agreement.norm_ratio for agreement in fidelity.by_weight.values()]),
+            neuron_error=_rounded(list(fidelity.neuron_error.values())),
+            weight_error=_rounded(list(fidelity.weight_error.values())),
         )
 
 
 def probe_batch(batches: Iterable[Batch], number: int) -> Batch | None:
     """The first `number` images of an evaluation, or all if there are fewer; None if there are none.
 
-    They are as many for each method and T: with more images the gradient of BPTT has less noise, and other cosines.
+    The number is the same for each method and T: with more images BPTT's gradient has less noise, and cosines differ.
     """
     parts: list[Batch] = []
     for batch in batches:

@@ -1,8 +1,8 @@
 """Whether a network can learn: where its membranes are, how large its eligibilities, gradients and updates are.
 
 Training keeps no membranes. On a sampled step the neurons of a few samples are run once more, from the currents that
-they receive, as the rate methods run them. On the steps between there is not one operation more, and nothing waits for
-the device before the results are fetched.
+they receive, as the rate methods run them. The steps between have no additional operation, and nothing waits for the
+device before the results are fetched.
 """
 
 import math
@@ -20,7 +20,8 @@ from rbp_engine.probes.step_probe import StepProbe
 from rbp_engine.run.files.events import ELIGIBILITY_QUANTILES, Health
 from rbp_engine.spiking import LIF
 from rbp_engine.spiking.carrier import Carrier
-from rbp_engine.spiking.fusion import Current, RateLoop
+from rbp_engine.spiking.current import Current
+from rbp_engine.spiking.neuron_protocol import RateLoop
 from rbp_engine.spiking.surrogate import peak_slope, slope
 
 #: Samples whose neurons are run once more, of each micro-batch: a layer has thousands of membranes in each.
@@ -43,8 +44,8 @@ class _Use:
 
 @dataclass
 class _LayerNeurons:
-    """What is seen of a neuron layer in a step: how many of its membranes were inside the window each time, of how many
-    in all; `half_peak` is half of its surrogate's largest slope.
+    """What a step shows of a neuron layer: how many of its membranes were inside the window each time, and how many
+    there were; `half_peak` is half of its surrogate's largest slope.
     """
 
     half_peak: float
@@ -70,7 +71,7 @@ class _LayerNeurons:
         if not self.inside:
             return torch.full((WIDTH,), math.nan, dtype=torch.float64, device=device)
         eligibilities = (use.loop.finish()[1][0] for use in self.uses)  # g [samples, …]
-        eligibility = torch.cat([_evenly(one.flatten(), SORTED) for one in eligibilities])
+        eligibility = torch.cat([_evenly(values.flatten(), SORTED) for values in eligibilities])
         share = torch.stack(self.inside).sum().double() / self.membranes
         return torch.stack([share, *_quantiles(eligibility.double())])
 
@@ -106,7 +107,7 @@ class HealthProbe(StepProbe):
     """
 
     def __init__(self, neurons: Mapping[str, NeuronLayer], weights: Mapping[str, nn.Parameter], every: int) -> None:
-        """Both by name, as of `neuron_layers` and `weight_layers`; there must be weights."""
+        """Both by name, as from `neuron_layers` and `weight_layers`; there must be weights."""
         super().__init__(every)
         self._neurons = neurons
         self._weights = list(weights.values())
@@ -148,8 +149,8 @@ class HealthProbe(StepProbe):
 
     def _event(self, numbers: Tensor) -> Health:
         layers, weights = len(self._neurons), len(self._weights)
-        known = [WIDTH * layers, weights, weights]
-        neurons, gradients, updates, learnt = numbers.cpu().split([*known, len(numbers) - sum(known)])
+        widths = [WIDTH * layers, weights, weights]
+        neurons, gradients, updates, learnt = numbers.cpu().split([*widths, len(numbers) - sum(widths)])
         by_layer = [_short(layer) for layer in neurons.view(layers, WIDTH)]
         skipped = gradients.any() and not updates.any()
         return Health(

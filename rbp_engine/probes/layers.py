@@ -1,4 +1,4 @@
-"""The layers that probes tell of, those of neurons and those of weights; hooks on them."""
+"""The layers that probes report on, of neurons and of weights, and hooks on them."""
 
 import re
 from collections import Counter
@@ -15,7 +15,7 @@ Model = TypeVar("Model", bound=nn.Module)
 NeuronLayer: TypeAlias = LIF | OwnNeuron[Any]
 #: The same for isinstance.
 NEURON_LAYERS: Final = (LIF, OwnNeuron)
-#: Layers whose inputs are looked at.
+#: Layers whose inputs are inspected.
 WEIGHT_LAYERS: Final = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
@@ -25,7 +25,7 @@ def neuron_layers(model: nn.Module) -> dict[str, NeuronLayer]:
 
 
 def weight_layers(model: nn.Module) -> dict[str, nn.Parameter]:
-    """The weights of convolutions and linear layers, by the names of their modules; biases and batch norm are none.
+    """The weights of convolutions and linear layers, by the names of their modules; no biases, no batch norms.
 
     A weight that is not called `weight` has its own name: a module may have several.
     """
@@ -34,7 +34,7 @@ def weight_layers(model: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def names_for_people(model: nn.Module, names: Iterable[str]) -> dict[str, str]:
-    """What layers are called, by name; one with a number for a name, as in nn.Sequential, by its kind: `conv 2`."""
+    """Names to show, by name. A layer whose name is a number, as in nn.Sequential, gets that of its kind: `conv 2`."""
     found: dict[str, str] = {}
     counts = Counter[str]()
     for name in names:
@@ -46,7 +46,7 @@ def names_for_people(model: nn.Module, names: Iterable[str]) -> dict[str, str]:
 
 
 def uncompiled(model: Model) -> Model:
-    """The model itself, whose neurons run uncompiled from now on: with the same bits, and nothing to wait for."""
+    """The model itself, with its neurons uncompiled from now on: the same bits, and no compiler to wait for."""
     for module in model.modules():
         if isinstance(module, LIF):
             module.kernel = "eager"
@@ -55,7 +55,7 @@ def uncompiled(model: Model) -> Model:
 
 @contextmanager
 def hooked(hooks: Iterable[RemovableHandle]) -> Iterator[None]:
-    """Afterwards the hooks are removed."""
+    """Remove the hooks afterwards."""
     with ExitStack() as stack:
         for hook in hooks:
             stack.enter_context(hook)

@@ -52,7 +52,7 @@ class RunLog:
 
 
 def load_metrics(name: str, code: Path) -> Callable[[RunLog, nn.Module], Any]:
-    """The function that `name` refers to, from its file in the folder `code`; what that draws at random is put back.
+    """The function that `name` refers to, from its file in the folder `code`; it may draw random numbers.
 
     Raises OwnCodeError as `load_own` does, and for a function that cannot be called with a run and a model.
     """

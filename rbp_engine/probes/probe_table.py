@@ -31,15 +31,15 @@ def create_probes(
     steps = steps_per_epoch * preset.train.epochs
     every = min(preset.train.log_every, steps)
     neurons, weights = neuron_layers(model), weight_layers(model)
-    found: list[StepProbe] = []
+    probes: list[StepProbe] = []
     if preset.probes.firing_rates and neurons:
-        found.append(SpikeWatch(neurons, preset.method.timesteps, every))
+        probes.append(SpikeWatch(neurons, preset.method.timesteps, every))
     if preset.probes.health and neurons and weights:
-        found.append(HealthProbe(neurons, weights, every))
+        probes.append(HealthProbe(neurons, weights, every))
     if preset.probes.gradients and neurons:
         batch = probe_batch(validation, preset.probes.gradients_images)
         if batch is not None:
-            found.append(FidelityProbe(model, method, batch, min(preset.probes.gradients, steps)))
+            probes.append(FidelityProbe(model, method, batch, min(preset.probes.gradients, steps)))
     if preset.probes.own:
-        found.append(OwnMetrics(preset.probes.own, code, model, steps_per_epoch, every))
-    return Probes(found)
+        probes.append(OwnMetrics(preset.probes.own, code, model, steps_per_epoch, every))
+    return Probes(probes)

@@ -1,4 +1,4 @@
-"""The global generators of random numbers: how they are kept and put back, as after a probe that has drawn some."""
+"""The global generators of random numbers: how they are kept and put back, for example after a probe has drawn."""
 
 import random
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import torch
 
 
 def generator_state() -> dict[str, Any]:
-    """The generators of this process: python, numpy, torch and CUDA, in what a checkpoint may hold."""
+    """The generators of this process: python, numpy, torch and CUDA, in types that a checkpoint may hold."""
     version, words, gauss = random.getstate()
     numpy_state: Any = np.random.get_state(legacy=False)
     return {

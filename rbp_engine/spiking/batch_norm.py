@@ -41,7 +41,7 @@ class BatchNorm:
 
     @torch.no_grad()
     def statistics(self, values: Tensor) -> "Normalisation":
-        """The batch norm with mean and variance of a batch [B, C, …]; moves the running statistics.
+        """The batch norm with mean and variance of a batch [B, C, …]; updates the running statistics.
 
         Raises ValueError for a single value per channel, as torch does.
         """
@@ -60,7 +60,7 @@ class BatchNorm:
     def static(self, values: Tensor, timesteps: int) -> Tensor:
         """Normalise values [B, C, …] that stand for T equal steps, with their graph.
 
-        Mean and biased variance are those of the T·B batch, too. The running variance is unbiased by n/(n − 1), where n
+        Mean and biased variance equal those of the T·B batch. The running variance is unbiased by n/(n − 1), where n
         counts the values of all T steps; torch counts one step's, so it is corrected.
         """
         count = values.numel() // values.shape[1]
@@ -93,8 +93,8 @@ class BatchNorm:
 class Normalisation:
     """A batch norm whose mean and variance, both [C], are known; `fixed` where they are its running statistics.
 
-    Where 1/√(var + ε) itself is known, as its mean over timesteps or that of all processes, it is `known_inverse`, and
-    there is no variance.
+    If 1/√(var + ε) itself is known, as a mean over timesteps or over all processes, it is `known_inverse`, and
+    `variance` is None.
     """
 
     norm: BatchNorm
@@ -143,7 +143,7 @@ class Normalisation:
 def scale_and_shift(
     mean: Tensor, inverse_deviation: Tensor, weight: Tensor | None, bias: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Those of a batch norm with mean and 1/√(var + ε), γ and β, [C] each."""
+    """The scale and shift of a batch norm with this mean and 1/√(var + ε), and with γ and β, [C] each."""
     scale = inverse_deviation if weight is None else inverse_deviation * weight
     return scale, -mean * scale if bias is None else bias - mean * scale
 
@@ -178,7 +178,7 @@ def _where_needed(
 def moments(
     values: Tensor, running_mean: Tensor | None = None, running_var: Tensor | None = None, momentum: float = 0.0
 ) -> tuple[Tensor, Tensor]:
-    """Mean and biased variance [C] of values [B, C, …], float32 at least; moves the running statistics.
+    """Mean and biased variance [C] of values [B, C, …], float32 at least; updates the running statistics.
 
     torch.var_mean is some 20 times slower on a CPU.
     """
@@ -191,5 +191,5 @@ def moments(
 
 
 def per_channel(numbers: Tensor, values: Tensor) -> Tensor:
-    """Numbers [C], to be used with values [B, C, …]."""
+    """Numbers [C], shaped to broadcast against values [B, C, …]."""
     return numbers.view(1, -1, *[1] * (values.ndim - 2))

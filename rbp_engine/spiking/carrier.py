@@ -3,7 +3,7 @@
 A carrier looks to a module like the batch [B, …] of one timestep and answers torch's functions
 (`spiking/rules/rule_table.py`), so that unmodified `torch.nn` modules work on it, and models know neither T nor the
 method. One table, `spiking/rules/rule_table.py`, says what each operation does to a carrier. The carriers are in
-`spiking/carriers/`. `NeuronModule` is where neurons meet one.
+`spiking/carriers/`. `NeuronModule` is what a neuron layer does with one.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ from spikingjelly.activation_based import base
 from torch import Tensor
 
 from rbp_engine.spiking.batch_norm import BatchNorm
+from rbp_engine.spiking.dtypes import full
 from rbp_engine.spiking.errors import UnsupportedOperation
-from rbp_engine.spiking.fusion import Neurons, full
 from rbp_engine.spiking.linear import Linear
+from rbp_engine.spiking.neuron_protocol import Neurons
 from rbp_engine.spiking.nonlinear import Nonlinear
 
 
 class Carrier(ABC):
-    """T timesteps of a batch, shaped [B, …] as far as a module can see.
+    """T timesteps of a batch, which a module sees as [B, …].
 
     Subclasses say what the four kinds of rule do to them: linear, nonlinear, batch norm, fire.
     """
@@ -33,7 +34,7 @@ class Carrier(ABC):
     timesteps: int
     # The process group over which the next batch norm takes its statistics; None for this process alone.
     processes: Any = None
-    # How many changes in place its value includes.
+    # How many in-place changes its value includes.
     _follows = 0
 
     @property
@@ -54,24 +55,24 @@ class Carrier(ABC):
         return self.like.dtype
 
     def by_step(self, samples: int | None = None) -> Iterable[tuple[int, Tensor]]:
-        """The timesteps that it has, from 0, and their values [samples, …] of the first samples, or all, of the batch.
+        """Its timesteps, from 0, with their values [samples, …] for the first samples of the batch, or for all.
 
-        Each is good until the next. What is deferred stays so.
+        A value is valid until the next one is read. What is deferred stays deferred.
         """
         raise NotImplementedError
 
     @cached_property
     def _changes(self) -> list[str]:
-        """The operations in place, in order, in the memory that a tensor would share with its views."""
+        """The names of the in-place operations, in order, on the memory that a tensor would share with its views."""
         return []
 
     def make_view(self, out: Self) -> Self:
-        """`out`, which shares the memory of this carrier, or of a part of it."""
+        """Mark `out` as sharing the memory of this carrier, or of a part of it, and return it."""
         out._changes, out._follows = self._changes, self._follows
         return out
 
     def check_unchanged(self, operation: str) -> None:
-        """Refuse to be used after the memory was changed in place by way of another carrier."""
+        """Raise UnsupportedOperation if the memory was changed in place through another carrier."""
         for changed_by in self._changes[self._follows :]:
             raise UnsupportedOperation(
                 operation,
@@ -80,22 +81,22 @@ class Carrier(ABC):
             )
 
     def become(self, other: Self, operation: str) -> Self:
-        """Take over another's value, as an operation in place does. Views of the same memory cannot be used then."""
+        """Take over another's value, as an in-place operation does. Views of the same memory become unusable."""
         self._changes.append(operation)
         self.__dict__.update(vars(other), _changes=self._changes, _follows=len(self._changes))
         return self
 
     def resolve(self) -> Any:  # noqa: B027  # most defer nothing
-        """Carry out what is deferred, where this carrier defers anything."""
+        """Compute what this carrier has deferred, if anything."""
 
     def dropout_mask(self, draw: Callable[[], Tensor]) -> Tensor:
         """The mask [B, …] of a dropout layer, the same at every timestep."""
         return draw()
 
     def drawn_once(self, tensor: Tensor) -> Tensor:
-        """A tensor without time that an operation takes beside a carrier, the same at every timestep.
+        """A tensor without time that an operation combines with a carrier, the same at every timestep.
 
-        One without a gradient may have been drawn at random, like the mask of drop path: the first timestep's is used.
+        Without a gradient it may be random, like the mask of drop path, so the first timestep's tensor is kept.
         """
         return tensor
 
@@ -125,7 +126,7 @@ class Carrier(ABC):
 class NeuronModule(base.MemoryModule, ABC):  # type: ignore[misc]  # it has no types
     """A layer of neurons as a module: for every carrier, and for plain tensors step by step.
 
-    `v` is what plain tensors have left in it: the state of its neurons, None at rest.
+    `v` is the state that plain tensors leave behind, None at rest.
     """
 
     def __init__(self) -> None:
@@ -143,7 +144,7 @@ class NeuronModule(base.MemoryModule, ABC):  # type: ignore[misc]  # it has no t
 
     @abstractmethod
     def neurons_for(self, current: Any) -> Neurons:
-        """The layer as carriers fire it, for an input [B, C, …]: a tensor, or a carrier, which makes it ready."""
+        """The layer as carriers fire it, for an input [B, C, …]: a tensor, or a carrier, which also prepares it."""
 
     def single_step_forward(self, current: Tensor) -> Tensor:
         """Spikes [B, …] of one timestep; `v` keeps the state for the next.
@@ -163,14 +164,14 @@ class NeuronModule(base.MemoryModule, ABC):  # type: ignore[misc]  # it has no t
         return spikes.to(current.dtype)
 
     def multi_step_forward(self, currents: Tensor) -> Tensor:
-        """Spikes [T, B, …] of T timesteps, from what the timestep before has left."""
+        """Spikes [T, B, …] of T timesteps, starting from the state that the previous call left."""
         return torch.stack([self.single_step_forward(current) for current in currents.unbind(0)])
 
 
 def refuse_checkpointing() -> None:
-    """Raise RuntimeError where activation checkpointing computes a part of the network.
+    """Raise RuntimeError if activation checkpointing is recomputing a part of the network.
 
-    It would move running statistics twice, and find neurons that have gone on to later timesteps.
+    That would update running statistics twice, and meet neurons that have advanced to later timesteps.
     """
     in_backward = torch._C._current_graph_task_id() != -1
     # Reentrant checkpointing runs inside a torch.autograd.Function, whose forward has forward-mode gradients off.

@@ -1,7 +1,7 @@
 """Operations that are linear in their carriers, and the gradients of weights (paper, section 4, equations 8–10).
 
 A linear operation commutes with the time mean: mean_t f(x_t) = f(mean_t x_t). Convolutions, sums, means, moves and
-products with weights are such. `at_all_steps` computes any operation at all timesteps at once.
+products with weights are linear. `at_all_steps` computes any operation at all timesteps at once.
 
 The output of a convolution or linear layer is known before the graph is built: c = W·r_prev is the mean of the T
 outputs W·s_t. `layer_gradient` runs no forward. It returns a gradient proxy (`spiking/steps.py`) of c, whose
@@ -9,7 +9,7 @@ backward is
 
     ∂L/∂r_prev = Wᵀ·∂L/∂c        ∂L/∂W = ∂L/∂c·r_prevᵀ
 
-`LateGradient` is a memory trick, no part of the method: the deep layers come first in a backward pass, while all that
+`LateGradient` saves memory and is not part of the method: the deep layers come first in a backward pass, while all that
 the others saved is still in memory. The gradients of their weights, which are larger than what the layers compute,
 would set the peak, so they are formed when the pass is over (without it 1.09 of the memory of rate_s, ResNet-18).
 """
@@ -43,7 +43,7 @@ Weights = Literal["none", "layer", "product"]
 class OpenCall:
     """A function of [B, …] values, at some `places` of its positional arguments; these have None there.
 
-    The graph may keep it, and no carrier with it.
+    So the graph can keep it without keeping a carrier alive.
     """
 
     function: Callable[..., Any]
@@ -53,7 +53,7 @@ class OpenCall:
 
     @staticmethod
     def of(function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], *kinds: type) -> OpenCall:
-        """With places for the arguments of these types, those of the first type first."""
+        """A call with a place for each argument of these types, those of the first type first."""
         places = tuple(place for kind in kinds for place, arg in enumerate(args) if isinstance(arg, kind))
         left_open = tuple(None if place in places else arg for place, arg in enumerate(args))
         return OpenCall(function, left_open, kwargs, places)
@@ -71,11 +71,11 @@ class OpenCall:
 
 @dataclass(frozen=True)
 class Linear:
-    """A rule's operation that is linear in its carriers together.
+    """An operation that is jointly linear in its carriers.
 
-    `over` says how all timesteps are computed at once. What `moves` entries does not calculate with them: spikes stay
-    bytes. Its `weights` are those of torch's convolution or linear "layer", after the one carrier, or the tensors in a
-    "product" with one carrier.
+    `over` says how all timesteps are computed at once. An operation that `moves` only moves entries, so spikes stay
+    bytes. `weights` is "layer" for torch's convolutions and linear layers, whose weights follow the one carrier, and
+    "product" for tensors multiplied with one carrier.
     """
 
     call: OpenCall
@@ -105,7 +105,7 @@ class Linear:
 
 
 def at_all_steps(function: Callable[..., Tensor], over: Over, inputs: Sequence[Steps], timesteps: int) -> Tensor:
-    """A function of inputs of which some change in time, at each timestep: [T, B, …]."""
+    """A function at each timestep, [T, B, …], of inputs of which at least one changes over time."""
     if over == "batch":
         return unfolded(function(*folded(inputs, timesteps)), timesteps)
     values = [x.values() for x in inputs]
@@ -277,7 +277,7 @@ def per_dim(value: int | Sequence[int], dims: int) -> list[int]:
 
 
 class LateGradient(torch.autograd.Function):
-    """A weight whose gradient is formed when nothing else is left of the backward pass.
+    """A weight whose gradient is computed at the very end of the backward pass.
 
     The layer's backward returns a tensor without values for it and appends to `late` the function that forms the true
     gradient.
@@ -295,9 +295,9 @@ class LateGradient(torch.autograd.Function):
 
 
 def with_late_gradient(weight: Tensor, out: Tensor) -> tuple[Tensor, list[Callable[[], Tensor]] | None]:
-    """The weight as its layer uses it, and the list for the function that forms its gradient; None to form it at once.
+    """The weight as its layer uses it, and the list for the function that forms its gradient; None to form it now.
 
-    It is worth it where the weight is larger than `out`, the output of its layer, in a single process on a CPU: several
+    It pays off if the weight is larger than `out`, the output of its layer, in a single process on a CPU: several
     processes exchange gradients while the pass goes on, and on a GPU torch does not copy gradients.
     """
     alone = not (distributed.is_available() and distributed.is_initialized())

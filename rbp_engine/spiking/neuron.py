@@ -17,19 +17,13 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from rbp_engine.spiking.carrier import Carrier, NeuronModule
-from rbp_engine.spiking.fusion import (
-    Current,
-    Membrane,
-    ObservedStep,
-    RatePass,
-    count_dtype,
-    full,
-    membrane_dtype,
-)
+from rbp_engine.spiking.current import Current
+from rbp_engine.spiking.dtypes import count_dtype, full, membrane_dtype
 from rbp_engine.spiking.layers import compiler, loops
 from rbp_engine.spiking.layers.compiler import Kernel, KernelChoice
 from rbp_engine.spiking.layers.layout import FlatLayout, constant
 from rbp_engine.spiking.layers.loops import Layout, Neuron, charge_
+from rbp_engine.spiking.neuron_protocol import Membrane, ObservedStep, RatePass
 from rbp_engine.spiking.surrogate import Surrogate, create_surrogate, slope_function
 from rbp_engine.vocabulary import LearntName
 
@@ -43,8 +37,8 @@ class LIF(NeuronModule):
     """Leaky integrate-and-fire neuron with the paper's defaults (section 3.1; `spiking/layers/loops.py`).
 
     Given a `Carrier` it runs all timesteps from rest and keeps no state. Given a plain tensor it is an ordinary
-    SpikingJelly neuron: step mode "s" takes [B, …] and keeps the membrane in `v` until `reset()`, "m" takes
-    [T, B, …]. So SpikingJelly's own networks take it: `sew_resnet18(spiking_neuron=LIF, cnf="ADD")`.
+    SpikingJelly neuron: step mode "s" takes [B, …] and keeps the membrane in `v` until `reset()`, "m" takes [T, B, …].
+    So SpikingJelly's own networks accept it: `sew_resnet18(spiking_neuron=LIF, cnf="ADD")`.
 
     Arguments:
         decay: λ in [0, 1]; 0 forgets at once, 1 is the integrate-and-fire neuron.
@@ -101,7 +95,7 @@ class LIF(NeuronModule):
 
     @property
     def decay(self) -> float | Tensor:
-        """λ; where it is learnt a tensor with its graph, [] or by channel [C], in float32 at least."""
+        """λ; if it is learnt, a tensor with its graph, [] or by channel [C], in float32 at least."""
         return self._decay if self.decay_logit is None else torch.sigmoid(full(self.decay_logit))
 
     @property
@@ -116,10 +110,10 @@ class LIF(NeuronModule):
         return LIFNeurons(self.decay, self.threshold, self.v_reset, self.detach_reset, self.surrogate, kernel)
 
     def neurons_for(self, current: Carrier | Tensor) -> LIFNeurons:
-        """The layer for an input [B, C, …], whose channels give what is learnt by channel its shape.
+        """The layer for an input [B, C, …]. Parameters by channel get their shape from it.
 
-        At a carrier the kernel "auto" becomes the one that works for its device. Raises ValueError for an input with
-        another number of channels than the first one.
+        With the first carrier the kernel "auto" becomes the one that works on its device. Raises ValueError for an
+        input with another number of channels than the first one.
         """
         if self.kernel == "auto" and isinstance(current, Carrier):
             self.kernel, problem = compiler.choose("auto", current.like.device.type)
@@ -189,7 +183,7 @@ def _logit(share: float) -> float:
 
 @dataclass(frozen=True)
 class LIFNeurons:
-    """A layer of leaky integrate-and-fire neurons (`spiking/fusion.py`: `Neurons`).
+    """A layer of leaky integrate-and-fire neurons (`spiking/neuron_protocol.py`: `Neurons`).
 
     `decay` is λ and `threshold` V_th: numbers, or tensors with their graph where they are learnt, [] for the layer or
     by channel. `v_reset` is the resting potential of the hard reset, and None for the soft reset. With `detach_reset`
@@ -210,11 +204,11 @@ class LIFNeurons:
 
     @property
     def learnt(self) -> tuple[Tensor, ...]:
-        """Those of λ and V_th that are learnt, in this order."""
+        """The learnt ones of λ and V_th, in this order."""
         return tuple(value for value in (self.decay, self.threshold) if isinstance(value, Tensor))
 
     def over(self, ndim: int) -> LIFNeurons:
-        """The same for inputs [B, C, …] of so many dimensions: what is learnt by channel, [C], becomes [C, 1, …]."""
+        """The same for inputs [B, C, …] with `ndim` dimensions: parameters by channel, [C], become [C, 1, …]."""
         return replace(self, decay=_over(self.decay, ndim), threshold=_over(self.threshold, ndim))
 
     def at_rest(self, current: Tensor) -> Tensor:
@@ -233,7 +227,7 @@ class LIFNeurons:
     @torch.no_grad()
     def spikes_only(self, current: Current) -> Tensor:
         layout = self._layout(current)
-        spikes = layout.empty_steps(current.like, current.timesteps)
+        spikes = layout.empty_steps(current.like, current.length)
         self._run(loops.spikes_only)(layout.reader(current), self._neuron(layout, "threshold"), spikes.unbind(0))
         return layout.back(spikes)
 
@@ -241,20 +235,20 @@ class LIFNeurons:
     def rate(self, current: Current) -> RatePass:
         layout, batch = self._layout(current), current.like
         to_sum = [n for n, term in enumerate(current.terms) if term.normalisation and not term.steps.mean_is_known]
-        spikes = layout.empty_steps(batch, current.timesteps, torch.uint8)
-        given = (layout.reader(current), self._neuron(layout, "threshold"), layout.for_each_channel(current.timesteps))
+        spikes = layout.empty_steps(batch, current.length, torch.uint8)
+        given = (layout.reader(current), self._neuron(layout, "threshold"), layout.for_each_channel(current.length))
         if self.kernel == "compiled":
-            # In one block, for what is freed together: on a CPU another tensor of that size fits into the gap of two
-            # tensors, but not into the gap of one, which lacks bytes for its alignment. 0.93 of the memory (ResNet-18,
-            # T = 8, B = 32).
+            # In one block, because they are freed together: on a CPU the gap that one tensor leaves is some bytes too
+            # small to align another of its size, and the gap of two is not. ResNet-18 at T = 8 and B = 32 needs 0.93 of
+            # the memory.
             saved = layout.empty_steps(batch, 1 + len(self.learnt) + len(to_sum)).unbind(0)
             counts = self._run(loops.rate_into)(*given, tuple(to_sum), spikes.unbind(0), saved)
         else:
-            none = torch.zeros_like(spikes[0], dtype=count_dtype(current.timesteps))
+            none = torch.zeros_like(spikes[0], dtype=count_dtype(current.length))
             counts, totals = loops.rate(*given, tuple(to_sum), spikes.unbind(0), none)
             saved = tuple(total.to(batch.dtype) for total in totals)
-        found = list(map(layout.back, saved))
-        derivatives, summed = found[: 1 + len(self.learnt)], iter(found[1 + len(self.learnt) :])
+        batches = list(map(layout.back, saved))
+        derivatives, summed = batches[: 1 + len(self.learnt)], iter(batches[1 + len(self.learnt) :])
         normalised = [term.steps for term in current.terms if term.normalisation]
         means = [steps.time_mean() if steps.mean_is_known else next(summed) for steps in normalised]
         return RatePass(layout.back(spikes), layout.back(counts), derivatives, means)
@@ -265,7 +259,7 @@ class LIFNeurons:
     @torch.no_grad()
     def gradient_through_time(self, current: Current, grad: Tensor) -> tuple[Tensor, list[Tensor]]:
         layout = self._layout(current)
-        out = layout.empty_steps(current.like, current.timesteps, grad.dtype)
+        out = layout.empty_steps(current.like, current.length, grad.dtype)
         neuron = self._neuron(layout, "decay", "threshold")
         inputs, at_spikes = layout.reader(current), layout.flat(grad).unbind(0)
         learnt = self._run(loops.gradient_through_time)(inputs, neuron, at_spikes, out.unbind(0))
@@ -274,7 +268,7 @@ class LIFNeurons:
     def once(
         self, current: Sequence[Tensor], before: Membrane | None, *, through_time: bool, traced: bool
     ) -> tuple[Tensor, Membrane]:
-        """The state is the charged membrane u_t [B, …], which is given back ∂L/∂u_{t+1}, and not its own gradient."""
+        """The state is the charged membrane u_t [B, …]. Its backward receives ∂L/∂u_{t+1} in place of ∂L/∂u_t."""
         charged, trace = before or (None, None)
         spikes, charged, trace = FireOnce.apply(charged, trace, self, through_time, *self.learnt, *current)
         if traced and trace is None:
@@ -288,7 +282,7 @@ class LIFNeurons:
         return FlatLayout(current, self.learnt) if self.kernel == "compiled" else Layout(current.like)
 
     def _neuron(self, layout: Layout, *by_channel: str) -> Neuron:
-        """The neurons for a layout; the numbers that are named are given for each channel."""
+        """The neurons for a layout; the numbers named in `by_channel` are given for each channel."""
 
         def number(name: str) -> Tensor | float:
             return (layout.for_each_channel if name in by_channel else layout.number)(getattr(self, name))
@@ -310,10 +304,9 @@ def _over(value: float | Tensor, ndim: int) -> float | Tensor:
 
 
 def _back(layout: Layout, values: Any) -> Any:
-    """[F] as [B, …], with the strides of torch's own operations, by which batch norm chooses in which order it adds up.
+    """[F] as [B, …], with the strides of torch's own operations, which decide the order in which batch norm adds up.
 
-    Of one pixel or one channel, which is contiguous both with channels first and last, torch takes it as the first.
-    None stays None.
+    With one pixel or one channel it is contiguous in both formats; torch takes it as channels first. None stays None.
     """
     if values is None:
         return None
@@ -335,7 +328,7 @@ class LIFRateLoop:
 
     @torch.no_grad()
     def step(self, current: Current) -> Tensor:
-        # As a number it would make a kernel of its own for every timestep. On a GPU kernels take one of the CPU, too.
+        # A Python number would compile a kernel for every timestep. Kernels on a GPU accept a scalar on the CPU.
         rho = self._rho if isinstance(self._rho, Tensor) else constant(self._rho, (), torch.float64)
         state = self._membrane, self._counts, self._state.eligibility, rho, *self._state.sensitivities
         spikes = self._run(self._layout.reader(current), self._neuron, *state)
@@ -395,11 +388,11 @@ class FireOnce(torch.autograd.Function):
         if grad_spikes is None:
             grad_spikes = torch.zeros_like(charged, dtype=ctx.dtype)
         elif grad_spikes.stride() != charged.stride():
-            # The layout in memory decides in which order a batch norm adds up.
+            # The layout in memory decides the order in which a batch norm adds up.
             grad_spikes = torch.empty_like(charged, dtype=grad_spikes.dtype).copy_(grad_spikes)
         flat = (None if each is None else layout.flat(each) for each in (grad_spikes, grad_later, charged, before))
         neuron = neurons._neuron(layout, "decay", "threshold")
-        at_current, at_charged, *found = neurons._run(loops.gradient_once_later)(*flat, neuron, ctx.through_time)
-        learnt = neurons._summed([None if each is None else layout.back(each) for each in found])
+        at_current, at_charged, *of_learnt = neurons._run(loops.gradient_once_later)(*flat, neuron, ctx.through_time)
+        learnt = neurons._summed([None if each is None else layout.back(each) for each in of_learnt])
         at_before = _back(layout, at_charged) if ctx.needs_input_grad[0] else None
         return at_before, None, None, None, *learnt, *[_back(layout, at_current)] * ctx.terms

@@ -28,7 +28,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from rbp_engine.spiking.fusion import full, membrane_dtype
+from rbp_engine.spiking.dtypes import full, membrane_dtype
 from rbp_engine.spiking.linear import OpenCall, Over, at_all_steps, folded, per_dim, unfolded
 from rbp_engine.spiking.steps import Dense, Spikes, Steps, WeightInput, as_matrices, new_grad_proxy
 
@@ -54,7 +54,7 @@ class Nonlinear:
         return self(*values), ()
 
     def at_all_steps(self, inputs: Sequence[Steps], timesteps: int) -> tuple[Tensor, Sequence[Tensor]]:
-        """The same of all timesteps, all [T, B, …]."""
+        """The same for all timesteps, all [T, B, …]."""
         if self.over != "batch":
             return at_all_steps(self, self.over, inputs, timesteps), ()
         out, parts = self.steps(*folded(inputs, timesteps))
@@ -185,9 +185,9 @@ class Pointwise(Nonlinear):
 
 @dataclass(frozen=True)
 class Reduction(Pointwise):
-    """A function that makes one number of each row along some dimensions, such as a norm; the others stay as they are.
+    """A function that reduces each row along some dimensions to one number, such as a norm.
 
-    Each number of the input counts for one number of the output, and has one slope: ∂φ/∂x_i.
+    Each number of the input affects one number of the output, and has one slope: ∂φ/∂x_i.
     """
 
     dims: tuple[int, ...]
@@ -302,7 +302,7 @@ class MatrixProductGradient(torch.autograd.Function):
 
 
 class ProductGradient(torch.autograd.Function):
-    """The gradient of any product at the means of its factors; they go to the factors' `proxies`."""
+    """The gradient of any product at the means of its factors; it goes to the factors' `proxies`."""
 
     @staticmethod
     def forward(
@@ -322,8 +322,8 @@ class ProductGradient(torch.autograd.Function):
         ]
         with torch.enable_grad():
             out = ctx.product(*factors)
-        found = iter(torch.autograd.grad(out, [factor for factor in factors if factor.requires_grad], grad))
-        return None, None, None, *(next(found) if is_needed else None for is_needed in needed)
+        gradients = iter(torch.autograd.grad(out, [factor for factor in factors if factor.requires_grad], grad))
+        return None, None, None, *(next(gradients) if is_needed else None for is_needed in needed)
 
 
 def _save(ctx: Any, means: Sequence[WeightInput]) -> None:
@@ -332,7 +332,7 @@ def _save(ctx: Any, means: Sequence[WeightInput]) -> None:
 
 
 class MaxPool2dGradient(torch.autograd.Function):
-    """The gradient of a max pool of `rate` [B, C, H, W]: to the largest rate. `out` has the shape of its output.
+    """The gradient of a max pool of `rate` [B, C, H, W], which goes to the largest rate. `out` has the output's shape.
 
     `settings` are kernel, stride, padding, dilation and ceil_mode, as aten takes them.
     """
@@ -370,7 +370,7 @@ class AtMean(Nonlinear):
 
 @dataclass(frozen=True)
 class MaxPool2d(AtMean):
-    """`torch.nn.functional.max_pool2d`, whose backward needs the places of the maxima alone."""
+    """`torch.nn.functional.max_pool2d`, whose backward needs only the positions of the maxima."""
 
     def grad_proxy(self, inputs: Sequence[Steps], out: Steps, parts: Sequence[Tensor]) -> Tensor:
         [x] = inputs
@@ -385,7 +385,7 @@ def _settings(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> tuple[Any, ...]:
-    """What torch's function has after its input, as aten takes it."""
+    """The arguments of torch's function after its input, in the form that aten takes."""
     return *(per_dim(size, 2) for size in (kernel_size, stride or kernel_size, padding, dilation)), ceil_mode
 
 

@@ -19,16 +19,9 @@ from torch.func import functional_call, jvp
 
 from rbp_engine.errors import NeuronError
 from rbp_engine.spiking.carrier import Carrier, NeuronModule
-from rbp_engine.spiking.fusion import (
-    Current,
-    CurrentReader,
-    Membrane,
-    ObservedStep,
-    RatePass,
-    count_dtype,
-    full,
-    membrane_dtype,
-)
+from rbp_engine.spiking.current import Current, CurrentReader
+from rbp_engine.spiking.dtypes import count_dtype, full, membrane_dtype
+from rbp_engine.spiking.neuron_protocol import Membrane, ObservedStep, RatePass
 from rbp_engine.spiking.steps import Steps, empty_steps
 from rbp_engine.spiking.surrogate import Spike, Surrogate, create_surrogate
 
@@ -66,10 +59,10 @@ class OwnNeuron(NeuronModule, Generic[State]):
     A state is one tensor [B, …], or a NamedTuple of several. Entries at the same place belong to one neuron: no
     function may look at another neuron or sample, draw random numbers, or change a tensor in place. `spikes.detach()`
     in `reset_by` keeps the reset out of the gradient. An `nn.Parameter` is trained; it is one number for the layer, or
-    has a shape that broadcasts, as [C, 1, 1] for one a channel.
+    has a shape that broadcasts, such as [C, 1, 1] for one per channel.
 
-    The gradient of the rate methods is the derivative of r = mean_t s_t, taken forward in time with the loop: g by a
-    current that is added at every timestep (paper, equation 10), and ∂r/∂θ by each parameter θ.
+    The gradient of the rate methods is the derivative of r = mean_t s_t, taken forward in time with the loop: g with
+    respect to a current that is added at every timestep (paper, equation 10), and ∂r/∂θ for each parameter θ.
 
     Attributes:
         surrogate: the slope of the spike; a preset's `neuron.surrogate` replaces it.
@@ -118,7 +111,7 @@ class OwnNeuron(NeuronModule, Generic[State]):
         return {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
 
     def neurons_for(self, current: Any) -> OwnNeurons:
-        """The layer as carriers fire it, as of LIF; at the first carrier the functions of the neuron are checked."""
+        """The layer as carriers fire it. The first carrier triggers a check of the neuron's functions."""
         if not self._checked and isinstance(current, Carrier) and not current.like.is_meta:
             check_timesteps(self, current.like)
             self._checked = True
@@ -127,7 +120,7 @@ class OwnNeuron(NeuronModule, Generic[State]):
 
 @dataclass(frozen=True)
 class OwnNeurons:
-    """A layer of user-defined neurons (`spiking/fusion.py`: `Neurons`)."""
+    """A layer of user-defined neurons (`spiking/neuron_protocol.py`: `Neurons`)."""
 
     neuron: OwnNeuron[Any]
 
@@ -144,7 +137,7 @@ class OwnNeurons:
 
     @torch.no_grad()
     def spikes_only(self, current: Current) -> Tensor:
-        spikes_TBX, state = empty_steps(current.like, current.timesteps), self.neuron.start(current.like)
+        spikes_TBX, state = empty_steps(current.like, current.length), self.neuron.start(current.like)
         for spikes_t, current_t in zip(spikes_TBX, _currents(current), strict=True):
             fired, state = self.timestep(state, current_t)
             spikes_t.copy_(fired)
@@ -152,18 +145,18 @@ class OwnNeurons:
 
     @torch.no_grad()
     def rate(self, current: Current) -> RatePass:
-        loop = self.rate_loop(current, current.timesteps)
-        spikes = empty_steps(current.like, current.timesteps, torch.uint8)
+        loop = self.rate_loop(current, current.length)
+        spikes = empty_steps(current.like, current.length, torch.uint8)
         for spikes_t, current_t in zip(spikes, _currents(current), strict=True):
             spikes_t.copy_(loop.observed(current_t).spikes)
         normalised = [term.steps for term in current.terms if term.normalisation]
-        return RatePass(spikes, *loop.finish(), [_time_mean(steps, current.timesteps) for steps in normalised])
+        return RatePass(spikes, *loop.finish(), [_time_mean(steps, current.length) for steps in normalised])
 
     def rate_loop(self, like: Current, timesteps: int) -> OwnRateLoop:
         return OwnRateLoop(like.like, timesteps, self.neuron)
 
     def gradient_through_time(self, current: Current, grad: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """The timesteps run once more, with their graph."""
+        """Runs the timesteps again, with their graph."""
         with torch.no_grad():
             currents = [current_t.requires_grad_() for current_t in _currents(current)]
         with torch.enable_grad():
@@ -173,13 +166,13 @@ class OwnNeurons:
                 spikes.append(step.spikes)
                 state = step.state
             sources, gradients = [*currents, *self.learnt], grad.to(spikes[0].dtype).unbind(0)
-            found = torch.autograd.grad(spikes, sources, gradients, materialize_grads=True)
-        return torch.stack(found[: len(currents)]).to(grad.dtype), list(found[len(currents) :])
+            at_sources = torch.autograd.grad(spikes, sources, gradients, materialize_grads=True)
+        return torch.stack(at_sources[: len(currents)]).to(grad.dtype), list(at_sources[len(currents) :])
 
     def once(
         self, current: Sequence[Tensor], before: Membrane | None, *, through_time: bool, traced: bool
     ) -> tuple[Tensor, Membrane]:
-        """Raises NeuronError if a trace is wanted of a neuron that has none."""
+        """Raises NeuronError if a trace is needed and the neuron has none."""
         neuron, decay = self.neuron, self.neuron.trace_decay
         if traced and decay is None:
             raise NeuronError(
@@ -202,7 +195,7 @@ class OwnNeurons:
 
 @dataclass
 class _Derivative:
-    """The derivative of state and spikes by one number: by a current at every timestep, or by a parameter."""
+    """The derivative of state and spikes with respect to one number: a current at every timestep, or a parameter."""
 
     parameter: str | None
     of_state: Any
@@ -235,26 +228,28 @@ class OwnRateLoop:
     @torch.no_grad()
     def observed(self, current: Tensor) -> ObservedStep:
         current, by_each = full(current), list[Tensor]()
-        for one in self._derivatives:
-            step, derivative = forward_mode(self._neuron, self._state, current, one.of_state, one.parameter)
-            one.of_state = derivative.state
-            one.of_spikes.add_(derivative.spikes)
-            by_each.append(derivative.spikes)
+        for derivative in self._derivatives:
+            before, parameter = derivative.of_state, derivative.parameter
+            step, of_step = forward_mode(self._neuron, self._state, current, before, parameter)
+            derivative.of_state = of_step.state
+            derivative.of_spikes.add_(of_step.spikes)
+            by_each.append(of_step.spikes)
         self._state = step.state
         self._counts.add_(step.spikes.to(self._counts.dtype))
         return ObservedStep(step.spikes, step.distance, by_each[0])
 
     def finish(self) -> tuple[Tensor, list[Tensor]]:
-        return self._counts, [one.of_spikes.div_(self._timesteps).to(self._dtype) for one in self._derivatives]
+        sums = (derivative.of_spikes for derivative in self._derivatives)
+        return self._counts, [total.div_(self._timesteps).to(self._dtype) for total in sums]
 
 
 def forward_mode(
     neuron: OwnNeuron[Any], state: Any, current: Tensor, of_state: Any, parameter: str | None
 ) -> tuple[Any, Any]:
-    """A timestep, or of no state, (), the state at rest; and the derivative of all that it gives by a parameter, which
-    may be part of the state at rest, or by the current if that is None.
+    """A timestep, or for no state, (), the state at rest; and the derivative of its results with respect to a
+    parameter, on which the state at rest may depend, or to the current if `parameter` is None.
 
-    `of_state` is the derivative of the state by the same.
+    `of_state` is the derivative of the state with respect to the same.
     """
     learnable = {name: tensor.detach() for name, tensor in neuron.learnable.items()}
     by_parameters = {name: torch.full_like(tensor, float(name == parameter)) for name, tensor in learnable.items()}
@@ -264,7 +259,7 @@ def forward_mode(
 
 
 class _WithParameters(nn.Module):
-    """A neuron that `functional_call` can run with other parameters: a timestep, or of no state, (), that at rest."""
+    """A neuron for `functional_call`, with other parameters: a timestep, or for no state, (), the state at rest."""
 
     def __init__(self, neuron: OwnNeuron[Any]) -> None:
         super().__init__()
@@ -298,23 +293,23 @@ def _time_mean(steps: Steps, timesteps: int) -> Tensor:
 def _currents(current: Current) -> Iterator[Tensor]:
     """The currents [B, …] of one timestep after the other, float32 at least; each is a tensor of its own."""
     reader = CurrentReader(current)
-    return (reader.at(t).detach().clone() for t in range(current.timesteps))
+    return (reader.at(t).detach().clone() for t in range(current.length))
 
 
 def tensors_of(state: Any) -> list[Tensor]:
     """The tensors of a state: itself, or those of a tuple. Raises NeuronError for anything else."""
-    found = list(state) if isinstance(state, tuple) else [state]
-    if not found or not all(isinstance(tensor, Tensor) for tensor in found):
+    tensors = list(state) if isinstance(state, tuple) else [state]
+    if not tensors or not all(isinstance(tensor, Tensor) for tensor in tensors):
         raise NeuronError(f"its state is {kind_of(state)}; a state is one tensor [B, …], or a NamedTuple of several")
-    return found
+    return tensors
 
 
 def map_state(function: Callable[[Tensor], Tensor], state: Any) -> Any:
-    """A state of the same kind, with the function of each tensor."""
-    found = list(map(function, tensors_of(state)))
+    """A state of the same kind, with the function applied to each tensor."""
+    mapped = list(map(function, tensors_of(state)))
     if isinstance(state, Tensor):
-        return found[0]
-    return type(state)(*found) if hasattr(state, "_fields") else tuple(found)
+        return mapped[0]
+    return type(state)(*mapped) if hasattr(state, "_fields") else tuple(mapped)
 
 
 def kind_of(value: Any) -> str:
@@ -371,13 +366,13 @@ def _check_types(neuron: OwnNeuron[Any], zeros: Tensor, current: Tensor) -> None
     rest = neuron.at_rest(zeros)
     for tensor in tensors_of(rest):
         _check_numbers("at_rest gives", tensor, zeros)
-    known = [*tensors_of(rest), current]
-    before = [tensor._version for tensor in known]
+    given = [*tensors_of(rest), current]
+    before = [tensor._version for tensor in given]
     charged = neuron.charge(rest, current)
     _check_kind("charge gives", charged, rest)
     _check_numbers("fire gives", neuron.fire(charged), current)
     spikes, _, state = neuron.timestep(rest, current)
-    if [tensor._version for tensor in known] != before:
+    if [tensor._version for tensor in given] != before:
         raise NeuronError("it changes its state or its current in place; return a new tensor: v + I, not v.add_(I)")
     _check_kind("reset_by gives", state, rest)
     if not ((spikes == 0) | (spikes == 1)).all():
@@ -407,13 +402,13 @@ def _test_currents(zeros: Tensor) -> Tensor:
 
 
 def _distances(neuron: OwnNeuron[Any], zeros: Tensor, currents: Tensor) -> Tensor:
-    """What the neurons do [N, 2, …]: their distances at each timestep, and the states in the end."""
-    state, found = neuron.at_rest(zeros), []
+    """What the neurons do [N, 2, …]: their distances at each timestep, and the final state."""
+    state, results = neuron.at_rest(zeros), []
     for current in currents:
         _, distance, state = neuron.timestep(state, current)
-        found.append(distance)
-    return torch.stack([*found, *tensors_of(state)])
+        results.append(distance)
+    return torch.stack([*results, *tensors_of(state)])
 
 
-def _same(one: Tensor, other: Tensor) -> Tensor:
-    return (one == other) | (one.isnan() & other.isnan())
+def _same(left: Tensor, right: Tensor) -> Tensor:
+    return (left == right) | (left.isnan() & right.isnan())

@@ -30,9 +30,10 @@ import torch
 from torch import Tensor
 
 from rbp_engine.spiking.batch_norm import BatchNorm
+from rbp_engine.spiking.dtypes import full, membrane_dtype
 from rbp_engine.spiking.errors import UnsupportedOperation
-from rbp_engine.spiking.fusion import Neurons, full, membrane_dtype
 from rbp_engine.spiking.linear import Linear
+from rbp_engine.spiking.neuron_protocol import Neurons
 from rbp_engine.spiking.nonlinear import (
     GroupNorm,
     LayerNorm,
@@ -52,7 +53,7 @@ def with_value(graph: Tensor, value: Tensor) -> Tensor:
 
 
 def added_at_every_step(rate: Tensor) -> Tensor:
-    """0, with the gradient of r: what a change of the mean adds to each timestep; none where a mask makes r −∞."""
+    """0 with the gradient of r, to add a change of the mean to each timestep; no gradient where a mask makes r −∞."""
     finite = rate.masked_fill(rate.isinf(), 0.0)
     return finite - finite.detach()
 
@@ -108,9 +109,9 @@ class SequenceReference(Reference):
 
 
 class RateReference(Reference):
-    """The rate methods: the timesteps without a graph, and `rate` [B, …], their mean, with the one that is trained.
+    """The rate methods: the timesteps without a graph, and `rate` [B, …], their mean, with the graph that is trained.
 
-    Batch norms take statistics of all timesteps together, as rate_M, or of each, as rate_S, if `norms_by_step`.
+    Batch norms take statistics over all timesteps together, as rate_M, or with `norms_by_step` over each, as rate_S.
     """
 
     def __init__(self, steps: Tensor, rate: Tensor, norms_by_step: bool = False) -> None:
@@ -127,7 +128,7 @@ class RateReference(Reference):
         return type(self)(steps, rate, self.norms_by_step)
 
     def fire(self, neurons: Neurons) -> Self:
-        """The derivative of r = mean_t s_t by the mean current c, which stands for a current at every timestep.
+        """The derivative of r = mean_t s_t with respect to the mean current c, a current at every timestep.
 
         Autograd finds the eligibility of section 4 by itself: with ρ_t = ∂u_t/∂c, ρ_1 = 1 and
         ρ_{t+1} = 1 + ρ_t·∂u_{t+1}/∂u_t, it is ∂r/∂c = g = mean_t(σ'_t·ρ_t). ∂r/∂λ, ∂r/∂V_th and ∂r/∂θ of what is learnt
@@ -190,7 +191,7 @@ def normalised(rate: Tensor, mean: Tensor, inverse: Tensor, over: list[int]) -> 
 
 
 def scaled_and_shifted(values: Tensor, weight: Tensor | None, bias: Tensor | None, behind: int) -> Tensor:
-    """γ·x + β, for γ and β that have so many dimensions of x behind them."""
+    """γ·x + β; `behind` is the number of dimensions of x after those of γ and β."""
     shape = (..., *[None] * behind)
     values = values if weight is None else values * weight[shape]
     return values if bias is None else values + bias[shape]
@@ -198,7 +199,7 @@ def scaled_and_shifted(values: Tensor, weight: Tensor | None, bias: Tensor | Non
 
 @singledispatch
 def mean_derivative(operation: Nonlinear, *inputs: RateReference) -> Tensor:
-    """A tensor [B, …] with the gradient of mean_t f(x_t) by the means r of its inputs.
+    """A tensor [B, …] with the gradient of mean_t f(x_t) with respect to the means r of its inputs.
 
     For maxima and products it is that of f(r): it goes to the largest rates, and to each factor with the other's mean.
     """

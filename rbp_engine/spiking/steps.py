@@ -47,7 +47,7 @@ def firing_rate(counts: Tensor, timesteps: int, dtype: torch.dtype) -> Tensor:
 
 @dataclass(frozen=True)
 class WeightInput:
-    """The input [B, …] that a weight's gradient is formed with, as it is or as the counts of spikes in T timesteps."""
+    """The input [B, …] that a weight's gradient is computed from: its values, or counts of spikes in T timesteps."""
 
     stored: Tensor
     counted: int | None = None
@@ -70,7 +70,7 @@ class Steps(ABC):
 
     @property
     def mean_is_known(self) -> bool:
-        """Whether the time mean is there without adding up the values."""
+        """Whether the time mean is available without adding up the values."""
         return True
 
     @abstractmethod
@@ -86,12 +86,12 @@ class Steps(ABC):
         """[B, …]."""
 
     def weight_input(self) -> WeightInput:
-        """What the gradient of a weight that receives them is formed with: their time mean [B, …]."""
+        """What the gradient of a weight that receives them is computed from: their time mean [B, …]."""
         return WeightInput(self.time_mean())
 
     @abstractmethod
     def moved(self, move: Callable[[Tensor], Tensor]) -> Steps:
-        """The same values in other places; `move` acts on one timestep [B, …] and does not calculate with it."""
+        """The same values rearranged; `move` acts on one timestep [B, …] and only moves its entries."""
 
     def _moved_proxy(self, move: Callable[[Tensor], Tensor]) -> Tensor | None:
         return None if self.grad_proxy is None else move(self.grad_proxy)
@@ -104,7 +104,7 @@ class Steps(ABC):
 
 @dataclass(frozen=True, eq=False)
 class Dense(Steps):
-    """Values [T, B, …]; `known_mean` [B, …] is their time mean where it came without computing it from them."""
+    """Values [T, B, …]; `known_mean` [B, …] is their time mean, if it was not computed from them."""
 
     values_TBX: Tensor
     known_mean: Tensor | None = None
@@ -136,9 +136,9 @@ class Dense(Steps):
 
 @dataclass(frozen=True, eq=False)
 class TimeConstant(Steps):
-    """Values [B, …] that are the same at every timestep. The time means of rate_S's second phase are such, too.
+    """Values [B, …] that are the same at every timestep, like the time means of rate_S's second phase.
 
-    If they are firing rates, `counts` are those of their spikes.
+    If they are firing rates, `counts` holds the numbers of spikes.
     """
 
     values_BX: Tensor
@@ -209,9 +209,9 @@ def copied(steps: Tensor | Sequence[Tensor], into: Tensor) -> Tensor:
 
 
 def as_matrices(steps: Tensor | Sequence[Tensor], dtype: torch.dtype) -> Tensor:
-    """A copy [T, B, …, N, M] of T tensors; each matrix is one piece of memory, by rows or by columns as it was.
+    """A copy [T, B, …, N, M] of T tensors, in which each matrix is contiguous, by rows or by columns as before.
 
-    A product would copy others itself, value by value.
+    A product would copy any other layout itself, value by value.
     """
     by_columns = steps[0].stride(-2) < steps[0].stride(-1)
     shape = steps[0].mT.shape if by_columns else steps[0].shape

@@ -60,7 +60,7 @@ class OwnSurrogate(Surrogate):
     def __init__(self, function: Callable[..., Tensor], arguments: dict[str, float]) -> None:
         super().__init__(**arguments)
         self.function = function
-        # One object for as long as the surrogate lives: compiled loops are compiled anew for another.
+        # The same object for the surrogate's lifetime: loops are compiled again for another.
         self.slope: Callable[[Tensor], Tensor] = partial(function, **arguments)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -85,14 +85,14 @@ def create_surrogate(surrogate: str | Callable[..., Any], arguments: dict[str, f
         if given:
             raise ValueError(f"{type(surrogate).__name__} is made already and takes no surrogate_args, got {given}")
         return surrogate
-    found = surrogate(**given) if inspect.isclass(surrogate) else OwnSurrogate(surrogate, given)
-    if not isinstance(found, Surrogate):
+    made = surrogate(**given) if inspect.isclass(surrogate) else OwnSurrogate(surrogate, given)
+    if not isinstance(made, Surrogate):
         raise ValueError(
-            f"{type(found).__name__} is no surrogate: expected a function of the distance to the threshold that gives "
+            f"{type(made).__name__} is no surrogate: expected a function of the distance to the threshold that gives "
             "the slope, or a class that derives from spikingjelly.activation_based.surrogate.SurrogateFunctionBase"
         )
-    _check_slope(found)
-    return found
+    _check_slope(made)
+    return made
 
 
 def slope_function(surrogate: Surrogate) -> tuple[Callable[..., Tensor], dict[str, float]]:
@@ -115,7 +115,7 @@ def slope_function(surrogate: Surrogate) -> tuple[Callable[..., Tensor], dict[st
 
 @cache
 def _theirs(kind: Any) -> Callable[..., Tensor]:
-    """One function for a class of SpikingJelly: compiled loops are compiled anew for another."""
+    """One function for each class of SpikingJelly: loops are compiled again for another."""
 
     def slope(distance: Tensor, **arguments: float) -> Tensor:
         return kind.backward(torch.ones_like(distance), distance, **arguments)
@@ -130,18 +130,18 @@ def slope(surrogate: Surrogate, distance: Tensor) -> Tensor:
 
 
 def peak_slope(surrogate: Surrogate) -> float:
-    """The largest σ' of a surrogate: at the threshold, where some of them step up or down; a user's may be anywhere."""
+    """The largest σ' of a surrogate: at the threshold, where some of them jump; a user's may have it anywhere."""
     near = torch.tensor([-1e-6, 0.0, 1e-6])
     distances = torch.cat([near, torch.linspace(-3.0, 3.0, 601)]) if isinstance(surrogate, OwnSurrogate) else near
     return float(slope(surrogate, distances).max())
 
 
 def _by_autograd(surrogate: Surrogate, distance: Tensor) -> Tensor:
-    """For the surrogates that have a graph and no static `backward`."""
+    """The slope of a surrogate that has a graph but no static `backward`."""
     with torch.enable_grad():
         at = distance.detach().requires_grad_()
-        [found] = torch.autograd.grad(surrogate(at).sum(), at)
-    return found
+        [gradient] = torch.autograd.grad(surrogate(at).sum(), at)
+    return gradient
 
 
 def _sigmoid(distance: Tensor, alpha: float) -> Tensor:
@@ -161,17 +161,17 @@ def _check_slope(surrogate: Surrogate) -> None:
     own = surrogate.function if isinstance(surrogate, OwnSurrogate) else type(surrogate)
     name = getattr(own, "__name__", type(own).__name__)
     distance = torch.cat([torch.linspace(-3.0, 3.0, 61), torch.zeros(1)])
-    found = slope(surrogate, distance)
-    if not isinstance(found, Tensor) or found.shape != distance.shape or found.dtype != distance.dtype:
-        shape = f"{found.dtype} {list(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
+    slopes = slope(surrogate, distance)
+    if not isinstance(slopes, Tensor) or slopes.shape != distance.shape or slopes.dtype != distance.dtype:
+        shape = f"{slopes.dtype} {list(slopes.shape)}" if isinstance(slopes, Tensor) else type(slopes).__name__
         raise ValueError(
             f"the surrogate {name} gives {shape} for distances {distance.dtype} {list(distance.shape)}: expected a "
             "slope for each of them"
         )
-    if not found.isfinite().all():
-        where = float(distance[~found.isfinite()][0])
+    if not slopes.isfinite().all():
+        where = float(distance[~slopes.isfinite()][0])
         raise ValueError(f"the slope of the surrogate {name} is not finite at the distance {where:g}")
-    if not torch.allclose(slope(surrogate, distance[:30]), found[:30]):
+    if not torch.allclose(slope(surrogate, distance[:30]), slopes[:30]):
         raise ValueError(f"the slope of the surrogate {name} at one distance depends on the other distances")
-    if not found.any():
+    if not slopes.any():
         raise ValueError(f"the slope of the surrogate {name} is 0 everywhere from -3 to 3: nothing would be learned")

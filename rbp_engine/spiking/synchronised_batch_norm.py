@@ -1,8 +1,8 @@
-"""Batch norm whose statistics are those of all processes that train together.
+"""Batch norm with statistics over all processes that train together.
 
-Torch's own works on CUDA alone and knows no carriers. Here mean and variance are put together from those of every
-process, weighted by its number of values, and the backward pass sums over processes what batch norm sums over a batch:
-the result is that of one process with the joined batch, on any backend of torch.distributed.
+Torch's own works on CUDA alone and knows no carriers. Here mean and variance are combined from those of every process,
+weighted by its number of values, and the backward pass sums over processes what batch norm sums over a batch: the
+result is that of one process with the joined batch, on any backend of torch.distributed.
 """
 
 import copy
@@ -18,10 +18,10 @@ from rbp_engine.spiking.batch_norm import BatchNorm, Normalisation, moments, per
 
 
 def synchronise_batch_norm(model: nn.Module, processes: Any) -> None:
-    """From now on every batch norm module of the model takes its statistics over a process group.
+    """Make every batch norm module of the model take its statistics over a process group.
 
-    A hook marks the carrier that comes in; the modules and the names of their weights stay as they are. A copy of the
-    model waits for no other process.
+    A hook marks the incoming carrier; the modules and the names of their weights do not change. A copy of the model
+    waits for no other process.
     """
     for module in model.modules():
         if isinstance(module, _BatchNorm):
@@ -29,7 +29,7 @@ def synchronise_batch_norm(model: nn.Module, processes: Any) -> None:
 
 
 class _Mark:
-    """A hook before a batch norm: it marks the carrier that comes in with the group of processes."""
+    """A hook before a batch norm that marks the incoming carrier with the group of processes."""
 
     def __init__(self, processes: Any) -> None:
         self.processes = processes
@@ -50,10 +50,10 @@ class _Mark:
 
 @dataclass(frozen=True)
 class SynchronisedBatchNorm(BatchNorm):
-    """A `BatchNorm` over the processes of a group, which may differ in their number of values; one value will do.
+    """A `BatchNorm` over the processes of a group, which may have different numbers of values, even a single one.
 
-    A loss anywhere moves the statistics everywhere, so the sums of the backward go over all processes; the gradients
-    of weight and bias are this process's part.
+    The loss of any process depends on the values of all, so the sums of the backward go over all processes; the
+    gradients of weight and bias are this process's part.
     """
 
     processes: Any = field(default=None, kw_only=True)
@@ -69,7 +69,7 @@ class SynchronisedBatchNorm(BatchNorm):
 
     @torch.no_grad()
     def _joined(self, values: Tensor, steps: int) -> Normalisation:
-        """With mean and variance of the values [B, C, …] of all processes; moves the running statistics.
+        """The batch norm with the statistics of all processes' values [B, C, …]; updates the running statistics.
 
         The values stand for `steps` equal timesteps; only the unbiased variance depends on their number.
         """

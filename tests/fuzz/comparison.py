@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rbp_engine.methods import create_method
+from rbp_engine.vocabulary import RATE_METHODS
 from tests.fuzz.oracles import ORACLES, Doubt, MultiStep
 
 # Tolerances: relative to the tensor's largest value, and to the largest gradient in the network (1 for other values).
@@ -15,7 +16,6 @@ from tests.fuzz.oracles import ORACLES, Doubt, MultiStep
 # all gradients are such errors, because nothing reaches the loss: each batch norm on the way multiplies them by up to
 # 1/√ε = 316.
 RELATIVE, OF_LARGEST, SMALLEST = 1e-9, 1e-11, 1e-12
-RATE_METHODS = ("rate_m", "rate_s")
 
 
 @dataclass

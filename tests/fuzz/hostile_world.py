@@ -43,12 +43,11 @@ from rbp_engine.run.files.run_json import Dispatch
 from rbp_engine.run.files.summary import write_status
 from rbp_engine.run.history.history_reader import HistoryReader
 from rbp_engine.run.launch import launch
-from rbp_engine.run.options import LaunchOptions
 from rbp_engine.run.pack.packing import pack
 from rbp_engine.run.queue.dispatcher import Dispatcher
 from rbp_engine.run.queue.entries import new_entry
 from rbp_engine.run.queue.observe import has_failed, is_infrastructure_fault
-from rbp_engine.run.request import LaunchRequest
+from rbp_engine.run.request import LaunchOptions, LaunchRequest
 from rbp_engine.run.status.status import judge
 from rbp_engine.run.store.store import list_runs
 from rbp_engine.untrusted_files import JSON_LIMIT, parse_json

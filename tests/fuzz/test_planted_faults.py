@@ -6,7 +6,7 @@ from contextlib import nullcontext
 import pytest
 
 from rbp_engine.methods import rate as rate_methods
-from rbp_engine.spiking import batch_norm, fusion
+from rbp_engine.spiking import batch_norm, firing
 from rbp_engine.spiking.batch_norm import BatchNorm
 from rbp_engine.spiking.carriers.single_step import StepTensor, TraceTensor
 from rbp_engine.spiking.layers import loops
@@ -104,8 +104,8 @@ def slope_at_the_mean(patch):
 
 
 def sum_that_forgets_its_second_term(patch):
-    sound = fusion.rate_proxy
-    patch.setattr(fusion, "rate_proxy", lambda terms, means, *others: sound(terms[:1], means[:1], *others))
+    sound = firing.rate_proxy
+    patch.setattr(firing, "rate_proxy", lambda terms, means, *others: sound(terms[:1], means[:1], *others))
 
 
 def timestep_without_its_leak(patch):

@@ -11,7 +11,8 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from rbp_engine.methods import METHODS
 from rbp_engine.spiking import SequenceTensor
-from rbp_engine.spiking.rules import rule_table
+from rbp_engine.spiking.current import Current
+from rbp_engine.spiking.rules.rule_table import RULES
 from tests.fuzz.comparison import by_engine, by_oracle, by_step, differences
 from tests.fuzz.networks import EXPRESSIONS, FIRE, OPERATIONS, draw
 from tests.fuzz.oracles import ORACLES
@@ -26,7 +27,7 @@ CHUNKS = [range(first, min(first + CHUNK, FIRST + NETWORKS)) for first in range(
 LEFT_OUT = {"unbind", "float", "half", "bfloat16", "mm", "tensordot", "addmm", "baddbmm"}
 # Two activations are equal too often: tests/unit/spiking/test_nonlinear_rules.py.
 LEFT_OUT |= {"maximum", "minimum"}
-LEFT_OUT |= {name for name in rule_table.RULES if name.endswith("3d")}
+LEFT_OUT |= {name for name in RULES if name.endswith("3d")}
 
 # They are made of other rules, and have oracles of their own in tests/unit/spiking/test_attention_rules.py.
 COMPOSED = {"scaled_dot_product_attention", "multi_head_attention_forward"}
@@ -106,16 +107,13 @@ def test_every_method_has_an_oracle():
 def test_the_operations_are_those_of_the_rule_table():
     several = {FIRE, "number", "moves", "smooth", "rows", "maxima", "weights"}
     text = str([EXPRESSIONS[key] for key in several - {FIRE}])
-    among = {name for name in rule_table.RULES if re.search(rf"\b{name.replace('log_s', 'logs')}\b", text)}
-    assert (
-        set(OPERATIONS) - several | among | {"pow", "linalg_vector_norm"}
-        == rule_table.RULES.keys() - LEFT_OUT - COMPOSED
-    )
+    among = {name for name in RULES if re.search(rf"\b{name.replace('log_s', 'logs')}\b", text)}
+    assert set(OPERATIONS) - several | among | {"pow", "linalg_vector_norm"} == RULES.keys() - LEFT_OUT - COMPOSED
 
 
 def test_sixty_networks_use_every_operation_in_more_than_one_network(monkeypatch):
     """Counts what the engine sees: it looks operations up by their names."""
-    found = {name: set() for name in rule_table.RULES if name in OPERATIONS}
+    found = {name: set() for name in RULES if name in OPERATIONS}
 
     def counting(name, rule):
         def counted(*arguments):
@@ -125,10 +123,11 @@ def test_sixty_networks_use_every_operation_in_more_than_one_network(monkeypatch
         return counted
 
     for name in found:
-        monkeypatch.setitem(rule_table.RULES, name, counting(name, rule_table.RULES[name]))
+        monkeypatch.setitem(RULES, name, counting(name, RULES[name]))
     for seed in range(60):
         problem = problem_of(seed)
         images, _ = problem.batches[0]
-        problem.network.eval()(SequenceTensor(images, problem.timesteps, static=images.ndim == 4))
+        current = Current.constant(images, problem.timesteps) if images.ndim == 4 else Current.of(images)
+        problem.network.eval()(SequenceTensor(current))
     print(sorted((len(v), k) for k, v in found.items())[:9])
     assert min(map(len, found.values())) > 1, {name: len(seeds) for name, seeds in found.items()}

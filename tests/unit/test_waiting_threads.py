@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rbp_engine.cores import SLEEP_SOON, let_threads_sleep
-from rbp_engine.methods import protocol
+from rbp_engine.methods import checks
 
 TOLD = "import ctypes; get = ctypes.CDLL(None).getenv; get.restype = ctypes.c_char_p; print(get(b'OMP_WAIT_POLICY'));"
 TRAIN = """
@@ -60,10 +60,10 @@ def test_it_is_told_of_threads_that_spin_beside_other_programs_alone(monkeypatch
     cores = len(os.sched_getaffinity(0))
     monkeypatch.setattr(os, "getloadavg", lambda: (load * cores, 0.0, 0.0))
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-    monkeypatch.setattr(protocol, "let_threads_sleep", lambda: asleep)
+    monkeypatch.setattr(checks, "let_threads_sleep", lambda: asleep)
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always")
-        protocol.warn_of_spinning_threads.__wrapped__()
+        checks.warn_of_spinning_threads.__wrapped__()
     assert [WARNING in str(one.message) for one in found] == [True] * told
 
 

@@ -29,7 +29,7 @@ class RecordedSet(DataSet):
 
     kind: ClassVar[Kind] = "recordings"
     in_memory: ClassVar[bool] = False
-    takes: tuple[str, ...] = ("roll", "size", "frames_by")
+    takes: tuple[str, ...] = ("roll", "cutout", "size", "frames_by")
     by_hand: str
     layouts: tuple[tuple[str, str, str], ...] = ()
 

@@ -1,4 +1,4 @@
-"""Synthetic events and sequences from the digits of scikit-learn, which need no files.
+"""Synthetic events and sequences from `digits`, which need no further files.
 
 Neither is recorded by a sensor. Training and test parts are those of `digits`.
 """

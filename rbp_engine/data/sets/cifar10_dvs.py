@@ -132,7 +132,7 @@ CIFAR10_DVS = Cifar10Dvs(
     origin=f"{_PAGE}, by hand",
     layout="CLASS/cifar10_CLASS_NUMBER.aedat (AEDAT 2.0), also in extract/, or events_np/ of SpikingJelly, without "
     "events_np.building",
-    takes=("roll", "size", "frames_by", "split", "resize", "orientation"),
+    takes=("roll", "cutout", "size", "frames_by", "split", "resize", "orientation"),
     by_hand=f"{_PAGE}; unpack the ten archives into one folder",
     folder="cifar10_dvs",
 )

@@ -10,7 +10,7 @@ from rbp_engine.data.sets.digits import DIGITS
 if TYPE_CHECKING:
     from rbp_engine.data.feed import Feed, Opening
 
-_ORIGIN: Final = "made from scikit-learn's digits"
+_ORIGIN: Final = "made from digits, which comes with rbp"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +18,7 @@ class Synthetic(DataSet):
     """Frames that are made when a run starts, by the function of the set's name, and kept in memory."""
 
     kind: ClassVar[Kind] = "synthetic"
-    takes: tuple[str, ...] = ("roll",)
+    takes: tuple[str, ...] = ("roll", "cutout")
 
     def open(self, opening: "Opening") -> "Feed":
         from rbp_engine.data.events import synthetic

@@ -14,12 +14,14 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from rbp_engine.spiking import fusion
+from rbp_engine.spiking import firing
 from rbp_engine.spiking.batch_norm import BatchNorm, Normalisation
 from rbp_engine.spiking.carriers.sequence import DeferredSum, deferred_terms
 from rbp_engine.spiking.carriers.single_step import BRANCHES_IN_TIME, StepState, TimestepCarrier
-from rbp_engine.spiking.fusion import Current, CurrentReader, Neurons, RateLoop, Term, membrane_dtype
+from rbp_engine.spiking.current import Current, CurrentReader, Term
+from rbp_engine.spiking.dtypes import membrane_dtype
 from rbp_engine.spiking.linear import Linear, layer_gradient
+from rbp_engine.spiking.neuron_protocol import Neurons, RateLoop
 from rbp_engine.spiking.nonlinear import Nonlinear
 from rbp_engine.spiking.steps import Dense, Steps, TimeConstant, WeightInput, firing_rate
 
@@ -33,12 +35,12 @@ class RateSTensor(TimestepCarrier, DeferredSum):
     def __init__(
         self, current: Current, state: StepState, *, static: bool, place: RateSOperation | None = None
     ) -> None:
-        """`place` is that of the operation that left something to be carried out which depends on the timestep."""
+        """`place` belongs to the operation that has deferred something that depends on the timestep."""
         self.current = current
         self.state = state
         self.static = static
         self.timesteps = state.timesteps
-        # Whether it is of one timestep, and not of the means.
+        # Whether it holds one timestep, and not the means.
         self.of_time = state.of_time
         self._place = place
 
@@ -58,8 +60,8 @@ class RateSTensor(TimestepCarrier, DeferredSum):
         counts: WeightInput | None = None,
     ) -> Self:
         """A time mean [B, …], with its graph or the proxy of its gradient; `counts` are those of a firing rate."""
-        known = TimeConstant(mean.detach(), counts, grad_proxy=mean if grad_proxy is None else grad_proxy)
-        return cls(Current([Term(known)], 1), state, static=static)
+        steps = TimeConstant(mean.detach(), counts, grad_proxy=mean if grad_proxy is None else grad_proxy)
+        return cls(Current([Term(steps)], 1), state, static=static)
 
     def _compute(self) -> Steps:
         if self.of_time:
@@ -124,14 +126,14 @@ class RateSOperation:
         self._added += 1
 
     def means(self, timesteps: int) -> list[Tensor]:
-        """The time means of what was added, once. Raises ValueError unless each timestep has added something."""
+        """The time means of what was added, only once. Raises ValueError unless each timestep has added something."""
         if self._added != timesteps:
             raise ValueError(BRANCHES_IN_TIME)
         sums, self._sums = self._sums, []
         return [total.div_(timesteps).to(dtype) for total, dtype in zip(sums, self._dtypes, strict=True)]
 
     def static_step(self, operation: Callable[..., Tensor], inputs: Sequence[RateSTensor]) -> RateSTensor:
-        """What is the same at every timestep is computed at the first."""
+        """Compute what is the same at every timestep once, at the first."""
         if self._static is None:
             self._static = operation(*(x.values() for x in inputs))
         return RateSTensor.of_step(self._static, inputs[0].state, static=True)
@@ -168,7 +170,7 @@ class RateSLinear(RateSOperation):
         steps, value = x.resolve(), self._static
         self._static = None
         if value is None:
-            # To sum the outputs up over time would keep a [B, …] of every layer in memory until here.
+            # Summing the outputs over time would keep a [B, …] of every layer in memory until now.
             with torch.no_grad():
                 value = operation(steps.time_mean())
         proxy = layer_gradient(operation.call, steps, value)
@@ -176,7 +178,7 @@ class RateSLinear(RateSOperation):
 
 
 class RateSNonlinear(RateSOperation):
-    """Adds up what it gives, and the parts of its Jacobian."""
+    """Adds up its output, and the parts of its Jacobian."""
 
     def at_step(self, operation: Nonlinear, inputs: Sequence[RateSTensor]) -> RateSTensor:
         if _static(inputs):
@@ -199,21 +201,24 @@ class RateSNorm(RateSOperation):
 
     def __init__(self) -> None:
         super().__init__()
-        self._known: list[Normalisation] = []
+        self._by_step: list[Normalisation] = []
 
     def at_step(self, x: RateSTensor, norm: BatchNorm) -> RateSTensor:
-        known = norm.statistics(x.values()) if norm.training else norm.running()  # the running ones move at every step
-        self._known.append(known)
-        return self.static_step(known if norm.training else norm, [x]) if x.static else self._normalised(x, known)
+        # The running statistics change at each step.
+        normalisation = norm.statistics(x.values()) if norm.training else norm.running()
+        self._by_step.append(normalisation)
+        if x.static:
+            return self.static_step(normalisation if norm.training else norm, [x])
+        return self._normalised(x, normalisation)
 
     def at_means(self, x: RateSTensor, norm: BatchNorm) -> RateSTensor:
         if x.static:
-            return self.static_mean(self._known[0] if norm.training else norm, [x])
-        return self._normalised(x, mean_statistics(self._known, norm) if norm.training else norm.running())
+            return self.static_mean(self._by_step[0] if norm.training else norm, [x])
+        return self._normalised(x, mean_statistics(self._by_step, norm) if norm.training else norm.running())
 
-    def _normalised(self, x: RateSTensor, known: Normalisation) -> RateSTensor:
-        """Left to the next neurons. One with running statistics commutes with the time mean: it needs no sum."""
-        deferred, place = Current([Term(x.resolve(), known)], 1), None if known.fixed else self
+    def _normalised(self, x: RateSTensor, normalisation: Normalisation) -> RateSTensor:
+        """Left to the next neurons. With running statistics it commutes with the time mean, and needs no sum."""
+        deferred, place = Current([Term(x.resolve(), normalisation)], 1), None if normalisation.fixed else self
         return RateSTensor(deferred, x.state, static=False, place=place).left_to_neurons()
 
 
@@ -235,7 +240,7 @@ class RateSFire(RateSOperation):
         self._loop = None
         rate = firing_rate(counts, x.timesteps, x.dtype)
         means = [term.steps.time_mean() for term in x.current.terms if term.normalisation]
-        proxy = fusion.rate_proxy(x.current.terms, means, derivatives, neurons.learnt)
+        proxy = firing.rate_proxy(x.current.terms, means, derivatives, neurons.learnt)
         return RateSTensor.of_means(
             rate, x.state, static=False, grad_proxy=proxy, counts=WeightInput(counts, x.timesteps)
         )
@@ -253,13 +258,13 @@ def half_of(kind: type[RateSOperation], inputs: Sequence[RateSTensor]) -> Callab
 def mean_statistics(by_step: Sequence[Normalisation], norm: BatchNorm) -> Normalisation:
     """The batch norm with the time means of μ and of 1/√(σ² + ε)."""
     count = len(by_step)
-    means, variances = [known.mean for known in by_step], [known.variance for known in by_step]
+    means, variances = [each.mean for each in by_step], [each.variance for each in by_step]
     if all(variance is not None for variance in variances):
         both = torch.stack([*means, *variances])  # type: ignore[list-item]  # none of them is None
         both[count:].add_(norm.eps).rsqrt_()
     else:
-        both = torch.stack([*means, *(known.inverse_deviation for known in by_step)])
-    # One after the other: what torch adds up itself comes in another order.
+        both = torch.stack([*means, *(each.inverse_deviation for each in by_step)])
+    # One after the other: a sum by torch itself has another order.
     total = functools.reduce(torch.add, both.unflatten(0, (2, count)).unbind(1))
     mean, inverse_deviation = (total / count).unbind(0)
     return Normalisation(norm, mean, None, inverse_deviation)

@@ -3,8 +3,8 @@
     StepTensor    the values of one timestep with their graph: single-step BPTT and SLTT
     TraceTensor   the same with the trace of the spikes, which the weights are trained on: OTTT
 
-Membranes and dropout masks are kept in the `StepState` of a training step; nothing is kept in a module. So does rate_S
-keep what its operations add up (`carriers/rate_s.py`).
+Membranes and dropout masks are kept in the `StepState` of a training step, and nothing in a module. rate_S also keeps
+there what its operations add up (`carriers/rate_s.py`).
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 
 from rbp_engine.spiking.batch_norm import BatchNorm
-from rbp_engine.spiking.fusion import Membrane, Neurons, is_fused
+from rbp_engine.spiking.fusion import is_fused
 from rbp_engine.spiking.linear import Linear, layer_gradient
+from rbp_engine.spiking.neuron_protocol import Membrane, Neurons
 from rbp_engine.spiking.nonlinear import AtMean, Nonlinear
 from rbp_engine.spiking.rules.rule_table import TensorLike
 from rbp_engine.spiking.steps import TimeConstant, WithValue
@@ -30,10 +31,10 @@ BRANCHES_IN_TIME: Final = "the network used other operations than at the timeste
 
 
 class StepState:
-    """A place for every operation that keeps something, found by the order of the operations.
+    """Places for what operations keep from timestep to timestep, found by the order of the operations.
 
-    The loop over time is outside the network for the single-step methods. Every pass starts at the first place again,
-    and the same operation finds what it made at the first timestep. All ends with this object.
+    The single-step methods loop over time outside the network. Every pass starts at the first place again, so each
+    operation finds what it made at the first timestep. Everything is freed with this object.
     """
 
     def __init__(self, timesteps: int) -> None:
@@ -44,7 +45,7 @@ class StepState:
 
     @property
     def of_time(self) -> bool:
-        """Whether this pass is a timestep. The one after them, rate_S's over the means, uses up what is kept."""
+        """Whether this pass is a timestep. The pass after them, rate_S's over the means, consumes what is kept."""
         return self.step < self.timesteps
 
     def next_pass(self) -> None:
@@ -62,13 +63,13 @@ class StepState:
         """The place of the current operation; the first pass makes it. Raises ValueError if it is of another kind."""
         if self.step == 0:
             self._places.append((make or kind)())
-        found = self._places[self._next] if self._next < len(self._places) else None
-        if not isinstance(found, kind):
+        kept = self._places[self._next] if self._next < len(self._places) else None
+        if not isinstance(kept, kind):
             raise ValueError(BRANCHES_IN_TIME)
         if not self.of_time:
             self._places[self._next] = None
         self._next += 1
-        return found
+        return kept
 
 
 class TimestepCarrier(TensorLike):
@@ -81,11 +82,11 @@ class TimestepCarrier(TensorLike):
 
     def drawn_once(self, tensor: Tensor) -> Tensor:
         kept = self.state.place(Tensor, tensor.detach)
-        return tensor if tensor.requires_grad else kept  # each pass builds the graph of its own
+        return tensor if tensor.requires_grad else kept  # each pass builds its own graph
 
     def cast_weight(self, weight: Tensor) -> Tensor:
         kept = self.state.place(Tensor, lambda: weight.to(self.dtype))
-        # Its graph serves all passes only of a weight that is not computed anew in each, as a parametrised one is.
+        # Its graph serves all passes only if the weight is not computed again in each, as a parametrised one is.
         has_graph = kept.requires_grad and weight.is_leaf
         return kept if has_graph or not (weight.requires_grad and torch.is_grad_enabled()) else weight.to(self.dtype)
 
@@ -184,14 +185,14 @@ class TraceTensor(StepTensor):
 
     @classmethod
     def nonlinear(cls, operation: Nonlinear, inputs: Sequence[Self]) -> Self:
-        """A maximum has that of the traces; what a product, an activation or a norm gives has none."""
+        """A maximum has the maximum of the traces; the result of a product, an activation or a norm has no trace."""
         traces = traces_of(inputs)
         if traces is None or not isinstance(operation, AtMean):
             return super().nonlinear(operation, inputs)
         return cls._with_traces(operation, inputs, traces)
 
     def batch_norm(self, norm: BatchNorm) -> Self:
-        """One with running statistics scales the trace, too."""
+        """With running statistics it scales the trace, too."""
         if norm.training or self.trace is None:
             return super().batch_norm(norm)
         return self._with_traces(norm, [self], [self.trace])

@@ -1,4 +1,4 @@
-"""Which modules and functions are activations that a neuron replaces, and which no spiking network has but stay."""
+"""Which modules and functions a neuron replaces, and which stay though no spiking network has them."""
 
 from collections.abc import Callable
 from functools import partial
@@ -33,7 +33,7 @@ ACTIVATION_FUNCTIONS: Final[frozenset[Callable[..., Any]]] = frozenset(
 ACTIVATION_METHODS: Final = frozenset(["relu", "relu_"])
 
 # What computes weights from positions (Swin V2, timm's relative positions), by name in a network or by class: its input
-# is the same in every timestep and no spikes.
+# is the same at every timestep and not spikes.
 _POSITIONS: Final = {"cpb_mlp", "RelPosMlp"}
 GETS_POSITIONS: Final = "gets positions and no spikes"
 
@@ -59,7 +59,7 @@ def activation_name(value: Any) -> str:
 
 
 def why_kept(module: nn.Module, path: str) -> str:
-    """Why this module stays as it is, with `GETS_POSITIONS` also all that is in it; "" for an ordinary one."""
+    """Why this module stays as it is, for `GETS_POSITIONS` with everything in it; "" for an ordinary one."""
     kind = type(module)
     if not _POSITIONS.isdisjoint([path.rpartition(".")[2], kind.__name__]):
         return GETS_POSITIONS

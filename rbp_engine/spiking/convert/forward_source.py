@@ -1,8 +1,8 @@
 """Activations that a module calls as functions, such as `F.relu(x)` in its forward: neurons in their place.
 
-The methods of the module's class are compiled anew from their source, each call of an activation written as a call of
-a child of the module: `F.relu(self.fc(x), inplace=True)` becomes `self.relu_neuron(self.fc(x))`. Nothing else of them
-changes: what depends on `self.training` or on a shape still does, which a trace by torch.fx would fix forever.
+The methods of the module's class are compiled again from their source, with each call of an activation written as a
+call of a child of the module: `F.relu(self.fc(x), inplace=True)` becomes `self.relu_neuron(self.fc(x))`. Nothing else
+of them changes: what depends on `self.training` or on a shape still does, which a trace by torch.fx would fix forever.
 
 Such a network can be pickled: its class is rewritten again where it is loaded.
 """
@@ -22,7 +22,7 @@ from torch import nn
 from rbp_engine.spiking.convert.activations import ACTIVATION_FUNCTIONS, ACTIVATION_METHODS, activation_name
 
 _NAMES: Final = {function.__name__ for function in ACTIVATION_FUNCTIONS} | ACTIVATION_METHODS
-# Where classes are whose methods stay as they are.
+# The packages of classes whose methods stay as they are.
 _NOT_REWRITTEN: Final = ("torch.nn.", "builtins.")
 
 
@@ -30,8 +30,7 @@ _NOT_REWRITTEN: Final = ("torch.nn.", "builtins.")
 class Rewritten:
     """A class whose methods call children in the place of activations.
 
-    `children` has for each child the name of the function in whose place it is called. `problem` says which calls stay,
-    and why.
+    `children` maps each child to the name of the function that it replaces. `problem` says which calls stay, and why.
     """
 
     kind: type[nn.Module]
@@ -53,7 +52,7 @@ def _remade(kind: type[nn.Module]) -> nn.Module:
 def rewrite(kind: type[nn.Module]) -> Rewritten:
     """A subclass of a module's class, of the same name, that calls children in the place of activations.
 
-    Without such a call it is the class itself, and so it is for one that has been rewritten.
+    Without such a call, or if it has already been rewritten, it is the class itself.
     """
     if vars(kind).get("__reduce_ex__") is _reduced:
         return Rewritten(kind, {}, "")
@@ -106,7 +105,7 @@ def _names(function: FunctionType) -> set[str]:
 
 
 def _scope(function: FunctionType) -> Mapping[str, Any]:
-    """What names that are not local stand for in a function."""
+    """What the names in a function that are not local stand for."""
     cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
     return function.__globals__ | {name: cell.cell_contents for name, cell in cells if cell != CellType()}  # not empty
 
@@ -114,9 +113,9 @@ def _scope(function: FunctionType) -> Mapping[str, Any]:
 class _Source(ast.NodeTransformer):
     """The source of a function, with calls of children of its first argument in the place of activations.
 
-    `calls`: whether it calls activations; a function that has such names and no source is taken to. `definition` is its
-    statement. `children` are those of this function, numbered from `first`. `named` are the activations that are not
-    called, but given to something or kept.
+    `calls`: whether it calls activations; a function that has such names but no source is assumed to. `definition` is
+    its statement. `children` are those of this function, numbered from `first`. `named` are the activations that are
+    not called, but given to something or kept.
     """
 
     def __init__(self, function: FunctionType, first: int = 0) -> None:
@@ -135,7 +134,7 @@ class _Source(ast.NodeTransformer):
                 self.calls = bool(self.children or self.named)
 
     def visit(self, node: ast.AST) -> Any:
-        """What takes the place of a node."""
+        """The replacement of a node."""
         if isinstance(node, ast.Call) and (found := self._activation(node)):
             function, argument = found
             node.args, node.keywords = [self.visit(argument)], []
@@ -159,7 +158,7 @@ class _Source(ast.NodeTransformer):
         return None
 
     def _value(self, node: ast.expr) -> Any:
-        """What a name like `F.relu` stands for in the method's module; None where it is of the method itself."""
+        """What a name like `F.relu` stands for in the method's module; None if it belongs to the method itself."""
         if isinstance(node, ast.Name):
             return None if node.id in self._local else self._scope.get(node.id)
         return getattr(self._value(node.value), node.attr, None) if isinstance(node, ast.Attribute) else None
@@ -168,8 +167,8 @@ class _Source(ast.NodeTransformer):
 def _compiled(method: FunctionType, definition: ast.FunctionDef) -> FunctionType:
     """The method with the code of another definition, and its own defaults, globals and variables of its closure."""
     code = method.__code__
-    # In a class of the same name, which names that are private to it begin with, and in a function that has the
-    # variables of the closure, `__class__` of super() among them. Neither is run: only the code is taken out.
+    # In a class of the same name, for its private names, and in a function that has the variables of the closure, such
+    # as `__class__` for super(). Neither runs: only the code is taken out.
     module: Any = ast.parse(f"class Owner:\n def closure({', '.join(code.co_freevars)}): ...")
     module.body[0].name = method.__qualname__.rpartition(".")[0].rpartition(".")[2]
     module.body[0].body[0].body = [definition]

@@ -21,7 +21,7 @@ _SHOWN = 3  # paths of one kind in a line
 
 @dataclass(frozen=True)
 class NetworkPart:
-    """A part of a network: `kind` is its class or function, `path` its module, `note` what to know about it."""
+    """A part of a network: `kind` is its class or function, `path` its module, `note` a remark about it."""
 
     kind: str
     note: str
@@ -30,7 +30,7 @@ class NetworkPart:
 
 @dataclass(frozen=True)
 class SpikingReport:
-    """`replaced`: activations and neurons that are now neurons. `kept`: what no spiking network has, and stays."""
+    """`replaced`: activations and neurons that are now neurons. `kept`: what stays though no spiking network has it."""
 
     replaced: tuple[NetworkPart, ...]
     kept: tuple[NetworkPart, ...]
@@ -45,12 +45,13 @@ def make_spiking(network: nn.Module, neuron: Callable[[], nn.Module] = LIF) -> t
     """Put neurons in the place of activations and of SpikingJelly's neurons; changes the network and returns it.
 
     Activations are the ReLU family of torch and timm, as modules, as attributes (`self.act = F.relu`) and as functions
-    that a module's methods call (`F.relu(x)`). Those stay that a function outside the class, a static method or a
-    method called by super() calls: a step warns of them. So do gates, softmax and norms of each timestep, which the
-    report lists: no spiking network has them, but all methods here train them. Names of parameters stay, too.
+    that a module's methods call (`F.relu(x)`). Activations stay if a function outside the class, a static method or a
+    method called through super() calls them; a step warns of them. Gates, softmax and norms of each timestep stay too,
+    and the report lists them: no spiking network has them, but all methods here train them. Parameters keep their
+    names.
 
-    `neuron` is called without arguments for each place. Where it is `LIF` itself, a neuron of SpikingJelly becomes the
-    LIF with its parameters, if there is one.
+    `neuron` is called without arguments for each place. If it is `LIF` itself, a neuron of SpikingJelly becomes the LIF
+    with its parameters, if there is one.
 
     A module that is used in several places is replaced by a neuron of its own in each. An activation that one module's
     forward calls several times becomes one neuron: neurons keep no state on carriers, but such a network cannot be
@@ -71,7 +72,7 @@ class _Conversion:
         self.kept: list[NetworkPart] = []
 
     def convert(self, module: nn.Module, path: str) -> nn.Module:
-        """Replace what is in a module and in its children, each once; returns the module."""
+        """Replace the parts of a module and of its children, each once; returns the module."""
         if module in self._seen:
             return module
         self._seen.add(module)
@@ -88,14 +89,14 @@ class _Conversion:
         functions = {name: function for name, value in vars(module).items() if (function := activation_name(value))}
         if isinstance(module, nn.TransformerEncoderLayer):
             module.activation_relu_or_gelu = 0  # else torch's fast path computes the activation that it found
-        found = rewrite(type(module))  # type: ignore[arg-type]  # as there
-        if found.problem:
+        rewritten = rewrite(type(module))  # type: ignore[arg-type]  # as there
+        if rewritten.problem:
             self.kept.append(
-                NetworkPart(type(module).__name__, f"calls activations as functions: {found.problem}", path)
+                NetworkPart(type(module).__name__, f"calls activations as functions: {rewritten.problem}", path)
             )
-        if found.children:
-            module.__class__ = found.kind
-        for name, function in {**functions, **found.children}.items():
+        if rewritten.children:
+            module.__class__ = rewritten.kind
+        for name, function in {**functions, **rewritten.children}.items():
             setattr(module, name, self._neuron())
             self.replaced.append(NetworkPart(f"{function}()", "", f"{inside}{name}"))
         for name, child in children:

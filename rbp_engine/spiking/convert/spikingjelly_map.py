@@ -1,7 +1,7 @@
 """SpikingJelly's neurons in the words of ours.
 
 SpikingJelly's LIF charges u_t = v_{t-1} − (v_{t-1} − v_reset)/τ + I_t, and with `decay_input` it divides I_t by τ too.
-The first is ours with λ = 1 − 1/τ. The second is ours in membranes that are τ times as large: V_th and v_reset become
+The first is ours with λ = 1 − 1/τ. The second is ours with membranes that are τ times as large: V_th and v_reset become
 τ·V_th and τ·v_reset, and the surrogate τ times as wide, which for most of them is α/τ.
 """
 
@@ -22,7 +22,7 @@ _INTEGRATE: Final = (neuron.IFNode, neuron.SimpleIFNode)
 _LEAKY: Final = (neuron.LIFNode, neuron.SimpleLIFNode, neuron.ParametricLIFNode)
 
 _NETWORKS: Final = "spikingjelly.activation_based.model."
-# What their networks that repeat an image call the number of times.
+# The name for the number of times in their networks that repeat an image.
 _OWN_TIMESTEPS: Final = ("T", "total_timestep", "_time_step")
 
 # The keywords of their constructors that are also ours.
@@ -39,7 +39,7 @@ def keywords_of_lif(
 ) -> dict[str, Any]:
     """The keywords of our `LIF` for those of SpikingJelly's `LIFNode`, with its defaults.
 
-    Raises ValueError where no LIF of ours is the same neuron.
+    Raises ValueError if no LIF of ours is the same neuron.
     """
     if not tau >= 1.0:
         raise ValueError(f"tau must be at least 1, got {tau}")
@@ -80,16 +80,16 @@ def _is_of(module: nn.Module, package: str) -> bool:
 
 
 def why_not_trained(network: nn.Module) -> str:
-    """A sentence about what of SpikingJelly in a network no method here trains; "" if there is nothing.
+    """A sentence about parts of SpikingJelly in a network that no method here trains; "" if there are none.
 
-    That is its neurons, and its networks that run several timesteps themselves.
+    They are its neurons, and its networks that run several timesteps themselves.
     """
-    found = {path or "the network itself": m for path, m in network.named_modules() if is_spikingjelly_neuron(m)}
-    if found:
-        kinds = ", ".join(sorted({type(module).__name__ for module in found.values()}))
-        more = f" and {len(found) - _SHOWN} more places" if len(found) > _SHOWN else ""
+    neurons = {path or "the network itself": m for path, m in network.named_modules() if is_spikingjelly_neuron(m)}
+    if neurons:
+        kinds = ", ".join(sorted({type(module).__name__ for module in neurons.values()}))
+        more = f" and {len(neurons) - _SHOWN} more places" if len(neurons) > _SHOWN else ""
         return (
-            f"SpikingJelly's {kinds} at {', '.join([*found][:_SHOWN])}{more} are not trained here, {PUT_OURS}. "
+            f"SpikingJelly's {kinds} at {', '.join([*neurons][:_SHOWN])}{more} are not trained here, {PUT_OURS}. "
             "SpikingJelly's layers can stay"
         )
     for module in network.modules():
@@ -105,7 +105,7 @@ def why_not_trained(network: nn.Module) -> str:
 def keywords_of(module: nn.Module) -> dict[str, Any]:
     """The keywords of our `LIF` that is the same neuron as this one of SpikingJelly.
 
-    Raises ValueError where there is none.
+    Raises ValueError if there is none.
     """
     if not isinstance(module, _INTEGRATE + _LEAKY) or isinstance(module, neuron.LIAFNode):
         raise ValueError(f"{type(module).__name__} has other equations than LIF")
@@ -114,6 +114,6 @@ def keywords_of(module: nn.Module) -> dict[str, Any]:
         return {**keywords_of_lif(decay_input=False, **common), "decay": 1.0}
     if not isinstance(module, neuron.ParametricLIFNode):
         return keywords_of_lif(module.tau, module.decay_input, **common)
-    # It learns 1/τ = sigmoid(w), from where ours learns λ = 1 − 1/τ; V_th and v_reset stay as τ makes them now.
+    # It learns 1/τ = sigmoid(w), and ours learns λ, from λ = 1 − 1/τ on; V_th and v_reset keep their values for this τ.
     tau = 1.0 / float(module.w.detach().double().sigmoid())
     return {**keywords_of_lif(tau, module.decay_input, **common), "learn": ("decay",)}

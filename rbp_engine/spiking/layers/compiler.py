@@ -14,7 +14,7 @@ import torch
 from rbp_engine import compile_cache, private_apis
 from rbp_engine.compile_cache import CompileCacheError
 
-# What neurons run with, and what may be asked for.
+# What neurons run with, and what a setting may say.
 Kernel = Literal["eager", "compiled"]
 KernelChoice = Literal["eager", "compiled", "auto"]
 
@@ -34,15 +34,15 @@ def problem(device: str) -> str:
 def _in_one_line(error: Exception) -> str:
     """What torch says first, and after it the first error of a C++ compiler that it has called."""
     first, *more = f"{type(error).__name__}: {error}".splitlines()
-    found = next((line for line in more if "error: " in line), "")
-    return f"{first.rstrip(':')}: {found}" if found else first
+    cause = next((line for line in more if "error: " in line), "")
+    return f"{first.rstrip(':')}: {cause}" if cause else first
 
 
 @functools.cache
 def jit(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, compiled at its first call, and anew for arguments of another kind.
+    """The function, compiled at its first call, and again for arguments of another kind.
 
-    Raises CompileCacheError, now or in a call, if what is compiled cannot be kept.
+    Raises CompileCacheError, now or in a call, if the compiled code cannot be stored.
     """
     _use_own_cache()
     private_apis.require(private_apis.COMPILING)
@@ -54,10 +54,10 @@ def jit(function: Callable[..., Any]) -> Callable[..., Any]:
     dynamo, shapes = torch._dynamo.config, torch.fx.experimental._config
 
     def run(*args: Any, **kwargs: Any) -> Any:
-        # Each thread has its own settings, and autograd's thread has torch's defaults. They are the user's again after.
+        # Each thread has its own settings, and autograd's thread has torch's defaults. Afterwards they are restored.
         before = dynamo.recompile_limit, dynamo.specialize_float, shapes.use_duck_shape
         dynamo.recompile_limit = max(before[0], KERNELS)  # a network has one for each kind of sum
-        dynamo.specialize_float = True  # a constant that is an argument is rounded otherwise than in eager kernels
+        dynamo.specialize_float = True  # else a constant that is an argument rounds differently than in eager kernels
         shapes.use_duck_shape = False  # sizes may be equal by chance
         try:
             # The methods run everything else uncompiled.
@@ -96,18 +96,18 @@ def _use_own_cache() -> None:
     codecache._HEADER_DIR, codecache._HEADER_LOCK_DIR = str(headers), str(headers / "locks")
 
 
-def wants_compiled(asked: KernelChoice, device: str, *, long: bool = True) -> bool:
+def wants_compiled(choice: KernelChoice, device: str, *, long: bool = True) -> bool:
     """Whether neurons should be compiled on that type of device.
 
-    "auto" compiles on a GPU, and on a CPU if the work is `long` enough for compiling to save time. A run knows that; a
-    script does not say, and is taken to train for long.
+    "auto" compiles on a GPU, and on a CPU if the work is `long` enough for compiling to save time. A run knows; a
+    script is assumed to train for long.
     """
-    return asked == "compiled" or (asked == "auto" and (device != "cpu" or long))
+    return choice == "compiled" or (choice == "auto" and (device != "cpu" or long))
 
 
-def choose(asked: KernelChoice, device: str, *, long: bool = True) -> tuple[Kernel, str]:
-    """The kernel, and why it is "eager" where it should be "compiled"; "" if it is as it should be."""
-    if not wants_compiled(asked, device, long=long):
+def choose(choice: KernelChoice, device: str, *, long: bool = True) -> tuple[Kernel, str]:
+    """The kernel, and why it is "eager" although it should be "compiled"; "" if it is as it should be."""
+    if not wants_compiled(choice, device, long=long):
         return "eager", ""
     if why := problem(device):
         return "eager", f"neurons run uncompiled, for torch.compile does not work here: {why}"

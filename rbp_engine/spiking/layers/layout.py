@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from rbp_engine.spiking.batch_norm import Normalisation, scale_and_shift
-from rbp_engine.spiking.fusion import Current
+from rbp_engine.spiking.current import Current
 from rbp_engine.spiking.layers.loops import Layout
 from rbp_engine.spiking.steps import Spikes, Steps, TimeConstant
 
@@ -156,6 +156,6 @@ class FlatLayout(Layout):
 
 @functools.lru_cache(maxsize=1024)
 def constant(number: float, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device | None = None) -> Tensor:
-    """A tensor that has this number throughout, by default of the CPU; made once, and never changed."""
+    """A tensor filled with this number, on the CPU by default; made once, and never changed."""
     with torch.inference_mode(False):  # elsewhere it would compile other kernels
         return torch.full(shape, number, dtype=dtype, device=device)

@@ -5,16 +5,16 @@
     v_t = u_t − V_th·s_t                            soft reset, v_rest = 0
     v_t = (1 − s_t)·u_t + s_t·v_reset               hard reset, v_rest = v_reset
 
-`LIFNeurons.timestep` is all of it with autograd's graph (`spiking/neuron.py`). The loops have their backward passes
-written out, and are made of the functions below, which build no graph; those that end in `_` change the membrane
+`LIFNeurons.timestep` computes all of it with autograd's graph (`spiking/neuron.py`). The loops have their backward
+passes written out, and are made of the functions below, which build no graph; those that end in `_` change the membrane
 [B, …] in place. The loops run as they stand, or by torch.compile.
 
 They see a layer as its `Layout` hands it over: a timestep is [F], which is [B, …] as it is ("eager"), or flat
-("compiled", `layers/layout.py`). inductor makes one pass over memory of a loop, unrolled over time; on a CPU both give
-the same bits, with one exception: where a layer's size does not fill the processor's vectors, an exponential in a slope
-may differ in its last place, as it does within torch's own loops.
+("compiled", `layers/layout.py`). inductor unrolls a loop over time and makes one pass over memory of it; on a CPU both
+give the same bits, with one exception: where a layer's size does not fill the processor's vectors, an exponential in a
+slope may differ in its last place, as it does within torch's own loops.
 
-Currents are read with their batch norms and sums (`spiking/fusion.py`). Membranes and sums are float32 at least.
+Currents are read with their batch norms and sums (`spiking/current.py`). Membranes and sums are float32 at least.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,7 +23,8 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from rbp_engine.spiking.fusion import Current, CurrentReader, count_dtype, membrane_dtype
+from rbp_engine.spiking.current import Current, CurrentReader
+from rbp_engine.spiking.dtypes import count_dtype, membrane_dtype
 from rbp_engine.spiking.steps import empty_steps
 
 
@@ -103,7 +104,7 @@ def from_rest(charged: Tensor, neuron: Neuron) -> Tensor:
 def advanced_sensitivities(
     before: Sequence[Tensor], charged: Tensor, spikes: Tensor, slope: Tensor, neuron: Neuron
 ) -> list[Tensor]:
-    """What λ and V_th, where they are learnt, have done by timestep t: ∂u/∂λ, ∂u/∂V_th, and sums for ∂r/∂λ, ∂r/∂V_th.
+    """The effect of learnt λ and V_th up to timestep t: ∂u/∂λ, ∂u/∂V_th, and sums for ∂r/∂λ, ∂r/∂V_th.
 
         e_1 = 0,  e_{t+1} = ∂u_{t+1}/∂λ = (v_t − v_rest) + λ·∂v_t/∂u_t·e_t           ∂r/∂λ = mean_t σ'_t·e_t
         f_1 = 0,  f_{t+1} = ∂u_{t+1}/∂V_th = λ·(∂v_t/∂u_t·f_t + ∂v_t/∂V_th)          ∂r/∂V_th = mean_t σ'_t·(f_t − 1)
@@ -132,7 +133,7 @@ class Reader(Protocol):
         """The type of the layer's values."""
 
     def at(self, t: int) -> Tensor:
-        """I_t [F], float32 at least, good until the next call."""
+        """I_t [F], float32 at least, valid until the next call."""
 
     def values_at(self, term: int, t: int) -> Tensor:
         """The values [F] of a term, before its batch norm."""
@@ -190,8 +191,8 @@ def rate(
     """The loop of the rate methods: counts of spikes [F], then the time means g, ∂r/∂θ of what is learnt, and of terms.
 
     The spikes of each timestep are written, T times [F] bytes. `divisor` is T, by which sums are divided, and
-    `means_of` has the numbers of the terms whose time means are wanted. Spikes are counted in `counts_F` of zeros, or
-    without it in the type of membranes: inductor would otherwise write them a second time.
+    `means_of` has the numbers of the terms whose time means are wanted. Spikes are counted in `counts_F`, which holds
+    zeros; without it, in the type of membranes, since inductor would otherwise write them twice.
     """
     membrane_F = None
     state = state_before(spikes[0], neuron)
@@ -235,13 +236,13 @@ def rho_before(like: Tensor, neuron: Neuron) -> Tensor | float:
 
 
 def fire_rate(membrane_F: Tensor, state: RateState, rho: Tensor | float, neuron: Neuron) -> tuple[Tensor, Tensor]:
-    """The spikes of the charged membrane and σ'_t·ρ_t, both [F], which is added to the eligibility; adds to the
-    sensitivities, too, and resets the membrane.
+    """The spikes of the charged membrane and σ'_t·ρ_t, both [F]. Adds to the eligibility and the sensitivities, and
+    resets the membrane.
 
         ρ_1 = 1        ρ_{t+1} = 1 + ρ_t·∂u_{t+1}/∂u_t        g = mean_t(σ'_t·ρ_t)
 
-    ρ_t = ∂u_t/∂c, of a current c at every timestep: how much of it is still in the membrane. As a tensor [F] it
-    advances here; one number for all neurons is `advanced` by the caller.
+    ρ_t = ∂u_t/∂c for a current c at every timestep: how much of it is still in the membrane. A tensor ρ [F] advances
+    here; one number for all neurons is `advanced` by the caller.
     """
     spikes_F, slope_F = fired(membrane_F, neuron), neuron.slope(membrane_F)
     at_each = isinstance(rho, Tensor) and rho.ndim > 0
@@ -270,7 +271,7 @@ def rate_into(
     spikes: Sequence[Tensor],
     saved: Sequence[Tensor],
 ) -> Tensor:
-    """`rate`, whose sums are written into `saved`; the counts."""
+    """`rate`, with its sums written into `saved`; returns the counts."""
     counts_F, totals = rate(current, neuron, divisor, means_of, spikes)
     for result_F, total_F in zip(saved, totals, strict=True):
         result_F.copy_(total_F)
@@ -296,7 +297,7 @@ def rate_step(
 def gradient_through_time(
     current: Reader, neuron: Neuron, grad: Sequence[Tensor], out: Sequence[Tensor]
 ) -> list[Tensor]:
-    """BPTT: write ∂L/∂I_t, T times [F], for ∂L/∂s_t; [F] each whose sums are ∂L/∂λ and ∂L/∂V_th, if they are learnt.
+    """BPTT: write ∂L/∂I_t, T times [F], for ∂L/∂s_t; returns [F] each that sum to ∂L/∂λ and ∂L/∂V_th, if learnt.
 
         ∂L/∂u_t = ∂L/∂s_t·σ'_t + ∂L/∂v_t·(∂v_t/∂u_t + ∂v_t/∂s_t·σ'_t)        ∂L/∂v_{t−1} = λ·∂L/∂u_t = λ·∂L/∂I_t
         ∂L/∂λ = Σ_t ∂L/∂u_t·(v_{t−1} − v_rest)
@@ -305,7 +306,7 @@ def gradient_through_time(
     where the reset's ∂v_t/∂s_t counts only if it is not detached. The membranes are computed again from the currents.
     """
     membrane_F = None
-    # The charged membranes are kept where the gradients go, if these have their type.
+    # The charged membranes are kept in the memory of the gradients, if these have their type.
     charged = out if out[0].dtype == neuron.dtype else [torch.empty_like(x, dtype=neuron.dtype) for x in out]
     for t, charged_t in enumerate(charged):
         membrane_F = charge_(membrane_F, current.at(t), neuron)
@@ -315,8 +316,8 @@ def gradient_through_time(
     learnt = [torch.zeros_like(charged[0]) for learns in neuron.learns if learns]
     for t in reversed(range(len(out))):
         before_t = charged[t - 1] if t > 0 else None
-        at_charged_F, found = gradient_once(grad[t], grad_membrane_F, charged[t], before_t, neuron)
-        for total_F, each_F in zip(learnt, found, strict=True):
+        at_charged_F, learnt_t = gradient_once(grad[t], grad_membrane_F, charged[t], before_t, neuron)
+        for total_F, each_F in zip(learnt, learnt_t, strict=True):
             if each_F is not None:
                 total_F.add_(each_F)
         out[t].copy_(at_charged_F)
@@ -329,9 +330,9 @@ def fire_once(
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """One timestep of the single-step methods: spikes s_t, charged membrane u_t, OTTT's trace a_t = λ·a_{t−1} + s_t.
 
-    The current I_t is the sum of one or two. `before` is u_{t−1}, None at the first timestep; `trace` is a_{t−1}, None
-    where there is none. Between timesteps only u_t is kept: the slope of its spikes, its reset and its leak are
-    functions of it.
+    The current I_t is the sum of one or two tensors. `before` is u_{t−1}, None at the first timestep; `trace` is
+    a_{t−1}, None where there is none. Between timesteps only u_t is kept: the slope of its spikes, its reset and its
+    leak are functions of it.
     """
     first, *others = current
     total = first.to(neuron.dtype)
@@ -350,9 +351,10 @@ def fire_once(
 def gradient_once(
     grad_spikes: Tensor, grad_membrane: Tensor | None, charged: Tensor, before: Tensor | None, neuron: Neuron
 ) -> tuple[Tensor, list[Tensor | None]]:
-    """For ∂L/∂s_t, and for ∂L/∂v_t, None if none comes from later timesteps, which may be overwritten: ∂L/∂u_t, which
-    is ∂L/∂I_t, in the type of the membrane, and of λ and V_th, those that are learnt, tensors whose sums are their
-    gradients; [F] each.
+    """∂L/∂u_t, which is ∂L/∂I_t, and tensors that sum to the gradients of λ and V_th, if learnt; [F] each.
+
+    They follow from ∂L/∂s_t and ∂L/∂v_t, which is None if no later timestep has a gradient, and may be overwritten.
+    They have the type of the membrane.
 
         ∂L/∂u_t = (∂L/∂s_t + ∂L/∂v_t·∂v_t/∂s_t)·σ'_t + ∂L/∂v_t·∂v_t/∂u_t
 
@@ -388,8 +390,8 @@ def gradient_once_later(
 ) -> tuple[Tensor | None, ...]:
     """The same for the single-step methods, from ∂L/∂u_{t+1}: ∂L/∂v_t = λ·∂L/∂u_{t+1}.
 
-    ∂L/∂I_t in the type of the spikes, ∂L/∂u_t for the timestep before, `through_time` alone, and the gradients of what
-    is learnt.
+    Returns ∂L/∂I_t in the type of the spikes, ∂L/∂u_t for the timestep before, only with `through_time`, and the
+    gradients of what is learnt.
     """
     grad_membrane = None if grad_later is None else grad_later * neuron.decay
     at_charged, learnt = gradient_once(grad_spikes, grad_membrane, charged, before, neuron)

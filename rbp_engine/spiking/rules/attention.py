@@ -2,7 +2,7 @@
 
     softmax(scale·q·kᵀ + mask)·v
 
-`torch.nn.MultiheadAttention` arrives here too: its fast path is off for whatever is no plain tensor.
+`torch.nn.MultiheadAttention` arrives here too: its fast path takes plain tensors only.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def scaled_dot_product_attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Any:
-    """Of q, k, v [B, …, N, D]."""
+    """Attention of q, k, v [B, …, N, D]."""
     if enable_gqa:
         raise UnsupportedOperation("scaled_dot_product_attention", "enable_gqa: repeat keys and values for each query")
     if is_causal and attn_mask is not None:
@@ -49,7 +49,7 @@ def scaled_dot_product_attention(
 
 
 def multi_head_attention(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
-    """Of q, k, v [N, B, E], as `torch.nn.MultiheadAttention` hands them over; returns the output and the weights."""
+    """Output and weights for q, k, v [N, B, E], as `torch.nn.MultiheadAttention` hands them over."""
     bound = _MULTI_HEAD.bind(*args, **kwargs)
     bound.apply_defaults()
     given = bound.arguments
@@ -83,7 +83,7 @@ def _projections(given: dict[str, Any]) -> tuple[list[Tensor], list[Tensor | Non
 
 
 def _merged(attention: Tensor | None, padding: Tensor | None, batch: int, heads: int) -> Tensor | None:
-    """Both masks, which the module has made numbers that are added, for [B, heads, N, N]."""
+    """Both masks, which the module has made additive, for [B, heads, N, N]."""
     if attention is not None and attention.ndim == 3:
         attention = attention.unflatten(0, (batch, heads))
     if padding is None:

@@ -61,19 +61,19 @@ def layer(carrier: Carrier, function: Function, args: Arguments, kwargs: Keyword
 
 
 def _moved(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
-    """Entries change place, are repeated or left out; of a tensor without time in `scale.expand_as(x)`."""
+    """Entries are moved, repeated or left out; those of a tensor without time in `scale.expand_as(x)`."""
     if function.__name__ == "moveaxis":
         function = torch.movedim  # vmap knows only this name
     return linear(carrier, function, drawn_once(carrier, args), kwargs, moves=args[0] is carrier)
 
 
 def _view(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
-    """What moves entries without a copy."""
+    """An operation that moves entries without a copy."""
     return carrier.make_view(_moved(carrier, function, args, kwargs))
 
 
 def window(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords, over: Over = "step") -> Any:
-    """What may be a view, and may calculate with the entries that it moves."""
+    """An operation that may return a view, and may calculate with the entries that it moves."""
     return carrier.make_view(linear(carrier, function, args, kwargs, over=over))
 
 
@@ -102,7 +102,7 @@ def _copied(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywo
 
 
 def _converted(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
-    """To another type or device; the carrier itself, as with a tensor, if it has them already."""
+    """Conversion to another type or device; as with a tensor, the carrier itself if it has them already."""
     if args[0] is not carrier:
         return _timeless(carrier, function, args, kwargs)
     others = [other.like if isinstance(other, Carrier) else other for other in args[1:]]
@@ -119,7 +119,7 @@ def _converted(carrier: Carrier, function: Function, args: Arguments, kwargs: Ke
 def _timeless(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
     """A constant, a property, or a tensor without time, from the shape, type and device that the module sees.
 
-    So it is with `x.numel()`, `mask.to(x)` and `position.view_as(x)`.
+    Examples are `x.numel()`, `mask.to(x)` and `position.view_as(x)`.
     """
     return function(*(arg.like.detach() if isinstance(arg, Carrier) else arg for arg in args), **kwargs)
 
@@ -135,7 +135,7 @@ def _dropout(carrier: Carrier, function: Function, args: Arguments, kwargs: Keyw
 
 
 def _reshape(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
-    """The new shape is the one that a module sees; T stays out of it."""
+    """The new shape is the one that a module sees, without T."""
     if args[0] is not carrier:
         return _timeless(carrier, function, args, kwargs)
     shape = (args[1].shape,) if function.__name__ in ("reshape_as", "view_as") else args[1:]
@@ -180,7 +180,7 @@ def elementwise(carrier: Carrier, function: Function, args: Arguments, kwargs: K
 
 
 def _where(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
-    """One of two at each place; which one is the same at every step."""
+    """Chooses one of two at each place, the same at every step."""
     condition = args[0] if function is torch.where else args[1]
     if isinstance(condition, Carrier) or len(args) != 3:
         raise UnsupportedOperation(function.__name__, "its condition must be the same at every step")

@@ -63,7 +63,7 @@ def softmax(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywo
 
 
 def _by_signature(rule: Callable[..., Any]) -> Rule:
-    """A rule of torch's own arguments, the first of which is the carrier."""
+    """A rule that takes torch's own arguments, the carrier first."""
     return lambda carrier, function, args, kwargs: rule(carrier, *args[1:], **kwargs)
 
 
@@ -108,14 +108,14 @@ def pointwise(carrier: Carrier, function: Function, args: Arguments, kwargs: Key
 
 
 def _of_one_shape(carrier: Carrier, name: str, tensors: list[Any]) -> list[Any]:
-    """Carriers and tensors without time as if they were as large as the output."""
+    """Carriers and tensors without time, expanded to the shape of the output."""
     check_dimensions(carrier, name, tensors)
     shape = torch.broadcast_shapes(*(other.shape for other in tensors))
     return [other.expand(shape) for other in drawn_once(carrier, tensors)]
 
 
 def _div(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
-    """Linear, unless there is a carrier below."""
+    """Linear, unless the divisor is a carrier."""
     if not isinstance(args[1], Carrier):
         return elementwise(carrier, function, args, kwargs)
     if kwargs.get("rounding_mode") is not None:
@@ -124,7 +124,7 @@ def _div(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords
 
 
 def reduction(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
-    """One number for each row along the dimensions that it names, the batch not among them."""
+    """One number for each row along the given dimensions, which exclude the batch."""
     name, place = function.__name__, _DIM_AT.get(function.__name__, 1)
     dims = args[place] if len(args) > place else kwargs.get("dim")
     if isinstance(dims, bool):
@@ -213,7 +213,7 @@ def _mul(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords
 
 
 def _einsum(carrier: Carrier, function: Function, args: Arguments, kwargs: Keywords) -> Any:
-    """Of the operands of an equation, which torch takes as a list, too."""
+    """A product of the operands of an equation, which torch also accepts as a list."""
     equation, *operands = args
     operands = list(operands[0]) if isinstance(operands[0], (tuple, list)) else operands
     return product(carrier, function, (equation, *operands), kwargs)
@@ -226,7 +226,7 @@ def _addcmul(carrier: Carrier, function: Function, args: Arguments, kwargs: Keyw
 
 @cache
 def warn_of_numbers(operation: str) -> None:
-    """Once for each operation: Python alone shows it again whenever something, as torch, has changed its filters."""
+    """Warn once for each operation. Python repeats a warning whenever anything, such as torch, changes its filters."""
     warnings.warn(
         f"{operation} gives numbers that are no spikes: it is computed at every timestep, and trained with an "
         "approximate gradient by the rate methods. Put a neuron there to have spikes",
@@ -235,7 +235,7 @@ def warn_of_numbers(operation: str) -> None:
 
 
 def _dims(x: Carrier, operation: str, dims: Any) -> tuple[int, ...]:
-    """The dimensions that are named. Raises UnsupportedOperation if none is, or the batch is among them."""
+    """The given dimensions. Raises UnsupportedOperation if there are none, or if the batch is among them."""
     dims = (dims,) if isinstance(dims, int) else dims
     if not isinstance(dims, (tuple, list)) or not dims or any(dim % x.ndim == 0 for dim in dims):
         raise UnsupportedOperation(operation, "name the dimensions, and leave out the batch (0)")

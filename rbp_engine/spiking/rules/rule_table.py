@@ -7,8 +7,8 @@ There are four kinds of rule, and each carrier says how they act on it (`spiking
     batch norm  in training with statistics over timesteps           `spiking/batch_norm.py`
     fire        a layer of neurons, which is a module and no function of torch     `spiking/neuron.py`
 
-An operation that is not in the table is refused with the path of the module that used it. One that works in place
-(`x += y`, `x.add_(y)`) is the one in the table, whose result the carrier takes over.
+An operation that is not in the table is refused with the path of the module that used it. An in-place operation (`x +=
+y`, `x.add_(y)`) applies its plain form from the table, and the carrier takes over the result.
 
 `TensorLike` is how a carrier looks to a module: torch's functions, operators, and the methods of a tensor.
 """
@@ -32,7 +32,7 @@ from rbp_engine.spiking.rules.attention import multi_head_attention, scaled_dot_
 from rbp_engine.spiking.rules.linear_rules import Arguments, Function, Keywords, Rule
 from rbp_engine.spiking.synchronised_batch_norm import SynchronisedBatchNorm
 
-# torch's names of the arguments that a carrier can be.
+# torch's names for the arguments that may be carriers.
 _INPUTS = ("input", "tensors", "other")
 # By the names of `operator`; torch's own functions of this kind end in "_".
 _IN_PLACE_OPERATORS = ("iadd", "isub", "imul", "itruediv", "imatmul", "ipow")
@@ -44,7 +44,7 @@ def apply(carriers: Sequence[Carrier], function: Function, args: Arguments, kwar
     rule = RULES.get(name, OWN_RULES.get(name))
     if rule is None:
         return _in_place(carriers, function, args, kwargs)
-    if "axis" in kwargs and name in RULES:  # NumPy's word, which torch takes for its own
+    if "axis" in kwargs and name in RULES:  # NumPy's name, which torch accepts
         kwargs["dim"] = kwargs.pop("axis")
     refuse_checkpointing()
     for carrier in carriers:
@@ -104,7 +104,7 @@ RULES: dict[str, Rule] = {
     "multi_head_attention_forward": multi_head_attention,
 }
 
-# Those of other people's operations.
+# The rules of users' own operations.
 OWN_RULES: dict[str, Rule] = {}
 KINDS: dict[str, Rule] = {
     "batch": linear_rules.per_sample,
@@ -120,15 +120,14 @@ def register_rule(name: str, kind: str) -> None:
 
     `name` is the `__name__` of the function as torch's `__torch_function__` sees it. `kind` is one of
 
-        "batch"      linear in what it takes, sample by sample; T is folded into the batch, which stays first
+        "batch"      linear in its input, sample by sample; T is folded into the batch, which stays first
         "step"       linear, called for each timestep by `torch.vmap`; it may do with the batch what it likes
         "numbers"    sums and scalings that broadcast like torch's
         "product"    as "step", with weights: linear in its one activation
         "at_mean"    as "batch" but not linear: the rate methods take its gradient at the mean
 
     The function returns one tensor; one that returns several, as `torch.cummax`, is refused at its first use. Raises
-    ValueError if there is no such kind, or if
-    rbp has a rule for that name already.
+    ValueError if there is no such kind, or if rbp already has a rule for that name.
     """
     if kind not in KINDS:
         raise ValueError(f"there is no kind {kind!r}; the kinds are {', '.join(KINDS)}")
@@ -152,12 +151,12 @@ def _of_one_tensor(function: Function) -> Function:
     return call
 
 
-# No properties, because a debugger reads those, and would carry out what is deferred.
+# Not properties, because a debugger would read them and so compute what is deferred.
 _TURNED: dict[str, Callable[[Any], Any]] = {
     "T": lambda x: x.permute(*reversed(range(x.ndim))),
     "mT": lambda x: x.transpose(-2, -1),
 }
-# What a tensor's attributes say about all timesteps alike.
+# Attributes of a tensor that are the same for all timesteps.
 _OF_THE_BATCH = (
     *("device", "layout", "is_cpu", "is_cuda", "is_meta", "is_mps", "is_xpu"),
     *("is_nested", "is_quantized", "is_sparse"),  # torch's attention and transformer layers ask for the first

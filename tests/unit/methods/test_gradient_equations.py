@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from rbp_engine.spiking import LIF, RateTensor, SequenceTensor
-from rbp_engine.spiking.fusion import Current
+from rbp_engine.spiking import LIF, RateTensor
+from rbp_engine.spiking.current import Current
 from tests.unit.spiking.method_checks import check_one_gradient_at_t_1
 
 # The surrogate of these cases has rational slopes: σ'(x) = 1 − |x| for |x| ≤ 1 (piecewise quadratic, α = 1).
@@ -39,7 +39,7 @@ def column(values):
 def test_rate_tensor_passes_the_gradient_of_the_rate_times_the_eligibility(case):
     settings, current, expected_eligibility = BY_HAND[case]
     mean = column(current).mean(0).requires_grad_()
-    out = LIF(**TRIANGLE, **settings)(RateTensor(SequenceTensor(column(current), 3), mean))
+    out = LIF(**TRIANGLE, **settings)(RateTensor(Current.of(column(current), mean)))
     (gradient,) = torch.autograd.grad(out.rate(), mean, torch.full_like(mean, 3.0))
     assert out.resolve().values().flatten().tolist() == [1.0, 0.0, 1.0]
     assert out.rate().item() == pytest.approx(2 / 3, abs=1e-12)

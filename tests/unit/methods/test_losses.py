@@ -13,6 +13,7 @@ from rbp_engine.methods.loss import Objective
 from rbp_engine.train.optimisation import create_optimizer
 from rbp_engine.train.ranks.distributed import Ranks
 from rbp_engine.train.trainer import evaluate
+from rbp_engine.vocabulary import RATE_METHODS
 from tests.fuzz.networks import FIRE, Network, Neuron, Node
 from tests.fuzz.oracles import ORACLES, SingleStep, Traced
 
@@ -27,8 +28,7 @@ LOSSES = {
     "tet": Loss("tet"),
     "tet, smoothed, with squared error": Loss("tet", label_smoothing=0.1, mse_weight=0.3, mse_target=0.7),
 }
-RATE = ("rate_m", "rate_s")
-CASES = [(m, name) for m in METHODS for name, loss in LOSSES.items() if m not in RATE or not loss.at_every_step]
+CASES = [(m, name) for m in METHODS for name, loss in LOSSES.items() if m not in RATE_METHODS or not loss.at_every_step]
 
 
 def by_formula(loss, logits, labels):
@@ -79,7 +79,7 @@ def images():
 
 def outputs(model, method):
     """Logits [T, B, C] of plain torch whose graph is that of the method; for the rate methods, [1, B, C]."""
-    if method in RATE:
+    if method in RATE_METHODS:
         return ORACLES[method](model, [images()] * T, HARD)[1].unsqueeze(0)
     if method == "ottt":
         traced = Traced(model)
@@ -91,7 +91,7 @@ def outputs(model, method):
 @pytest.mark.parametrize(("method", "name"), CASES)
 def test_each_method_has_the_gradient_of_each_loss(method, name):
     loss, labels = LOSSES[name], SOFT
-    settings = {"loss_scale": "1"} if method in RATE else {}
+    settings = {"loss_scale": "1"} if method in RATE_METHODS else {}
     model, oracle = network(), network()
     out = create_method(method, T, loss=loss, **settings).step(model, images(), labels, 0.5)
     steps = outputs(oracle, method)
@@ -109,7 +109,7 @@ def test_each_method_has_the_gradient_of_each_loss(method, name):
         torch.testing.assert_close(found.grad, expected.grad, rtol=1e-10, atol=1e-12, msg=lambda m, k=key: f"{k}: {m}")
 
 
-@pytest.mark.parametrize("method", RATE)
+@pytest.mark.parametrize("method", RATE_METHODS)
 def test_the_loss_scale_1_gives_t_times_the_gradient_of_1_over_t_and_the_same_loss(method):
     models = network(), network(), network()
     whole, divided, default = (
@@ -122,7 +122,7 @@ def test_the_loss_scale_1_gives_t_times_the_gradient_of_1_over_t_and_the_same_lo
         assert torch.equal(same.grad, part.grad) and part.grad.any()
 
 
-@pytest.mark.parametrize("method", RATE)
+@pytest.mark.parametrize("method", RATE_METHODS)
 def test_sgd_on_1_over_t_takes_the_steps_of_1_at_lr_over_t_and_t_times_the_weight_decay(method):
     def trained(scale, lr, weight_decay):
         model = network()
@@ -140,7 +140,7 @@ def test_sgd_on_1_over_t_takes_the_steps_of_1_at_lr_over_t_and_t_times_the_weigh
         assert (trained("1", *other) - divided).abs().max() > 1e-3, other
 
 
-@pytest.mark.parametrize("method", RATE)
+@pytest.mark.parametrize("method", RATE_METHODS)
 def test_rate_methods_refuse_a_loss_at_every_step_and_say_why(method):
     with pytest.raises(ValueError, match=rf"'tet'.*{method} has the mean output only.*'ce' or 'mse'.*bptt"):
         create_method(method, T, loss=Loss("tet"))

@@ -14,6 +14,8 @@ from torch.nn.utils import spectral_norm
 from rbp_engine.methods import METHODS, create_method, protocol, reset_state
 from rbp_engine.models import create_model
 from rbp_engine.spiking import LIF, RateTensor, SequenceTensor
+from rbp_engine.spiking.current import Current
+from rbp_engine.vocabulary import RATE_METHODS
 
 T, B = 3, 4
 LABELS = torch.tensor([0, 1, 2, 0])
@@ -112,8 +114,8 @@ def test_an_exception_in_predict_restores_the_modes_and_leaves_gradients_enabled
 
 
 def forward_alone(model, name):
-    model(SequenceTensor(images(), T))
-    model(RateTensor(SequenceTensor(images(), T), images().mean(0)))
+    model(SequenceTensor(Current.of(images())))
+    model(RateTensor(Current.of(images(), images().mean(0))))
 
 
 def steps_of_all(model, name):
@@ -245,7 +247,7 @@ def test_another_number_of_timesteps_is_a_value_error_that_names_the_shape():
 
 @pytest.mark.parametrize(
     ("name", "settings"),
-    [(name, {"momentum": 0.9} if name.startswith("rate") else {"loss_scale": "1"}) for name in METHOD_NAMES],
+    [(name, {"momentum": 0.9} if name in RATE_METHODS else {"loss_scale": "1"}) for name in METHOD_NAMES],
 )
 def test_a_keyword_that_does_not_apply_to_the_method_is_a_type_error(name, settings):
     with pytest.raises(TypeError, match=next(iter(settings))):

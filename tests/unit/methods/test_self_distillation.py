@@ -9,6 +9,7 @@ from torch import nn
 from rbp_engine.errors import SettingsError
 from rbp_engine.methods import Distillation, Loss, SelfDistillation, create_method, with_branches
 from rbp_engine.methods.loss import Objective
+from rbp_engine.vocabulary import RATE_METHODS
 from tests.fuzz.networks import Neuron
 from tests.fuzz.oracles import Membrane, slopes_of_rate
 
@@ -122,7 +123,7 @@ def plain_outputs(method, model, x, timesteps):
     first, g1 = steps_of_lif(network[1], [network[0](x)] * timesteps)
     second, g2 = steps_of_lif(network[3], [network[2](s) for s in first])
     r1, r2 = sum(first) / timesteps, sum(second) / timesteps
-    if method.startswith("rate"):
+    if method in RATE_METHODS:
         c1 = network[0](x)
         r1 = r1.detach() + g1 * (c1 - c1.detach())
         c2 = network[2](r1)
@@ -152,7 +153,7 @@ def test_the_gradients_are_those_of_a_plain_computation_and_the_loss_is_the_netw
     mine, plain = branched(make(), ["1", "3"], x), branched(make(), ["1", "3"], x)
     outputs = plain_outputs(method, plain, x, timesteps)
     labels = labels_that_differ(outputs)
-    (by_sample(outputs, labels) / (timesteps if method.startswith("rate") else 1)).backward()
+    (by_sample(outputs, labels) / (timesteps if method in RATE_METHODS else 1)).backward()
     out = create_method(method, timesteps, reference=reference).step(mine, x, labels, time=False)
     own = -torch.log_softmax(outputs[-1], 1)[torch.arange(B), labels].mean()
     torch.testing.assert_close(out.loss, own.detach(), rtol=1e-11, atol=0)

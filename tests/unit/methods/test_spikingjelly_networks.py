@@ -11,6 +11,7 @@ from torch import nn
 
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.spiking import LIF, RateTensor, SequenceTensor
+from rbp_engine.spiking.current import Current
 
 T, B, SIZE = 2, 2, 48
 LABELS = torch.tensor([1, 7])
@@ -67,7 +68,7 @@ def test_logits_equal_those_of_spikingjellys_own_multi_step_forward(model, train
     x = torch.randn(B, 3, SIZE, SIZE).expand(T, B, 3, SIZE, SIZE).contiguous()
     with torch.no_grad():
         expected = theirs(x)
-        sequence = ours(SequenceTensor(x, T)).values()
+        sequence = ours(SequenceTensor(Current.of(x))).values()
     torch.testing.assert_close(sequence, expected, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(dict(ours.named_buffers()), dict(theirs.named_buffers()), rtol=1e-4, atol=1e-4)
 
@@ -81,8 +82,7 @@ def with_dropout():
 def test_spikingjellys_dropout_has_one_mask_for_all_steps(kind):
     torch.manual_seed(0)
     x = torch.ones(T, B, 300)
-    sequence = SequenceTensor(x, T)
-    out = layer.Dropout(0.5)(RateTensor(sequence, x.mean(0)) if kind == "rate" else sequence)
+    out = layer.Dropout(0.5)((RateTensor if kind == "rate" else SequenceTensor)(Current.of(x)))
     steps = out.resolve().values()
     assert torch.equal(steps[0], steps[1])
     assert set(steps.unique().tolist()) == {0.0, 2.0}

@@ -8,6 +8,7 @@ from torch import nn
 
 from rbp_engine.models import MODELS, create_model
 from rbp_engine.spiking import LIF, SequenceTensor
+from rbp_engine.spiking.current import Current
 from rbp_engine.spiking.neuron import LIFNeurons
 
 # The others are in test_membrane_shortcuts.py.
@@ -134,7 +135,7 @@ def test_logits_have_one_row_per_image_for_every_image_size(fresh):
     name, model = fresh
     for size in KNOWN[name].sizes:
         x = torch.randn(2, KNOWN[name].channels, size, size)
-        out = model(SequenceTensor(x, 2, static=True))
+        out = model(SequenceTensor(Current.constant(x, 2)))
         assert out.shape == (2, 10)
         assert out.steps().shape == (2, 2, 10)
 

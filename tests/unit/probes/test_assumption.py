@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.probes.gradient_fidelity import REFERENCE, gradient_fidelity
 from rbp_engine.spiking import LIF
-from rbp_engine.spiking.fusion import Current
+from rbp_engine.spiking.current import Current
 from rbp_engine.spiking.synchronised_batch_norm import synchronise_batch_norm
 from tests.fuzz.oracles import gradient
 

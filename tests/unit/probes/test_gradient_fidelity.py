@@ -10,6 +10,7 @@ from rbp_engine.methods import METHODS, create_method
 from rbp_engine.probes.gradient_fidelity import REFERENCE, gradient_fidelity
 from rbp_engine.probes.layers import weight_layers
 from rbp_engine.spiking import LIF
+from rbp_engine.vocabulary import RATE_METHODS
 
 
 def network():
@@ -36,7 +37,7 @@ def test_at_several_it_is_the_angle_of_the_gradients_of_two_steps(method):
         torch.manual_seed(5)
         create_method(name, 4).step(twin, *batch(4))
         gradients.append({name: weight.grad for name, weight in twin.named_parameters()})
-    factor = 4.0 if method.startswith("rate") else 1.0
+    factor = 4.0 if method in RATE_METHODS else 1.0
     for layer in ("0", "4", "9"):
         one, other = (known[f"{layer}.weight"] for known in gradients)
         assert one is not None and other is not None

@@ -16,7 +16,7 @@ from rbp_engine.run.files.events import ELIGIBILITY_QUANTILES, Health
 from rbp_engine.spiking import LIF, RateTensor, SequenceTensor
 from rbp_engine.spiking.carriers.rate_s import RateSTensor
 from rbp_engine.spiking.carriers.single_step import StepTensor
-from rbp_engine.spiking.fusion import membrane_dtype
+from rbp_engine.spiking.dtypes import membrane_dtype
 from rbp_engine.spiking.surrogate import SURROGATES, create_surrogate, peak_slope, slope
 from rbp_engine.train.checkpoints.state import State
 from rbp_engine.train.optimisation import create_optimizer
@@ -84,7 +84,7 @@ def currents(model, method, static):
         def hook(module, inputs):
             [carrier] = inputs
             if isinstance(carrier, RateTensor | SequenceTensor):
-                sequence = SequenceTensor(carrier.current, carrier.timesteps)  # the carrier stays as it is
+                sequence = SequenceTensor(carrier.current)  # the carrier stays as it is
                 kept[name].append(sequence.steps().detach().clone())
             elif isinstance(carrier, RateSTensor) and carrier.of_time:
                 kept[name].append(carrier.current.compute()[0].clone())

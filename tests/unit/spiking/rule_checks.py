@@ -5,6 +5,7 @@ import torch
 from rbp_engine.spiking import RateTensor, SequenceTensor
 from rbp_engine.spiking.carriers.rate_s import RateSTensor
 from rbp_engine.spiking.carriers.single_step import StepState
+from rbp_engine.spiking.current import Current
 
 T, B = 3, 2
 
@@ -36,7 +37,7 @@ def by_step(operation, inputs, constants=()):
 
 
 def by_rate_m(operation, inputs, rates, constants=()):
-    return operation(*(RateTensor(SequenceTensor(x, T), r) for x, r in zip(inputs, rates, strict=True)), *constants)
+    return operation(*(RateTensor(Current.of(x, r)) for x, r in zip(inputs, rates, strict=True)), *constants)
 
 
 def by_rate_s(operation, inputs, rates, constants=()):
@@ -55,7 +56,7 @@ def check_sequence(operation, shapes, constants=()):
     """A sequence is computed step by step, with the gradient of each step."""
     inputs = tensors([(T, *shape) for shape in shapes])
     out, expected = (
-        operation(*(SequenceTensor(x, T) for x in inputs), *constants),
+        operation(*(SequenceTensor(Current.of(x)) for x in inputs), *constants),
         by_step(operation, inputs, constants),
     )
     assert (out.timesteps, out.current.static, tuple(out.shape)) == (T, False, tuple(expected.shape[1:]))
@@ -66,9 +67,9 @@ def check_sequence(operation, shapes, constants=()):
 def check_static_image(operation, shapes, constants=()):
     """The same image at every step is computed once, with the operation's own gradient."""
     images = tensors(shapes)
-    static = [SequenceTensor(x, T, static=True) for x in images]
+    static = [SequenceTensor(Current.constant(x, T)) for x in images]
     out, plain = operation(*static, *constants), operation(*images, *constants)
-    rate = operation(*(RateTensor(s, x) for s, x in zip(static, images, strict=True)), *constants)
+    rate = operation(*(RateTensor(Current.constant(x.detach(), T, x)) for x in images), *constants)
     assert out.current.static and rate.current.static and not rate.resolve().values().requires_grad
     for value in (out.time_mean(), rate.rate()):
         close(value, plain)

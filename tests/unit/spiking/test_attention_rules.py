@@ -7,6 +7,7 @@ from torch import nn
 
 from rbp_engine.methods import create_method
 from rbp_engine.spiking import LIF, SequenceTensor, UnsupportedOperation
+from rbp_engine.spiking.current import Current
 from tests.unit.spiking.method_checks import check_one_gradient_at_t_1
 from tests.unit.spiking.rule_checks import B, T, close, random, same_gradients
 
@@ -27,7 +28,8 @@ DOT_PRODUCTS = {
 @pytest.mark.parametrize("case", DOT_PRODUCTS)
 def test_scaled_dot_product_attention_of_a_sequence_is_torchs_at_each_step(case):
     inputs = [random(T, B, HEADS, N, 3, seed=i).requires_grad_() for i in range(3)]
-    out = F.scaled_dot_product_attention(*(SequenceTensor(x, T) for x in inputs), **DOT_PRODUCTS[case]).values()
+    sequences = [SequenceTensor(Current.of(x)) for x in inputs]
+    out = F.scaled_dot_product_attention(*sequences, **DOT_PRODUCTS[case]).values()
     expected = F.scaled_dot_product_attention(*inputs, **DOT_PRODUCTS[case])
     close(out, expected)
     same_gradients(out, inputs, expected)
@@ -35,7 +37,7 @@ def test_scaled_dot_product_attention_of_a_sequence_is_torchs_at_each_step(case)
 
 def test_a_mask_beside_a_causal_one_is_refused_as_torch_refuses_it():
     x = random(T, B, HEADS, N, 3)
-    for q, error in ((x, RuntimeError), (SequenceTensor(x, T), UnsupportedOperation)):
+    for q, error in ((x, RuntimeError), (SequenceTensor(Current.of(x)), UnsupportedOperation)):
         with pytest.raises(error, match="attn_mask"):
             F.scaled_dot_product_attention(q, q, q, attn_mask=KEEP, is_causal=True)
 
@@ -73,7 +75,7 @@ def test_multihead_attention_of_a_sequence_is_torchs_at_each_step(settings, call
     attention = layer(**LAYERS[settings]).train(training)
     shape = (B, N, E) if attention.batch_first else (N, B, E)
     x = random(T, *shape)
-    carrier = SequenceTensor(x, T)
+    carrier = SequenceTensor(Current.of(x))
     out, weights = attention(carrier, carrier, carrier, **CALLS[call])
     steps = [attention(x_t, x_t, x_t, **CALLS[call]) for x_t in x]
     close(out.values(), torch.stack([of_step for of_step, _ in steps]))
@@ -110,4 +112,4 @@ def test_all_methods_have_one_gradient_of_a_transformer_layer_at_t_1_and_predict
 )
 def test_what_attention_cannot_do_is_refused_with_the_remedy(attention, message):
     with pytest.raises(UnsupportedOperation, match=message):
-        attention(SequenceTensor(random(T, N, B, E), T))
+        attention(SequenceTensor(Current.of(random(T, N, B, E))))

@@ -9,6 +9,7 @@ from torch import nn
 
 from rbp_engine.methods import METHODS
 from rbp_engine.spiking import RateTensor, SequenceTensor
+from rbp_engine.spiking.current import Current
 from tests.fuzz.comparison import by_engine, by_oracle, differences
 from tests.fuzz.networks import FIRE, Apply, Network, Neuron, Node, Problem, images
 from tests.fuzz.oracles import Rates, SingleStep, mean, mean_over_steps, of_samples
@@ -50,8 +51,8 @@ def test_without_running_statistics_the_batchs_own_are_used_in_both_modes(dims, 
     norm = module(dims).train(training)
     x = random(T, *SHAPES[dims])
     x = x[:1].expand_as(x) if static else x
-    sequence = SequenceTensor(x[0] if static else x, T, static=static)
-    out = norm(sequence if kind == "sequence" else RateTensor(sequence, sequence.time_mean()))
+    current = Current.constant(x[0], T) if static else Current.of(x)
+    out = norm((RateTensor if kind == "rate" else SequenceTensor)(current))
     assert out.current.static == static
     close(out.resolve().values().expand(x.shape), by_the_batch(norm, x))
 
@@ -59,9 +60,8 @@ def test_without_running_statistics_the_batchs_own_are_used_in_both_modes(dims, 
 @pytest.mark.parametrize("kind", ["rate", "sequence"])
 def test_a_single_value_per_channel_is_refused_as_by_torch_and_leaves_the_statistics_unchanged(kind):
     norm = nn.BatchNorm1d(C).double()
-    sequence = SequenceTensor(random(1, 1, C), 1)
     with pytest.raises(ValueError, match="more than 1 value per channel"):
-        norm(sequence if kind == "sequence" else RateTensor(sequence, sequence.time_mean()))
+        norm((RateTensor if kind == "rate" else SequenceTensor)(Current.of(random(1, 1, C))))
     assert norm.running_var.isfinite().all()
 
 

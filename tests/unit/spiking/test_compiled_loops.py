@@ -16,7 +16,7 @@ from rbp_engine.methods import METHODS, create_method
 from rbp_engine.models.resnet import ResNet
 from rbp_engine.spiking import LIF
 from rbp_engine.spiking.batch_norm import BatchNorm
-from rbp_engine.spiking.fusion import Current, Term
+from rbp_engine.spiking.current import Current, Term
 from rbp_engine.spiking.layers import compiler
 from rbp_engine.spiking.steps import Dense, TimeConstant
 

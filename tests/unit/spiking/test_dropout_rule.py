@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from rbp_engine.spiking import RateTensor, SequenceTensor, UnsupportedOperation
+from rbp_engine.spiking.current import Current
 
 T, B = 4, 3
 KINDS = pytest.mark.parametrize("kind", ["rate", "sequence"])
@@ -16,8 +17,7 @@ def random():
 
 
 def make(kind, x):
-    sequence = SequenceTensor(x, T)
-    return RateTensor(sequence, sequence.time_mean()) if kind == "rate" else sequence
+    return (RateTensor if kind == "rate" else SequenceTensor)(Current.of(x))
 
 
 def steps_of(out):

@@ -9,7 +9,7 @@ from torch import nn
 
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.spiking import IF, LIF, PLIF, RateTensor, SequenceTensor
-from rbp_engine.spiking.fusion import Current
+from rbp_engine.spiking.current import Current
 from tests.unit.spiking.method_checks import RESETS
 
 BOTH = ("decay", "threshold")
@@ -74,7 +74,7 @@ def test_settings_that_cannot_be_learnt_are_refused(settings, message):
         LIF(**settings)
 
 
-@pytest.mark.parametrize("carry", [lambda x: SequenceTensor(x, 4), lambda x: RateTensor(SequenceTensor(x, 4))])
+@pytest.mark.parametrize("carry", [lambda x: SequenceTensor(Current.of(x)), lambda x: RateTensor(Current.of(x))])
 def test_parameters_by_channel_take_their_shape_from_the_first_input(carry):
     neuron = LIF(0.4, learn=BOTH, learn_by="channel")
     spikes = neuron(carry(torch.rand(4, 2, 3, 5, 5)))

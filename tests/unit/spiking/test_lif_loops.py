@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from spikingjelly.activation_based import functional
 
 from rbp_engine.spiking import LIF, RateTensor, SequenceTensor
-from rbp_engine.spiking.fusion import Current, membrane_dtype
+from rbp_engine.spiking.current import Current
+from rbp_engine.spiking.dtypes import membrane_dtype
 from rbp_engine.spiking.surrogate import SURROGATES
 from tests.unit.spiking.method_checks import RESETS
 
@@ -87,9 +88,7 @@ def test_a_carrier_leaves_no_membrane_behind_and_starts_from_rest(carrier):
     cell, current = LIF(), currents(3, 2, 5)
     cell(current[0])  # leaves a membrane of a plain tensor, which a carrier must neither read nor write
     membrane = cell.v.clone()
-    sequence = SequenceTensor(current, 3)
-    carried = RateTensor(sequence, current.mean(0)) if carrier == "rate" else sequence
-    out = cell(carried)
+    out = cell((RateTensor if carrier == "rate" else SequenceTensor)(Current.of(current)))
     spikes = out.resolve().values()
     assert torch.equal(spikes, by_autograd(current, cell.neurons))
     assert torch.equal(cell.v, membrane)

@@ -11,6 +11,7 @@ from torch import nn
 
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.spiking import LIF, RateTensor, SequenceTensor, UnsupportedOperation
+from rbp_engine.spiking.current import Current
 from rbp_engine.spiking.rules.nonlinear_rules import warn_of_numbers
 from tests.unit.spiking import rule_checks as checks
 from tests.unit.spiking.rule_checks import B, T, by_rate_m, by_rate_s, by_step, close, gradients, random, tensors
@@ -124,7 +125,7 @@ def test_maxima_are_the_mean_of_the_steps_with_the_gradient_to_the_largest_mean(
 def test_the_indices_of_maxima_cannot_be_used(use):
     x = random(T, *SHAPE)
     with pytest.raises((UnsupportedOperation, TypeError), match="differ"):
-        use(SequenceTensor(x, T))
+        use(SequenceTensor(Current.of(x)))
 
 
 class Network(nn.Module):
@@ -166,7 +167,7 @@ def test_every_method_trains_it_in_low_precision(method, layer):
 
 def test_an_activation_in_place_changes_its_input_as_in_torch():
     x = random(T, *SHAPE)
-    carrier = RateTensor(SequenceTensor(x, T), x.mean(0))
+    carrier = RateTensor(Current.of(x, x.mean(0)))
     out = F.relu(carrier, inplace=True)
     assert out is carrier
     close((carrier + 0.0).rate(), F.relu(x).mean(0))
@@ -219,7 +220,7 @@ REFUSED = {
 def test_what_cannot_be_computed_by_sample_and_step_is_refused_with_the_remedy(case):
     operation, message = REFUSED[case]
     with pytest.raises(UnsupportedOperation, match=message):
-        operation(SequenceTensor(random(T, *SHAPE), T))
+        operation(SequenceTensor(Current.of(random(T, *SHAPE))))
 
 
 def test_a_network_with_an_activation_is_warned_of_once():

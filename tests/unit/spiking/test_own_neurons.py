@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from rbp_engine.errors import NeuronError
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.spiking import LIF, OwnNeuron
+from rbp_engine.vocabulary import RATE_METHODS
 from tests.own_neurons import OwnLIF, documented
 from tests.unit.spiking.method_checks import RESETS
 
-RATE = ("rate_m", "rate_s")
 NEURONS = {
     "adaptive": lambda: documented().AdaptiveLIF(beta=0.4),
     "adaptive, not detached": lambda: not_detached(documented().AdaptiveLIF)(beta=0.4),
@@ -82,7 +82,7 @@ def test_lif_written_as_ones_own_has_the_bits_of_lif(method, reset):
     assert torch.equal(own.logits, built_in.logits) and torch.equal(own.loss, built_in.loss)
     # The rate methods multiply (1 − V_th·σ')·ρ in one order for LIF, and in another for the derivatives of functions;
     # the single-step methods σ'·∂L/∂s in one order for LIF, and as autograd does for others.
-    rounding = ("detached" not in reset and method in RATE) or method in ("bptt_s", "sltt", "ottt")
+    rounding = ("detached" not in reset and method in RATE_METHODS) or method in ("bptt_s", "sltt", "ottt")
     for found, expected in zip(of_own, of_lif, strict=True):
         if rounding:
             torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6 * float(expected.abs().max()))
@@ -114,7 +114,7 @@ def run_over_time(neuron, currents, through_time=True):
 
 
 @pytest.mark.parametrize("neuron", NEURONS)
-@pytest.mark.parametrize("method", RATE)
+@pytest.mark.parametrize("method", RATE_METHODS)
 def test_the_rate_gradient_is_that_of_the_definition(neuron, method):
     """Which is autograd's of the neuron's own functions; tests/fuzz holds it against oracles."""
     images = 2 * torch.rand(5, 7, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(3))

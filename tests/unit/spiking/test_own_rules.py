@@ -8,6 +8,7 @@ from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.spiking import LIF, RateTensor, SequenceTensor, UnsupportedOperation, register_rule
+from rbp_engine.spiking.current import Current
 from rbp_engine.spiking.rules import rule_table
 
 T, B = 3, 4
@@ -62,7 +63,7 @@ def test_an_operation_that_is_not_linear_has_its_mean_value_and_the_gradient_at_
     register_rule("squared", "at_mean")
     x = torch.randn(T, B, 5, dtype=torch.float64)
     rate = x.mean(0).requires_grad_()
-    out = squared(RateTensor(SequenceTensor(x, T), rate)).rate()
+    out = squared(RateTensor(Current.of(x, rate))).rate()
     torch.testing.assert_close(out, (x * x).mean(0))
     torch.testing.assert_close(torch.autograd.grad(out.sum(), rate)[0], 2 * rate.detach())
 
@@ -89,7 +90,7 @@ def test_an_operation_made_by_torch_library_can_have_one():
         return 2 * x
 
     register_rule("doubled", "batch")
-    x = SequenceTensor(torch.ones(T, B, 5), T)
+    x = SequenceTensor(Current.of(torch.ones(T, B, 5)))
     for call in (doubled, torch.ops.rbp_tests.doubled):
         assert torch.equal(call(x).values(), torch.full((T, B, 5), 2.0))
 
@@ -107,4 +108,4 @@ def test_an_unknown_kind_is_an_error_that_lists_the_kinds():
 def test_a_rule_of_ones_own_does_not_change_an_operation_of_another_name():
     register_rule("upside_down", "batch")
     with pytest.raises(UnsupportedOperation, match="'rrelu'"):
-        F.rrelu(SequenceTensor(torch.ones(T, B, 5), T))
+        F.rrelu(SequenceTensor(Current.of(torch.ones(T, B, 5))))

@@ -9,6 +9,7 @@ from spikingjelly.activation_based.neuron import LIFNode, ParametricLIFNode
 from torch import nn
 
 from rbp_engine.spiking import RateTensor, SequenceTensor, UnsupportedOperation
+from rbp_engine.spiking.current import Current
 
 T, B = 3, 2
 
@@ -38,8 +39,7 @@ def carrier(kind="rate", timesteps=T):
     """The rule table refuses for all kinds alike."""
     generator = torch.Generator().manual_seed(timesteps)
     x = torch.randn(timesteps, B, 4, 8, 8, generator=generator)
-    sequence = SequenceTensor(x, timesteps)
-    return RateTensor(sequence, x.mean(0)) if kind == "rate" else sequence
+    return (RateTensor if kind == "rate" else SequenceTensor)(Current.of(x))
 
 
 REFUSED = {
@@ -170,4 +170,4 @@ def test_a_layer_with_weights_needs_a_batch(layer):
 @pytest.mark.parametrize("layer", [nn.Conv2d(4, 4, 3), nn.Linear(8, 4)])
 def test_weights_are_never_cast_to_integers(layer):
     with pytest.raises(RuntimeError, match="type"):
-        layer(SequenceTensor(torch.ones(T, B, 4, 8, 8, dtype=torch.uint8), T))
+        layer(SequenceTensor(Current.of(torch.ones(T, B, 4, 8, 8, dtype=torch.uint8))))

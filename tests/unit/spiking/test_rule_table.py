@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from rbp_engine.spiking import RateTensor, SequenceTensor, UnsupportedOperation
+from rbp_engine.spiking.current import Current
 from rbp_engine.spiking.rules.nonlinear_rules import POINTWISE, REDUCTIONS
 from rbp_engine.spiking.rules.rule_table import RULES
 from tests.unit.spiking import rule_checks as checks
@@ -190,7 +191,7 @@ def names_called(operation, input_shapes, weight_shapes):
 
     RULES.update({name: recording(name) for name in original})
     try:
-        inputs = [SequenceTensor(random(T, *shape, seed=i), T) for i, shape in enumerate(input_shapes)]
+        inputs = [SequenceTensor(Current.of(random(T, *shape, seed=i))) for i, shape in enumerate(input_shapes)]
         operation(*inputs, *parameters(weight_shapes))
     finally:
         RULES.update(original)
@@ -209,13 +210,11 @@ def test_a_static_sequence_combines_with_a_varying_one_as_if_repeated(name):
     operation = next(operation for rule, *_, operation in LINEAR if rule == name)
     image, varying = random(*IMAGE, seed=1), random(T, *IMAGE, seed=2)
     expected = by_step(operation, [image.expand(T, *IMAGE), varying])
-    out = operation(SequenceTensor(image, T, static=True), SequenceTensor(varying, T))
+    out = operation(SequenceTensor(Current.constant(image, T)), SequenceTensor(Current.of(varying)))
     assert not out.current.static
     close(out.values(), expected)
     rates = [image.clone().requires_grad_(), varying.mean(0).requires_grad_()]
-    rate = operation(
-        RateTensor(SequenceTensor(image, T, static=True), rates[0]), RateTensor(SequenceTensor(varying, T), rates[1])
-    )
+    rate = operation(RateTensor(Current.constant(image, T, rates[0])), RateTensor(Current.of(varying, rates[1])))
     close(rate.resolve().values(), expected)
     close(rate.rate(), expected.mean(0))
     same_gradients(rate.rate(), rates, operation(*rates))
@@ -233,9 +232,8 @@ def test_a_max_pool_is_that_of_each_step_and_of_a_static_image_once(case, check)
 @pytest.mark.parametrize("name", TIMELESS)
 def test_a_new_tensor_is_plain_and_has_one_steps_shape(name):
     function, value = TIMELESS[name]
-    sequence = SequenceTensor(random(T, *IMAGE).requires_grad_(), T)
-    rate = RateTensor(sequence, sequence.time_mean())
-    for carrier in (sequence, rate):
+    current = Current.of(random(T, *IMAGE).requires_grad_())
+    for carrier in (SequenceTensor(current), RateTensor(current)):
         constant = function(carrier)
         assert type(constant) is torch.Tensor
         assert torch.equal(constant, torch.full(IMAGE, value, dtype=torch.float64))
@@ -246,8 +244,8 @@ def test_a_new_tensor_is_plain_and_has_one_steps_shape(name):
 @pytest.mark.parametrize("static", [True, False])
 def test_a_carrier_has_the_shape_type_and_device_of_one_steps_batch(static):
     x = random(*IMAGE) if static else random(T, *IMAGE)
-    sequence = SequenceTensor(x, T, static=static)
-    for carrier in (sequence, RateTensor(sequence, sequence.time_mean())):
+    current = Current.constant(x, T) if static else Current.of(x)
+    for carrier in (SequenceTensor(current), RateTensor(current)):
         assert carrier.shape == torch.Size(IMAGE)
         assert carrier.size() == torch.Size(IMAGE)
         assert (carrier.size(1), carrier.size(-1), len(carrier)) == (4, 6, B)
@@ -272,9 +270,8 @@ def test_a_carrier_has_the_shape_type_and_device_of_one_steps_batch(static):
 )
 def test_a_carrier_passed_by_keyword_is_computed_correctly_or_refused(operation, kind):
     x = random(T, *IMAGE)
-    sequence = SequenceTensor(x, T)
     try:
-        out = operation(sequence if kind == "sequence" else RateTensor(sequence, x.mean(0)))
+        out = operation((RateTensor if kind == "rate" else SequenceTensor)(Current.of(x)))
     except UnsupportedOperation:
         return
     values = out.resolve().values()

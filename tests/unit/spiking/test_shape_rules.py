@@ -8,13 +8,14 @@ import torch.nn.functional as F
 from torch import nn
 
 from rbp_engine.spiking import LIF, RateTensor, SequenceTensor, UnsupportedOperation
+from rbp_engine.spiking.current import Current
 
 T, B = 3, 2
 
 
 def carrier(kind, *shape, seed=0):
     x = torch.randn(T, *(shape or (B, 4)), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    return RateTensor(SequenceTensor(x, T), x.mean(0).requires_grad_()) if kind == "rate" else SequenceTensor(x, T)
+    return RateTensor(Current.of(x, x.mean(0).requires_grad_())) if kind == "rate" else SequenceTensor(Current.of(x))
 
 
 def values(x):

@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch.autograd.graph import saved_tensors_hooks
 
-from rbp_engine.spiking import LIF, RateTensor, SequenceTensor
+from rbp_engine.spiking import LIF, RateTensor
+from rbp_engine.spiking.current import Current
 from rbp_engine.spiking.steps import Spikes
 
 T, B = 3, 2
@@ -34,7 +35,7 @@ def fired(shape=(B, 6, 2, 4), seed=0):
     """Spikes, and the leaf that their gradient goes to."""
     x = 2 * torch.rand(T, *shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     leaf = x.mean(0).requires_grad_()
-    return LIF(0.5)(RateTensor(SequenceTensor(x, T), leaf)), leaf
+    return LIF(0.5)(RateTensor(Current.of(x, leaf))), leaf
 
 
 def check(move):
@@ -83,7 +84,7 @@ def test_a_product_of_spikes_keeps_counts_of_one_byte_for_its_gradient():
 )
 def test_until_the_backward_the_graph_of_a_product_keeps_means_and_no_sequences(product):
     factors = [torch.rand(T, B, 2, 4, 4) for _ in range(2)]
-    carriers = [RateTensor(SequenceTensor(x, T), x.mean(0).requires_grad_()) for x in factors]
+    carriers = [RateTensor(Current.of(x, x.mean(0).requires_grad_())) for x in factors]
     sequences = [weakref.ref(carrier.resolve().values()) for carrier in carriers]
     rate = product(*carriers).rate()
     del factors, carriers

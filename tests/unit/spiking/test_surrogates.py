@@ -9,7 +9,7 @@ from torch import nn
 
 from rbp_engine.methods import METHODS, create_method
 from rbp_engine.spiking import LIF
-from rbp_engine.spiking.fusion import Current
+from rbp_engine.spiking.current import Current
 from rbp_engine.spiking.surrogate import SURROGATES, create_surrogate, slope
 
 NAMES = sorted(SURROGATES)
