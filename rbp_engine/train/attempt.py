@@ -15,7 +15,7 @@ from rbp_engine.preset.schema import Preset
 from rbp_engine.printable import one_line, visible
 from rbp_engine.probes.layers import names_for_people, neuron_layers, weight_layers
 from rbp_engine.probes.step_probe import Probes
-from rbp_engine.run.files.attempts import Asked, last_attempt
+from rbp_engine.run.files.attempts import Asked, load_attempt
 from rbp_engine.run.files.energy import write_energy
 from rbp_engine.run.files.events import ReachedSoFar, RunStart, WarningRaised
 from rbp_engine.run.files.layout import RunDirectory
@@ -60,7 +60,6 @@ def _steps_of_budget(preset: Preset, steps_per_epoch: int) -> int | None:
 def _run_attempt(
     run: RunDirectory, preset: Preset, journal: Journal, stop: StopFlag, process: RankProcess, cleanup: ExitStack
 ) -> tuple[Ending, Ranks]:
-    asked: Asked = last_attempt(run) or Asked()
     device = choose_device(preset.run.device, process.local_rank if process.world_size > 1 else None)
     seed_everything(preset.run.seed)
     journal.update(phase=Phase.DATA)
@@ -71,6 +70,8 @@ def _run_attempt(
     ranks = join(process, device)
     journal.update(phase=Phase.NETWORK)
     first = ranks.rank == 0
+    # On another node the record may not be visible yet.
+    asked: Asked = ranks.from_first(lambda: load_attempt(run, journal.attempt))
     notify = journal.say if first else lambda text: None
     resumed, warnings = ranks.from_first(lambda: newest_checkpoint(run, notify, from_scratch=asked.from_scratch))
     session = TrainingSession(run, preset, feed, device, ranks, notify, loaded=resumed is not None)

@@ -1,16 +1,19 @@
 import math
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
 from idle import IDLE
 
 import rbp_engine
+from rbp_engine import os_process
 from rbp_engine.data.catalog import catalogued
 from rbp_engine.methods import Loss
 from rbp_engine.run import control
 from rbp_engine.run.cause import Cause
-from rbp_engine.run.files.attempts import Asked
+from rbp_engine.run.files.attempts import Asked, AttemptRecord, claim_attempt
 from rbp_engine.run.files.events import (
     AlertRaised,
     CheckpointSaved,
@@ -198,6 +201,16 @@ def test_a_damaged_preset_fails_the_run_with_its_file_and_line(new_run, look):
     verdict = look.end(run)
     assert (verdict.status, verdict.cause) == ("failed", Cause.SETTINGS)
     assert "preset.toml" in verdict.reason and "data.name" in verdict.reason and "line 3" in verdict.reason
+
+
+def test_a_worker_that_cannot_read_how_its_attempt_was_asked_for_fails_and_trains_nothing(new_run, look):
+    run = new_run()
+    claim_attempt(run, AttemptRecord(1, starter=os_process.here()))
+    run.attempt(1).write_text("{")
+    worker = [sys.executable, "-m", "rbp_engine.train.worker", str(run.path)]
+    assert subprocess.run(worker, capture_output=True).returncode == 1
+    summary = read_summary(run)
+    assert summary.status == "failed" and "attempts/1.json" in summary.reason and look.bodies(run, RunStart) == []
 
 
 def test_a_run_ends_by_its_budget_goes_on_with_a_larger_one_and_ends_early_though_it_was_killed(new_run, look):
