@@ -23,6 +23,9 @@ test: $(VENV)/.installed-dev
 check: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not compiles" tests/unit
 
+# One test of these may take longer than any of make test.
+faults races slurm fuzz monkey: export PYTEST_TIMEOUT := 7200
+
 # The fault harness, eleven minutes; CI does a tenth of its trials.
 faults: $(VENV)/.installed-dev
 	RBP_FAULT_TRIALS=50 $(BIN)/python -m pytest -n 2 --dist loadgroup tests/faults

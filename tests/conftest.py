@@ -55,6 +55,9 @@ gc.set_threshold(50_000, 20, 100)
 _MADE = ("runs", "runs.trash", "rbp-export", "data", "gpu-report.md", ".local/state/rbp", ".config/rbp")
 _ELSEWHERE = [folder / name for folder in (Path(__file__).parents[1], Path.home()) for name in _MADE]
 
+# How many lines all failures together have at the end.
+_LINES_OF_FAILURES = 20
+
 _SCORES = {"last": Scores, "best": Scores, "train": Scores, "test": Top1ByWeights}
 
 WriteRun = Callable[..., RunDirectory]
@@ -67,7 +70,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if warm_python.SOCKET not in os.environ:  # this is the first process of the session
         folder = Path(tempfile.mkdtemp())
         os.environ |= {warm_python.SOCKET: str(folder / "socket"), "XDG_STATE_HOME": str(folder / "state")}
-        config.add_cleanup(lambda: shutil.rmtree(folder))
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))  # an exception here is exit code 1
     if "RBP_COLD" not in os.environ:
         warm_python.use(os.environ[warm_python.SOCKET])
 
@@ -99,6 +102,18 @@ def nothing_is_left_elsewhere() -> Iterator[None]:
 def _elsewhere() -> set[str]:
     with os.scandir("/") as root:
         return {entry.path for entry in root} | {str(path) for path in _ELSEWHERE if path.exists()}
+
+
+def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter") -> None:
+    """Print the failed tests last, with the beginning of what each said: of a long log people see the end."""
+    failed = [report for kind in ("failed", "error") for report in terminalreporter.stats.get(kind, ())]
+    for report in failed:
+        crash = getattr(report.longrepr, "reprcrash", None)
+        said = (crash.message if crash else str(report.longrepr)).strip().splitlines()
+        first, *others = said[: max(1, _LINES_OF_FAILURES // len(failed))] or [""]
+        terminalreporter.write_line(f"FAILED {report.nodeid} - {first[:200]}", red=True)
+        for line in others:
+            terminalreporter.write_line(f"    {line[:200]}")
 
 
 def pytest_collection_finish() -> None:
