@@ -15,6 +15,7 @@ from rbp_engine.spiking.steps import WeightInput, WithValue
 from tests.fuzz.comparison import by_engine, by_oracle, differences
 from tests.fuzz.networks import draw
 
+pytestmark = pytest.mark.filterwarnings("ignore:.* gives numbers that are no spikes")
 # With 60 networks, a fault that shows in one network of eight is missed one time in three thousand.
 NETWORKS = 60
 

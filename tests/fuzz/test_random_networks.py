@@ -17,6 +17,7 @@ from tests.fuzz.comparison import by_engine, by_oracle, by_step, differences
 from tests.fuzz.networks import EXPRESSIONS, FIRE, OPERATIONS, draw
 from tests.fuzz.oracles import ORACLES
 
+pytestmark = pytest.mark.filterwarnings("ignore:.* gives numbers that are no spikes")
 # `make fuzz` sets it to 2000. The networks have consecutive seeds, starting from RBP_FUZZ_FIRST.
 NETWORKS = int(os.environ.get("RBP_FUZZ_NETWORKS", "60"))
 FIRST = int(os.environ.get("RBP_FUZZ_FIRST", "0"))

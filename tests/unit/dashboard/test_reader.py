@@ -91,7 +91,7 @@ def test_only_watched_runs_are_read_in_full(heard, runs, write_run):
 def test_without_changes_nothing_is_handed_over(heard, runs, write_run):
     run = write_run(runs, "run", bodies=(metrics(),))
     heard.reader.watch(["run"])
-    heard.until(lambda: heard.points(run) and heard.lists)
+    heard.until(lambda: heard.points(run) and heard.lists and heard.lists[-1])
     time.sleep(0.2)
     before = len(heard.sights), len(heard.lists)
     time.sleep(0.4)

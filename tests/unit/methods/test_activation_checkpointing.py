@@ -21,6 +21,7 @@ class Checkpointed(nn.Module):
         return self.head(checkpoint(self.block, self.stem(x), use_reentrant=self.use_reentrant))
 
 
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
 @pytest.mark.parametrize("use_reentrant", [False, True])
 @pytest.mark.parametrize("name", METHODS)
 def test_activation_checkpointing_is_refused(name, use_reentrant):

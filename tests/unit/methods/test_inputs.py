@@ -143,6 +143,7 @@ def test_numpy_numbers_scale_spikes_like_python_numbers(number):
     assert same(step("rate_s", Scaled(number), images()), step("rate_s", Scaled(float(number)), images()))
 
 
+@pytest.mark.filterwarnings("ignore:For backward hooks to be called")  # torch says so, too
 @pytest.mark.parametrize("register", ["register_full_backward_hook", "register_full_backward_pre_hook"])
 def test_backward_hooks_of_modules_give_a_warning_and_those_of_parameters_run(register):
     model, calls = network(), []

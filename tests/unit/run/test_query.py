@@ -276,7 +276,7 @@ def known(tmp_path_factory):
     return found
 
 
-@pytest.mark.parametrize(("name", "value"), summary_values())
+@pytest.mark.parametrize(("name", "value"), list(summary_values()))
 def test_every_field_of_the_summary_can_be_asked(known, name, value):
     found = find_field(name).get(known)
     if name not in JUDGED:

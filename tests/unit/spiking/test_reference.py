@@ -33,6 +33,7 @@ def gradients(model, method, images, **settings):
     return [parameter.grad for parameter in found.parameters() if parameter.grad is not None]
 
 
+@pytest.mark.filterwarnings("ignore:softmax gives numbers that are no spikes")
 @pytest.mark.parametrize("method", REFERENCE)
 def test_it_gives_the_gradient_of_masked_attention(method):
     torch.manual_seed(0)

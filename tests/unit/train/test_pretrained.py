@@ -68,6 +68,7 @@ def test_names_that_are_only_here_or_only_there_are_named_and_without_a_common_o
         take({"a": torch.zeros(3)}, network(), "w")
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 def test_a_file_that_would_execute_code_is_refused_and_executes_nothing(tmp_path):
     bomb = Bomb(tmp_path / "executed")
     torch.save({"weight": bomb}, tmp_path / "w.pth")
