@@ -1,5 +1,6 @@
 """Work in a process of its own that may take little time and memory, or is killed before its end."""
 
+import gc
 import multiprocessing
 import os
 import resource
@@ -40,6 +41,7 @@ def tensor_memory(work: Callable[[], object]) -> tuple[int, int]:
     """The most bytes that torch's tensors take at once while `work` runs, and those that are left at its end."""
     from torch.profiler import ProfilerActivity, profile
 
+    gc.collect()  # garbage of other tests that is freed while `work` runs would be subtracted
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
         work()
     changes = [event for event in seen.profiler.kineto_results.events() if event.name() == "[memory]"]

@@ -32,7 +32,9 @@ def step(method, timesteps, static, neuron=LIF, blocks=4):
 
 
 def peak(method, timesteps, static=True, neuron=LIF):
-    return tensor_memory(step(method, timesteps, static, neuron)[0])[0]
+    take, _ = step(method, timesteps, static, neuron)
+    take()  # the first step of a process imports what makes tensors, too
+    return tensor_memory(take)[0]
 
 
 def kept(method, timesteps, neuron=LIF, blocks=4):
