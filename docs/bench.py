@@ -15,7 +15,7 @@ from typing import Any
 
 from results import table
 
-from rbp_engine.bench.measure.interleave import StepMeasurement
+from rbp_engine.bench.measure.interleave import StepMeasurement, Turn
 from rbp_engine.bench.results.comparison import BPTT, ComparisonRow
 from rbp_engine.bench.results.figure import draw, title
 
@@ -72,9 +72,8 @@ def document(name: str) -> dict[str, Any]:
 
 def row_of(row: dict[str, Any]) -> ComparisonRow:
     """A row that `ComparisonRow.as_json` wrote."""
-    measured = StepMeasurement(
-        **{field.name: row[field.name] for field in fields(StepMeasurement) if field.name in row}
-    )
+    of_step = {field.name: row[field.name] for field in fields(StepMeasurement) if field.name in row}
+    measured = StepMeasurement(**of_step | {"turns": tuple(Turn(**turn) for turn in row.get("turns", ()))})
     of_row = {field.name: row[field.name] for field in fields(ComparisonRow) if field.name in row}
     return ComparisonRow(**of_row, measured=measured)
 
@@ -102,7 +101,7 @@ def cells(row: ComparisonRow) -> list[str]:
         title(replace(row, kernel="" if row.method in OURS else row.kernel)),
         str(row.timesteps),
         seconds(found.seconds),
-        f"{seconds(found.lowest)} to {seconds(found.highest)}",
+        f"{seconds(found.lowest)} to {seconds(found.highest)}{'' if found.reliable else ' †'}",
         mebibytes(found.peak),
         mebibytes(found.saved),
         f"{found.units:.1f}",

@@ -33,14 +33,20 @@ def progress(what: str, every_s: float = EVERY_S) -> Iterator[Callable[[str, flo
     """Say `what` will be done and about how long it takes; then show how it goes.
 
     The yielded function takes what is done next, in words, and the share of the whole that is done. On a terminal a bar
-    shows them, else a line every `every_s` seconds.
+    shows them and about how long the rest takes, else a line every `every_s` seconds.
     """
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.table import Column
 
     end_on_sigterm()
     say("[dim]{}[/]", what)
     out = console(stderr=True)
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
+        BarColumn(8, table_column=Column(min_width=4)),
+        TimeRemainingColumn(compact=True, table_column=Column(min_width=5)),
+        TextColumn("left", table_column=Column(min_width=4)),
+    )
     with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as bar:
         number = bar.add_task("starting", total=1.0)
         with contextlib.nullcontext() if out.is_terminal else _lines(bar.tasks[0], every_s):

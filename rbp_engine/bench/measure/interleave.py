@@ -3,14 +3,15 @@
 Without torch.
 """
 
-import itertools
 import os
+import random
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from rbp_engine.bench.measure.load import share_of_others
 from rbp_engine.bench.measure.measurement import command
 from rbp_engine.child import Child, ChildError, Progress, no_progress
 from rbp_engine.run.files.layout import RunDirectory
@@ -19,14 +20,16 @@ from rbp_engine.run.status import processes
 
 STEP = "rbp_engine.bench.measure.step"
 OURS = "ours"
-# A turn takes as many steps as fit in this time; on a GPU, where every turn has its own process, this many warm-up
-# steps come first and do not count.
-TURN_S, WARM_UP_ON_GPU = 0.2, 3
+# A turn takes as many steps as fit in this time, and so does its floor; on a GPU, where every turn has its own process,
+# this many warm-up steps come first and do not count.
+TURN_S, WARM_UP_ON_GPU = 2.0, 3
 FULL_ROUNDS = 5
+# Medians of rounds that are further apart, as a fraction of the median, are called unreliable.
+RELIABLE = 0.15
 # How long the threads of a baseline spin: as long as OpenMP has them by default, which is faster on a quiet machine.
 SPINNING = {"GOMP_SPINCOUNT": "300000"}
 # About how long turns take on a CPU, in the duration of a round: a new process loads torch and may compile.
-STARTING, COUNTING, PEAK = 12.0, 4.0, 6.0
+STARTING, COUNTING, PEAK = 5.0, 2.0, 3.0
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,18 @@ class MeasuredSide:
 
 
 @dataclass(frozen=True)
+class Turn:
+    """One side in one round: mean seconds of a step, and of its convolutions and matrix products alone (`floor`).
+
+    `busy` is the fraction of the cores that other programs used during the steps.
+    """
+
+    seconds: float
+    floor: float
+    busy: float
+
+
+@dataclass(frozen=True)
 class StepMeasurement:
     """Medians over `rounds`: seconds of a step, with those of the fastest and the slowest round, and peak memory above
     the base in bytes.
@@ -50,7 +65,7 @@ class StepMeasurement:
     `floor_seconds` are those of the step's convolutions and matrix products alone. `saved` are bytes kept for the
     backward pass, `units` the operations as a multiple of one forward pass of the batch at one timestep. What an
     interrupt has prevented is None. `setting` is what a baseline has chosen by itself on this machine.
-    `predict_seconds`, of a prediction, is None where it was not asked for.
+    `predict_seconds`, of a prediction, is None where it was not asked for. `turns` has each round as it was measured.
     """
 
     device: str
@@ -64,11 +79,17 @@ class StepMeasurement:
     units: float | None
     setting: str = ""
     predict_seconds: float | None = None
+    turns: tuple[Turn, ...] = ()
 
     @property
     def spread(self) -> float:
         """How far the rounds are apart, as a fraction of the median."""
         return (self.highest - self.lowest) / self.seconds
+
+    @property
+    def reliable(self) -> bool:
+        """Whether the rounds are close enough together for their median to be quoted."""
+        return self.spread <= RELIABLE
 
 
 class Record:
@@ -79,7 +100,8 @@ class Record:
         self.process: Child | None = None
         self.device = self.setting = ""
         self.steps = 1
-        self.turns: list[dict[str, float]] = []
+        self.turns: list[Turn] = []
+        self.turn_peaks: list[float] = []
         self.predictions: list[float] = []
         self.peaks: list[float] = []
         self.counted: dict[str, float] = {}
@@ -112,21 +134,22 @@ class Record:
             return self.problem
         if not self.turns:
             return ChildError("not measured: interrupted")
-        seconds = [turn["seconds"] for turn in self.turns]
+        seconds = [turn.seconds for turn in self.turns]
         # On a CPU, the peak of a turn contains the holes that the worker's environment leaves.
-        peaks = self.peaks or ([] if self.device == "cpu" else [turn["peak"] for turn in self.turns])
+        peaks = self.peaks or ([] if self.device == "cpu" else self.turn_peaks)
         return StepMeasurement(
             self.device,
             len(self.turns),
             statistics.median(seconds),
             min(seconds),
             max(seconds),
-            statistics.median(turn["floor"] for turn in self.turns),
+            statistics.median(turn.floor for turn in self.turns),
             int(statistics.median(peaks)) if peaks else None,
             int(self.counted["saved"]) if self.counted else None,
             self.counted.get("units"),
             self.setting,
             statistics.median(self.predictions) if self.predictions else None,
+            tuple(self.turns),
         )
 
     def close(self) -> None:
@@ -147,7 +170,8 @@ def measure(
 
     All run in the environment that the launcher gives a worker, but the threads of baselines spin while they wait, as
     OpenMP has it by default. With `busy` they sleep, as ours do, because spinning makes them many times slower if other
-    programs use the machine. With `predictions` a turn also takes predictions.
+    programs use the machine. With `predictions` a turn also takes predictions. Every round has a random order, the same
+    in each measurement.
 
     Ctrl-C ends it early. Returns what was measured, and whether it is all.
     """
@@ -163,11 +187,13 @@ def measure(
     kinds.append((_count, "operations and saved bytes", COUNTING))
     kinds += [(_take_peak, "peak memory", PEAK)] * memory_processes(rounds)
     length, done, whole = sum(weight for _, _, weight in kinds) * len(records), 0.0, True
+    shuffled = random.Random(0)
     try:
-        for (turn, doing, weight), record in itertools.product(kinds, records):
-            on_progress(f"{record.side.title}: {doing}", done / length)
-            record.attempt(turn)
-            done += weight
+        for turn, doing, weight in kinds:
+            for number, record in enumerate(shuffled.sample(records, len(records)), 1):
+                on_progress(f"{record.side.title}: {doing}, variant {number} of {len(records)}", done / length)
+                record.attempt(turn)
+                done += weight
     except KeyboardInterrupt:
         whole = False
     finally:
@@ -183,8 +209,12 @@ def memory_processes(rounds: int) -> int:
 
 def _take_turn(record: Record, *, last: bool, predictions: bool, busy: bool) -> None:
     _make_ready(record, busy=busy)
-    turn = record.ask(str(record.steps))  # kept with its floor: Ctrl-C may come between the two
-    record.turns.append(turn | {"floor": record.ask(f"floor {record.steps}")["seconds"]})
+    assert record.process is not None
+    others = share_of_others(record.process.process.pid)
+    step, share = record.ask(str(record.steps)), others()
+    floor = record.ask(f"floor {record.steps}")  # before either is kept: Ctrl-C may come between the two
+    record.turns.append(Turn(step["seconds"], floor["seconds"], share))
+    record.turn_peaks.append(step["peak"])
     if predictions:
         record.ask("predict 1")  # the first one is slower
         times = max(1, round(TURN_S / record.ask("predict 1")["seconds"]))

@@ -1,8 +1,10 @@
-"""The machine of a measurement: its processor, and how busy it is with other work before."""
+"""The machine of a measurement: its processor, and how busy it is with other work before and meanwhile."""
 
 import itertools
 import os
 import platform
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -15,9 +17,33 @@ VECTORS = ("amx_bf16", "avx512_bf16", "avx512f", "avx2")
 
 def busy_share(seconds: float = LOOK_S) -> float:
     """The fraction of this process's cores that are busy while it waits for `seconds`."""
-    loads = psutil.cpu_percent(seconds, percpu=True)
-    own = [loads[core] for core in os.sched_getaffinity(0) if core < len(loads)]
-    return sum(own) / len(own) / 100.0 if own else 0.0
+    before = _busy_seconds()
+    time.sleep(seconds)
+    return min(1.0, (_busy_seconds() - before) / (seconds * len(os.sched_getaffinity(0))))
+
+
+def share_of_others(pid: int) -> Callable[[], float]:
+    """Return a function that gives the fraction of this process's cores that others than process `pid` have used.
+
+    It counts from now on. The clocks of the system tick a hundred times a second, so over a second it is good to some
+    hundredths.
+    """
+    process = psutil.Process(pid)
+
+    def elsewhere() -> float:
+        own = process.cpu_times()
+        return _busy_seconds() - own.user - own.system
+
+    before, began = elsewhere(), time.monotonic()
+    cores = len(os.sched_getaffinity(0))
+    return lambda: min(1.0, max(0.0, (elsewhere() - before) / ((time.monotonic() - began) * cores)))
+
+
+def _busy_seconds() -> float:
+    """The seconds for which the cores of this process have worked, on anything, added up."""
+    times = psutil.cpu_times(percpu=True)
+    own = [times[core] for core in os.sched_getaffinity(0) if core < len(times)]
+    return sum(sum(core) - core.idle - core.iowait - core.guest - core.guest_nice for core in own)
 
 
 def processor() -> str:

@@ -2,10 +2,13 @@
 
 import itertools
 import os
+import statistics
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
 from rbp_engine.bench.measure.interleave import OURS, MeasuredSide, StepMeasurement, measure
@@ -15,7 +18,7 @@ from rbp_engine.child import ChildError, Progress, no_progress, stage
 from rbp_engine.errors import UserError
 from rbp_engine.preset import LoadedPreset, load_preset
 from rbp_engine.report import names
-from rbp_engine.run.files.run_json import packages
+from rbp_engine.run.files.run_json import git_state, packages
 
 BPTT = "spikingjelly"
 TITLES = {BPTT: "SpikingJelly", "memopt": "memopt", "checkpoint": "torch checkpoint", "ann": "ANN"}
@@ -30,8 +33,8 @@ class ComparisonRow:
 
     `measured` is None if it could not be measured, and `problem` says why. `time`, `memory` and `prediction` are ratios
     to SpikingJelly's BPTT at its best: to the least figure of its layouts and kernels at the same T and precision.
-    `over_floor` is the ratio of the time to that of the step's own convolutions and matrix products. None without a
-    denominator.
+    `over_floor` is the ratio of the time to that of the step's own convolutions and matrix products. Both ratios of
+    times are medians of those within each round. None without a denominator.
     """
 
     method: str
@@ -71,7 +74,8 @@ class Candidate:
     @property
     def title(self) -> str:
         """What the row is called, as in the table."""
-        return in_words(self.baseline or self.loaded.preset.method.name)
+        kernel = self.loaded.preset.train.kernel if self.baseline else ""
+        return ", ".join(filter(None, (in_words(self.baseline or self.loaded.preset.method.name), kernel, self.layout)))
 
 
 def in_words(name: str) -> str:
@@ -180,20 +184,25 @@ def _with_ratios(row: ComparisonRow, rows: Sequence[ComparisonRow]) -> Compariso
         theirs = [found for peer in peers if (found := figure(peer))]
         return ours / min(theirs) if ours and theirs else None
 
+    turns = row.measured.turns
+    best = min(peers, key=attrgetter("seconds")).turns if peers else ()
+    # Ctrl-C may have ended a round between the two.
+    within = [ours.seconds / theirs.seconds for ours, theirs in zip(turns, best, strict=False)]
     return replace(
         row,
-        time=ratio(attrgetter("seconds")),
+        time=statistics.median(within) if within else None,
         memory=ratio(attrgetter("peak")),
         prediction=ratio(attrgetter("predict_seconds")),
-        over_floor=row.measured.seconds / row.measured.floor_seconds,
+        over_floor=statistics.median(turn.seconds / turn.floor for turn in turns),
     )
 
 
 def document(rows: Sequence[ComparisonRow], wanted: Sequence[Candidate], busy: float) -> dict[str, Any]:
-    """The rows with all that is needed to repeat them: network, batch, machine, versions, and the fraction of the cores
-    that other programs used before.
+    """The rows with all that is needed to repeat them: network, batch, machine, versions, commit of rbp, when it ended,
+    and the fraction of the cores that other programs used before.
     """
     loaded = wanted[0].loaded
+    code, _ = git_state(Path(__file__).parent)
     return {
         "preset": loaded.name,
         "network": loaded.preset.model.name,
@@ -202,5 +211,7 @@ def document(rows: Sequence[ComparisonRow], wanted: Sequence[Candidate], busy: f
         "cores": len(os.sched_getaffinity(0)),
         "busy": busy,
         "packages": {name: packages().get(name) for name in ("torch", "spikingjelly")},
+        "commit": code and code.commit + (" with changes" if code.changed else ""),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "rows": [row.as_json() for row in rows],
     }

@@ -213,13 +213,13 @@ def _measure(
     wanted: "list[Candidate]", rounds: int, *, predictions: bool, busy: bool
 ) -> "tuple[list[ComparisonRow], bool]":
     """Measure, with the progress on stderr; the rows, and whether they are all."""
-    from rbp_engine.bench.measure.interleave import memory_processes
+    from rbp_engine.bench.measure.interleave import TURN_S, memory_processes
     from rbp_engine.bench.results.comparison import compare
 
     first = wanted[0].loaded
     taken = "training steps and predictions" if predictions else "training steps"
     ways, loads = fmt.counted(len(wanted), "variant"), len(wanted) * (1 + memory_processes(rounds))
-    seconds = len(wanted) * PROCESS_S * (1 + memory_processes(rounds) + rounds / 4)
+    seconds = len(wanted) * (PROCESS_S * (1 + memory_processes(rounds)) + rounds * 2 * TURN_S)
     what = (
         f"measuring {taken} of {first.preset.model.name}, "
         f"B = {first.preset.data.batch_size}: {ways}, {fmt.counted(rounds, 'round')}, in {loads} processes one after "
@@ -230,13 +230,22 @@ def _measure(
 
 
 def _say_how_sure(rows: "Sequence[ComparisonRow]") -> None:
-    """The number of rounds, and how far they are apart."""
+    """The number of rounds, how far they are apart, and what other programs did meanwhile."""
+    from rbp_engine.bench.measure.load import QUIET
+    from rbp_engine.bench.results.figure import title
+
     measured = [row.measured for row in rows if row.measured is not None]
     if measured:
         fewest, most = (choose(one.rounds for one in measured) for choose in (min, max))
         rounds = fmt.counted(most, "round") if fewest == most else f"{fewest} to {most} rounds"
         apart = f"{100 * max(one.spread for one in measured):.0f}"
         say("[dim]step: median of {}, which are up to {} % of it apart[/]", rounds, apart)
+    if unreliable := [row for row in rows if row.measured and not row.measured.reliable]:
+        names = ", ".join(f"{title(row, ' ')} at T = {row.timesteps}" for row in unreliable)
+        say("[yellow]unreliable, with rounds that are too far apart: {}[/]", names)
+    busiest = max((turn.busy for one in measured for turn in one.turns), default=0.0)
+    if busiest > QUIET:
+        say("[yellow]other programs used up to {} % of the cores meanwhile[/]", f"{100 * busiest:.0f}")
 
 
 def _write(path: Path, rows: "Sequence[ComparisonRow]", document: Any) -> bool:

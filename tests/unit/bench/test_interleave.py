@@ -3,9 +3,9 @@
 import pytest
 
 from rbp_engine.bench import baselines as made
-from rbp_engine.bench.measure.interleave import MeasuredSide, Record
+from rbp_engine.bench.measure.interleave import MeasuredSide, Record, Turn
 from rbp_engine.bench.measure.measurement import environment, temporary_run
-from rbp_engine.bench.results.comparison import BASELINES, baselines, candidates, compare
+from rbp_engine.bench.results.comparison import BASELINES, baselines, candidates, compare, rows_of
 from rbp_engine.errors import UserError
 from rbp_engine.preset import load_preset
 
@@ -53,6 +53,23 @@ def test_ctrl_c_leaves_the_rounds_that_were_measured_before_it():
     assert (measured.peak, measured.saved, measured.units) == (None, None, None)
 
 
+def test_a_round_on_a_busy_machine_changes_no_ratio_of_times_and_is_kept_as_it_was_and_called_unreliable():
+    wanted = candidates("digits", WORDS, methods=["rate_m"], timesteps=[1], kernels=["eager"], against=["spikingjelly"])
+
+    def measured(seconds, slower):
+        record = Record(MeasuredSide(None))
+        record.turns = [Turn(slow * seconds, slow * seconds / 2, busy=slow - 1) for slow in slower]
+        record.turn_peaks, record.counted = [100.0 * seconds], {"saved": 1, "units": 3.0}
+        return record.result()
+
+    *peers, ours = rows_of(wanted, [measured(seconds, (1.0, 1.5, 1.25)) for seconds in (4, 2, 1)])
+    assert [row.time for row in peers] == [2.0, 1.0] and (ours.time, ours.over_floor, ours.memory) == (0.5, 2.0, 0.5)
+    assert [turn["busy"] for turn in ours.as_json()["turns"]] == [0.0, 0.5, 0.25]
+    assert not ours.measured.reliable and measured(1, (1.0, 1.1)).reliable
+    *_, interrupted = rows_of(wanted, [measured(4, (1.0,)), measured(2, (1.0,)), measured(1, (1.0, 3.0))])
+    assert interrupted.time == 0.5
+
+
 def test_a_baseline_is_measured_in_both_memory_formats_and_kernels_at_each_precision_and_our_method_in_its_own():
     asked = {"methods": ["rate_m"], "timesteps": [2], "against": ["spikingjelly"]}
     every = candidates("digits", ["batch=4"], precisions=["fp32", "bf16"], **asked)
@@ -62,7 +79,7 @@ def test_a_baseline_is_measured_in_both_memory_formats_and_kernels_at_each_preci
     kinds = [(kernel, layout) for layout in ("NCHW", "NHWC") for kernel in ("eager", "compiled")]
     for precision, rows in (("fp32", shown[:5]), ("bf16", shown[5:])):
         assert rows == [
-            *[("SpikingJelly", precision, kernel, layout) for kernel, layout in kinds],
+            *[(f"SpikingJelly, {kernel}, {layout}", precision, kernel, layout) for kernel, layout in kinds],
             ("rate_M", precision, "auto", ""),
         ]
     eager = candidates("digits", ["batch=4"], kernels=["eager"], **asked)
